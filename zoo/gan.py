@@ -1,0 +1,135 @@
+"""class GAN: the players, their config, how to sample. An architecture file subclasses it and reads alone."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from zoo.errors import BadValue
+from zoo.nn.fold import folded
+from zoo.noise import Noise
+from zoo.recipe import Train as TrainTable
+from zoo.samples import Images, Samples
+
+if TYPE_CHECKING:
+    from zoo.data import Store
+    from zoo.training.phases import Phase
+
+
+class GAN(nn.Module):
+    """A generator and its discriminator(s), in one module.
+
+    A subclass sets `Config` (a frozen dataclass), builds its players in `__init__`, and says by `phases` how the game
+    is played. `Train` is extended where an architecture has hyper-parameters of its own. Every attribute that is a
+    module is a player, and is saved as a weight file of its own.
+    """
+
+    Config: ClassVar[type]
+    Train: ClassVar[type[TrainTable]] = TrainTable
+    Output: ClassVar[type[Samples]] = Images
+
+    generator: nn.Module
+    discriminator: nn.Module
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.config = config
+
+    @property
+    def players(self) -> dict[str, nn.Module]:
+        return dict(self.named_children())
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """The shape of one real or generated sample, e.g. (3, 64, 64)."""
+        raise NotImplementedError
+
+    def latents(self, n: int, noise: Noise) -> Tensor:
+        """[n, latent_dim] from the prior; N(0, I) unless the architecture says otherwise."""
+        return noise.normal(n, self.config.latent_dim)
+
+    def phases(self, train: Any) -> list[Phase]:
+        """The optimiser steps of one turn of the game, in order. `train` is this architecture's `Train`."""
+        raise NotImplementedError
+
+    def prepare(self, data: Store) -> None:
+        """Initialise from the data, where the paper does; called once, before a training starts."""
+
+    @torch.no_grad()
+    def sample(
+        self,
+        n: int = 16,
+        *,
+        seed: int | None = None,
+        batch_size: int = 64,
+        progress: Callable[[int], None] | None = None,
+    ) -> Samples:
+        """Draw n samples.
+
+        The same seed gives the same samples whatever the batch size, and sample(4) the first four of sample(16), to
+        the rounding of float32.
+
+        Args:
+            seed: drawn at random and kept in the result's `seed` if None.
+            batch_size: samples generated at once; bounds the memory.
+            progress: called with the number of samples done after each batch.
+
+        Raises:
+            BadValue: n, seed or batch_size out of range.
+        """
+        if n < 1 or batch_size < 1:
+            raise BadValue(f"n = {n} and batch_size = {batch_size} should be at least 1")
+        if seed is None:
+            seed = secrets.randbelow(2**32)
+        if seed < 0:
+            raise BadValue(f"seed = {seed} should be 0 or above")
+        latents = self.latents(n, Noise(seed))
+        return self.Output(tensor=self._generate(latents, batch_size, progress), latents=latents, seed=seed)
+
+    @torch.no_grad()
+    def interpolate(
+        self, n: int = 8, *, steps: int = 8, seed: int | None = None, batch_size: int = 64
+    ) -> Samples:
+        """n rows of `steps` samples each, from one latent to another along the great circle between them.
+
+        Spherical interpolation, because almost all of a Gaussian's mass lies near a sphere: the middle of a straight
+        line would be a latent the generator never saw (White 2016, arXiv:1609.04468).
+
+        Returns:
+            n * steps samples, row by row; `.save(path, columns=steps)` shows a row a line.
+        """
+        if n < 1 or steps < 2:
+            raise BadValue(f"n = {n} should be at least 1 and steps = {steps} at least 2")
+        if seed is None:
+            seed = secrets.randbelow(2**32)
+        ends = self.latents(2 * n, Noise(seed))
+        shares = torch.linspace(0, 1, steps)
+        latents = torch.stack([slerp(ends[0::2], ends[1::2], share) for share in shares], dim=1).flatten(0, 1)
+        return self.Output(tensor=self._generate(latents, batch_size, None), latents=latents, seed=seed)
+
+    def _generate(
+        self, latents: Tensor, batch_size: int, progress: Callable[[int], None] | None
+    ) -> Tensor:
+        generator = folded(self.generator)
+        device = next(generator.parameters()).device
+        tensor = torch.empty(len(latents), *self.sample_shape)
+        for start in range(0, len(latents), batch_size):
+            chunk = latents[start : start + batch_size]
+            tensor[start : start + len(chunk)] = generator(chunk.to(device)).float().cpu()
+            if progress is not None:
+                progress(start + len(chunk))
+        return tensor
+
+
+def slerp(start: Tensor, end: Tensor, share: Tensor | float) -> Tensor:
+    """Spherical interpolation of rows [N, D] -> [N, D]: `start` at share 0, `end` at share 1 (Shoemake 1985)."""
+    cosine = nn.functional.cosine_similarity(start, end, dim=-1).clamp(-1, 1)[:, None]
+    angle = torch.arccos(cosine)
+    sine = torch.sin(angle)
+    straight = torch.lerp(start, end, torch.as_tensor(share, dtype=start.dtype))
+    arc = (torch.sin((1 - share) * angle) * start + torch.sin(share * angle) * end) / sine.clamp_min(1e-12)
+    return torch.where(sine > 1e-6, arc, straight)

@@ -1,0 +1,157 @@
+"""What `sample()` returns: typed things that save themselves, show themselves in a notebook, and know their seed."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Self
+
+import numpy as np
+import torch
+from PIL import Image, PngImagePlugin
+from torch import Tensor
+
+from zoo.errors import BadValue, CannotWrite, suggest
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place, flushed to the disk, when the block ends without an error.
+
+    Nothing half-written is ever seen at `path`. Raises CannotWrite.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:40]}-", suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        with temporary.open("rb+") as written:
+            os.fsync(written.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        raise CannotWrite(f"{path}: cannot write: {error.strerror or error}") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Samples:
+    """Generated samples. `tensor` and `latents` have one row a sample; `seed` is None where no seed made them."""
+
+    tensor: Tensor
+    latents: Tensor | None = None
+    seed: int | None = None
+
+    SUFFIXES: ClassVar[tuple[str, ...]] = ()
+
+    def __len__(self) -> int:
+        return len(self.tensor)
+
+    def __getitem__(self, index: slice) -> Self:
+        """The samples of a slice. Raises TypeError for anything else."""
+        if not isinstance(index, slice):
+            raise TypeError(f"samples take a slice, e.g. samples[:4], not {index!r}")
+        latents = self.latents[index] if self.latents is not None else None
+        return type(self)(tensor=self.tensor[index], latents=latents, seed=self.seed)
+
+    @classmethod
+    def check_path(cls, path: str | os.PathLike[str]) -> Path:
+        """`path`, if `save` could write it. Raises BadValue on a suffix that has no format here, CannotWrite."""
+        path = Path(path).expanduser()
+        if path.suffix and path.suffix.lower() not in cls.SUFFIXES and not path.is_dir():
+            known = ", ".join(cls.SUFFIXES)
+            raise BadValue(
+                f'{path}: cannot save {cls.__name__.lower()} as "{path.suffix}"; there are {known}, '
+                f"or a folder for one file each.{suggest(path.suffix, cls.SUFFIXES)}"
+            )
+        existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+        if path.suffix and path.is_dir() and path.suffix.lower() in cls.SUFFIXES:
+            raise CannotWrite(f"{path}: cannot write: this is a folder")
+        if existing != path and not existing.is_dir():
+            raise CannotWrite(f"{path}: cannot write: {existing} is not a folder")
+        if not os.access(existing, os.W_OK):
+            raise CannotWrite(f"{path}: cannot write: no permission for {existing}")
+        return path
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the samples in the format of the path's suffix, all or nothing; returns the path."""
+        raise NotImplementedError
+
+
+class Images(Samples):
+    """Images [N, C, H, W] in [-1, 1], C of 1 or 3.
+
+    `save` writes one grid (.png, .jpg, .jpeg, .webp), or into a folder (a path without a suffix) one PNG each.
+    """
+
+    SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+
+    def to_uint8(self) -> np.ndarray:
+        """[N, H, W, C] uint8 in 0..255."""
+        scaled = self.tensor.detach().float().cpu().clamp(-1, 1).add(1).mul(127.5).round()
+        return scaled.to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
+
+    def to_pil(self) -> list[Image.Image]:
+        return [_pil(pixels) for pixels in self.to_uint8()]
+
+    def grid(self, columns: int | None = None, *, padding: int = 2) -> Image.Image:
+        """All images in one picture, row by row; as near to a square as may be unless `columns` is given."""
+        pixels = self.to_uint8()
+        n, height, width, channels = pixels.shape
+        if not n:
+            raise BadValue("a grid needs at least one image")
+        columns = columns or math.ceil(math.sqrt(n))
+        rows = math.ceil(n / columns)
+        cell = (height + padding, width + padding)
+        canvas = np.full((rows * cell[0] + padding, columns * cell[1] + padding, channels), 255, dtype=np.uint8)
+        for i, image in enumerate(pixels):
+            y, x = padding + (i // columns) * cell[0], padding + (i % columns) * cell[1]
+            canvas[y : y + height, x : x + width] = image
+        return _pil(canvas)
+
+    def save(self, path: str | os.PathLike[str], *, columns: int | None = None) -> Path:
+        path = self.check_path(path)
+        if path.suffix.lower() not in self.SUFFIXES:
+            digits = len(str(len(self) - 1))
+            for i, image in enumerate(self.to_pil()):
+                _save_image(image, path / f"{i:0{digits}}.png", text={"seed": f"{self.seed}", "index": f"{i}"})
+            return path
+        _save_image(self.grid(columns), path, text={"seed": f"{self.seed}", "count": f"{len(self)}"})
+        return path
+
+    def _repr_png_(self) -> bytes:
+        """The notebook's preview: a grid of the first 64."""
+        buffer = io.BytesIO()
+        self[:64].grid().save(buffer, format="PNG")
+        return buffer.getvalue()
+
+
+def _pil(pixels: np.ndarray) -> Image.Image:
+    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+
+
+def _save_image(image: Image.Image, path: Path, *, text: dict[str, str]) -> None:
+    options: dict[str, object] = {"quality": 95}
+    if path.suffix.lower() == ".png":
+        info = PngImagePlugin.PngInfo()
+        for key, value in text.items():
+            info.add_text(key, value)
+        options = {"pnginfo": info}
+    with replacing(path) as temporary:
+        image.save(temporary, **options)

@@ -1,0 +1,1 @@
+"""The training engine: losses, phases and the one loop that plays every game of the house."""

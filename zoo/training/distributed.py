@@ -1,0 +1,93 @@
+"""Plain torch.distributed under torchrun: no wrapper modules, so one process and many run the same code.
+
+DistributedDataParallel does not fit a GAN: a lazy penalty leaves parameters without a gradient, and second-order
+gradients are not supported. Averaging one flat vector of gradients per phase works in every case.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+
+def rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+@contextmanager
+def process_group() -> Iterator[torch.device]:
+    """Join the processes that torchrun started, if it did; yields this process's device."""
+    local_rank = int(os.environ.get("LOCAL_RANK", 0))
+    device = torch.device("cuda", local_rank) if torch.cuda.is_available() else torch.device("cpu")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    started = "WORLD_SIZE" in os.environ and not dist.is_initialized()
+    if started:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield device
+    finally:
+        if started:
+            dist.destroy_process_group()
+
+
+@contextmanager
+def first_process_first() -> Iterator[None]:
+    """Run the block in the first process, then in all others: what the first one builds, the others find."""
+    if world_size() > 1 and rank() > 0:
+        dist.barrier()
+    yield
+    if world_size() > 1 and rank() == 0:
+        dist.barrier()
+
+
+@torch.no_grad()
+def broadcast(modules: Iterable[nn.Module]) -> None:
+    """Give every process the weights of the first."""
+    if world_size() > 1:
+        for module in modules:
+            for value in module.state_dict().values():
+                dist.broadcast(value, src=0)
+
+
+@torch.no_grad()
+def average_gradients(module: nn.Module) -> None:
+    """Replace each gradient by its mean over all processes, in one flat all-reduce.
+
+    A parameter without a gradient counts as zero, so that all processes reduce the same vector.
+    """
+    if world_size() == 1:
+        return
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    flat = torch.cat([(p.grad if p.grad is not None else torch.zeros_like(p)).flatten() for p in parameters])
+    dist.all_reduce(flat)
+    flat /= world_size()
+    for p, mean in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+        # Fused optimisers walk a weight and its gradient in memory order: the gradient takes the weight's strides.
+        p.grad = torch.empty_like(p).copy_(mean.view_as(p))
+
+
+@torch.no_grad()
+def average(values: dict[str, float]) -> dict[str, float]:
+    """The mean of each value over all processes."""
+    if world_size() == 1 or not values:
+        return values
+    flat = torch.tensor(list(values.values()), dtype=torch.float64)
+    if torch.cuda.is_available():
+        flat = flat.cuda()
+    dist.all_reduce(flat)
+    return dict(zip(values, (flat / world_size()).tolist(), strict=True))
+
+
+def any_process(flag: bool) -> bool:
+    """Whether `flag` is set in any process; all processes must ask together."""
+    return average({"flag": float(flag)})["flag"] > 0

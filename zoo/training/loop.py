@@ -1,0 +1,372 @@
+"""The one training loop. It plays any GAN's phases and knows nothing of any modality.
+
+A run is a folder:
+
+    recipe.toml            the resolved recipe
+    log.jsonl              one line an interval: losses, outputs, gradient norms, the game, the rate
+    tensorboard/           the same numbers for TensorBoard
+    samples/kimg000010.png samples of the averaged generator from fixed latents
+    checkpoints/           the newest whole states, all of them resumable
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import signal
+import time
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zoo.data import Batches, Store
+from zoo.errors import BadFile, BadValue, CannotWrite, Diverged
+from zoo.gan import GAN
+from zoo.noise import Noise
+from zoo.recipe import Recipe, difference, parse_recipe
+from zoo.training import distributed
+from zoo.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
+from zoo.training.ema import update_ema
+from zoo.training.game import Game, diversity, sentences
+from zoo.training.phases import Phase, Turn, only
+
+NUM_FIXED = 64  # latents of the sample grid, and the fixed-size batch that diversity is measured on
+
+Decode = Callable[[np.ndarray, Noise | None], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """What a watcher of the training is told after every turn."""
+
+    kimg: float
+    total_kimg: float
+    images_per_second: float
+    summary: dict[str, float]  # of the last log line; empty before the first
+
+
+class Training:
+    """A training in memory: everything that changes from turn to turn, as one state dictionary."""
+
+    def __init__(self, recipe: Recipe, store: Store, decode: Decode, device: torch.device) -> None:
+        train = recipe.train
+        rank, world_size = distributed.rank(), distributed.world_size()
+        if train.batch % world_size:
+            raise BadValue(f"train.batch = {train.batch} should divide by the {world_size} processes")
+        torch.manual_seed(train.seed + rank)  # dropout; each process its own
+        self.gan: GAN = recipe.gan(recipe.model)
+        self.gan.prepare(store)
+        distributed.broadcast([self.gan.to(device)])
+        self.gan.to(memory_format=torch.channels_last).requires_grad_(False)
+        self.average = copy.deepcopy(self.gan.generator).eval()
+        self.phases: list[Phase] = self.gan.phases(train)
+        self.noise = Noise(train.seed, rank=rank, world_size=world_size)
+        self.batches = Batches(
+            store,
+            lambda rows, noise: decode(rows, noise if recipe.data.flip else None),
+            batch=train.batch,
+            seed=train.seed,
+            rank=rank,
+            world_size=world_size,
+        )
+        self.device, self.recipe, self.turn = device, recipe, 0
+        self.optimisers = list(dict.fromkeys(phase.optimiser for phase in self.phases))
+        self._base_lr = [[group["lr"] for group in optimiser.param_groups] for optimiser in self.optimisers]
+
+    @property
+    def kimg(self) -> float:
+        return self.turn * self.recipe.train.batch / 1000
+
+    def play(self, game: Game) -> None:
+        """One turn: every phase that is due, then the average. Raises Diverged before a broken step is taken."""
+        self._set_learning_rates()
+        real = self.batches.at(self.turn, self.noise).to(self.device)
+        due = [phase for phase in self.phases if phase.due(self.turn)]
+        generator_plays = any(phase.player is self.gan.generator for phase in due)
+        turn = Turn(self.gan, real, self.noise, generator_plays=generator_plays)
+        for phase in due:
+            with only(phase.player):
+                terms = phase.loss(turn)
+                phase.optimiser.zero_grad(set_to_none=True)
+                terms["loss"].backward()
+                distributed.average_gradients(phase.player)
+            norm = _gradient_norm(phase)
+            if not math.isfinite(norm):
+                raise Diverged(
+                    f"phase {phase.name} has no finite gradient at {self.kimg:.3f} kimg (loss {float(terms['loss'])})."
+                    " Try lower learning rates, train.r1_gamma above 0, or a larger batch."
+                )
+            phase.optimiser.step()
+            game.watch(phase.name, {name: value.detach() for name, value in terms.items()}, norm)
+        self.turn += 1
+        train = self.recipe.train
+        update_ema(
+            self.average,
+            self.gan.generator,
+            batch=train.batch,
+            kimg=self.kimg,
+            halflife_kimg=train.ema_halflife_kimg,
+            rampup=train.ema_rampup,
+        )
+
+    def _set_learning_rates(self) -> None:
+        train = self.recipe.train
+        if not train.lr_decay_kimg:
+            return
+        share = min(1.0, max(0.0, (train.total_kimg - self.kimg) / train.lr_decay_kimg))
+        for optimiser, rates in zip(self.optimisers, self._base_lr, strict=True):
+            for group, rate in zip(optimiser.param_groups, rates, strict=True):
+                group["lr"] = rate * share
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "gan": self.gan.state_dict(),
+            "average": self.average.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "noise": self.noise.state_dict(),
+            "torch_rng": torch.get_rng_state(),
+            "turn": self.turn,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.gan.load_state_dict(state["gan"])
+        self.average.load_state_dict(state["average"])
+        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
+        self.noise.load_state_dict(state["noise"])
+        if distributed.rank() == 0:
+            torch.set_rng_state(state["torch_rng"])
+        else:  # the saved dropout stream is the first process's; the others go on with one of their own
+            torch.manual_seed(self.recipe.train.seed + distributed.rank() + state["turn"])
+        self.turn = state["turn"]
+
+    def released(self) -> GAN:
+        """The GAN as it is sampled, evaluated and released: the averaged generator and the live discriminator."""
+        gan = copy.deepcopy(self.gan)
+        gan.generator.load_state_dict(self.average.state_dict())
+        return gan.eval()
+
+
+def _gradient_norm(phase: Phase) -> float:
+    gradients = [p.grad for p in phase.player.parameters() if p.grad is not None]
+    return float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))) if gradients else 0.0
+
+
+def open_run(run: Path) -> Recipe:
+    """The recipe of the run folder `run`. Raises BadFile where it is none."""
+    path = run / "recipe.toml"
+    if not path.is_file():
+        raise BadFile(f"{run}: no run folder: it has no recipe.toml. `zoo train ENTRY --out {run}` would start one.")
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        return parse_recipe(table, name=_entry_name(run, table), where=str(path))
+    except tomllib.TOMLDecodeError as error:
+        raise BadFile(f"{path}: not a TOML file: {error}") from error
+
+
+def _entry_name(run: Path, table: dict[str, Any]) -> str:
+    path = run / "entry"
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else f"{table.get('modality')}-{run.name}"
+
+
+def load_run(run: Path) -> tuple[Recipe, GAN, float]:
+    """The recipe, the released players and the kimg of a run's newest checkpoint. Raises BadFile."""
+    recipe = open_run(run)
+    state = load_checkpoint(run / "checkpoints")
+    gan: GAN = recipe.gan(recipe.model)
+    gan.load_state_dict(state["gan"])
+    gan.generator.load_state_dict(state["average"])
+    return recipe, gan.eval(), state["turn"] * recipe.train.batch / 1000
+
+
+def start_run(recipe: Recipe, run: Path) -> None:
+    """Make the run folder. Raises BadFile where a run is there already, CannotWrite."""
+    if (run / "recipe.toml").exists():
+        raise BadFile(f"{run}: a run is here already; go on with `zoo train --resume {run}` or choose another folder")
+    try:
+        (run / "checkpoints").mkdir(parents=True, exist_ok=True)
+        (run / "samples").mkdir(exist_ok=True)
+        (run / "entry").write_text(recipe.name + "\n", encoding="utf-8")
+        (run / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
+    except OSError as error:
+        raise CannotWrite(f"{run}: cannot write a run here: {error.strerror or error}") from error
+
+
+def check_unchanged(run: Path, recipe: Recipe) -> None:
+    """Raise BadValue, naming the keys, where `recipe` is not the one that `run` was started with.
+
+    A longer run and another log or checkpoint rhythm are the same game, and allowed.
+    """
+    free = ("train.total_kimg", "train.log_kimg", "train.samples_kimg", "train.checkpoint_kimg", "train.keep_checkpoints")
+    changed = [
+        line
+        for line in difference(open_run(run).to_table(), recipe.to_table())
+        if not line.startswith((*free, "weights.", "evaluate.", "summary"))
+    ]
+    if changed:
+        raise BadValue(
+            f"{run} was started with another recipe: {'; '.join(changed)}. "
+            "Start a new run for these, or resume without them."
+        )
+
+
+def train(
+    recipe: Recipe,
+    run: Path,
+    store: Store,
+    decode: Decode,
+    *,
+    device: torch.device,
+    watch: Callable[[Progress], None] | None = None,
+    say: Callable[[str], None] = print,
+) -> bool:
+    """Play `recipe` in the run folder `run`, from its newest checkpoint if it has one.
+
+    Ctrl-C and SIGTERM end the turn, write a checkpoint and return; a second Ctrl-C ends at once.
+
+    Args:
+        decode: stored rows to the players' form; given random numbers, with the data's augmentation.
+        watch: called after each turn on the first process.
+        say: called with lines for the user.
+
+    Returns:
+        Whether the training reached its end.
+
+    Raises:
+        Diverged: a loss or gradient left the finite numbers; the last checkpoint is kept.
+        CannotWrite: the disk is full or the folder read-only; the last checkpoint is whole.
+    """
+    with _stop_signals() as stop:
+        training = Training(recipe, store, decode, device)
+        if checkpoints(run / "checkpoints"):
+            state = load_checkpoint(run / "checkpoints")
+            if state["fingerprint"] != store.fingerprint:
+                raise BadFile(f"{store.folder}: the data is not what {run} was trained on; build it again")
+            training.load_state_dict(state)
+            say(f"going on from {training.kimg:.3f} kimg")
+        if distributed.rank() == 0:
+            _truncate_log(run / "log.jsonl", training.kimg)
+        return _play_to_the_end(training, run, store, decode, stop=stop, watch=watch, say=say)
+
+
+def _play_to_the_end(
+    training: Training,
+    run: Path,
+    store: Store,
+    decode: Decode,
+    *,
+    stop: Callable[[], bool],
+    watch: Callable[[Progress], None] | None,
+    say: Callable[[str], None],
+) -> bool:
+    settings = training.recipe.train
+    main = distributed.rank() == 0
+    game, summary = Game(settings.loss), dict[str, float]()
+    fixed = training.gan.latents(NUM_FIXED, Noise(settings.seed + 1))
+    real = decode(store.samples[store.indices("train")[:NUM_FIXED]], None)
+    writer = _tensorboard(run) if main else None
+    started, started_at = time.perf_counter(), training.turn
+    stopped = False
+    while training.kimg < settings.total_kimg and not stopped:
+        before = training.kimg
+        training.play(game)
+        stopped = distributed.any_process(stop())
+        over = training.kimg >= settings.total_kimg
+        rate = (training.turn - started_at) * settings.batch / (time.perf_counter() - started)
+        if main and (over or _passes(before, training.kimg, settings.samples_kimg)):
+            samples = training.gan.Output(tensor=_sample(training, fixed), latents=fixed)
+            samples.save(run / "samples" / f"kimg{training.kimg:010.3f}{samples.SUFFIXES[0]}")
+        if over or stopped or _passes(before, training.kimg, settings.log_kimg):
+            summary = distributed.average(game.summary())
+            if main:
+                summary["game/diversity"] = diversity(_sample(training, fixed), real)
+                summary["images_per_second"] = rate
+                _log(run / "log.jsonl", {"kimg": training.kimg, "turn": training.turn, **summary})
+                for name, value in summary.items():
+                    writer.add_scalar(name, value, round(training.kimg * 1000))
+        if main and (over or stopped or _passes(before, training.kimg, settings.checkpoint_kimg)):
+            state = {**training.state_dict(), "fingerprint": store.fingerprint}
+            save_checkpoint(state, run / "checkpoints", turn=training.turn, keep=settings.keep_checkpoints)
+        if main and watch is not None:
+            watch(
+                Progress(
+                    kimg=training.kimg, total_kimg=settings.total_kimg, images_per_second=rate, summary=summary
+                )
+            )
+    if writer is not None:
+        writer.close()
+    if main:
+        for sentence in sentences(summary, settings.loss):
+            say(sentence)
+    return not stopped
+
+
+def _passes(before_kimg: float, kimg: float, interval_kimg: float) -> bool:
+    """Whether a multiple of the interval lies in (before, now]."""
+    return math.floor(kimg / interval_kimg + 1e-9) > math.floor(before_kimg / interval_kimg + 1e-9)
+
+
+@torch.no_grad()
+def _sample(training: Training, latents: Tensor) -> Tensor:
+    """Samples of the averaged generator, on the CPU, by chunks that fit where a training batch does."""
+    chunks = latents.to(training.device).split(max(16, training.recipe.train.batch))
+    return torch.cat([training.average(chunk).float().cpu() for chunk in chunks])
+
+
+def _tensorboard(run: Path) -> Any:
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(run / "tensorboard"))
+
+
+def _log(path: Path, line: dict[str, float]) -> None:
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+    except OSError as error:
+        raise CannotWrite(f"{path}: cannot write: {error.strerror or error}") from error
+
+
+def _truncate_log(path: Path, kimg: float) -> None:
+    """Drop lines later than the checkpoint that a run goes on from, and a half-written last one."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["kimg"] <= kimg:
+                kept.append(line + "\n")
+        except (json.JSONDecodeError, KeyError):
+            break
+    path.write_text("".join(kept), encoding="utf-8")
+
+
+@contextmanager
+def _stop_signals() -> Iterator[Callable[[], bool]]:
+    """Turn the first SIGINT or SIGTERM into a flag; the second SIGINT interrupts as usual."""
+    asked = False
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        asked = True
+
+    try:
+        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread: whoever runs us handles signals
+        before = {}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

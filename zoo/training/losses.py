@@ -1,0 +1,87 @@
+"""Adversarial losses, as functions of the discriminator's raw outputs (logits) [N] on real and on fake samples.
+
+Each names the discriminator loss at the game's equilibrium, where the generator's distribution is the data's and no
+discriminator tells them apart: the zero point of the game report.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zoo.noise import Noise
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    discriminator: Callable[[Tensor, Tensor], Tensor]  # (real logits, fake logits) -> scalar to minimise
+    generator: Callable[[Tensor], Tensor]  # fake logits -> scalar to minimise
+    equilibrium: float  # the discriminator's loss where nothing can be told apart
+
+
+def _binary_cross_entropy(real: Tensor, fake: Tensor) -> Tensor:
+    """-log D(x) - log(1 - D(G(z))) with D = sigmoid(logit): Goodfellow et al. 2014, equation 1, sign turned."""
+    return F.softplus(-real).mean() + F.softplus(fake).mean()
+
+
+LOSSES: dict[str, Loss] = {
+    # Goodfellow et al. 2014, equation 1: the generator minimises log(1 - D(G(z))), which saturates while D wins.
+    "minimax": Loss(
+        discriminator=_binary_cross_entropy,
+        generator=lambda fake: -F.softplus(fake).mean(),
+        equilibrium=math.log(4),
+    ),
+    # Goodfellow et al. 2014, section 3: the generator maximises log D(G(z)); the same fixed point, stronger gradients.
+    "non_saturating": Loss(
+        discriminator=_binary_cross_entropy,
+        generator=lambda fake: F.softplus(-fake).mean(),
+        equilibrium=math.log(4),
+    ),
+    # Mao et al. 2017, arXiv:1611.04076, equation 9 (a = 0, b = c = 1); both outputs rest at 1/2.
+    "least_squares": Loss(
+        discriminator=lambda real, fake: ((real - 1).square().mean() + fake.square().mean()) / 2,
+        generator=lambda fake: (fake - 1).square().mean() / 2,
+        equilibrium=1 / 4,
+    ),
+    # Lim & Ye 2017, arXiv:1705.02894; Miyato et al. 2018, arXiv:1802.05957, equations 16 and 17.
+    "hinge": Loss(
+        discriminator=lambda real, fake: F.relu(1 - real).mean() + F.relu(1 + fake).mean(),
+        generator=lambda fake: -fake.mean(),
+        equilibrium=2.0,
+    ),
+    # Arjovsky et al. 2017, arXiv:1701.07875, equation 2; the critic needs a Lipschitz bound: gradient_penalty.
+    "wasserstein": Loss(
+        discriminator=lambda real, fake: fake.mean() - real.mean(),
+        generator=lambda fake: -fake.mean(),
+        equilibrium=0.0,
+    ),
+}
+
+
+def r1_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
+    """E |grad D(x)|^2 on real samples [N, ...]; the loss adds gamma / 2 of it.
+
+    Mescheder, Geiger & Nowozin 2018, arXiv:1801.04406, equation 9.
+    """
+    return _squared_gradient_norm(discriminator, real).mean()
+
+
+def gradient_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, noise: Noise) -> Tensor:
+    """E (|grad D(x)| - 1)^2 at one uniform point on each line from a real to a fake sample [N, ...].
+
+    Gulrajani et al. 2017, arXiv:1704.00028, equation 3; the paper weighs it by 10.
+    """
+    share = noise.uniform(len(real), *[1] * (real.dim() - 1)).to(real.device)
+    between = torch.lerp(real, fake, share)
+    return (_squared_gradient_norm(discriminator, between).clamp_min(1e-12).sqrt() - 1).square().mean()
+
+
+def _squared_gradient_norm(discriminator: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+    inputs = inputs.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(discriminator(inputs).sum(), inputs, create_graph=True)
+    return gradient.square().flatten(1).sum(1)  # [N]

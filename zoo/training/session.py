@@ -1,0 +1,98 @@
+"""From a recipe's name to a running training: its run folder, its data, and then the loop."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import ModuleType
+
+from zoo.data import Store
+from zoo.errors import BadFile, BadValue
+from zoo.recipe import Recipe, load_recipe
+from zoo.registry import Entry
+from zoo.training import distributed
+from zoo.training.loop import Progress, check_unchanged, open_run, start_run, train
+
+
+def wing_data(modality: str) -> ModuleType:
+    """The `data` module of a wing: its DATASETS, `open_store` and `decode`."""
+    return importlib.import_module(f"zoo.{modality}.data")
+
+
+def open_data(
+    recipe: Recipe,
+    *,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+    say: Callable[[str], None] = print,
+) -> Store:
+    """The store that a recipe trains on, built at first use. Raises as the wing's `open_store`."""
+    wing = wing_data(recipe.modality)
+    return wing.open_store(
+        recipe.data, recipe.model.resolution, workers=workers, progress=progress, say=say
+    )
+
+
+def train_run(
+    recipe: str | os.PathLike[str] | Recipe | None = None,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    resume: str | os.PathLike[str] | None = None,
+    data: str = "",
+    overrides: Iterable[str] = (),
+    workers: int = 1,
+    build_progress: Callable[[int, int], None] | None = None,
+    watch: Callable[[Progress], None] | None = None,
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Start or resume a training; see `zoo.train`. `watch` is told after every turn, `build_progress` of the data."""
+    recipe, run = _recipe_and_run(recipe, out=out, resume=resume, data=data, overrides=list(overrides))
+    with distributed.process_group() as device:
+        with distributed.first_process_first():
+            store = open_data(recipe, workers=workers, progress=build_progress, say=say)
+            if recipe.train.batch > (count := len(store.indices("train"))):
+                raise BadValue(f"train.batch = {recipe.train.batch} is more than the {count} training samples")
+            if resume is None and distributed.rank() == 0:
+                start_run(recipe, run)
+        decode = wing_data(recipe.modality).decode
+        finished = train(recipe, run, store, decode, device=device, watch=watch, say=say)
+        if not finished and distributed.rank() == 0:
+            say(f"stopped; go on with: zoo train --resume {run}")
+    return run
+
+
+def _recipe_and_run(
+    recipe: str | os.PathLike[str] | Recipe | None,
+    *,
+    out: str | os.PathLike[str] | None,
+    resume: str | os.PathLike[str] | None,
+    data: str,
+    overrides: list[str],
+) -> tuple[Recipe, Path]:
+    if resume is not None:
+        run = Path(resume).expanduser()
+        if out is not None and Path(out).expanduser() != run:
+            raise BadValue(f"a resumed run stays in its folder {run}: leave --out away")
+        started = open_run(run)
+        if recipe is None:
+            source = Entry(
+                name=started.name,
+                modality=started.modality,
+                architecture=started.architecture,
+                recipe=run / "recipe.toml",
+            )
+            recipe = load_recipe(source, overrides, data=data)
+        elif not isinstance(recipe, Recipe):
+            recipe = load_recipe(os.fspath(recipe), overrides, data=data)
+        check_unchanged(run, recipe)
+        return recipe, run
+    if recipe is None or out is None:
+        raise BadValue("training needs an entry or recipe and a folder for the run: zoo train faces-dcgan --out runs/a")
+    run = Path(out).expanduser()
+    if run.exists() and not run.is_dir():
+        raise BadFile(f"{run}: this is a file; --out names a folder")
+    if not isinstance(recipe, Recipe):
+        recipe = load_recipe(os.fspath(recipe), overrides, data=data)
+    return recipe, run
