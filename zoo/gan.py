@@ -91,9 +91,7 @@ class GAN(nn.Module):
         return self.Output(tensor=self._generate(latents, batch_size, progress), latents=latents, seed=seed)
 
     @torch.no_grad()
-    def interpolate(
-        self, n: int = 8, *, steps: int = 8, seed: int | None = None, batch_size: int = 64
-    ) -> Samples:
+    def interpolate(self, n: int = 8, *, steps: int = 8, seed: int | None = None, batch_size: int = 64) -> Samples:
         """n rows of `steps` samples each, from one latent to another along the great circle between them.
 
         Spherical interpolation, because almost all of a Gaussian's mass lies near a sphere: the middle of a straight
@@ -111,9 +109,7 @@ class GAN(nn.Module):
         latents = torch.stack([slerp(ends[0::2], ends[1::2], share) for share in shares], dim=1).flatten(0, 1)
         return self.Output(tensor=self._generate(latents, batch_size, None), latents=latents, seed=seed)
 
-    def _generate(
-        self, latents: Tensor, batch_size: int, progress: Callable[[int], None] | None
-    ) -> Tensor:
+    def _generate(self, latents: Tensor, batch_size: int, progress: Callable[[int], None] | None) -> Tensor:
         generator = folded(self.generator)
         device = next(generator.parameters()).device
         tensor = torch.empty(len(latents), *self.sample_shape)

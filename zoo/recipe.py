@@ -242,9 +242,7 @@ def build(cls: type[T], table: Mapping[str, Any], *, where: str) -> T:
     return _build(cls, table, where, prefix="")
 
 
-def _build(
-    cls: type[T], table: Any, where: str, *, prefix: str, types_of: Mapping[str, type] | None = None
-) -> T:
+def _build(cls: type[T], table: Any, where: str, *, prefix: str, types_of: Mapping[str, type] | None = None) -> T:
     if not isinstance(table, Mapping):
         raise BadValue(f"{where}: {prefix or 'this'} should be a table, not {table!r}")
     hints = {**get_type_hints(cls), **(types_of or {})}

@@ -206,7 +206,13 @@ def check_unchanged(run: Path, recipe: Recipe) -> None:
 
     A longer run and another log or checkpoint rhythm are the same game, and allowed.
     """
-    free = ("train.total_kimg", "train.log_kimg", "train.samples_kimg", "train.checkpoint_kimg", "train.keep_checkpoints")
+    free = (
+        "train.total_kimg",
+        "train.log_kimg",
+        "train.samples_kimg",
+        "train.checkpoint_kimg",
+        "train.keep_checkpoints",
+    )
     changed = [
         line
         for line in difference(open_run(run).to_table(), recipe.to_table())
@@ -297,11 +303,7 @@ def _play_to_the_end(
             state = {**training.state_dict(), "fingerprint": store.fingerprint}
             save_checkpoint(state, run / "checkpoints", turn=training.turn, keep=settings.keep_checkpoints)
         if main and watch is not None:
-            watch(
-                Progress(
-                    kimg=training.kimg, total_kimg=settings.total_kimg, images_per_second=rate, summary=summary
-                )
-            )
+            watch(Progress(kimg=training.kimg, total_kimg=settings.total_kimg, images_per_second=rate, summary=summary))
     if writer is not None:
         writer.close()
     if main:

@@ -120,9 +120,7 @@ def adversarial_phases(gan: GAN, train: Train) -> list[Phase]:
 
     phases = [
         Phase(name="D", player=discriminator, loss=play_discriminator, optimiser=discriminator_optimiser),
-        Phase(
-            name="D-R1", player=discriminator, loss=play_r1, optimiser=discriminator_optimiser, every=train.r1_every
-        ),
+        Phase(name="D-R1", player=discriminator, loss=play_r1, optimiser=discriminator_optimiser, every=train.r1_every),
         Phase(
             name="G",
             player=generator,

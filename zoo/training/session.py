@@ -30,9 +30,7 @@ def open_data(
 ) -> Store:
     """The store that a recipe trains on, built at first use. Raises as the wing's `open_store`."""
     wing = wing_data(recipe.modality)
-    return wing.open_store(
-        recipe.data, recipe.model.resolution, workers=workers, progress=progress, say=say
-    )
+    return wing.open_store(recipe.data, recipe.model.resolution, workers=workers, progress=progress, say=say)
 
 
 def train_run(

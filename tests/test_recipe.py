@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zoo.errors import BadValue, NotFound
+from zoo.recipe import Data, apply_override, difference, load_recipe, parse_recipe
+from zoo.registry import registry
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_resolved_recipe_reads_back_equal(name: str, tmp_path: Path):
+    """A resolved recipe written as TOML is the same recipe when it is read again."""
+    recipe = load_recipe(name)
+    path = tmp_path / registry.entries[name].recipe.name
+    path.write_text(recipe.to_toml())
+
+    assert load_recipe(path) == recipe
+
+
+def test_overrides_reach_nested_values_with_their_types():
+    """`key=value` sets any value: numbers, words, lists; an integer may stand for a number."""
+    recipe = load_recipe(
+        "faces-dcgan",
+        ["train.batch=8", "train.loss=hinge", "train.generator.lr=1", "train.augment=['color', 'cutout']"],
+    )
+
+    assert (recipe.train.batch, recipe.train.loss, recipe.train.generator.lr) == (8, "hinge", 1.0)
+    assert recipe.train.augment == ("color", "cutout")
+
+
+@pytest.mark.parametrize(
+    ("override", "error", "text"),
+    [
+        ("train.bach=8", NotFound, 'Did you mean "train.batch"'),
+        ("batch=8", NotFound, "Did you mean train.batch"),
+        ("train.batch", BadValue, "key=value"),
+        ("train.batch=many", BadValue, "whole number"),
+        ("train.batch=1", BadValue, "from 2"),
+        ("train.batch=8.5", BadValue, "whole number"),
+        ("train.batch=true", BadValue, "whole number"),
+        ("train.total_kimg=nan", BadValue, "finite"),
+        ("train.total_kimg=0", BadValue, "above 0"),
+        ("train.loss=hing", BadValue, 'Did you mean "hinge"'),
+        ("train.generator.betas=[0.5]", BadValue, "a list of 2"),
+        ("train.generator=3", BadValue, "is a table"),
+        ("model.resolution=48", BadValue, "power of two"),
+        ("train.augment=['colour']", BadValue, 'Did you mean "color"'),
+        ("data.folder=/x", BadValue, "exactly one"),
+        ("train.generator.lr=-1", BadValue, "above 0"),
+    ],
+)
+def test_bad_overrides_say_what_would_have_worked(override: str, error: type[Exception], text: str):
+    """Unknown keys suggest the nearest, wrong types and ranges say the right ones."""
+    with pytest.raises(error, match=text.replace("[", r"\[")):
+        load_recipe("faces-dcgan", [override])
+
+
+def test_recipe_architectures_are_those_of_the_registry():
+    """A recipe cannot name code that no installed recipe names."""
+    table = load_recipe("faces-dcgan").to_table() | {"architecture": "os:system"}
+
+    with pytest.raises(NotFound, match="no architecture"):
+        parse_recipe(table, name="x")
+
+
+@given(st.text(), st.text())
+def test_any_override_is_applied_or_refused_in_words(key: str, value: str):
+    """No override, however odd, ends in anything but a value or an error of this library."""
+    table = load_recipe("faces-dcgan").to_table()
+    try:
+        apply_override(table, f"{key}={value}")
+    except (NotFound, BadValue):
+        return
+
+
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.sampled_from(["model", "data", "train", "evaluate", "weights", "summary", "paper", "odd"]), JUNK)
+def test_any_table_is_a_recipe_or_refused_in_words(section: str, junk: object):
+    """Whatever stands in a section, parsing ends in a recipe or in an error of this library."""
+    table = load_recipe("faces-gan").to_table()
+    try:
+        parse_recipe({**table, section: junk}, name="x")
+    except (NotFound, BadValue):
+        return
+
+
+@given(
+    st.integers(2, 512),
+    st.floats(1e-6, 1e4, allow_nan=False),
+    st.sampled_from(["minimax", "non_saturating", "least_squares", "hinge", "wasserstein"]),
+)
+def test_overrides_round_trip(batch: int, kimg: float, loss: str):
+    """What an override sets is what the resolved recipe holds."""
+    overrides = [f"train.batch={batch}", f"train.total_kimg={kimg!r}", f"train.loss={loss}"]
+
+    train = load_recipe("faces-gan", overrides).train
+
+    assert (train.batch, train.total_kimg, train.loss) == (batch, kimg, loss)
+
+
+def test_data_option_tells_names_folders_and_hub_ids_apart(tmp_path: Path):
+    """--data takes a data set's name, a folder, or hf:org/set."""
+    assert Data.option("synthetic-faces") == {"name": "synthetic-faces"}
+    assert Data.option("hf:org/set") == {"hub": "org/set"}
+    assert Data.option(str(tmp_path)) == {"folder": str(tmp_path)}
+
+
+def test_difference_names_changed_keys():
+    """Two recipes' difference is a list of dotted keys with both values."""
+    old, new = load_recipe("faces-dcgan"), load_recipe("faces-dcgan", ["train.batch=8"])
+
+    assert difference(old.to_table(), new.to_table()) == [f"train.batch: {old.train.batch} -> 8"]

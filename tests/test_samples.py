@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from zoo.errors import BadValue, CannotWrite
+from zoo.samples import Images, replacing
+
+
+@pytest.fixture
+def images() -> Images:
+    ramp = torch.linspace(-1, 1, 5 * 3 * 8 * 8).view(5, 3, 8, 8)
+    return Images(tensor=ramp, latents=torch.zeros(5, 2), seed=7)
+
+
+@pytest.mark.parametrize("suffix", Images.SUFFIXES)
+def test_grid_is_saved_in_each_format(images: Images, tmp_path: Path, suffix: str):
+    """One picture holds all images; its suffix decides the format."""
+    path = images.save(tmp_path / f"grid{suffix}")
+
+    with Image.open(path) as grid:
+        assert grid.size == (3 * 10 + 2, 2 * 10 + 2)
+
+
+def test_a_folder_gets_one_file_each(images: Images, tmp_path: Path):
+    """A path without a suffix is a folder of single images, pixel for pixel."""
+    folder = images.save(tmp_path / "faces")
+
+    files = sorted(folder.iterdir())
+    assert [file.name for file in files] == [f"{i}.png" for i in range(5)]
+    assert np.array_equal(np.asarray(Image.open(files[2])), images.to_uint8()[2])
+
+
+def test_values_map_to_bytes_and_are_clamped():
+    """-1 is 0, 1 is 255, and what lies outside is clamped."""
+    tensor = torch.tensor([-2.0, -1.0, 0.0, 1.0, 3.0]).view(1, 1, 1, 5)
+
+    assert Images(tensor=tensor).to_uint8().flatten().tolist() == [0, 0, 128, 255, 255]
+
+
+def test_png_remembers_its_seed(images: Images, tmp_path: Path):
+    """The file says which seed made it."""
+    with Image.open(images.save(tmp_path / "x.png")) as picture:
+        assert picture.text["seed"] == "7"
+
+
+def test_notebook_preview_is_a_png(images: Images):
+    """A notebook shows the grid."""
+    assert images._repr_png_().startswith(b"\x89PNG")
+
+
+def test_slices_keep_latents_and_seed(images: Images):
+    """A slice of samples is samples."""
+    part = images[1:3]
+
+    assert (len(part), part.latents.shape, part.seed) == (2, (2, 2), 7)
+
+
+def test_unknown_suffix_names_those_that_work(images: Images, tmp_path: Path):
+    """A suffix without a format is refused with the list of those that have one."""
+    with pytest.raises(BadValue, match=r"\.png, \.jpg"):
+        images.save(tmp_path / "faces.pgn")
+    assert not list(tmp_path.iterdir())
+
+
+def test_unwritable_paths_are_refused(images: Images, tmp_path: Path):
+    """A file where a folder should be, and a folder where the file should be, are named."""
+    (tmp_path / "file").write_text("")
+    (tmp_path / "grid.png").mkdir()
+
+    with pytest.raises(CannotWrite, match="not a folder"):
+        images.save(tmp_path / "file" / "grid.png")
+    with pytest.raises(OSError, match="this is a folder"):
+        images.save(tmp_path / "grid.png")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_folders_without_permission_are_refused(images: Images, tmp_path: Path):
+    """No permission is said before any work."""
+    tmp_path.chmod(0o500)
+    with pytest.raises(CannotWrite, match="no permission"):
+        images.save(tmp_path / "grid.png")
+
+
+def test_nothing_half_written_is_seen(tmp_path: Path):
+    """When writing fails, the old file stands and no scrap is left."""
+    path = tmp_path / "x.txt"
+    path.write_text("old")
+    with pytest.raises(CannotWrite, match="No space left"), replacing(path) as temporary:  # noqa: PT012
+        temporary.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["x.txt"]

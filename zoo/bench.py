@@ -1,0 +1,144 @@
+"""This library against the textbook script, in one process and in turns: ratios, not times, since machines differ.
+
+The textbook script is a DCGAN as tutorials write it: a plain `nn.Sequential` of the same layers in the default memory
+format, default Adam, the discriminator's gradients left on in the generator's step, float32. Beside both stands the
+share of this machine's own matrix-multiplication peak, measured in the same run.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from zoo.errors import BadValue
+from zoo.gan import GAN
+from zoo.noise import Noise
+from zoo.recipe import Recipe, load_recipe
+from zoo.registry import Entry
+from zoo.training.phases import Turn, only
+
+BATCH = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """One task, timed in alternating rounds."""
+
+    task: str
+    ours: list[float]  # seconds, a round each
+    textbook: list[float]
+    gflop: float  # of the textbook's work, which both must get done
+    peak_gflops: list[float]
+
+    @property
+    def ratio(self) -> float:
+        """Throughput against the textbook's: the median over rounds of the two times of a round."""
+        return statistics.median(t / o for o, t in zip(self.ours, self.textbook, strict=True))
+
+    def line(self) -> str:
+        peak = statistics.median(self.peak_gflops)
+        shares = [self.gflop / statistics.median(times) / peak for times in (self.ours, self.textbook)]
+        low, high = min(self._ratios()), max(self._ratios())
+        return (
+            f"{self.task:<28} {self.ratio:.2f}x ({low:.2f} to {high:.2f})   "
+            f"{shares[0]:.0%} of the matrix-multiplication peak, textbook {shares[1]:.0%}"
+        )
+
+    def _ratios(self) -> list[float]:
+        return [t / o for o, t in zip(self.ours, self.textbook, strict=True)]
+
+
+def run_bench(entry: Entry, *, rounds: int = 15) -> str:
+    """Compare sampling and a training step at batch 64; returns the lines to print. Raises BadValue for others than DCGAN."""
+    if entry.architecture != "zoo.faces.dcgan:DCGAN":
+        raise BadValue(f"{entry.name}: the textbook script that stands for comparison is a DCGAN; use faces-dcgan")
+    recipe = load_recipe(entry)
+    lines = [f"{entry.name}, batch {BATCH}, {torch.get_num_threads()} threads, {rounds} rounds in turns"]
+    lines += [comparison.line() for comparison in (compare_sampling(recipe, rounds), compare_training(recipe, rounds))]
+    return "\n".join(lines)
+
+
+def compare_sampling(recipe: Recipe, rounds: int) -> Comparison:
+    """`model.sample(64)` against the plain generator in evaluation mode on as many latents."""
+    gan: GAN = recipe.gan(recipe.model).eval().to(memory_format=torch.channels_last)
+    generator, _ = textbook_players(recipe)
+    generator.eval()
+
+    def textbook() -> None:
+        with torch.no_grad():
+            generator(torch.randn(BATCH, recipe.model.latent_dim, 1, 1))
+
+    return _alternate("sampling", lambda: gan.sample(BATCH, seed=0, batch_size=BATCH), textbook, rounds)
+
+
+def compare_training(recipe: Recipe, rounds: int) -> Comparison:
+    """One turn of D and G through this library's phases, without penalties, against the textbook's step."""
+    gan: GAN = recipe.gan(recipe.model).to(memory_format=torch.channels_last).requires_grad_(False)
+    phases = [phase for phase in gan.phases(recipe.train) if phase.name in ("D", "G")]
+    noise = Noise(0)
+    real = torch.rand(BATCH, *gan.sample_shape) * 2 - 1
+    real_channels_last = real.contiguous(memory_format=torch.channels_last)
+
+    def ours() -> None:
+        turn = Turn(gan, real_channels_last, noise, generator_plays=True)
+        for phase in phases:
+            with only(phase.player):
+                loss = phase.loss(turn)["loss"]
+                phase.optimiser.zero_grad(set_to_none=True)
+                loss.backward()
+            phase.optimiser.step()
+
+    return _alternate("training step (D and G)", ours, textbook_step(recipe, real), rounds)
+
+
+def textbook_players(recipe: Recipe) -> tuple[nn.Sequential, nn.Sequential]:
+    """Generator and discriminator of the recipe's sizes as the tutorials write them."""
+    gan: GAN = recipe.gan(recipe.model)
+    return gan.generator.main, gan.discriminator.main  # type: ignore[return-value]
+
+
+def textbook_step(recipe: Recipe, real: Tensor) -> Callable[[], None]:
+    """The tutorials' training step on the real images [N, 3, 64, 64]."""
+    generator, discriminator = textbook_players(recipe)
+    criterion = nn.BCEWithLogitsLoss()
+    optimiser_d = torch.optim.Adam(discriminator.parameters(), lr=2e-4, betas=(0.5, 0.999))
+    optimiser_g = torch.optim.Adam(generator.parameters(), lr=2e-4, betas=(0.5, 0.999))
+    ones, zeros = torch.ones(len(real)), torch.zeros(len(real))
+
+    def step() -> None:
+        discriminator.zero_grad()
+        criterion(discriminator(real).view(-1), ones).backward()
+        fake = generator(torch.randn(len(real), recipe.model.latent_dim, 1, 1))
+        criterion(discriminator(fake.detach()).view(-1), zeros).backward()
+        optimiser_d.step()
+        generator.zero_grad()
+        criterion(discriminator(fake).view(-1), ones).backward()
+        optimiser_g.step()
+
+    return step
+
+
+def _alternate(task: str, ours: Callable[[], object], textbook: Callable[[], object], rounds: int) -> Comparison:
+    with FlopCounterMode(display=False) as counter:
+        textbook()
+    ours()
+    times: dict[str, list[float]] = {"ours": [], "textbook": [], "peak": []}
+    a, b = torch.randn(2, 1024, 1024)
+    for _ in range(rounds):
+        for name, run in (("ours", ours), ("textbook", textbook), ("peak", lambda: a @ b)):
+            start = time.perf_counter()
+            run()
+            times[name].append(time.perf_counter() - start)
+    return Comparison(
+        task=task,
+        ours=times["ours"],
+        textbook=times["textbook"],
+        gflop=counter.get_total_flops() / 1e9,
+        peak_gflops=[2 * 1024**3 / 1e9 / seconds for seconds in times["peak"]],
+    )

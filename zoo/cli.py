@@ -1,0 +1,361 @@
+"""The command `zoo`. A user's mistake is one clear line and exit code 2; each command imports only what it needs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from zoo.errors import BadValue, ZooError
+from zoo.registry import MODALITIES, registry
+
+app = typer.Typer(
+    name="zoo",
+    help="A model zoo of GANs: sample, train, evaluate and release them by name.",
+    epilog="Start with: zoo list, then zoo sample faces-dcgan -n 64 --seed 0 --out faces.png",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data_app = typer.Typer(help="The data sets that recipes train on.", no_args_is_help=True)
+recipe_app = typer.Typer(help="Recipes: the one file that is an entry.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+app.add_typer(recipe_app, name="recipe")
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="An entry (zoo list), a weights folder, or a run folder.")]
+EntryName = Annotated[str, typer.Argument(metavar="ENTRY", help="An entry (zoo list) or the path of a recipe.")]
+
+
+def main() -> None:
+    """Run the command line; errors of the user's go to standard error without a traceback."""
+    try:
+        app(standalone_mode=False)
+    except ZooError as error:
+        _fail(str(error))
+    except typer.Abort:
+        raise SystemExit(130) from None
+    except Exception as error:
+        if hasattr(error, "format_message"):  # the command line itself was wrong: click's UsageError
+            context = getattr(error, "ctx", None)
+            _fail(f"{error.format_message()} Try: {context.command_path if context else 'zoo'} --help")
+        raise
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+def _fail(message: str) -> None:
+    sys.stdout.flush()
+    print(f"zoo: {message}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+@contextmanager
+def _bar(description: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar with rate and time left, on standard error; quiet where that is no terminal."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task(description, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@app.command("list")
+def list_entries(
+    modality: Annotated[str | None, typer.Argument(metavar="[MODALITY]", help=f"{', '.join(MODALITIES)}.")] = None,
+    match: Annotated[str, typer.Option(metavar="PATTERN", help="A shell pattern for names, e.g. '*gan*'.")] = "*",
+) -> None:
+    """List the entries: what can be loaded, sampled and trained by name."""
+    names = registry.names(modality, match=match)
+    width = max(map(len, names), default=0)
+    for name in names:
+        entry = registry.entries[name]
+        print(f"{name:<{width}}  {'weights' if entry.has_weights else 'recipe ':<7}  {entry.summary}")
+    if not names:
+        print("no entry fits", file=sys.stderr)
+
+
+@app.command()
+def info(
+    name: EntryName,
+    cost: Annotated[
+        bool, typer.Option("--cost", help="Measure: parameters, FLOPs, memory and samples/s on this machine.")
+    ] = False,
+) -> None:
+    """Show what an entry is: architecture, paper, licence, recipe, weights."""
+    entry = registry.entry(name)
+    weights = f"bundled in {entry.bundled}" if entry.bundled.is_dir() else (entry.weights.repo or "none released yet")
+    rows = {
+        "name": entry.name,
+        "summary": entry.summary,
+        "modality": entry.modality,
+        "architecture": entry.architecture,
+        "paper": entry.paper,
+        "licence": entry.licence,
+        "recipe": entry.recipe,
+        "weights": weights,
+    }
+    if cost:
+        from zoo.cost import measure_cost
+
+        rows |= measure_cost(entry)
+    else:
+        rows |= _figure_rows(entry.bundled / "figures.json")
+    width = max(map(len, rows))
+    for key, value in rows.items():
+        print(f"{key:<{width}}  {value}")
+
+
+def _figure_rows(path: Path) -> dict[str, str]:
+    import json
+
+    if not path.is_file():
+        return {}
+    figures = json.loads(path.read_text(encoding="utf-8"))["figures"]
+    return {f["name"]: f"{f['value']:.4g} (real against real: {f['floor']:.4g})" for f in figures if "floor" in f}
+
+
+@app.command()
+def sample(
+    name: Name,
+    n: Annotated[int, typer.Option("-n", "--count", min=1, help="How many samples.")] = 16,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="The same seed gives the same samples; random if absent.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="A file (images: .png .jpg .webp, one grid) or a folder (one file each); NAME.png if absent."
+        ),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Samples generated at once; bounds the memory.")] = 64,
+    interpolate: Annotated[
+        int, typer.Option(metavar="STEPS", min=0, help="Instead, N rows of STEPS samples from one latent to another.")
+    ] = 0,
+) -> None:
+    """Draw samples and save them.
+
+    zoo sample faces-dcgan -n 64 --seed 0 --out faces.png
+    """
+    if interpolate == 1:
+        raise BadValue("--interpolate takes at least 2 steps")
+    from zoo.hub import load
+    from zoo.recipe import architecture_class
+
+    if out is not None and name in registry.entries:  # before any work
+        architecture_class(registry.entries[name].architecture).Output.check_path(out)
+    model = load(name)
+    target = out or Path(f"{Path(name).name}{model.Output.SUFFIXES[0]}")
+    model.Output.check_path(target)
+    if interpolate:
+        samples = model.interpolate(n, steps=interpolate, seed=seed, batch_size=batch_size)
+        path = samples.save(target, columns=interpolate)  # type: ignore[call-arg]
+    else:
+        with _bar("sampling", "samples") as progress:
+            samples = model.sample(n, seed=seed, batch_size=batch_size, progress=lambda done: progress(done, n))
+        path = samples.save(target)
+    print(f"{len(samples)} samples of {name}, seed {samples.seed}: {path}")
+
+
+@app.command()
+def train(
+    recipe: Annotated[
+        str | None, typer.Argument(metavar="[ENTRY]", help="An entry (zoo list) or the path of a recipe.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Recipe values, e.g. train.batch=16.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder to make.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="The run folder to go on with, exactly where it stopped.")] = None,
+    data: Annotated[
+        str, typer.Option(help="Instead of the recipe's data: a data set's name, a folder, or hf:org/set.")
+    ] = "",
+    workers: Annotated[int, typer.Option(min=0, help="Processes that build the data; 0: one a core.")] = 0,
+) -> None:
+    """Train a recipe. Ctrl-C stops with a checkpoint; --resume goes on bit for bit.
+
+    zoo train faces-dcgan --out runs/a
+    zoo train faces-dcgan --out runs/mine --data ~/photos train.total_kimg=200
+    zoo train --resume runs/a
+    torchrun --nproc-per-node 2 -m zoo train faces-dcgan --out runs/b
+    """
+    from zoo.training.session import train_run
+
+    overrides = list(overrides or [])
+    if recipe is not None and resume is not None and "=" in recipe:
+        overrides, recipe = [recipe, *overrides], None
+    if int(os.environ.get("RANK", 0)) > 0:
+        train_run(recipe, out=out, resume=resume, data=data, overrides=overrides, say=lambda line: None)
+        return
+    with _training_progress() as (say, build_progress, watch):
+        run = train_run(
+            recipe,
+            out=out,
+            resume=resume,
+            data=data,
+            overrides=overrides,
+            workers=workers or os.cpu_count() or 1,
+            build_progress=build_progress,
+            watch=watch,
+            say=say,
+        )
+    print(f"run: {run}")
+
+
+@contextmanager
+def _training_progress() -> Iterator[tuple[Callable[[str], None], Callable[[int, int], None], Callable[[Any], None]]]:
+    """A bar for the data and one for the training: kimg, rate, time left and the state of the game.
+
+    Without a terminal a line is printed at each percent, so that a log file shows the progress, too.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[state]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    terminal = sys.stderr.isatty()
+    with Progress(*columns, console=console, disable=not terminal) as progress:
+        tasks: dict[str, Any] = {}
+        percent = -1
+
+        def update(name: str, done: float, total: float, state: str) -> None:
+            if name not in tasks:
+                tasks[name] = progress.add_task(name, total=total, state="")
+            progress.update(tasks[name], completed=done, total=total, state=state)
+
+        def build_progress(done: int, total: int) -> None:
+            update("data", done, total, f"{done}/{total}")
+
+        def watch(now: Any) -> None:
+            nonlocal percent
+            state = f"{now.kimg:.1f}/{now.total_kimg:g} kimg  {now.images_per_second:.0f}/s"
+            if "game/advantage" in now.summary:
+                state += f"  advantage {now.summary['game/advantage']:.2f}"
+            update("training", now.kimg, now.total_kimg, state)
+            if not terminal and int(100 * now.kimg / now.total_kimg) > percent:
+                percent = int(100 * now.kimg / now.total_kimg)
+                print(f"{percent:3} %  {state}", file=sys.stderr, flush=True)
+
+        yield lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True), build_progress, watch
+
+
+@app.command()
+def evaluate(
+    name: Name,
+    samples: Annotated[int, typer.Option(min=0, help="Samples to score; the recipe's number if 0.")] = 0,
+    seed: Annotated[int | None, typer.Option(min=0, help="The recipe's seed if absent.")] = None,
+    features: Annotated[str, typer.Option(help="timm:NAME (a pretrained timm model) or zoo:NAME.")] = "",
+) -> None:
+    """Score an entry or a run against held-out data, each figure beside its real-against-real floor."""
+    from zoo.evaluation import evaluate as evaluate_model
+
+    with _bar("evaluating", "samples") as progress:
+        report = evaluate_model(name, samples=samples or None, seed=seed, features=features or None, progress=progress)
+    print(report.table())
+
+
+@app.command()
+def release(
+    run: Annotated[Path, typer.Argument(help="The run folder.")],
+    out: Annotated[Path | None, typer.Option(help="The weights folder; zoo/weights/ENTRY if absent.")] = None,
+) -> None:
+    """Write a run's weights as they are published: safetensors, config, recipe, card, samples, digests."""
+    from zoo.hub import release as release_run
+
+    print(release_run(run, out=out))
+
+
+@app.command()
+def bench(
+    name: EntryName = "faces-dcgan",
+    rounds: Annotated[int, typer.Option(min=1, help="Alternating rounds; the median ratio is printed.")] = 15,
+) -> None:
+    """Time sampling and a training step against the textbook script, in turns, on this machine."""
+    from zoo.bench import run_bench
+
+    print(run_bench(registry.entry(name), rounds=rounds))
+
+
+@data_app.command("list")
+def list_data() -> None:
+    """List the data sets that can be built."""
+    for modality, sources in _datasets().items():
+        for name, source in sources.items():
+            print(f"{name}  {modality}  {(source.__doc__ or '').strip().splitlines()[0]}")
+
+
+@data_app.command("build")
+def build_data(
+    name: Annotated[str, typer.Argument(metavar="DATASET", help="A data set (zoo data list).")],
+    size: Annotated[int, typer.Option(min=32, max=256, help="Pixels a side.")] = 64,
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one a core. The bytes do not depend on it.")] = 0,
+) -> None:
+    """Build a data set into the cache. Ctrl-C is safe: the same command goes on where it stopped."""
+    import importlib
+
+    from zoo.errors import NotFound, suggest
+    from zoo.recipe import Data
+
+    known = {dataset: modality for modality, sources in _datasets().items() for dataset in sources}
+    if name not in known:
+        raise NotFound(f'no data set "{name}"; there are {", ".join(known)}.{suggest(name, known)}')
+    wing = importlib.import_module(f"zoo.{known[name]}.data")
+    with _bar(name, "samples") as progress:
+        store = wing.open_store(Data(name=name), size, workers=workers or os.cpu_count() or 1, progress=progress)
+    train, test = len(store.indices("train")), len(store.indices("test"))
+    print(f"{store.folder}\n{train} train, {test} test, fingerprint {store.fingerprint}")
+
+
+def _datasets() -> dict[str, dict[str, Any]]:
+    """The data sets of each wing that stands."""
+    import importlib
+
+    return {modality: importlib.import_module(f"zoo.{modality}.data").DATASETS for modality in registry}
+
+
+@recipe_app.command("copy")
+def copy_recipe(
+    name: EntryName, target: Annotated[Path, typer.Argument(help="The new file, ending in .toml, or a folder.")]
+) -> None:
+    """Copy a recipe to change it: zoo recipe copy faces-dcgan ./mine.toml, then zoo train ./mine.toml."""
+    from zoo.hub import copy_recipe as copy
+
+    print(copy(name, target))
+
+
+@recipe_app.command("show")
+def show_recipe(
+    name: EntryName,
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")] = None,
+) -> None:
+    """Print a recipe resolved: every value that a training would use."""
+    from zoo.recipe import load_recipe
+
+    print(load_recipe(name, overrides or []).to_toml(), end="")

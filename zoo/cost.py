@@ -1,0 +1,46 @@
+"""What a model costs on this machine: parameters, FLOPs, memory and samples a second."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from zoo.gan import GAN
+from zoo.noise import Noise
+from zoo.recipe import load_recipe
+from zoo.registry import Entry
+
+SECONDS = 3.0
+BATCH = 64
+
+
+def measure_cost(entry: Entry) -> dict[str, str]:
+    """Rows for `zoo info NAME --cost`. The weights do not matter to the cost, so they need not be released."""
+    recipe = load_recipe(entry)
+    gan: GAN = recipe.gan(recipe.model).eval()
+    rows = {
+        f"{name} parameters": f"{sum(p.numel() for p in player.parameters()):,}"
+        for name, player in gan.players.items()
+    }
+    latents = gan.latents(1, Noise(0))
+    with torch.no_grad():
+        with FlopCounterMode(display=False) as counter:
+            images = gan.generator(latents)
+        rows["generator"] = f"{counter.get_total_flops() / 1e6:,.1f} MFLOPs a sample"
+        with FlopCounterMode(display=False) as counter:
+            gan.discriminator(images)
+        rows["discriminator"] = f"{counter.get_total_flops() / 1e6:,.1f} MFLOPs a sample"
+    gan.sample(BATCH, seed=0)  # warms up
+    done, start = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - start) < SECONDS:
+        gan.sample(BATCH, seed=0, batch_size=BATCH)
+        done += BATCH
+    rows["speed"] = f"{done / elapsed:,.0f} samples/s at batch {BATCH}, {torch.get_num_threads()} CPU threads"
+    bytes_per_unit = 1 if sys.platform == "darwin" else 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * bytes_per_unit / 1e6
+    rows["peak memory"] = f"{peak:,.0f} MB of the whole process, Python and torch included"
+    return rows

@@ -1,0 +1,117 @@
+"""Scoring an entry, a weights folder or a run, and printing what came out beside its floor."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from zoo.errors import BadFile, CannotWrite
+from zoo.hub import load
+from zoo.metrics.report import Figure
+from zoo.recipe import Recipe, load_recipe
+from zoo.registry import registry
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """The figures of one evaluation, with what is needed to get them again."""
+
+    command: str
+    data: str
+    data_licence: str
+    fingerprint: str
+    seed: int
+    kimg: float | None  # progress of the run that was scored; None for released weights
+    figures: list[Figure]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def table(self) -> str:
+        """The figures as aligned text: samples, real against real, and which way is better."""
+        rows = [("figure", "samples", "real vs real", "better", "count", "extractor")]
+        rows += [
+            (
+                f.name,
+                f"{f.value:.4g}" + (f" +- {f.spread:.2g}" if f.spread is not None else ""),
+                f"{f.floor:.4g}" if f.floor is not None else "",
+                "higher" if f.higher_is_better else "lower",
+                f"{f.count}",
+                f.extractor or "",
+            )
+            for f in self.figures
+        ]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        about = f"{self.command}    seed {self.seed}, test split of {self.data} ({self.fingerprint[:16]})"
+        return "\n".join([*lines, "", about])
+
+
+def evaluate(
+    name: str | os.PathLike[str],
+    *,
+    samples: int | None = None,
+    seed: int | None = None,
+    features: str | None = None,
+    data: str = "",
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """See `zoo.evaluate`. A run's report is written into its folder as figures.json, which `zoo release` puts on the card.
+
+    Raises:
+        NotFound, BadFile: as `zoo.load`.
+        BadValue: more samples than held-out data.
+    """
+    from zoo.training.checkpoint import checkpoints
+    from zoo.training.session import open_data, wing_data  # noqa: F401 - the wing's data module is imported by it
+
+    text = os.fspath(name)
+    folder = Path(text).expanduser()
+    gan = load(text)
+    recipe = _recipe_of(text, folder)
+    if data:
+        recipe = replace(recipe, data=load_recipe(recipe.name, data=data).data)
+    given = {"samples": samples, "seed": seed, "features": features}
+    settings = replace(recipe.evaluate, **{key: value for key, value in given.items() if value is not None})
+    store = open_data(recipe, workers=workers)
+    wing = importlib.import_module(f"zoo.{recipe.modality}.metrics")
+    is_run = text not in registry.entries and bool(checkpoints(folder / "checkpoints"))
+    options = "".join(f" --{key} {value}" for key, value in given.items() if value is not None)
+    report = Report(
+        command=f"zoo evaluate {recipe.name if is_run else text}{options}",
+        data=store.about["name"],
+        data_licence=store.about["licence"],
+        fingerprint=store.fingerprint,
+        seed=settings.seed,
+        kimg=_kimg(folder, recipe) if is_run else None,
+        figures=wing.evaluate(gan, store, settings, progress=progress),
+    )
+    if is_run:
+        try:
+            (folder / "figures.json").write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise CannotWrite(f"{folder}: cannot write figures.json: {error.strerror or error}") from error
+    return report
+
+
+def _recipe_of(text: str, folder: Path) -> Recipe:
+    """The recipe that a name or folder was trained with."""
+    if text in registry.entries:
+        return load_recipe(text)
+    from zoo.training.loop import open_run
+
+    if not (folder / "recipe.toml").is_file():
+        raise BadFile(f"{folder}: has no recipe.toml, so its data and settings are unknown")
+    return open_run(folder)
+
+
+def _kimg(folder: Path, recipe: Recipe) -> float:
+    from zoo.training.checkpoint import load_checkpoint
+
+    return load_checkpoint(folder / "checkpoints")["turn"] * recipe.train.batch / 1000

@@ -1,0 +1,193 @@
+"""The faces evaluator: a small network that knows what varies in `synthetic-faces`, so that distances mean something
+offline.
+
+A timm ResNet-10-T of half the width, trained to tell each picture's generating attributes (age, hair, pose, light,
+glasses, ...) from its pixels. Its 256 pooled features are what the Fréchet and kernel distances are measured on.
+They are comparable with nothing but themselves: figures state the extractor's name and version.
+
+    python -m zoo.faces.evaluator --out zoo/weights/faces-evaluator        # trains it: 10 to 20 CPU minutes
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zoo.data import Store
+from zoo.data.images import decode_images
+from zoo.errors import BadFile
+from zoo.faces.data import open_store
+from zoo.noise import Noise
+from zoo.recipe import Data
+from zoo.safe import check_weights, halved, load_weights, verify, write_sums, write_weights
+
+NAME = "faces-evaluator"
+VERSION = 1
+IGNORED = ("index", "identity", "ancestry")  # ancestry shows in skin and shape; a network shall not be asked to name it
+BACKBONE = "resnet10t"
+CHANNELS = (32, 64, 128, 256)
+
+
+class Evaluator(nn.Module):
+    """Images [N, 3, 64, 64] in [-1, 1] -> features [N, 256]; `predict` -> one output per attribute.
+
+    Args:
+        targets: attribute to its number of classes, or to 0 for a number (one output per number).
+    """
+
+    num_features = CHANNELS[-1]
+    resolution = 64
+
+    def __init__(self, targets: Mapping[str, int]) -> None:
+        super().__init__()
+        self.targets = dict(targets)
+        self.backbone = timm.create_model(BACKBONE, pretrained=False, channels=CHANNELS, num_classes=0)
+        self.heads = nn.ModuleDict(
+            {name: nn.Linear(self.num_features, max(classes, 1)) for name, classes in self.targets.items()}
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        if images.shape[-1] != self.resolution:
+            images = F.interpolate(images, (self.resolution, self.resolution), mode="bicubic", antialias=True)
+        return self.backbone(images)
+
+    def predict(self, images: Tensor) -> dict[str, Tensor]:
+        """Class logits [N, classes], or the standardised number [N], by attribute."""
+        features = self(images)
+        return {
+            name: head(features) if self.targets[name] else head(features)[:, 0] for name, head in self.heads.items()
+        }
+
+
+def target_table(attributes: np.ndarray) -> tuple[dict[str, int], dict[str, Tensor]]:
+    """What to learn from a store's attributes [N]: each target's classes (0: a number), and its values [N].
+
+    Numbers are standardised; a field of several numbers becomes a target for each.
+    """
+    classes: dict[str, int] = {}
+    values: dict[str, Tensor] = {}
+    for name in attributes.dtype.names or ():
+        column = attributes[name]
+        if name in IGNORED:
+            continue
+        if column.dtype.kind in "ib":
+            classes[name] = int(column.max()) + 1
+            values[name] = torch.from_numpy(column.astype(np.int64))
+            continue
+        for i, numbers in enumerate(column.reshape(len(column), -1).T):
+            part = name if column.ndim == 1 else f"{name}_{i}"
+            classes[part] = 0
+            standard = (numbers - numbers.mean()) / (numbers.std() + 1e-8)
+            values[part] = torch.from_numpy(standard.astype(np.float32))
+    return classes, values
+
+
+def train_evaluator(
+    store: Store, *, epochs: int = 6, batch: int = 64, seed: int = 0, say: Callable[[str], None] = print
+) -> tuple[Evaluator, dict[str, float]]:
+    """Train on the store's training split; returns the network and its scores on the test split.
+
+    A score is the accuracy of a class and the share of explained variance (R^2) of a number.
+    """
+    torch.manual_seed(seed)
+    classes, values = target_table(store.attributes)
+    model = Evaluator(classes).to(memory_format=torch.channels_last).train()
+    rows = store.indices("train")
+    steps = epochs * (len(rows) // batch)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.05, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps)
+    noise = Noise(seed)
+    for epoch in range(epochs):
+        order = np.random.default_rng([seed, epoch]).permutation(rows)
+        total = 0.0
+        for start in range(0, len(order) - batch + 1, batch):
+            chosen = np.sort(order[start : start + batch])
+            # Not mirrored: yaw, roll and the light's side are among the targets.
+            images = decode_images(store.samples[chosen])
+            images = images + 0.02 * noise.normal(*images.shape)
+            outputs = model.predict(images)
+            loss = torch.stack([_loss(outputs[name], values[name][chosen], classes[name]) for name in classes]).mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+            total += float(loss.detach())
+        say(f"epoch {epoch + 1}/{epochs}: loss {total / (len(order) // batch):.3f}")
+    model.eval()
+    return model, score(model, store, classes, values)
+
+
+def _loss(output: Tensor, value: Tensor, classes: int) -> Tensor:
+    return F.cross_entropy(output, value) if classes else F.mse_loss(output, value)
+
+
+@torch.no_grad()
+def score(model: Evaluator, store: Store, classes: Mapping[str, int], values: Mapping[str, Tensor]) -> dict[str, float]:
+    """Accuracy or R^2 of each target on the test split."""
+    rows = store.indices("test")
+    parts: list[dict[str, Tensor]] = [
+        model.predict(decode_images(store.samples[chunk])) for chunk in np.array_split(rows, max(1, len(rows) // 250))
+    ]
+    scores = {}
+    for name in classes:
+        output = torch.cat([part[name] for part in parts])
+        value = values[name][rows]
+        if classes[name]:
+            scores[name] = float((output.argmax(1) == value).float().mean())
+        else:
+            scores[name] = 1 - float((output - value).square().mean() / value.var())
+    return scores
+
+
+def save_evaluator(model: Evaluator, folder: Path, about: Mapping[str, Any]) -> None:
+    """Write evaluator.safetensors (float16 matrices) and config.json into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_weights(halved(model), folder / "evaluator.safetensors")
+    config = {"format": 1, "name": NAME, "version": VERSION, "targets": model.targets, **about}
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def load_evaluator(folder: Path | None = None) -> Evaluator:
+    """The released evaluator. Raises BadFile where it is missing or damaged."""
+    folder = folder or Path(__file__).parents[1] / "weights" / NAME
+    if not (folder / "config.json").is_file():
+        raise BadFile(f"{folder}: the faces evaluator is not here; `python -m zoo.faces.evaluator` trains it")
+    verify(folder, {})
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    model = Evaluator(config["targets"])
+    check_weights(folder / "evaluator.safetensors", model.state_dict(), "the faces evaluator")
+    load_weights(folder / "evaluator.safetensors", model)
+    return model.eval()
+
+
+def main() -> None:
+    import argparse
+
+    parser = argparse.ArgumentParser(description="Train the faces evaluator on synthetic-faces.")
+    parser.add_argument("--out", type=Path, required=True, help="the folder of its weights")
+    parser.add_argument("--epochs", type=int, default=6)
+    options = parser.parse_args()
+    store = open_store(Data(name="synthetic-faces"), Evaluator.resolution)
+    model, scores = train_evaluator(store, epochs=options.epochs)
+    for name, value in scores.items():
+        print(f"{name:<18} {value:.3f}")
+    about = {
+        "licence": "apache-2.0",
+        "data": {"name": "synthetic-faces", "version": store.about["version"], "fingerprint": store.fingerprint},
+        "test_scores": {name: round(value, 4) for name, value in scores.items()},
+        "command": f"python -m zoo.faces.evaluator --epochs {options.epochs}",
+    }
+    save_evaluator(model, options.out, about)
+    write_sums(options.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""How a generator of faces is judged: against held-out faces, and each figure beside real faces against the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zoo.data import Store
+from zoo.data.images import decode_images
+from zoo.errors import BadValue, NotFound
+from zoo.faces.detectors import detection_rate, detectors
+from zoo.faces.evaluator import NAME, VERSION, Evaluator, load_evaluator
+from zoo.gan import GAN
+from zoo.metrics.features import Features, timm_features
+from zoo.metrics.ms_ssim import pair_similarity
+from zoo.metrics.report import Figure, distribution_figures
+from zoo.metrics.swd import sliced_wasserstein
+from zoo.recipe import Evaluate
+
+NUM_DETECTED = 300  # images in which each detector looks for a face
+
+Progress = Callable[[int, int], None]
+
+
+def extractor(name: str) -> Features:
+    """The features that a recipe's `evaluate.features` names: `zoo:faces-evaluator` or `timm:NAME`.
+
+    Raises NotFound for another name, and as `timm_features`.
+    """
+    kind, _, model = name.partition(":")
+    if kind == "timm":
+        return timm_features(model)
+    if name != f"zoo:{NAME}":
+        raise NotFound(f'no features "{name}"; there are zoo:{NAME} and timm:MODEL, e.g. timm:resnet18.a1_in1k')
+    side = Evaluator.resolution
+    neutral = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}  # the evaluator takes [-1, 1] as it is
+    return Features(f"zoo:{NAME}-v{VERSION}", load_evaluator(), size=(side, side), **neutral)
+
+
+def evaluate(gan: GAN, store: Store, settings: Evaluate, *, progress: Progress | None = None) -> list[Figure]:
+    """All figures of `gan` against the test split of `store`.
+
+    The floors score as many images of the training split, of other people, in the samples' place.
+
+    Raises:
+        BadValue: more samples asked for than the test split holds.
+    """
+    count = settings.samples
+    test, train = store.indices("test"), store.indices("train")
+    if count > min(len(test), len(train)):
+        raise BadValue(f"evaluate.samples = {count} is more than the {min(len(test), len(train))} held-out images")
+    features = extractor(settings.features)
+    rng = np.random.default_rng(settings.seed)
+    report = progress or (lambda done, total: None)
+    total = 4 * count
+    real = decode_images(store.samples[np.sort(rng.permutation(test)[:count])])
+    other = decode_images(store.samples[np.sort(rng.permutation(train)[:count])])
+    fake = gan.sample(count, seed=settings.seed, progress=lambda done: report(done, total)).tensor
+    seen = [_features(features, images, lambda done, i=i: report((i + 1) * count + done, total))
+            for i, images in enumerate((real, fake, other))]  # fmt: skip
+    figures = distribution_figures(*seen, extractor=features.name, seed=settings.seed)
+    return [*figures, *_pixel_figures(real, fake, other, seed=settings.seed), *_detection_figures(real, fake, other)]
+
+
+def _features(features: Features, images: Tensor, progress: Callable[[int], None]) -> Tensor:
+    parts = []
+    for chunk in images.split(250):
+        parts.append(features(chunk))
+        progress(sum(map(len, parts)))
+    return torch.cat(parts)
+
+
+def _pixel_figures(real: Tensor, fake: Tensor, other: Tensor, *, seed: int) -> list[Figure]:
+    """Sliced Wasserstein distance by level, and MS-SSIM between samples (as varied as the data: near the floor)."""
+    swd, swd_floor = (sliced_wasserstein(real, images, seed=seed) for images in (fake, other))
+    similarity, similarity_floor = (pair_similarity(images, seed=seed, num_pairs=2000) for images in (fake, other))
+    figures = [
+        Figure(
+            name=f"sliced_wasserstein_{level}px",
+            value=swd[level],
+            floor=swd_floor[level],
+            higher_is_better=False,
+            count=len(fake),
+            extractor="7x7 patches",
+            seed=seed,
+        )
+        for level in swd
+    ]
+    ms_ssim = Figure(
+        name="ms_ssim",
+        value=similarity.mean,
+        floor=similarity_floor.mean,
+        higher_is_better=False,
+        count=len(fake),
+        extractor=f"{similarity.num_scales} scales, 2000 pairs",
+        seed=seed,
+    )
+    return [*figures, ms_ssim]
+
+
+def _detection_figures(real: Tensor, fake: Tensor, other: Tensor) -> list[Figure]:
+    """How often each installed detector, trained on photographs, finds a face: in samples and in held-out images."""
+    n = min(NUM_DETECTED, len(fake))
+    return [
+        Figure(
+            name=f"faces_found_{detector.name}",
+            value=detection_rate(fake[:n], detector),
+            floor=detection_rate(real[:n], detector),
+            higher_is_better=True,
+            count=n,
+            extractor=f"{detector.name} {detector.version}",
+        )
+        for detector in detectors()
+    ]

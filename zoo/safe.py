@@ -1,0 +1,119 @@
+"""Weights as files, and what makes it safe to open those of others: digests, headers read before tensors, strictness.
+
+Nothing here unpickles: weights are safetensors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from zoo.errors import BadFile
+
+SUMS = "SHA256SUMS"
+
+_DTYPES = {"F16": torch.float16, "F32": torch.float32, "F64": torch.float64, "I64": torch.int64, "BOOL": torch.bool}
+
+
+def digest(path: Path) -> str:
+    """The sha256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def verify(folder: Path, sha256: Mapping[str, str]) -> int:
+    """Check `folder` against its SHA256SUMS and the trusted digests `sha256`; returns the number of files checked.
+
+    Raises BadFile naming the first file that is missing or has other bytes.
+    """
+    stated = {name: (value, SUMS) for name, value in read_sums(folder).items()}
+    trusted = {name: (value, "the recipe's digest") for name, value in sha256.items()}
+    for name, (value, source) in [*stated.items(), *trusted.items()]:
+        path = folder / name
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise BadFile(f"{folder / SUMS}: {name} leads out of the folder; refused")
+        if not path.is_file():
+            raise BadFile(f"{path}: missing, but {source} lists it")
+        if digest(path) != value:
+            raise BadFile(f"{path}: sha256 differs from {source}: the file is corrupt or was changed; get it again")
+    return len({*stated, *trusted})
+
+
+def read_sums(folder: Path) -> dict[str, str]:
+    """The digests that the folder's SHA256SUMS states, by file name; none where it has no such file."""
+    path = folder / SUMS
+    if not path.exists():
+        return {}
+    sums = {}
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        value, separator, name = line.partition("  ")
+        if not separator or len(value) != 64:
+            raise BadFile(f"{path}: not a list of sha256 digests: {line[:80]!r}")
+        sums[name] = value
+    return sums
+
+
+def check_weights(path: Path, expected: Mapping[str, Tensor], architecture: str) -> None:
+    """Compare a file's header with a player's state, reading no tensor. Raises BadFile, naming what differs."""
+    if not path.is_file():
+        raise BadFile(f"{path}: missing; {architecture} has this player")
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
+            shapes = {key: tuple(part.get_shape()) for key, part in found.items()}
+            dtypes = {key: _DTYPES.get(part.get_dtype()) for key, part in found.items()}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise BadFile(f"{path}: not a whole safetensors file: {error}") from error
+    if missing := expected.keys() - shapes.keys():
+        raise BadFile(f"{path}: not weights of {architecture}: lacks {_some(missing)}")
+    if unknown := shapes.keys() - expected.keys():
+        raise BadFile(f"{path}: not weights of {architecture}: has unknown {_some(unknown)}")
+    for key, tensor in expected.items():
+        if shapes[key] != tuple(tensor.shape):
+            raise BadFile(
+                f"{path}: not weights of this {architecture}: {key} has shape {list(shapes[key])}, "
+                f"config.json asks for {list(tensor.shape)}"
+            )
+        halved = tensor.dtype == torch.float32 and dtypes[key] == torch.float16
+        if dtypes[key] != tensor.dtype and not halved:
+            raise BadFile(f"{path}: {key} has dtype {dtypes[key]}, not {tensor.dtype}")
+
+
+def load_weights(path: Path, player: nn.Module) -> None:
+    """Load a file that `check_weights` passed into `player`, all of it. Raises BadFile where it is not finite."""
+    with safe_open(path, framework="pt") as file:
+        state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
+    for key, tensor in state.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise BadFile(f"{path}: {key} is not finite; refused")
+    player.load_state_dict(state, strict=True)
+
+
+def write_sums(folder: Path) -> None:
+    """Write the SHA256SUMS of all files in `folder`."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
+    sums = "".join(f"{digest(path)}  {path.relative_to(folder).as_posix()}\n" for path in files)
+    (folder / SUMS).write_text(sums, encoding="utf-8")
+
+
+def _some(names: Iterable[str]) -> str:
+    listed = sorted(names)
+    return ", ".join(listed[:3]) + (f" and {len(listed) - 3} more" if len(listed) > 3 else "")
+
+
+def halved(player: nn.Module) -> dict[str, Tensor]:
+    """The player's state with matrices and kernels in float16."""
+    return {
+        key: value.half() if value.is_floating_point() and value.dim() > 1 else value
+        for key, value in player.state_dict().items()
+    }
+
+
+def write_weights(state: Mapping[str, Tensor], path: Path) -> None:
+    save_file({key: value.contiguous() for key, value in state.items()}, path, metadata={"format": "pt"})
