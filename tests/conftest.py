@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from blobs import Blobs
 
 if TYPE_CHECKING:
     from zoo.data import Store
@@ -22,35 +22,6 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     cache = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("GAN_ZOO_CACHE", str(cache))
     return cache
-
-
-@dataclass
-class Blobs:
-    """A round blob of a random colour and place on each image."""
-
-    size: int = 64
-    count: int = 96
-    name: str = "blobs"
-    version: str = "1"
-    licence: str = "CC0-1.0"
-    attributes: np.dtype | None = None
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        return (self.size, self.size, 3)
-
-    def render(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray | None]:
-        return np.stack([self._one(i) for i in indices]), None
-
-    def _one(self, index: int) -> np.ndarray:
-        rng = np.random.default_rng([1, index])
-        y, x = np.mgrid[: self.size, : self.size] / self.size
-        centre, colours = rng.uniform(0.3, 0.7, 2), rng.uniform(0, 255, (2, 3))
-        inside = ((y - centre[0]) ** 2 + (x - centre[1]) ** 2 < 0.06)[..., None]
-        return np.where(inside, colours[0], colours[1]).astype(np.uint8)
-
-    def split(self) -> np.ndarray:
-        return (np.arange(self.count) % 4 == 3).astype(np.uint8)
 
 
 @pytest.fixture

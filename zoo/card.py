@@ -12,8 +12,8 @@ from zoo.recipe import Recipe
 PIPELINE_TAGS = {"faces": "unconditional-image-generation", "text": "text-generation"}  # music, video: the Hub has none
 
 _NAMES = {  # metric of figures.json -> type in the Hub's model-index
-    "frechet": "frechet_distance",
-    "kid": "kid",
+    "frechet_distance": "frechet_distance",
+    "kernel_distance": "kid",
 }
 
 

@@ -56,9 +56,9 @@ def timm_features(name: str, *, pretrained: bool = True, file: str | Path | None
     """The pooled penultimate features of the timm model `name`, e.g. "resnet18" or "resnet18.a1_in1k".
 
     Its weights are those timm names on the Hub, which may stand in a local cache; or those in `file`, a safetensors
-    file of the same model's state; or, with `pretrained=False`, random ones drawn by `seed`. The name of what
-    is returned tells which: "timm:resnet18.a1_in1k", "timm:resnet18+file:<first 12 digits of its sha256>", or
-    "timm:resnet18+random:<seed>".
+    file of the same model's state; or, with `pretrained=False`, random ones drawn by `seed`. The name of what is
+    returned tells which: "timm:resnet18.a1_in1k", "timm:resnet18+file:<first 12 digits of its sha256>", or
+    "timm:resnet18+random:<seed>". Preprocessing is that of the tag in `name`, or of timm's default one.
 
     Raises NotFound for a name timm does not know, BadFile where weights cannot be fetched or read, BadValue where
     `file` is given with `pretrained=False`.
@@ -84,9 +84,9 @@ def timm_features(name: str, *, pretrained: bool = True, file: str | Path | None
         source = f"{architecture}+random:{seed}"
     elif file is not None:
         file = Path(file)
-        network = timm.create_model(architecture, num_classes=0)
+        network = timm.create_model(name, num_classes=0)
         _load_all(network, file, without=default.classifier or ())
-        source = f"{architecture}+file:{hashlib.sha256(file.read_bytes()).hexdigest()[:12]}"
+        source = f"{name}+file:{hashlib.sha256(file.read_bytes()).hexdigest()[:12]}"
     else:
         try:
             network = timm.create_model(name, pretrained=True, num_classes=0)

@@ -39,6 +39,9 @@ from zoo.training.ema import update_ema
 from zoo.training.game import Game, diversity, sentences
 from zoo.training.phases import Phase, Turn, only
 
+_RHYTHM = tuple(
+    f"train.{key}:" for key in ("total_kimg", "log_kimg", "samples_kimg", "checkpoint_kimg", "keep_checkpoints")
+)
 NUM_FIXED = 64  # latents of the sample grid, and the fixed-size batch that diversity is measured on
 
 Decode = Callable[[np.ndarray, Noise | None], Tensor]
@@ -102,7 +105,7 @@ class Training:
             norm = _gradient_norm(phase)
             if not math.isfinite(norm):
                 raise Diverged(
-                    f"phase {phase.name} has no finite gradient at {self.kimg:.3f} kimg (loss {float(terms['loss'])})."
+                    f"phase {phase.name} has no finite gradient at {self.kimg:.3f} kimg (loss {terms['loss'].item()})."
                     " Try lower learning rates, train.r1_gamma above 0, or a larger batch."
                 )
             phase.optimiser.step()

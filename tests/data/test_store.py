@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from blobs import Blobs
+
+from zoo.data import Store, build_store
+from zoo.errors import BadFile, CannotWrite, ZooError
+
+
+class Stopped(Exception):
+    pass
+
+
+@dataclass
+class Interrupted(Blobs):
+    """Stops, as if the power went, when it is asked for the sample `stop_at`."""
+
+    stop_at: int = 70
+
+    def render(self, indices: Sequence[int]) -> tuple[np.ndarray, None]:
+        if self.stop_at in indices:
+            raise Stopped
+        return super().render(indices)
+
+
+def test_a_store_holds_what_its_source_renders(store: Store):
+    """Samples, split and facts are as the source gives them, readable with NumPy alone."""
+    source = Blobs()
+
+    assert np.array_equal(np.load(store.folder / "samples.npy"), source.render(range(source.count))[0])
+    assert len(store.indices("train")) == 72
+    assert len(store.indices("test")) == 24
+    assert store.about["licence"] == "CC0-1.0"
+    assert len(store.fingerprint) == 64
+
+
+def test_an_interrupted_build_goes_on_and_gives_the_same_bytes(store: Store, tmp_path: Path):
+    """What was rendered before an interruption is kept, and the result is that of an uninterrupted build."""
+    with pytest.raises(Stopped):
+        build_store(Interrupted(), tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+
+    seen: list[tuple[int, int]] = []
+    again = build_store(Blobs(), tmp_path / "again", progress=lambda done, total: seen.append((done, total)))
+
+    assert seen == [(64, 96), (96, 96)]
+    assert again.fingerprint == store.fingerprint
+
+
+def test_the_number_of_workers_changes_nothing(store: Store, tmp_path: Path):
+    """Two processes build the same bytes as one."""
+    assert build_store(Blobs(), tmp_path / "two", workers=2).fingerprint == store.fingerprint
+
+
+def test_a_built_store_is_opened_not_built_again(store: Store):
+    """Building where a store stands renders nothing."""
+    assert build_store(Interrupted(stop_at=0), store.folder).fingerprint == store.fingerprint
+
+
+def test_remains_of_another_size_are_not_mixed_in(tmp_path: Path):
+    """An interrupted build of another shape is in the way, and said to be."""
+    with pytest.raises(Stopped):
+        build_store(Interrupted(), tmp_path / "s")
+
+    with pytest.raises(ZooError, match="delete the folder"):
+        build_store(Blobs(size=32), tmp_path / "s")
+
+
+def test_no_space_is_said_before_any_work(tmp_path: Path):
+    """A data set larger than the disk is refused with both sizes."""
+    with pytest.raises(CannotWrite, match="MB are free"):
+        build_store(Blobs(count=10**13), tmp_path / "huge")
+
+
+@pytest.mark.parametrize("damage", ["cut", "missing", "mismatch"])
+def test_damaged_stores_are_refused(store: Store, damage: str):
+    """A cut or missing file, or numbers that disagree, end in advice to build again."""
+    samples = store.folder / "samples.npy"
+    if damage == "cut":
+        samples.write_bytes(samples.read_bytes()[:-100])
+    elif damage == "missing":
+        samples.unlink()
+    else:
+        about = json.loads((store.folder / "store.json").read_text())
+        (store.folder / "store.json").write_text(json.dumps({**about, "count": 95}))
+
+    with pytest.raises(BadFile, match="build it again"):
+        Store.open(store.folder)
+
+
+def test_mean_is_that_of_the_training_split(store: Store):
+    """The mean image is over the training split, in [0, 1]."""
+    expected = store.samples[store.indices("train")].astype(np.float64).mean(0) / 255
+
+    np.testing.assert_allclose(store.mean(), expected, atol=1e-6)

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from zoo.errors import BadFile, NotFound
+from zoo.faces.data import SyntheticFaces, decode, open_store, read_image
+from zoo.noise import Noise
+from zoo.recipe import Data
+
+
+def test_a_folder_of_photos_becomes_a_store(photos: Path):
+    """Pictures of any size and kind are read, in folders below, too; what is no picture is left out and said."""
+    said: list[str] = []
+
+    store = open_store(Data(folder=str(photos)), 32, say=said.append)
+
+    assert store.samples.shape == (24, 32, 32, 3)
+    assert len(said) == 1
+    assert "3 of 27 files" in said[0]
+    assert "broken.png" in said[0]
+    assert 0 < len(store.indices("test")) < 12
+
+
+def test_an_unchanged_folder_is_read_once(photos: Path, monkeypatch: pytest.MonkeyPatch):
+    """The second opening decodes nothing; a changed folder is another data set."""
+    first = open_store(Data(folder=str(photos)), 32, say=lambda line: None)
+    again = open_store(Data(folder=str(photos)), 32, say=lambda line: pytest.fail("read again"))
+    (photos / "new.png").write_bytes((photos / "4.png").read_bytes())
+    changed = open_store(Data(folder=str(photos)), 32, say=lambda line: None)
+
+    assert again.folder == first.folder
+    assert len(changed.samples) == 25
+
+
+def test_phones_rotation_transparency_and_grey_are_understood(tmp_path: Path):
+    """EXIF rotation is applied, transparent parts become white, grey becomes colour, the centre is cut out."""
+    picture = Image.new("RGB", (40, 20), "red")
+    picture.paste("blue", (0, 0, 20, 20))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter: the left side is the top
+    picture.save(tmp_path / "turned.png", exif=exif)
+    Image.new("RGBA", (8, 8), (255, 0, 0, 0)).save(tmp_path / "clear.png")
+    Image.new("L", (8, 8), 77).save(tmp_path / "grey.png")
+
+    turned = read_image(tmp_path / "turned.png", 8)
+    assert turned[0, 4].tolist() == [0, 0, 255]
+    assert turned[-1, 4].tolist() == [255, 0, 0]
+    assert read_image(tmp_path / "clear.png", 4).min() == 255
+    assert np.unique(read_image(tmp_path / "grey.png", 4)).tolist() == [77]
+
+
+def test_a_missing_folder_and_one_without_images_are_named(tmp_path: Path):
+    """No folder, and no image in it, are different mistakes."""
+    with pytest.raises(BadFile, match="no such folder"):
+        open_store(Data(folder=str(tmp_path / "none")), 32)
+    with pytest.raises(BadFile, match="no readable image"):
+        open_store(Data(folder=str(tmp_path)), 32)
+
+
+def test_unknown_data_sets_suggest_the_nearest():
+    """A misspelt data set is suggested."""
+    with pytest.raises(NotFound, match='"synthetic-faces"'):
+        open_store(Data(name="synthetic-face"), 64)
+
+
+def test_a_hub_data_set_is_read_through_datasets(photos: Path):
+    """`hf:` takes whatever the package `datasets` loads; here a local folder of images."""
+    pytest.importorskip("datasets")
+    for broken in ("broken.png", "empty.jpg", "cut.png"):
+        (photos / broken).unlink()
+
+    store = open_store(Data(hub=str(photos)), 32)
+
+    assert store.samples.shape == (24, 32, 32, 3)
+
+
+def test_a_hub_data_set_that_cannot_be_loaded_is_named():
+    """Offline, or misspelt: one clear error."""
+    pytest.importorskip("datasets")
+    with pytest.raises(BadFile, match="hf:nobody/nothing"):
+        open_store(Data(hub="nobody/nothing"), 32)
+
+
+def test_decoding_mirrors_half_of_the_images():
+    """Stored bytes become [-1, 1], and with random numbers about half are mirrored."""
+    pixels = np.zeros((400, 2, 2, 3), dtype=np.uint8)
+    pixels[:, :, 0] = 255
+
+    plain, mirrored = decode(pixels), decode(pixels, Noise(0))
+
+    assert plain.shape == (400, 3, 2, 2)
+    assert (plain.min(), plain.max()) == (-1, 1)
+    assert 150 < (mirrored[:, 0, 0, 0] == -1).sum() < 250
+
+
+def test_the_split_is_by_person_and_of_the_stated_size():
+    """Both images of a person are in one split: 30,000 to train on, 5,000 to test on."""
+    split = SyntheticFaces().split()
+
+    assert np.array_equal(split[0::2], split[1::2])
+    assert (int((split == 0).sum()), int((split == 1).sum())) == (30_000, 5_000)
+
+
+def test_synthetic_faces_build_at_another_size(own_cache: Path, monkeypatch: pytest.MonkeyPatch):
+    """A few images at 32 px: samples, one row of attributes each, and a fingerprint."""
+    pytest.importorskip("anny")
+    from zoo.data import build_store
+
+    store = build_store(SyntheticFaces(size=32, count=8), own_cache / "few")
+
+    assert store.samples.shape == (8, 32, 32, 3)
+    assert store.attributes["identity"].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert store.about["licence"] == "CC0-1.0"

@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import zoo
+from zoo.data import Store
+from zoo.errors import BadFile, BadValue, Diverged
+from zoo.faces.data import decode
+from zoo.recipe import Recipe, load_recipe
+from zoo.training.checkpoint import checkpoints
+from zoo.training.loop import check_unchanged, load_run, start_run, train
+
+SMALL = ["model.width=4", "train.batch=4", "train.total_kimg=0.04", "train.samples_kimg=0.02", "train.log_kimg=0.02"]
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    return load_recipe("faces-dcgan", [*SMALL, "train.checkpoint_kimg=0.02"])
+
+
+def run_it(recipe: Recipe, run: Path, store: Store, **options: object) -> bool:
+    if not (run / "recipe.toml").exists():
+        start_run(recipe, run)
+    return train(recipe, run, store, decode, device=torch.device("cpu"), **{"say": lambda line: None, **options})
+
+
+def test_a_run_leaves_what_a_user_looks_for(recipe: Recipe, store: Store, tmp_path: Path):
+    """A finished run has its recipe, a log line an interval, samples, TensorBoard events and checkpoints."""
+    said: list[str] = []
+
+    assert run_it(recipe, tmp_path / "run", store, say=said.append)
+
+    run = tmp_path / "run"
+    log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert [line["kimg"] for line in log] == [0.02, 0.04]
+    assert {"loss/D", "loss/G", "output/real", "output/fake", "game/advantage", "game/gradient_ratio",
+            "game/diversity", "images_per_second"} <= set(log[0])  # fmt: skip
+    assert sorted(path.name for path in (run / "samples").iterdir()) == ["kimg000000.020.png", "kimg000000.040.png"]
+    assert len(checkpoints(run / "checkpoints")) == 2
+    assert list((run / "tensorboard").iterdir())
+    assert load_recipe(run / "recipe.toml").train == recipe.train
+    assert [line.split(":")[0] for line in said] == ["Equilibrium", "Starvation", "Collapse"]
+
+
+def test_the_watcher_sees_every_turn(recipe: Recipe, store: Store, tmp_path: Path):
+    """Progress is told after each turn, in kimg, with the rate."""
+    seen = []
+    run_it(recipe, tmp_path / "run", store, watch=lambda now: seen.append((now.kimg, now.images_per_second > 0)))
+
+    assert seen == [(pytest.approx(0.004 * i), True) for i in range(1, 11)]
+
+
+def test_log_of_a_resumed_run_has_no_line_twice(recipe: Recipe, store: Store, tmp_path: Path):
+    """Lines later than the checkpoint, and a half-written one, are dropped on resumption."""
+    run = tmp_path / "run"
+    run_it(recipe, run, store)
+    with (run / "log.jsonl").open("a") as log:
+        log.write('{"kimg": 0.05, "lost": 1}\n{"kimg": 0.0')
+    run_it(replace(recipe, train=replace(recipe.train, total_kimg=0.06)), run, store)
+
+    assert [json.loads(line)["kimg"] for line in (run / "log.jsonl").read_text().splitlines()] == [0.02, 0.04, 0.06]
+
+
+def test_divergence_stops_with_advice_and_keeps_the_last_good_state(recipe: Recipe, store: Store, tmp_path: Path):
+    """A NaN is caught before the step is taken; the last checkpoint is finite and stays."""
+    run = tmp_path / "run"
+    run_it(recipe, run, store)
+    bad = replace(recipe, train=replace(recipe.train, total_kimg=0.08, r1_gamma=float("inf")))
+
+    with pytest.raises(Diverged, match="learning rates"):
+        run_it(bad, run, store)
+
+    _, gan, kimg = load_run(run)
+    assert kimg == 0.04
+    assert all(bool(torch.isfinite(value).all()) for value in gan.state_dict().values())
+
+
+def test_resuming_with_another_recipe_names_the_keys(recipe: Recipe, store: Store, tmp_path: Path):
+    """A changed recipe is refused with the keys that differ; a longer run is the same game."""
+    run_it(recipe, tmp_path / "run", store)
+
+    with pytest.raises(BadValue, match=r"train\.batch: 4 -> 8"):
+        zoo.train("faces-dcgan", resume=tmp_path / "run", overrides=[*SMALL, "train.batch=8"])
+    check_unchanged(tmp_path / "run", replace(recipe, train=replace(recipe.train, total_kimg=9.0)))
+
+
+def test_other_data_is_refused(recipe: Recipe, store: Store, tmp_path: Path):
+    """A run goes on only with the data it was trained on."""
+    run_it(recipe, tmp_path / "run", store)
+    about = json.loads((store.folder / "store.json").read_text())
+    (store.folder / "store.json").write_text(json.dumps({**about, "fingerprint": "0" * 64}))
+
+    with pytest.raises(BadFile, match="not what"):
+        run_it(replace(recipe, train=replace(recipe.train, total_kimg=0.08)), tmp_path / "run", Store(store.folder))
+
+
+def test_a_second_start_does_not_overwrite_a_run(recipe: Recipe, tmp_path: Path):
+    """A run folder is started once."""
+    start_run(recipe, tmp_path / "run")
+
+    with pytest.raises(BadFile, match="--resume"):
+        start_run(recipe, tmp_path / "run")
+
+
+def test_folders_that_are_no_runs_are_refused(tmp_path: Path):
+    """A folder without a recipe is no run."""
+    with pytest.raises(BadFile, match="no run folder"):
+        zoo.train(resume=tmp_path)
+
+
+SCRIPT = """
+import sys, torch
+from pathlib import Path
+from zoo.data import Store
+from zoo.faces.data import decode
+from zoo.recipe import load_recipe
+from zoo.training.loop import start_run, train
+torch.set_num_threads(1)
+run, store = Path(sys.argv[1]), Store.open(Path(sys.argv[2]))
+if (run / "recipe.toml").exists():
+    recipe = load_recipe(run / "recipe.toml")
+else:
+    recipe = load_recipe("faces-dcgan", sys.argv[3:])
+    start_run(recipe, run)
+print("ready", flush=True)
+print("finished", train(recipe, run, store, decode, device=torch.device("cpu")), flush=True)
+"""
+
+
+def start_process(run: Path, store: Store) -> subprocess.Popen:
+    long = ["train.total_kimg=1000", "train.checkpoint_kimg=0.02"]
+    command = [sys.executable, "-c", SCRIPT, str(run), str(store.folder), *SMALL, *long]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def wait_for_checkpoint(run: Path, *, newer_than: str = "") -> None:
+    for _ in range(600):
+        found = checkpoints(run / "checkpoints")
+        if found and found[-1].name > newer_than:
+            return
+        time.sleep(0.05)
+    raise AssertionError("no checkpoint in 30 s")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_checkpoint_and_exit_cleanly(number: signal.Signals, store: Store, tmp_path: Path):
+    """Ctrl-C and SIGTERM end the turn, write a checkpoint of it and return."""
+    process = start_process(tmp_path / "run", store)
+    wait_for_checkpoint(tmp_path / "run")
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=30)
+
+    assert process.returncode == 0, output
+    assert "finished False" in output
+    log = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
+    assert load_run(tmp_path / "run")[2] == json.loads(log[-1])["kimg"]
+
+
+def test_kill_at_any_moment_leaves_a_whole_checkpoint(store: Store, tmp_path: Path):
+    """After kill -9, again and again, the newest checkpoint loads and the run goes on from it."""
+    run, kimg = tmp_path / "run", 0.0
+    for pause in (0.0, 0.07, 0.013):
+        newest = checkpoints(run / "checkpoints")[-1].name if kimg else ""
+        process = start_process(run, store)
+        wait_for_checkpoint(run, newer_than=newest)
+        time.sleep(pause)
+        process.kill()
+        process.wait()
+        reached = load_run(run)[2]
+
+        assert reached > kimg
+        kimg = reached
+
+
+WORKERS = """
+import sys, torch
+from pathlib import Path
+from zoo.data import Store
+from zoo.faces.data import decode
+from zoo.recipe import load_recipe
+from zoo.training import distributed
+from zoo.training.loop import start_run, train
+torch.set_num_threads(1)
+recipe = load_recipe("faces-gan", sys.argv[3:])
+run = Path(sys.argv[1])
+with distributed.process_group() as device:
+    with distributed.first_process_first():
+        if distributed.rank() == 0:
+            start_run(recipe, run)
+    train(recipe, run, Store.open(Path(sys.argv[2])), decode, device=device)
+"""
+
+
+def test_two_processes_equal_one_on_the_joined_batch(make_store, tmp_path: Path):
+    """Two gloo processes with half a batch each train the weights of one with the whole batch, to 1e-6.
+
+    With plain SGD: Adam's first steps would turn rounding of vanishing gradients into whole steps.
+    """
+    store = make_store(32)
+    settings = ["train.batch=8", "train.total_kimg=0.04", "model.input_dropout=0", "model.hidden_dropout=0",
+                "model.generator_units=64", "model.maxout_units=16", "train.r1_gamma=0.1", "train.r1_every=2",
+                "train.augment=['color', 'translation']",
+                *[f"train.{player}.{key}" for player in ("generator", "discriminator")
+                  for key in ("kind=sgd", "lr=0.01", "momentum=0.5")]]  # fmt: skip
+    script = tmp_path / "worker.py"
+    script.write_text(WORKERS)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    arguments = [str(store.folder), *settings]
+    subprocess.run([sys.executable, script, tmp_path / "one", *arguments], check=True, env=environment)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    subprocess.run([*launcher, script, tmp_path / "two", *arguments], check=True, env=environment)
+
+    one, two = (load_run(tmp_path / name)[1].state_dict() for name in ("one", "two"))
+    start = load_recipe("faces-gan", settings)
+    torch.manual_seed(start.train.seed)
+    fresh = start.gan(start.model).state_dict()
+    assert max(float((one[key] - fresh[key]).abs().max()) for key in one) > 1e-4  # it did train
+    for key in one:
+        torch.testing.assert_close(two[key], one[key], rtol=0, atol=1e-6)

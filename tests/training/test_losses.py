@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from zoo.noise import Noise
+from zoo.training.losses import LOSSES, gradient_penalty, r1_penalty
+
+REAL = torch.tensor([1.5, -0.5, 0.25])
+FAKE = torch.tensor([-2.0, 0.75, 0.0])
+
+
+def test_minimax_is_equation_1_of_the_paper():
+    """D maximises log D(x) + log(1 - D(G(z))), G minimises log(1 - D(G(z))), with D = sigmoid(logit)."""
+    d_real, d_fake = REAL.sigmoid(), FAKE.sigmoid()
+    value = d_real.log().mean() + (1 - d_fake).log().mean()
+
+    torch.testing.assert_close(LOSSES["minimax"].discriminator(REAL, FAKE), -value)
+    torch.testing.assert_close(LOSSES["minimax"].generator(FAKE), (1 - d_fake).log().mean())
+
+
+def test_non_saturating_maximises_log_d():
+    """G maximises log D(G(z)) (section 3); D's loss is that of equation 1."""
+    torch.testing.assert_close(LOSSES["non_saturating"].generator(FAKE), -FAKE.sigmoid().log().mean())
+    torch.testing.assert_close(
+        LOSSES["non_saturating"].discriminator(REAL, FAKE), LOSSES["minimax"].discriminator(REAL, FAKE)
+    )
+
+
+def test_least_squares_hinge_and_wasserstein_are_their_papers():
+    """LSGAN equation 9, the hinge loss of SNGAN, the critic's gap of WGAN."""
+    torch.testing.assert_close(
+        LOSSES["least_squares"].discriminator(REAL, FAKE), 0.5 * ((REAL - 1) ** 2).mean() + 0.5 * (FAKE**2).mean()
+    )
+    torch.testing.assert_close(LOSSES["least_squares"].generator(FAKE), 0.5 * ((FAKE - 1) ** 2).mean())
+    hinge = torch.minimum(torch.zeros(3), -1 + REAL).mean() + torch.minimum(torch.zeros(3), -1 - FAKE).mean()
+    torch.testing.assert_close(LOSSES["hinge"].discriminator(REAL, FAKE), -hinge)
+    torch.testing.assert_close(LOSSES["wasserstein"].discriminator(REAL, FAKE), FAKE.mean() - REAL.mean())
+    for name in ("hinge", "wasserstein"):
+        torch.testing.assert_close(LOSSES[name].generator(FAKE), -FAKE.mean())
+
+
+@pytest.mark.parametrize(("name", "output"), [("minimax", 0.0), ("non_saturating", 0.0), ("least_squares", 0.5)])
+def test_equilibrium_is_the_least_loss_without_knowledge(name: str, output: float):
+    """Where real and fake cannot be told apart, the best constant output gives the equilibrium loss."""
+    loss = LOSSES[name]
+    outputs = torch.linspace(-2, 2, 401)
+    values = torch.stack([loss.discriminator(o[None], o[None]) for o in outputs])
+
+    assert outputs[values.argmin()].item() == pytest.approx(output, abs=0.011)
+    assert values.min().item() == pytest.approx(loss.equilibrium, abs=1e-4)
+    assert LOSSES["minimax"].equilibrium == math.log(4)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_generator_gains_when_the_discriminator_is_fooled(name: str):
+    """Every generator loss falls as the discriminator's output on a fake rises towards that of a real sample."""
+    logit = torch.tensor([0.2], requires_grad=True)
+    LOSSES[name].generator(logit).backward()
+
+    assert logit.grad.item() < 0
+
+
+def test_saturation_is_what_the_paper_says():
+    """While D rejects with confidence, minimax gives G hardly a gradient and the non-saturating loss nearly a full one."""
+    gradients = {}
+    for name in ("minimax", "non_saturating"):
+        logit = torch.tensor([-8.0], requires_grad=True)
+        LOSSES[name].generator(logit).backward()
+        gradients[name] = abs(logit.grad.item())
+
+    assert gradients["minimax"] < 1e-3
+    assert gradients["non_saturating"] > 0.99
+
+
+def test_r1_of_a_linear_discriminator_is_its_squared_weight():
+    """For D(x) = w.x the penalty is |w|^2, and its gradient 2 w reaches the weights."""
+    linear = nn.Linear(5, 1, bias=False)
+
+    penalty = r1_penalty(lambda x: linear(x)[:, 0], torch.randn(7, 5))
+    penalty.backward()
+
+    torch.testing.assert_close(penalty, linear.weight.square().sum())
+    torch.testing.assert_close(linear.weight.grad, 2 * linear.weight.detach())
+
+
+def test_gradient_penalty_of_a_linear_critic_is_its_distance_from_slope_one():
+    """For D(x) = w.x the penalty is (|w| - 1)^2 wherever on the line it is taken."""
+    linear = nn.Linear(5, 1, bias=False)
+
+    penalty = gradient_penalty(lambda x: linear(x)[:, 0], torch.randn(4, 5), torch.randn(4, 5), Noise(0))
+
+    torch.testing.assert_close(penalty, (linear.weight.norm() - 1) ** 2)
+
+
+def test_gradient_penalty_is_taken_between_real_and_fake():
+    """Each point lies on the line from a real to its fake, at one share a sample."""
+    seen = []
+
+    def critic(x: torch.Tensor) -> torch.Tensor:
+        seen.append(x.detach())
+        return x.flatten(1).sum(1)
+
+    gradient_penalty(critic, torch.zeros(6, 2, 3), torch.ones(6, 2, 3), Noise(0))
+
+    (points,) = seen
+    assert bool(((points >= 0) & (points <= 1)).all())
+    assert torch.equal(points, points[:, :1, :1].expand_as(points))
+    assert len(points[:, 0, 0].unique()) == 6
