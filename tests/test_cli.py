@@ -13,7 +13,9 @@ from zoo.cli import main
 from zoo.registry import registry
 
 
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object
+) -> tuple[int, str, str]:
     monkeypatch.setattr(sys, "argv", ["zoo", *map(str, arguments)])
     code = 0
     try:
@@ -82,7 +84,9 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "hint"), MISTAKES, ids=lambda value: " ".join(value) if isinstance(value, list) else "")
+@pytest.mark.parametrize(
+    ("arguments", "hint"), MISTAKES, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
+)
 def test_mistakes_are_one_clear_line(command, arguments: list[str], hint: str, tmp_path: Path, monkeypatch):
     """A mistake prints one line that says what would have worked, exits with 2, and leaves nothing behind."""
     monkeypatch.chdir(tmp_path)
@@ -112,7 +116,9 @@ TINY = ["model.width=4", "train.batch=4", "train.total_kimg=0.016"]
 
 def test_train_resume_and_sample_a_run_of_ones_own(command, photos: Path, tmp_path: Path):
     """Photos in, run out, resumed, sampled: the command line's whole way, with a user's own folder."""
-    code, output, errors = command("train", "faces-dcgan", *TINY, "--data", photos, "--out", tmp_path / "run", "--workers", 1)
+    code, output, errors = command(
+        "train", "faces-dcgan", *TINY, "--data", photos, "--out", tmp_path / "run", "--workers", 1
+    )
     assert (code, output.strip()) == (0, f"run: {tmp_path / 'run'}"), errors
     assert "3 of 27 files cannot be read" in errors
     assert "100 %" in errors
@@ -141,7 +147,9 @@ def test_recipe_copy_trains_by_its_path(command, photos: Path, tmp_path: Path):
     assert (code, output.strip()) == (0, str(tmp_path / "mine.toml"))
 
     tiny = ["model.generator_units=8", "model.maxout_units=4", "train.batch=4", "train.total_kimg=0.008"]
-    code, _, errors = command("train", tmp_path / "mine.toml", *tiny, "--data", photos, "--out", tmp_path / "run", "--workers", 1)
+    code, _, errors = command(
+        "train", tmp_path / "mine.toml", *tiny, "--data", photos, "--out", tmp_path / "run", "--workers", 1
+    )
     assert code == 0, errors
     assert (tmp_path / "run" / "entry").read_text().strip() == "faces-mine"
 
@@ -162,7 +170,9 @@ def test_loading_adds_little_to_importing_torch():
         "import time, torch, PIL.Image; start = time.perf_counter(); import zoo; zoo.load('faces-dcgan'); "
         "print(time.perf_counter() - start)"
     )
-    seconds = [float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout) for _ in range(3)]
+    seconds = [
+        float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout) for _ in range(3)
+    ]
 
     assert min(seconds) < 0.3, seconds
 

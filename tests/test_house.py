@@ -34,7 +34,10 @@ ALLOWED = {  # room -> rooms its modules may import at the top; functions may im
     "cli": {"errors", "registry"},
     "__main__": {"cli"},
     "": {"registry"},
-    **{wing: {"data", "errors", "gan", "metrics", "nn", "noise", "recipe", "safe", "samples", "training"} for wing in MODALITIES},
+    **{
+        wing: {"data", "errors", "gan", "metrics", "nn", "noise", "recipe", "safe", "samples", "training"}
+        for wing in MODALITIES
+    },
 }
 
 

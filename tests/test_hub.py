@@ -86,7 +86,7 @@ def test_weights_of_another_size_or_architecture_are_refused(folder: Path, tmp_p
     config["config"]["width"] = 8
     (folder / "config.json").write_text(json.dumps(config))
     resign(folder)
-    with pytest.raises(BadFile, match="config.json asks for"):
+    with pytest.raises(BadFile, match=r"config\.json asks for"):
         zoo.load(folder)
 
     other = tmp_path / "other"
@@ -174,7 +174,9 @@ def test_bundled_weights_are_what_their_recipe_states(name: str):
     assert verify(entry.bundled, entry.weights.sha256) == len(files)
     assert "samples/grid.png" in (entry.bundled / "README.md").read_text()
     assert model.config == load_recipe(entry).model
-    assert all(figure["floor"] is not None for figure in json.loads((entry.bundled / "figures.json").read_text())["figures"])
+    assert all(
+        figure["floor"] is not None for figure in json.loads((entry.bundled / "figures.json").read_text())["figures"]
+    )
 
 
 def test_bundled_weights_fit_into_the_package():

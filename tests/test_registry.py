@@ -132,7 +132,9 @@ def test_packages_add_recipes_by_entry_point(tmp_path: Path):
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-zoo\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[zoo.recipes]\nmine = my_zoo.recipes\n")
 
-    names = run_python(f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import zoo; print(zoo.list_models('faces'))")
+    names = run_python(
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import zoo; print(zoo.list_models('faces'))"
+    )
 
     assert "faces-dcgan-plugged" in names
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from zoo.registry import Entry, registry
 
 if TYPE_CHECKING:
+    from zoo.evaluation import Report
     from zoo.gan import GAN
-    from zoo.metrics import Figure
     from zoo.recipe import Recipe
     from zoo.samples import Samples
 
@@ -88,15 +88,37 @@ def train(
     return train_run(recipe, out=out, resume=resume, data=data, overrides=overrides, workers=workers, say=say)
 
 
-def evaluate(name: str | os.PathLike[str], **options: object) -> list[Figure]:
-    """The figures of an entry, a weights folder or a run, each beside its real-against-real floor."""
+def evaluate(
+    name: str | os.PathLike[str],
+    *,
+    samples: int | None = None,
+    seed: int | None = None,
+    features: str | None = None,
+    data: str = "",
+) -> Report:
+    """The figures of an entry, a weights folder or a run, each beside its real-against-real floor.
+
+    Args:
+        samples, seed, features: instead of the recipe's; `features` is "zoo:faces-evaluator" or "timm:NAME".
+        data: a data set's name, a folder, or `hf:org/set`, instead of the recipe's.
+
+    Returns:
+        A report whose `figures` are data and whose `table()` is text. A run keeps it as figures.json.
+    """
     from zoo.evaluation import evaluate as evaluate_model
 
-    return evaluate_model(name, **options)
+    return evaluate_model(name, samples=samples, seed=seed, features=features, data=data)
 
 
-def release(run: str | os.PathLike[str], **options: object) -> Path:
-    """Write a run's weights as they are published: safetensors, config, recipe, card, samples and digests."""
+def release(run: str | os.PathLike[str], *, out: str | os.PathLike[str] | None = None) -> Path:
+    """Write a run's weights as they are published: safetensors, config, recipe, card, samples and digests.
+
+    Args:
+        out: the folder; zoo/weights/<entry> of this package if None.
+
+    Raises:
+        BadFile: no run, or one that `evaluate` has not scored in its present state.
+    """
     from zoo.hub import release as release_run
 
-    return release_run(run, **options)
+    return release_run(run, out=out)

@@ -55,7 +55,7 @@ class Comparison:
 
 
 def run_bench(entry: Entry, *, rounds: int = 15) -> str:
-    """Compare sampling and a training step at batch 64; returns the lines to print. Raises BadValue for others than DCGAN."""
+    """Compare sampling and a training step at batch 64; returns lines to print. Raises BadValue for no DCGAN."""
     if entry.architecture != "zoo.faces.dcgan:DCGAN":
         raise BadValue(f"{entry.name}: the textbook script that stands for comparison is a DCGAN; use faces-dcgan")
     recipe = load_recipe(entry)

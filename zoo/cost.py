@@ -23,8 +23,7 @@ def measure_cost(entry: Entry) -> dict[str, str]:
     recipe = load_recipe(entry)
     gan: GAN = recipe.gan(recipe.model).eval()
     rows = {
-        f"{name} parameters": f"{sum(p.numel() for p in player.parameters()):,}"
-        for name, player in gan.players.items()
+        f"{name} parameters": f"{sum(p.numel() for p in player.parameters()):,}" for name, player in gan.players.items()
     }
     latents = gan.latents(1, Noise(0))
     with torch.no_grad():

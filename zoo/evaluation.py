@@ -62,14 +62,14 @@ def evaluate(
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
-    """See `zoo.evaluate`. A run's report is written into its folder as figures.json, which `zoo release` puts on the card.
+    """See `zoo.evaluate`. A run's report goes into its folder as figures.json, for the card.
 
     Raises:
         NotFound, BadFile: as `zoo.load`.
         BadValue: more samples than held-out data.
     """
     from zoo.training.checkpoint import checkpoints
-    from zoo.training.session import open_data, wing_data  # noqa: F401 - the wing's data module is imported by it
+    from zoo.training.session import open_data
 
     text = os.fspath(name)
     folder = Path(text).expanduser()
@@ -77,7 +77,7 @@ def evaluate(
     recipe = _recipe_of(text, folder)
     if data:
         recipe = replace(recipe, data=load_recipe(recipe.name, data=data).data)
-    given = {"samples": samples, "seed": seed, "features": features}
+    given: dict[str, Any] = {"samples": samples, "seed": seed, "features": features}
     settings = replace(recipe.evaluate, **{key: value for key, value in given.items() if value is not None})
     store = open_data(recipe, workers=workers)
     wing = importlib.import_module(f"zoo.{recipe.modality}.metrics")

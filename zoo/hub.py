@@ -99,7 +99,7 @@ def read_config(folder: Path) -> tuple[type[GAN], Any]:
         raise BadFile(f'{path}: should be an object with "format": {FORMAT}; is it from a newer gan-zoo?')
     try:
         cls = architecture_class(str(content.get("architecture")))
-        return cls, build(cls.Config, content.get("config"), where=str(path))
+        return cls, build(cls.Config, content.get("config", {}), where=str(path))
     except (NotFound, BadValue) as error:
         raise BadFile(f"{error}") from error
 

@@ -173,7 +173,7 @@ def load_recipe(source: str | Path | Entry, overrides: Iterable[str] = (), *, da
 
 
 def parse_recipe(table: Mapping[str, Any], *, name: str, where: str = "recipe") -> Recipe:
-    """A recipe from the plain table that a TOML file holds. Raises as `load_recipe`, each message opening with `where`."""
+    """A recipe from the plain table of a TOML file. Raises as `load_recipe`; each message opens with `where`."""
     gan = architecture_class(str(table.get("architecture", "")))
     types_of = {"model": gan.Config, "train": gan.Train}
     return _build(Recipe, {"name": name, **_SECTIONS, **table}, where, prefix="", types_of=types_of)
@@ -203,7 +203,7 @@ def apply_override(table: dict[str, Any], override: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()  # a bare word: loss=hinge
-    if isinstance(inner[last] if last in inner else "", dict):
+    if isinstance(inner.get(last), dict):
         raise BadValue(f'override "{override}": {key} is a table; set one of {", ".join(_leaves(inner[last], key))}')
     inner[last] = value
 
@@ -299,11 +299,12 @@ _TYPE_NAMES = {int: "whole number", float: "number", str: "string", bool: "boole
 
 
 def _check_range(value: float, metadata: Mapping[str, Any], where: str, key: str) -> None:
-    low, high, above = (metadata.get(name) for name in ("low", "high", "above"))
+    low, high = metadata.get("low", -math.inf), metadata.get("high", math.inf)
+    above = metadata.get("above")
     if not math.isfinite(value):
         raise BadValue(f"{where}: {key} = {value} should be finite")
     if above is not None and value <= above:
         raise BadValue(f"{where}: {key} = {value} should be above {above}")
-    if low is not None and not low <= value <= high:
+    if not low <= value <= high:
         bound = f"at least {low}" if high == math.inf else f"from {low} to {high}"
         raise BadValue(f"{where}: {key} = {value} should be {bound}")

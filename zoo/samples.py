@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -147,7 +147,7 @@ def _pil(pixels: np.ndarray) -> Image.Image:
 
 
 def _save_image(image: Image.Image, path: Path, *, text: dict[str, str]) -> None:
-    options: dict[str, object] = {"quality": 95}
+    options: dict[str, Any] = {"quality": 95}
     if path.suffix.lower() == ".png":
         info = PngImagePlugin.PngInfo()
         for key, value in text.items():

@@ -69,7 +69,9 @@ def test_parameters_stay_in_range() -> None:
     for p in map(sample_portrait, range(500)):
         assert 18 <= p.age_years <= 75
         assert sum(p.ancestry) == pytest.approx(1)
-        assert abs(p.yaw) <= 40 and abs(p.pitch) <= 18 and abs(p.roll) <= 12
+        assert abs(p.yaw) <= 40
+        assert abs(p.pitch) <= 18
+        assert abs(p.roll) <= 12
         for name in (
             "gender",
             "melanin",
@@ -106,7 +108,8 @@ def test_without_anny_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch)
 def test_a_picture_does_not_depend_on_its_batch(renderer: heads.HeadRenderer) -> None:
     alone, record = renderer.render([5])
     together, records = renderer.render([3, 4, 5])
-    assert alone.shape == (1, 64, 64, 3) and alone.dtype == np.uint8
+    assert alone.shape == (1, 64, 64, 3)
+    assert alone.dtype == np.uint8
     assert (alone[0] == together[2]).all()
     assert record[0] == records[2]
     assert (alone[0] != together[1]).any()
@@ -123,7 +126,8 @@ def test_records(renderer: heads.HeadRenderer) -> None:
     _, records = renderer.render(range(12))
     assert records.dtype == ATTRIBUTE_DTYPE
     assert (records["identity"] == records["index"] // 2).all()
-    assert (records["skin_rgb"] > 0.03).all() and (records["skin_rgb"] < 1).all()
+    assert (records["skin_rgb"] > 0.03).all()
+    assert (records["skin_rgb"] < 1).all()
     for r in records:
         assert r["yaw"] == np.float32(sample_portrait(int(r["index"])).yaw)
 
@@ -147,7 +151,8 @@ def test_a_blink_changes_the_eyes_and_little_else(renderer: heads.HeadRenderer) 
     awake, asleep = renderer.render_portraits([plain(), plain(blink=0.9)])[0].astype(int)
     change = np.abs(awake - asleep).max(-1)
     assert change[24:34].max() > 40
-    assert change[:16].max() < 8 and change[50:].max() < 8
+    assert change[:16].max() < 8
+    assert change[50:].max() < 8
 
 
 def test_opening_the_mouth_changes_the_lower_face(renderer: heads.HeadRenderer) -> None:

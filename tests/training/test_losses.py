@@ -65,7 +65,7 @@ def test_generator_gains_when_the_discriminator_is_fooled(name: str):
 
 
 def test_saturation_is_what_the_paper_says():
-    """While D rejects with confidence, minimax gives G hardly a gradient and the non-saturating loss nearly a full one."""
+    """While D rejects with confidence, minimax gives G hardly a gradient, the other loss nearly a full one."""
     gradients = {}
     for name in ("minimax", "non_saturating"):
         logit = torch.tensor([-8.0], requires_grad=True)

@@ -132,7 +132,9 @@ def test_diversity_compares_with_the_data():
 def test_phases_are_due_by_their_interval():
     """A phase with every=4 is due on turns 0, 4, 8."""
     player = nn.Linear(1, 1)
-    phase = Phase(name="x", player=player, loss=lambda turn: {}, optimiser=torch.optim.SGD(player.parameters()), every=4)
+    phase = Phase(
+        name="x", player=player, loss=lambda turn: {}, optimiser=torch.optim.SGD(player.parameters()), every=4
+    )
 
     assert [turn for turn in range(9) if phase.due(turn)] == [0, 4, 8]
 

@@ -41,13 +41,27 @@ def cache_dir() -> Path:
 class Source(Protocol):
     """What a store is built from. Pickled to the workers, so its heavy parts are made at first use."""
 
-    name: str
-    version: str
-    licence: str
-    count: int
-    shape: tuple[int, ...]
-    """Of one sample, e.g. (64, 64, 3)."""
-    attributes: np.dtype | None
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def licence(self) -> str: ...
+
+    @property
+    def count(self) -> int: ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one sample, e.g. (64, 64, 3)."""
+        ...
+
+    @property
+    def attributes(self) -> np.dtype | None:
+        """The fields of the table of attributes; None where the data set has none."""
+        ...
 
     def render(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray | None]:
         """Samples uint8 [n, *shape] and attributes [n]: a pure function of the version and each index."""

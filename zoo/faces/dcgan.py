@@ -12,6 +12,7 @@ Z = latent_dim, W = width, and below for resolution 64: four doublings from a 4 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -52,7 +53,7 @@ class Generator(nn.Module):
             nn.BatchNorm2d(widths[0]),
             nn.ReLU(inplace=True),
         ]
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in pairwise(widths):
             layers += [
                 nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, bias=False),  # height and width double
                 nn.BatchNorm2d(after),
@@ -79,7 +80,7 @@ class Discriminator(nn.Module):
             nn.Conv2d(config.channels, widths[0], 4, stride=2, padding=1, bias=False),  # [N, W, R/2, R/2]
             nn.LeakyReLU(0.2, inplace=True),
         ]
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in pairwise(widths):
             layers += [
                 nn.Conv2d(before, after, 4, stride=2, padding=1, bias=False),  # height and width halve
                 nn.BatchNorm2d(after),

@@ -49,21 +49,20 @@ class Generator(nn.Module):
         super().__init__()
         self.shape = config.shape
         hidden = config.generator_units
+        self.pixels = nn.Linear(hidden, math.prod(config.shape))  # [N, P]
         self.main = nn.Sequential(
             nn.Linear(config.latent_dim, hidden),  # [N, H]
             nn.ReLU(inplace=True),
             nn.Linear(hidden, hidden),  # [N, H]
             nn.ReLU(inplace=True),
-            nn.Linear(hidden, math.prod(config.shape)),  # [N, P]
-            nn.Sigmoid(),
         )
-        for layer in self.main:
+        for layer in self.modules():
             if isinstance(layer, nn.Linear):
                 nn.init.uniform_(layer.weight, -0.05, 0.05)
                 nn.init.zeros_(layer.bias)
 
     def forward(self, latents: Tensor) -> Tensor:
-        return self.main(latents).unflatten(1, self.shape) * 2 - 1
+        return torch.sigmoid(self.pixels(self.main(latents))).unflatten(1, self.shape) * 2 - 1
 
 
 class Maxout(nn.Module):
@@ -105,6 +104,7 @@ class VanillaGAN(GAN):
     """Latent [N, 100] ~ N(0, I) -> image [N, 3, 32, 32] in [-1, 1]; 5,251,872 + 3,977,041 parameters."""
 
     Config = VanillaGANConfig
+    generator: Generator
 
     def __init__(self, config: VanillaGANConfig) -> None:
         super().__init__(config)
@@ -117,10 +117,9 @@ class VanillaGAN(GAN):
 
     def prepare(self, data: Store) -> None:
         """Start the generator's output at the mean image: its last bias becomes the logit of each pixel's marginal."""
-        mean = data.mean()[..., None] if self.config.channels == 1 else data.mean()  # [H, W, C] in [0, 1]
-        marginals = torch.from_numpy(mean).permute(2, 0, 1).flatten().clamp(0.01, 0.99)
+        marginals = torch.from_numpy(data.mean()).permute(2, 0, 1).flatten().clamp(0.01, 0.99)
         with torch.no_grad():
-            self.generator.main[4].bias.copy_(torch.logit(marginals))
+            self.generator.pixels.bias.copy_(torch.logit(marginals))
 
     def phases(self, train: Train) -> list[Phase]:
         return adversarial_phases(self, train)

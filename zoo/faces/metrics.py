@@ -61,8 +61,8 @@ def evaluate(gan: GAN, store: Store, settings: Evaluate, *, progress: Progress |
     real = decode_images(store.samples[np.sort(rng.permutation(test)[:count])])
     other = decode_images(store.samples[np.sort(rng.permutation(train)[:count])])
     fake = gan.sample(count, seed=settings.seed, progress=lambda done: report(done, total)).tensor
-    seen = [_features(features, images, lambda done, i=i: report((i + 1) * count + done, total))
-            for i, images in enumerate((real, fake, other))]  # fmt: skip
+    images = torch.cat([real, fake, other])
+    seen = _features(features, images, lambda done: report(count + done, total)).chunk(3)
     figures = distribution_figures(*seen, extractor=features.name, seed=settings.seed)
     return [*figures, *_pixel_figures(real, fake, other, seed=settings.seed), *_detection_figures(real, fake)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from itertools import pairwise
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -20,13 +21,15 @@ def folded(module: nn.Module) -> nn.Module:
     module = copy.deepcopy(module).eval().requires_grad_(False)
     for sequential in [m for m in module.modules() if isinstance(m, nn.Sequential)]:
         layers = list(sequential)
-        for i, (layer, norm) in enumerate(zip(layers, layers[1:], strict=False)):
+        for i, (layer, norm) in enumerate(pairwise(layers)):
             if isinstance(norm, _BatchNorm) and _fold(layer, norm):
                 sequential[i + 1] = nn.Identity()
     return module
 
 
 def _fold(layer: nn.Module, norm: _BatchNorm) -> bool:
+    if norm.running_mean is None or norm.running_var is None:
+        return False  # normalises by each batch's own statistics, in evaluation, too
     statistics = (norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
     if isinstance(layer, _CONVOLUTIONS + _TRANSPOSED):
         if layer.groups != 1:

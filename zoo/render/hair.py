@@ -31,7 +31,7 @@ HAIRLINE = {
 FRAMING = {48: 26, 54: 19, 59: 6, 63: -20, 67: -70, 72: -170, 180: -300}  # hair that falls beside the face
 
 
-def _curve(knots: Mapping[float, float], asymmetry: np.ndarray | float = 0.0) -> np.ndarray:
+def _curve(knots: Mapping[int, float], asymmetry: np.ndarray | float = 0.0) -> np.ndarray:
     """An edge table in degrees from knots over the absolute azimuth, a little smoothed."""
     azimuth, elevation = np.array(sorted(knots.items())).T
     table = np.interp(np.abs(EDGE_AZIMUTHS), azimuth, elevation) + asymmetry
@@ -42,7 +42,7 @@ def _bell(x: np.ndarray, width: float) -> np.ndarray:
     return np.exp(-0.5 * (x / width) ** 2)
 
 
-def _smoothstep(low: float, high: float, x: np.ndarray) -> np.ndarray:
+def smoothstep(low: float, high: float, x: np.ndarray) -> np.ndarray:
     t = np.clip((x - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
 
@@ -85,25 +85,19 @@ def hair_shell(portrait: Portrait) -> Shell | None:
     length, side = portrait.hair_length, portrait.hair_part
     azimuth, roots = EDGE_AZIMUTHS, hairline(portrait)
     edge, fall, flare, wave = roots, 0.0, 0.0, 0.0
-    fringe = np.where(
-        np.abs(azimuth) < 62, np.minimum(roots, 14 + 5 * side * azimuth / 60 + 0.003 * azimuth**2), roots
-    )
+    fringe = np.where(np.abs(azimuth) < 62, np.minimum(roots, 14 + 5 * side * azimuth / 60 + 0.003 * azimuth**2), roots)
     if style == "fringe":
         edge = fringe
     elif style == "side_part":
         # Combed from the parting across the forehead, lower on the far side.
         edge = roots - (5 + 8 * length) * _bell(azimuth + side * 34, 20)
     elif style in ("bob", "long", "curly"):
-        fall = {"bob": 0.085 + 0.05 * length, "long": 0.17 + 0.1 * length, "curly": 0.06 + 0.12 * length}[
-            style
-        ]
+        fall = {"bob": 0.085 + 0.05 * length, "long": 0.17 + 0.1 * length, "curly": 0.06 + 0.12 * length}[style]
         if style == "curly" and portrait.gender < 0.5:
             fall = 0.0
         else:
             flare, wave = (0.10 if style != "curly" else 0.22), (0.006 if style == "long" else 0.002)
-            edge = np.minimum(
-                roots - 4 * _bell(azimuth + side * 40, 18), _curve({0: 36, 30: 36, 40: 32, **FRAMING})
-            )
+            edge = np.minimum(roots - 4 * _bell(azimuth + side * 40, 18), _curve({0: 36, 30: 36, 40: 32, **FRAMING}))
             if portrait.hair_length < {"bob": 0.6, "long": 0.25}.get(style, 0.0):
                 edge = np.minimum(edge, np.where(np.abs(azimuth) < 56, 14 + 4 * side * azimuth / 60, 90))
     if style == "curly" and not fall:
@@ -111,11 +105,9 @@ def hair_shell(portrait: Portrait) -> Shell | None:
 
     elevation = grid_elevations(fall)[:, None]
     azimuth_grid = GRID_AZIMUTHS[None]
-    forwards = np.cos(np.radians(azimuth_grid)) * np.cos(
-        np.radians(elevation)
-    )  # 0 at the pole: no spike there
-    front = _smoothstep(0.05, 0.7, forwards) * _smoothstep(15, 50, elevation)
-    top = _smoothstep(5, 60, elevation)
+    forwards = np.cos(np.radians(azimuth_grid)) * np.cos(np.radians(elevation))  # 0 at the pole: no spike there
+    front = smoothstep(0.05, 0.7, forwards) * smoothstep(15, 50, elevation)
+    top = smoothstep(5, 60, elevation)
     # Thickness in millimetres at the sides and on the top, and what the forehead adds.
     sides, crown, quiff = {
         "short": (5, 12 + 6 * length, 5),
@@ -130,9 +122,7 @@ def hair_shell(portrait: Portrait) -> Shell | None:
     }[style]
     thickness = sides + (crown - sides) * top + quiff * front
     if style in ("side_part", "long", "bob"):
-        groove = _bell(azimuth_grid * np.cos(np.radians(elevation)) - side * 22, 5) * _smoothstep(
-            30, 50, elevation
-        )
+        groove = _bell(azimuth_grid * np.cos(np.radians(elevation)) - side * 22, 5) * smoothstep(30, 50, elevation)
         thickness = thickness - 5 * groove * _bell(np.abs(azimuth_grid) - 45, 60)
     if style in ("curly", "afro"):
         phase = portrait.identity % 7
@@ -142,7 +132,7 @@ def hair_shell(portrait: Portrait) -> Shell | None:
     # The shell rises from the skin at its roots; a free edge (a fringe, a curtain) keeps some body.
     above = elevation - np.interp(azimuth_grid, azimuth, edge, period=360)
     free = np.interp(azimuth_grid, azimuth, roots - edge, period=360) > 4
-    rise = _smoothstep(-4, 20 if style == "afro" else 15, above)
+    rise = smoothstep(-4, 20 if style == "afro" else 15, above)
     thickness = np.maximum(thickness * np.where(free, 0.3 + 0.7 * rise, 0.12 + 0.88 * rise), 1.0)
     return Shell(thickness / 1000, edge, fall, flare, wave)
 
@@ -153,7 +143,7 @@ def hat_shell(portrait: Portrait) -> Shell | None:
     if kind == "none":
         return None
     fall = 0.22 if kind == "scarf" else 0.0
-    knots: dict[float, float] = {
+    knots: dict[int, float] = {
         "cap": {0: 27, 50: 24, 90: 16, 140: 2, 180: -6},
         "beanie": {0: 27, 50: 20, 80: 2, 110: -6, 180: -18},
         "headband": {0: 36, 60: 28, 100: 16, 180: -30},
@@ -162,10 +152,10 @@ def hat_shell(portrait: Portrait) -> Shell | None:
     elevation = grid_elevations(fall)[:, None] + 0 * GRID_AZIMUTHS[None]
     edge = _curve(knots)
     base = {"cap": 14, "beanie": 16, "headband": 12, "scarf": 24}[kind]
-    thickness = base + 8 * _smoothstep(40, 80, elevation) * (kind in ("cap", "beanie"))
+    thickness = base + 8 * smoothstep(40, 80, elevation) * (kind in ("cap", "beanie"))
     if kind == "beanie":  # the turned-up brim stands off
         above = elevation - np.interp(GRID_AZIMUTHS[None], EDGE_AZIMUTHS, edge, period=360)
-        thickness = thickness + 4 * _smoothstep(17, 13, above)
+        thickness = thickness + 4 * smoothstep(17, 13, above)
     return Shell(np.asarray(thickness, np.float64) / 1000, edge, fall, 0.05 if fall else 0.0, 0.0)
 
 
@@ -173,13 +163,11 @@ def flatten_under(hair: Shell, hat: Shell, headband: bool) -> Shell:
     """The hair with its thickness kept below a hat's; a headband only presses a groove."""
     elevation = grid_elevations(hair.fall)[:, None]
     above = elevation - np.interp(GRID_AZIMUTHS[None], EDGE_AZIMUTHS, hat.edge, period=360)
-    under = _smoothstep(-14, 2, above)
+    under = smoothstep(-14, 2, above)
     if headband:
-        under = under * _smoothstep(24, 14, above)
+        under = under * smoothstep(24, 14, above)
     flat = np.minimum(hair.thickness, 0.007)
-    return Shell(
-        hair.thickness + (flat - hair.thickness) * under, hair.edge, hair.fall, hair.flare, hair.wave
-    )
+    return Shell(hair.thickness + (flat - hair.thickness) * under, hair.edge, hair.fall, hair.flare, hair.wave)
 
 
 def shell_points(shell: Shell, radius: np.ndarray, centre: np.ndarray) -> np.ndarray:

@@ -34,6 +34,7 @@ from zoo.render.attributes import (
     sample_portrait,
     to_srgb,
 )
+from zoo.render.hair import smoothstep
 
 __all__ = ["ATTRIBUTE_DTYPE", "VERSION", "HeadRenderer", "Portrait", "sample_portrait"]
 
@@ -59,11 +60,6 @@ def _without_stderr() -> Iterator[None]:
         os.dup2(saved, 2)
         os.close(saved)
         os.close(nowhere)
-
-
-def _smoothstep(low: float, high: float, x: np.ndarray) -> np.ndarray:
-    t = np.clip((x - low) / (high - low), 0, 1)
-    return t * t * (3 - 2 * t)
 
 
 def _grid_faces(rows: int, columns: int) -> np.ndarray:
@@ -156,9 +152,7 @@ class _Body:
             [texture("lips"), distance_to(lid[lid[:, 2] > line]), distance_to(lid[lid[:, 2] <= line])], 1
         )
         self.eye = [used(kernels.EYE) & (np.sign(self.template[:, 0]) == s) for s in (-1, 1)]
-        self.eye_pull = [
-            1 - _smoothstep(0.0155, 0.036, np.linalg.norm(self.template - c, axis=1)) for c in EYE_CENTRES
-        ]
+        self.eye_pull = [1 - smoothstep(0.0155, 0.036, np.linalg.norm(self.template - c, axis=1)) for c in EYE_CENTRES]
 
         self.labels = list(model.phenotype_labels)
         self.anchors, self.phenotype_mask = model.anchors, model.stacked_phenotype_blend_shapes_mask
@@ -197,9 +191,7 @@ class _Body:
         }
         row = self.torch.tensor([[values.get(label, 0.5) for label in self.labels]], dtype=self.torch.float64)
         with self.torch.no_grad():
-            weights = self.phenotype_weights(
-                row, self.labels, self.anchors, self.phenotype_mask, extrapolate=False
-            )
+            weights = self.phenotype_weights(row, self.labels, self.anchors, self.phenotype_mask, extrapolate=False)
         coefficients = (weights[0].numpy() @ self.projection).astype(np.float32)
         changes = np.array(portrait.local_changes, np.float32)
         signed = np.stack([np.maximum(changes, 0), np.maximum(-changes, 0)], 1).reshape(-1)
@@ -242,9 +234,7 @@ class HeadRenderer:
                 wp.init()
             import anny  # noqa: F401
         except ImportError as error:
-            raise MissingExtra(
-                "synthetic-faces needs the package 'anny': pip install 'gan-zoo[data]'"
-            ) from error
+            raise MissingExtra("synthetic-faces needs the package 'anny': pip install 'gan-zoo[data]'") from error
         from zoo.render import kernels
 
         self.size = size
@@ -300,7 +290,7 @@ class HeadRenderer:
         rest[self._slices["body"]] = template
         rest[self._slices["garment"]] = template[cloth]
         mask[self._slices["body"]] = body.mask
-        stiff = _smoothstep(0.52, 0.625, template[:, 2] + 0.25 * np.maximum(0, template[:, 1] + 0.02))
+        stiff = smoothstep(0.52, 0.625, template[:, 2] + 0.25 * np.maximum(0, template[:, 1] + 0.02))
         turn[self._slices["body"]] = stiff
         turn[self._slices["garment"]] = stiff[cloth]
         rest[self._slices["bun"], :2] = self._bun[1]
@@ -342,9 +332,7 @@ class HeadRenderer:
 
         def weights(elevations: np.ndarray) -> np.ndarray:
             el, az = np.meshgrid(np.radians(elevations), np.radians(hair_module.GRID_AZIMUTHS), indexing="ij")
-            grid = np.stack([np.sin(az) * np.cos(el), -np.cos(az) * np.cos(el), np.sin(el)], -1).reshape(
-                -1, 3
-            )
+            grid = np.stack([np.sin(az) * np.cos(el), -np.cos(az) * np.cos(el), np.sin(el)], -1).reshape(-1, 3)
             cosine = np.clip(grid @ directions.T, -1, 1)
             w = np.exp((cosine - cosine.max(1, keepdims=True)) / np.radians(6.5) ** 2)
             return np.ascontiguousarray(w / w.sum(1, keepdims=True), np.float32)
@@ -354,9 +342,7 @@ class HeadRenderer:
     @staticmethod
     def _sphere(rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
         """Unit points [rows * columns, 3] and their angles [.., 2] in radians."""
-        el, az = np.meshgrid(
-            np.linspace(1.57, -1.57, rows), np.linspace(-np.pi, np.pi, columns), indexing="ij"
-        )
+        el, az = np.meshgrid(np.linspace(1.57, -1.57, rows), np.linspace(-np.pi, np.pi, columns), indexing="ij")
         points = np.stack([np.sin(az) * np.cos(el), -np.cos(az) * np.cos(el), np.sin(el)], -1)
         return points.reshape(-1, 3), np.stack([az, el], -1).reshape(-1, 2)
 
@@ -453,9 +439,9 @@ class HeadRenderer:
         if beard not in ("full", "goatee"):
             return vertices
         x, y, z = np.abs(self._body.template[:, 0]), self._body.template[:, 1], self._body.template[:, 2]
-        grow = _smoothstep(0.652, 0.635, z) * _smoothstep(0.59, 0.612, z) * _smoothstep(-0.05, -0.09, y)
+        grow = smoothstep(0.652, 0.635, z) * smoothstep(0.59, 0.612, z) * smoothstep(-0.05, -0.09, y)
         if beard == "goatee":
-            grow = grow * _smoothstep(0.036, 0.02, x) * _smoothstep(-0.112, -0.13, y)
+            grow = grow * smoothstep(0.036, 0.02, x) * smoothstep(-0.112, -0.13, y)
         grow = grow * self._body.skin
         outward = self._body.template - (0.0, -0.085, 0.655)
         outward = outward / np.maximum(np.linalg.norm(outward, axis=1, keepdims=True), 1e-6)
@@ -466,12 +452,12 @@ class HeadRenderer:
         """The garment: the skin of the trunk and neck, let out; a collar stands further off."""
         v, template = vertices[self._cloth], self._body.template[self._cloth]
         # The neck is let out sideways, the shoulders mostly upwards.
-        neck = _smoothstep(0.525, 0.59, template[:, 2:])
+        neck = smoothstep(0.525, 0.59, template[:, 2:])
         outward = template - (0.0, -0.02, 0.25)
         outward = outward * (1 - neck) + outward * (4.0, 4.0, 0.0) * neck
         outward = outward / np.linalg.norm(outward, axis=1, keepdims=True)
         collar = GARMENTS[portrait.garment] in ("turtleneck", "open_collar")
-        slack = 7 + (5 if collar else 2) * _smoothstep(0.555, 0.59, template[:, 2])
+        slack = 7 + (5 if collar else 2) * smoothstep(0.555, 0.59, template[:, 2])
         return v + MILLI * slack[:, None] * outward
 
     def _place_teeth(self, neutral: np.ndarray) -> np.ndarray:
@@ -506,9 +492,7 @@ class HeadRenderer:
             if shell is None:
                 continue
             part = self._slices[name]
-            model[part] = hair_module.shell_points(shell, scalp_radius(shell.fall > 0), self._centre).reshape(
-                -1, 3
-            )
+            model[part] = hair_module.shell_points(shell, scalp_radius(shell.fall > 0), self._centre).reshape(-1, 3)
             elevation = np.radians(hair_module.grid_elevations(shell.fall))
             rest[part, 0] = np.tile(np.radians(hair_module.GRID_AZIMUTHS), hair_module.ROWS)
             rest[part, 1] = np.repeat(elevation, hair_module.COLUMNS)
@@ -530,8 +514,7 @@ class HeadRenderer:
         start = np.interp(azimuth, hair_module.GRID_AZIMUTHS, radius[row]) + 0.013
         az, el = np.radians(azimuth), np.radians(27.0)
         root = (
-            np.stack([np.sin(az) * np.cos(el), -np.cos(az) * np.cos(el), np.full(17, np.sin(el))], -1)
-            * start[:, None]
+            np.stack([np.sin(az) * np.cos(el), -np.cos(az) * np.cos(el), np.full(17, np.sin(el))], -1) * start[:, None]
         )
         reach = 0.062 * scale * np.sqrt(np.maximum(0, 1 - (azimuth / 59) ** 2))
         out = np.linspace(0, 1, 5)[:, None, None]
@@ -550,8 +533,7 @@ class HeadRenderer:
         front = eyes[:, 1].min() - 0.029 * scale
         middle = eyes.mean(0)
         centres = [
-            np.array([e[0] + side * 0.001, front, middle[2] - 0.002])
-            for e, side in zip(eyes, (-1, 1), strict=True)
+            np.array([e[0] + side * 0.001, front, middle[2] - 0.002]) for e, side in zip(eyes, (-1, 1), strict=True)
         ]
         paths = []
         for centre in centres:
@@ -608,7 +590,7 @@ class HeadRenderer:
         look.cheek_beard = {"full": 0.92}.get(beard, 0.0)
         look.gaze = wp.vec2(portrait.gaze[0] * 0.0024, portrait.gaze[1] * 0.0016)
         look.lash = 0.95 if portrait.gender > 0.5 else 0.72
-        look.closed = float(_smoothstep(0.4, 0.8, np.float64(portrait.blink)))
+        look.closed = float(smoothstep(0.4, 0.8, np.asarray(portrait.blink)))
         look.garment = portrait.garment
         look.cloth, look.hat = wp.vec3(portrait.garment_colour), wp.vec3(portrait.headwear_colour)
         look.ribbed = float(HEADWEAR[portrait.headwear] == "beanie")

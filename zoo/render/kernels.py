@@ -105,9 +105,7 @@ def edge_at(edge: wp.array(dtype=float), azimuth: float) -> float:
 @wp.func
 def locks(azimuth: float, seed: float) -> float:
     """The waviness of a hair edge, about -1..1: locks, and strands so fine that they blur the edge."""
-    coarse = 0.5 * wp.sin(13.0 * azimuth + seed) * wp.sin(5.0 * azimuth + 2.0 * seed) + 0.3 * wp.sin(
-        37.0 * azimuth
-    )
+    coarse = 0.5 * wp.sin(13.0 * azimuth + seed) * wp.sin(5.0 * azimuth + 2.0 * seed) + 0.3 * wp.sin(37.0 * azimuth)
     return coarse + 0.45 * wp.sin(97.0 * azimuth + seed) + 0.35 * wp.sin(163.0 * azimuth + 2.0 * seed)
 
 
@@ -166,9 +164,7 @@ def transform(
     world[i] = q
     r = q - look.aim
     depth = r[1] + look.distance
-    screen[i] = wp.vec3(
-        look.centre[0] + look.focal * r[0] / depth, look.centre[1] - look.focal * r[2] / depth, depth
-    )
+    screen[i] = wp.vec3(look.centre[0] + look.focal * r[0] / depth, look.centre[1] - look.focal * r[2] / depth, depth)
     scale = 0.5 * float(SHADOW_SIZE) / SHADOW_RADIUS
     light[i] = wp.vec3(
         0.5 * float(SHADOW_SIZE) + scale * wp.dot(r, look.light_right),
@@ -305,20 +301,14 @@ def skin_albedo(rest: wp.vec3, mask: wp.vec3, look: Look, root_edge: wp.array(dt
     if look.freckles > 0.0:
         spot = wp.smoothstep(0.22, 0.42, noise(wp.vec3(rest[0], 0.3 * y, z) * 420.0, look.seed))
         where = bell(x - 0.022, 0.028) * bell(z - 0.702, 0.016) * front
-        colour = wp.cw_mul(
-            colour, wp.vec3(1.0, 1.0, 1.0) - wp.vec3(0.28, 0.42, 0.52) * (look.freckles * spot * where)
-        )
+        colour = wp.cw_mul(colour, wp.vec3(1.0, 1.0, 1.0) - wp.vec3(0.28, 0.42, 0.52) * (look.freckles * spot * where))
     # Depth that 64 pixels cannot resolve from geometry alone: nostrils, sockets, folds.
     nostril = bell(x - 0.0085, 0.0042) * bell(z - 0.6815, 0.0026) * wp.smoothstep(-0.146, -0.150, y)
     socket = bell(x - 0.024, 0.010) * bell(z - 0.7365, 0.007) * front
     crease = bell(x - 0.031, 0.012) * bell(z - 0.7375, 0.0022) * front
     bag = bell(x - 0.030, 0.011) * bell(z - 0.718, 0.003) * front * (0.35 + 0.65 * look.age)
     along = wp.clamp((0.682 - z) / 0.026, 0.0, 1.0)
-    fold = (
-        bell(x - (0.0175 + 0.013 * along), 0.0022)
-        * wp.smoothstep(0.690, 0.680, z)
-        * wp.smoothstep(0.650, 0.660, z)
-    )
+    fold = bell(x - (0.0175 + 0.013 * along), 0.0022) * wp.smoothstep(0.690, 0.680, z) * wp.smoothstep(0.650, 0.660, z)
     fold = fold * front * (0.10 + 0.38 * look.age)
     wrinkle = look.age * bell(x, 0.03) * bell(z - 0.782, 0.010) * wp.max(0.0, wp.sin(z * 900.0)) * front
     chin_fold = bell(x, 0.014) * bell(z - 0.6445, 0.003) * front
@@ -328,9 +318,7 @@ def skin_albedo(rest: wp.vec3, mask: wp.vec3, look: Look, root_edge: wp.array(dt
 
     lip = wp.smoothstep(0.25, 0.75, mask[0])
     colour = wp.lerp(colour, look.lip * (0.86 + 0.2 * wp.smoothstep(0.662, 0.654, z)), lip * 0.9)
-    mouth_line = (
-        bell(z - 0.6615, 0.0013) * wp.smoothstep(0.0268, 0.0235, x) * wp.smoothstep(-0.125, -0.135, y)
-    )
+    mouth_line = bell(z - 0.6615, 0.0013) * wp.smoothstep(0.0268, 0.0235, x) * wp.smoothstep(-0.125, -0.135, y)
     colour = colour * (1.0 - 0.72 * mouth_line)
 
     # The beard, thinning out smoothly towards the cheek, the neck and around the lips.
@@ -339,12 +327,8 @@ def skin_albedo(rest: wp.vec3, mask: wp.vec3, look: Look, root_edge: wp.array(dt
     cheek = cheek * wp.smoothstep(0.600, 0.622, z) * wp.smoothstep(-0.045, -0.08, y)
     chin = wp.smoothstep(0.034, 0.022, x) * wp.smoothstep(0.652, 0.644, z) * wp.smoothstep(0.588, 0.614, z)
     chin = chin * wp.smoothstep(-0.112, -0.13, y)
-    chin = wp.max(
-        chin, bell(x - 0.0275, 0.005) * wp.smoothstep(0.672, 0.664, z) * wp.smoothstep(0.60, 0.62, z) * front
-    )
-    lip_hair = (
-        wp.smoothstep(0.0305, 0.0235, x) * bell(z - 0.6735 + 0.16 * wp.max(0.0, x - 0.012), 0.0034) * front
-    )
+    chin = wp.max(chin, bell(x - 0.0275, 0.005) * wp.smoothstep(0.672, 0.664, z) * wp.smoothstep(0.60, 0.62, z) * front)
+    lip_hair = wp.smoothstep(0.0305, 0.0235, x) * bell(z - 0.6735 + 0.16 * wp.max(0.0, x - 0.012), 0.0034) * front
     density = wp.max(wp.max(look.cheek_beard * cheek, look.chin_beard * chin), look.moustache * lip_hair)
     density = wp.max(density, look.stubble * wp.max(wp.max(cheek, chin), lip_hair)) * (1.0 - lip)
     if density > 0.0:
@@ -410,9 +394,7 @@ def backdrop(x: float, y: float, look: Look) -> wp.vec3:
             colour = wp.lerp(colour, wp.lerp(a, b, 0.5 + 0.5 * wp.sin(h)) * 1.5, 0.45 * disc)
     elif look.background == 2:
         line = 0.55 + 0.14 * wp.sin(look.phase * 3.0) + 0.05 * (x - 0.5)
-        colour = wp.lerp(
-            a * (1.15 - 0.3 * y), b * (0.95 - 0.25 * y), wp.smoothstep(line - 0.07, line + 0.07, y)
-        )
+        colour = wp.lerp(a * (1.15 - 0.3 * y), b * (0.95 - 0.25 * y), wp.smoothstep(line - 0.07, line + 0.07, y))
     elif look.background == 3:
         left = 0.2 + 0.15 * wp.sin(look.phase * 5.0)
         band = wp.smoothstep(left - 0.05, left + 0.05, x)
@@ -420,9 +402,7 @@ def backdrop(x: float, y: float, look: Look) -> wp.vec3:
         colour = wp.lerp(a * 0.85, wp.lerp(a, b, 0.7), band)
         colour = wp.lerp(colour, b * 1.12, 0.6 * second)
     vignette = (x - 0.5) * (x - 0.5) + (y - 0.45) * (y - 0.45)
-    return (
-        colour * (1.06 - 0.45 * vignette) * (1.0 + 0.05 * noise(wp.vec3(x * 3.0, y * 3.0, 1.0), look.phase))
-    )
+    return colour * (1.06 - 0.45 * vignette) * (1.0 + 0.05 * noise(wp.vec3(x * 3.0, y * 3.0, 1.0), look.phase))
 
 
 @wp.func
@@ -486,9 +466,7 @@ def shade(
         colour = colour * (1.0 - 0.3 * wp.smoothstep(0.006, 0.012, wp.abs(r[0] - side * 0.0313)))
         fibres = 1.0 + 0.35 * wp.sin(14.0 * wp.atan2(oz, ox)) * 0.4
         ring = look.iris * (1.35 * fibres * (1.0 - 0.65 * wp.smoothstep(0.0046, 0.0066, radius)))
-        ring = ring * (
-            1.0 - 0.35 * wp.smoothstep(-0.002, 0.004, oz)
-        )  # the lid's shadow; the lower iris glows
+        ring = ring * (1.0 - 0.35 * wp.smoothstep(-0.002, 0.004, oz))  # the lid's shadow; the lower iris glows
         colour = wp.lerp(colour, ring, wp.smoothstep(0.0072, 0.0064, radius))
         colour = wp.lerp(colour, wp.vec3(0.004, 0.004, 0.005), wp.smoothstep(0.0034, 0.0027, radius))
         colour = colour * (1.0 - 0.45 * wp.smoothstep(0.7298, 0.7335, r[2]))
@@ -497,17 +475,13 @@ def shade(
         colour = wp.vec3(0.060, 0.012, 0.010)
         wrap = 0.4
     elif m == TEETH:
-        colour = wp.vec3(0.78, 0.74, 0.66) * (
-            0.88 + 0.12 * wp.smoothstep(0.0, 0.5, wp.abs(wp.sin(r[0] * 14.0)))
-        )
+        colour = wp.vec3(0.78, 0.74, 0.66) * (0.88 + 0.12 * wp.smoothstep(0.0, 0.5, wp.abs(wp.sin(r[0] * 14.0))))
         wrap = 0.5
         gloss = 0.1
     elif m == GARMENT:
         weave = noise(r * 45.0, look.seed)
         colour = look.cloth * (1.0 + 0.12 * weave)
-        n = wp.normalize(
-            n + 0.25 * wp.vec3(noise(r * 22.0, look.seed), 0.0, noise(r * 22.0, look.seed + 5.0))
-        )
+        n = wp.normalize(n + 0.25 * wp.vec3(noise(r * 22.0, look.seed), 0.0, noise(r * 22.0, look.seed + 5.0)))
         if r[2] > neckline(r, look.garment) - 0.008:
             colour = colour * 0.72  # the band along the neckline
         wrap = 0.25
@@ -515,11 +489,7 @@ def shade(
         strand = strands(r, look)
         sideways = wp.sin(r[0]) * wp.cos(r[1])
         forwards = wp.cos(r[0]) * wp.cos(r[1])
-        parting = (
-            bell(sideways - look.part, 0.03)
-            * wp.smoothstep(-0.2, 0.1, forwards)
-            * wp.smoothstep(0.3, 0.5, r[1])
-        )
+        parting = bell(sideways - look.part, 0.03) * wp.smoothstep(-0.2, 0.1, forwards) * wp.smoothstep(0.3, 0.5, r[1])
         colour = look.hair * (strand * (1.0 - 0.55 * parting))
         bump = look.curl * 0.9
         n = wp.normalize(
@@ -576,12 +546,7 @@ def shade(
         # Strands run down the head, so the highlight is a band across them (after Kajiya and Kay).
         tangent = wp.normalize(wp.vec3(0.0, 0.0, -1.0) + n * n[2])
         sine = wp.sqrt(wp.max(0.0, 1.0 - wp.pow(wp.dot(tangent, half) + 0.10 * (strand - 1.0), 2.0)))
-        band = (
-            wp.pow(sine, 26.0)
-            * (1.0 - 0.75 * look.curl)
-            * wp.max(0.0, wp.dot(n, half))
-            * (0.35 + 0.65 * free)
-        )
+        band = wp.pow(sine, 26.0) * (1.0 - 0.75 * look.curl) * wp.max(0.0, wp.dot(n, half)) * (0.35 + 0.65 * free)
         result = result + (look.hair * 1.6 + wp.vec3(0.035, 0.035, 0.035)) * (0.55 * band * strand)
     if m == EYE:
         # One catch light, up and towards the key light, whatever the eye's own shading.

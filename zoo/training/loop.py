@@ -296,7 +296,7 @@ def _play_to_the_end(
             samples.save(run / "samples" / f"kimg{training.kimg:010.3f}{samples.SUFFIXES[0]}")
         if over or stopped or _passes(before, training.kimg, settings.log_kimg):
             summary = distributed.average(game.summary())
-            if main:
+            if writer is not None:
                 summary["game/diversity"] = diversity(_sample(training, fixed), real)
                 summary["images_per_second"] = rate
                 _log(run / "log.jsonl", {"kimg": training.kimg, "turn": training.turn, **summary})
