@@ -85,15 +85,29 @@ def _bar(description: str, unit: str) -> Iterator[Callable[[int, int], None]]:
 def list_entries(
     modality: Annotated[str | None, typer.Argument(metavar="[MODALITY]", help=f"{', '.join(MODALITIES)}.")] = None,
     match: Annotated[str, typer.Option(metavar="PATTERN", help="A shell pattern for names, e.g. '*gan*'.")] = "*",
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table of the README.")] = False,
 ) -> None:
     """List the entries: what can be loaded, sampled and trained by name."""
     names = registry.names(modality, match=match)
+    if markdown:
+        print(markdown_table(names))
+        return
     width = max(map(len, names), default=0)
     for name in names:
         entry = registry.entries[name]
         print(f"{name:<{width}}  {'weights' if entry.has_weights else 'recipe ':<7}  {entry.summary}")
     if not names:
         print("no entry fits", file=sys.stderr)
+
+
+def markdown_table(names: list[str]) -> str:
+    """The entries as a Markdown table; the README's is this one, which a test checks."""
+    rows = ["| entry | what it is | paper | weights |", "|---|---|---|---|"]
+    for name in names:
+        entry = registry.entries[name]
+        weights = "bundled" if entry.bundled.is_dir() else "recipe only"
+        rows.append(f"| `{name}` | {entry.summary} | [{entry.paper.rpartition('/')[2]}]({entry.paper}) | {weights} |")
+    return "\n".join(rows)
 
 
 @app.command()

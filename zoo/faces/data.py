@@ -21,6 +21,8 @@ __all__ = ["DATASETS", "decode", "open_store"]
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
+HALVED_SIZE = 32  # px; made from the images of twice the size
+
 Report = Callable[[str], None]
 
 
@@ -30,6 +32,9 @@ class SyntheticFaces:
 
     35,000 images of 17,500 people, two of each. A person is in the test split if their number leaves 6 when divided by
     7: 30,000 images to train on and 5,000 of other people to test on.
+
+    At 32 px an image is the mean of each 2 x 2 pixels of the one at 64 px, which is taken from that store if it is
+    built: the same bytes for a hundredth of the time.
     """
 
     size: int = 64
@@ -37,6 +42,11 @@ class SyntheticFaces:
     name: str = field(default="synthetic-faces", init=False)
     licence: str = field(default="CC0-1.0", init=False)
     _renderer: Any = field(default=None, init=False, repr=False)
+    _larger: Any = field(default=None, init=False, repr=False)
+
+    @property
+    def folder(self) -> Path:
+        return cache_dir() / "data" / f"{self.name}-v{self.version}-{self.size}px"
 
     @property
     def version(self) -> str:
@@ -55,18 +65,30 @@ class SyntheticFaces:
         return ATTRIBUTE_DTYPE
 
     def render(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        if self.size == HALVED_SIZE:
+            samples, attributes = self._twice_as_large(indices)
+            quads = samples.reshape(len(samples), self.size, 2, self.size, 2, 3).astype(np.uint16)
+            return ((quads.sum(axis=(2, 4)) + 2) // 4).astype(np.uint8), attributes
         if self._renderer is None:
             from zoo.render.heads import HeadRenderer
 
             self._renderer = HeadRenderer(self.size)
         return self._renderer.render(indices)
 
+    def _twice_as_large(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        if self._larger is None:
+            larger = SyntheticFaces(2 * self.size)
+            self._larger = Store.open(larger.folder) if (larger.folder / "store.json").exists() else larger
+        if isinstance(self._larger, SyntheticFaces):
+            return self._larger.render(indices)
+        return self._larger.samples[indices], self._larger.attributes[indices]
+
     def split(self) -> np.ndarray:
         identity = np.arange(self.count) // 2
         return (identity % 7 == 6).astype(np.uint8)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_renderer": None}  # each worker makes its own
+        return {**self.__dict__, "_renderer": None, "_larger": None}  # each worker makes its own
 
 
 DATASETS: dict[str, type[SyntheticFaces]] = {"synthetic-faces": SyntheticFaces}
@@ -151,8 +173,7 @@ def open_store(
             known = ", ".join(DATASETS)
             raise NotFound(f'no data set "{data.name}" of faces; there are {known}.{suggest(data.name, DATASETS)}')
         source = DATASETS[data.name](size=size)
-        folder = cache_dir() / "data" / f"{source.name}-v{source.version}-{size}px"
-        return build_store(source, folder, workers=workers, progress=progress)
+        return build_store(source, source.folder, workers=workers, progress=progress)
     if data.folder:
         return _open_folder(Path(data.folder).expanduser(), size, workers=workers, progress=progress, say=say)
     return _open_hub(data.hub, size, progress=progress)

@@ -143,7 +143,7 @@ def hat_shell(portrait: Portrait) -> Shell | None:
     if kind == "none":
         return None
     fall = 0.22 if kind == "scarf" else 0.0
-    knots: dict[int, float] = {
+    knots: Mapping[int, float] = {
         "cap": {0: 27, 50: 24, 90: 16, 140: 2, 180: -6},
         "beanie": {0: 27, 50: 20, 80: 2, 110: -6, 180: -18},
         "headband": {0: 36, 60: 28, 100: 16, 180: -30},

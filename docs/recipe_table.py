@@ -1,0 +1,101 @@
+"""Write the tables of docs/recipes.md from the dataclasses they describe: python docs/recipe_table.py [--check]."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import math
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from zoo.faces.dcgan import DCGANConfig
+from zoo.faces.gan import VanillaGANConfig
+from zoo.recipe import Data, Evaluate, Train
+from zoo.registry import Weights
+
+PAGE = Path(__file__).with_name("recipes.md")
+TABLES = {
+    "data": ("data", Data),
+    "train": ("train", Train),
+    "evaluate": ("evaluate", Evaluate),
+    "weights": ("weights", Weights),
+    "dcgan": ("model", DCGANConfig),
+    "gan": ("model", VanillaGANConfig),
+}
+NAMES = {int: "whole number", float: "number", str: "text", bool: "true, false"}
+
+
+def docstrings(cls: type) -> dict[str, str]:
+    """The string under each field of a dataclass, where there is one."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0].body  # type: ignore[attr-defined]
+    found = {}
+    for field, below in zip(body, body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
+            found[field.target.id] = " ".join(str(below.value.value).split())  # type: ignore[union-attr]
+    return found
+
+
+def values(hint: Any, metadata: Any) -> str:
+    """The values that a key takes, in words."""
+    if get_origin(hint) is Literal:
+        return ", ".join(f"`{value}`" for value in get_args(hint))
+    if get_origin(hint) is tuple:
+        inner = get_args(hint)
+        if inner[-1] is Ellipsis:
+            return f"a list of {values(inner[0], metadata)}"
+        return f"{len(inner)} numbers, each {values(inner[0], metadata).removeprefix('number, ')}"
+    name = NAMES.get(hint, "a table of texts")
+    low, high, above = (metadata.get(key) for key in ("low", "high", "above"))
+    if above is not None:
+        return f"{name}, above {above}"
+    if hint in (int, float) and low not in (None, -math.inf):
+        top = "2^63 - 1" if high == 2**63 - 1 else f"{high:,}" if isinstance(high, int) else f"{high:g}"
+        if 0.99 < high < 1:
+            return f"{name}, {low} up to below 1"
+        return f"{name}, {low} or more" if high == math.inf else f"{name}, {low} to {top}"
+    return name
+
+
+def default(field: dataclasses.Field[Any]) -> str:
+    if field.default_factory is not dataclasses.MISSING:
+        return "`{}`"
+    value = field.default
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, tuple):
+        return f"`{list(value)}`"
+    return f'`"{value}"`' if isinstance(value, str) else f"`{value:g}`"
+
+
+def rows(prefix: str, cls: type) -> Iterator[str]:
+    hints, notes = get_type_hints(cls), docstrings(cls)
+    for field in dataclasses.fields(cls):
+        key, hint = f"{prefix}.{field.name}", hints[field.name]
+        if dataclasses.is_dataclass(hint):
+            yield from rows(key, hint)  # type: ignore[arg-type]
+        else:
+            yield f"| `{key}` | {default(field)} | {values(hint, field.metadata)} | {notes.get(field.name, '')} |"
+
+
+def table(name: str) -> str:
+    return "\n".join(["| key | default | values | |", "|---|---|---|---|", *rows(*TABLES[name])])
+
+
+def main() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    for name in TABLES:
+        start, end = f"<!-- table {name} -->\n", f"\n<!-- end {name} -->"
+        before, _, rest = page.partition(start)
+        _, _, after = rest.partition(end)
+        page = f"{before}{start}\n{table(name)}\n{end}{after}"
+    if "--check" in sys.argv:
+        sys.exit(page != PAGE.read_text(encoding="utf-8") and f"{PAGE}: run python {Path(__file__).name}")
+    PAGE.write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

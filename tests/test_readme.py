@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from zoo.cli import markdown_table
+from zoo.registry import registry
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+@pytest.fixture
+def text() -> str:
+    return README.read_text(encoding="utf-8")
+
+
+def test_table_of_entries_is_the_registry_s(text: str):
+    """The README's table is what `zoo list --markdown` prints."""
+    shown = text.partition("<!-- zoo list --markdown -->\n")[2].partition("\n<!-- end -->")[0]
+
+    assert shown == markdown_table(registry.names())
+
+
+def test_links_and_pictures_exist(text: str):
+    """Every file that the README links to is there."""
+    for target in re.findall(r"\]\(((?!https?:)[^)#]+)", text):
+        assert (README.parent / target).is_file(), target
+
+
+def test_ci_runs_the_second_command(text: str):
+    """CI installs and tests as the README says."""
+    script = (README.parent / ".ci" / "run").read_text(encoding="utf-8")
+
+    assert "pip install '.[dev]' && pytest" in text
+    assert "pip install --quiet '.[dev]'" in script
+    assert "\npytest\n" in script
