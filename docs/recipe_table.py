@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+import itertools
 import math
 import sys
 import textwrap
@@ -26,6 +27,31 @@ TABLES = {
     "dcgan": ("model", DCGANConfig),
     "gan": ("model", VanillaGANConfig),
 }
+NOTES = {  # of the keys whose dataclass says nothing
+    "data.name": "A data set that this library builds: `synthetic-faces`.",
+    "data.folder": "A folder of images.",
+    "data.hub": "An image data set of the Hub, `org/set`.",
+    "train.batch": "Real samples a turn, over all processes together.",
+    "train.total_kimg": "Length of the training, in thousands of real samples shown to the discriminator.",
+    "train.seed": "Of initial weights, latents, order of the data and augmentation.",
+    "train.loss": "The game; see [what came after](game.md#what-came-after).",
+    "train.generator.betas": "Of Adam; `sgd` does not read them.",
+    "train.generator.momentum": "Of `sgd`; Adam does not read it.",
+    "train.discriminator.betas": "As the generator's.",
+    "train.discriminator.momentum": "As the generator's.",
+    "train.r1_gamma": "Strength of the R1 penalty, gamma in its paper; 0: none.",
+    "train.r1_every": "Turns between two R1 steps, each multiplied by this number.",
+    "train.ema_halflife_kimg": "Half-life of the generator's weights in the average that is sampled; 0: no average.",
+    "train.log_kimg": "Between two lines of the log.",
+    "train.samples_kimg": "Between two pictures of samples.",
+    "train.checkpoint_kimg": "Between two checkpoints.",
+    "train.keep_checkpoints": "How many of the newest stay on the disk.",
+    "evaluate.samples": "Images on each side of a distance.",
+    "evaluate.seed": "Of the latents, and of what is drawn from the data.",
+    "weights.repo": "The Hub repository of released weights.",
+    "weights.revision": "Its full commit sha.",
+    "weights.sha256": "Digest of each weight file; `zoo release` writes them.",
+}
 NAMES = {int: "whole number", float: "number", str: "text", bool: "true, false"}
 
 
@@ -33,7 +59,7 @@ def docstrings(cls: type) -> dict[str, str]:
     """The string under each field of a dataclass, where there is one."""
     body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0].body  # type: ignore[attr-defined]
     found = {}
-    for field, below in zip(body, body[1:], strict=False):
+    for field, below in itertools.pairwise(body):
         if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
             found[field.target.id] = " ".join(str(below.value.value).split())  # type: ignore[union-attr]
     return found
@@ -78,7 +104,8 @@ def rows(prefix: str, cls: type) -> Iterator[str]:
         if dataclasses.is_dataclass(hint):
             yield from rows(key, hint)  # type: ignore[arg-type]
         else:
-            yield f"| `{key}` | {default(field)} | {values(hint, field.metadata)} | {notes.get(field.name, '')} |"
+            note = notes.get(field.name) or NOTES.get(key, "")
+            yield f"| `{key}` | {default(field)} | {values(hint, field.metadata)} | {note} |"
 
 
 def table(name: str) -> str:

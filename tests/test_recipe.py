@@ -117,6 +117,6 @@ def test_data_option_tells_names_folders_and_hub_ids_apart(tmp_path: Path):
 
 def test_difference_names_changed_keys():
     """Two recipes' difference is a list of dotted keys with both values."""
-    old, new = load_recipe("faces-dcgan"), load_recipe("faces-dcgan", ["train.batch=8"])
+    old, new = load_recipe("faces-dcgan"), load_recipe("faces-dcgan", ["train.batch=32"])
 
-    assert difference(old.to_table(), new.to_table()) == [f"train.batch: {old.train.batch} -> 8"]
+    assert difference(old.to_table(), new.to_table()) == [f"train.batch: {old.train.batch} -> 32"]

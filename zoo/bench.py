@@ -66,7 +66,7 @@ def run_bench(entry: Entry, *, rounds: int = 15) -> str:
 
 def compare_sampling(recipe: Recipe, rounds: int) -> Comparison:
     """`model.sample(64)` against the plain generator in evaluation mode on as many latents."""
-    gan: GAN = recipe.gan(recipe.model).eval().to(memory_format=torch.channels_last)
+    gan: GAN = recipe.gan(recipe.model).eval()
     generator, _ = textbook_players(recipe)
     generator.eval()
 

@@ -30,6 +30,9 @@ def card_text(recipe: Recipe, gan: GAN, *, kimg: float, figures: Mapping[str, An
     )
     source = recipe.data.name or (f"hf:{recipe.data.hub}" if recipe.data.hub else "a folder of the trainer's own")
     licence = figures.get("data_licence", "unknown")
+    name, weights_licence = recipe.name, recipe.licence
+    if not recipe.data.name:  # weights of somebody's own data: named by their folder, under a licence of their own
+        name, weights_licence = f"./{recipe.name}", "to be stated by who trained them"
     shape = " x ".join(map(str, gan.sample_shape))
     return f"""{_front_matter(recipe, figures)}
 # {recipe.name}
@@ -44,13 +47,13 @@ def card_text(recipe: Recipe, gan: GAN, *, kimg: float, figures: Mapping[str, An
 
 ```
 pip install gan-zoo
-zoo sample {recipe.name} -n 64 --seed 0 --out faces.png
+zoo sample {name} -n 64 --seed 0 --out faces.png
 ```
 
 ```python
 import zoo
 
-model = zoo.load("{recipe.name}")
+model = zoo.load("{name}")
 model.sample(16, seed=0).save("faces.png")
 model.discriminator(model.sample(16, seed=0).tensor)  # logits
 ```
@@ -81,12 +84,12 @@ others only where data, split, count and extractor are the same.
 
 ## Licence
 
-Weights: {recipe.licence}. Training data: {licence}.
+Weights: {weights_licence}. Training data: {licence}.
 """
 
 
 def _front_matter(recipe: Recipe, figures: Mapping[str, Any]) -> str:
-    table: dict[str, Any] = {"license": recipe.licence, "library_name": "gan-zoo"}
+    table = {"license": recipe.licence if recipe.data.name else "other", "library_name": "gan-zoo"}
     if recipe.modality in PIPELINE_TAGS:
         table["pipeline_tag"] = PIPELINE_TAGS[recipe.modality]
     lines = ["---", *(f"{key}: {value}" for key, value in table.items()), "tags:", "- gan", f"- {recipe.modality}"]
@@ -110,8 +113,9 @@ def _figures_section(figures: Mapping[str, Any]) -> str:
         for f in figures["figures"]
     )
     return f"""`{figures["command"]}`, seed {figures["seed"]}, against the test split of {figures["data"]} (fingerprint
-`{figures["fingerprint"][:16]}`). The floor is the same figure of real training images against the same test images: no
-generator should be expected below it.
+`{figures["fingerprint"][:16]}`). "Real against real" is the same figure of real training images against the same test
+images (for `faces_found`, of those test images themselves): no generator should be expected to do better. MS-SSIM is
+best near its real value: above it samples are too much alike, far below it they are noise.
 
 | figure | samples | real against real | better | extractor | count |
 |---|---|---|---|---|---|

@@ -56,8 +56,11 @@ def _fail(message: str) -> None:
 
 
 @contextmanager
-def _bar(description: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar with rate and time left, on standard error; quiet where that is no terminal."""
+def _bars() -> Iterator[Callable[[str], Callable[[int, int], None]]]:
+    """Progress bars with time left, on standard error; quiet where that is no terminal.
+
+    Yields a function from a bar's name to what moves it to (done, total); a bar appears when it first moves.
+    """
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -72,13 +75,18 @@ def _bar(description: str, unit: str) -> Iterator[Callable[[int, int], None]]:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn(unit),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task(description, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+        tasks: dict[str, Any] = {}
+
+        def move(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = progress.add_task(name, total=total)
+            progress.update(tasks[name], completed=done, total=total)
+
+        yield lambda name: lambda done, total: move(name, done, total)
 
 
 @app.command("list")
@@ -186,8 +194,9 @@ def sample(
         samples = model.interpolate(n, steps=interpolate, seed=seed, batch_size=batch_size)
         path = samples.save(target, columns=interpolate)  # type: ignore[call-arg]
     else:
-        with _bar("sampling", "samples") as progress:
-            samples = model.sample(n, seed=seed, batch_size=batch_size, progress=lambda done: progress(done, n))
+        with _bars() as bar:
+            move = bar("sampling")
+            samples = model.sample(n, seed=seed, batch_size=batch_size, progress=lambda done: move(done, n))
         path = samples.save(target)
     print(f"{len(samples)} samples of {name}, seed {samples.seed}: {path}")
 
@@ -286,12 +295,22 @@ def evaluate(
     samples: Annotated[int, typer.Option(min=0, help="Samples to score; the recipe's number if 0.")] = 0,
     seed: Annotated[int | None, typer.Option(min=0, help="The recipe's seed if absent.")] = None,
     features: Annotated[str, typer.Option(help="timm:NAME (a pretrained timm model) or zoo:NAME.")] = "",
+    data: Annotated[str, typer.Option(help="Instead of the recipe's data, as in zoo train.")] = "",
 ) -> None:
     """Score an entry or a run against held-out data, each figure beside its real-against-real floor."""
     from zoo.evaluation import evaluate as evaluate_model
 
-    with _bar("evaluating", "samples") as progress:
-        report = evaluate_model(name, samples=samples or None, seed=seed, features=features or None, progress=progress)
+    with _bars() as bar:
+        report = evaluate_model(
+            name,
+            samples=samples or None,
+            seed=seed,
+            features=features or None,
+            data=data,
+            workers=os.cpu_count() or 1,
+            build_progress=bar("data"),
+            progress=bar("evaluating"),
+        )
     print(report.table())
 
 
@@ -341,8 +360,8 @@ def build_data(
     if name not in known:
         raise NotFound(f'no data set "{name}"; there are {", ".join(known)}.{suggest(name, known)}')
     wing = importlib.import_module(f"zoo.{known[name]}.data")
-    with _bar(name, "samples") as progress:
-        store = wing.open_store(Data(name=name), size, workers=workers or os.cpu_count() or 1, progress=progress)
+    with _bars() as bar:
+        store = wing.open_store(Data(name=name), size, workers=workers or os.cpu_count() or 1, progress=bar(name))
     train, test = len(store.indices("train")), len(store.indices("test"))
     print(f"{store.folder}\n{train} train, {test} test, fingerprint {store.fingerprint}")
 

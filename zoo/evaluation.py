@@ -13,7 +13,7 @@ from typing import Any
 from zoo.errors import BadFile, CannotWrite
 from zoo.hub import load
 from zoo.metrics.report import Figure
-from zoo.recipe import Recipe, load_recipe
+from zoo.recipe import Data, Recipe, load_recipe
 from zoo.registry import registry
 
 
@@ -60,6 +60,7 @@ def evaluate(
     features: str | None = None,
     data: str = "",
     workers: int = 1,
+    build_progress: Callable[[int, int], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """See `zoo.evaluate`. A run's report goes into its folder as figures.json, for the card.
@@ -76,13 +77,17 @@ def evaluate(
     gan = load(text)
     recipe = _recipe_of(text, folder)
     if data:
-        recipe = replace(recipe, data=load_recipe(recipe.name, data=data).data)
+        recipe = replace(recipe, data=Data(flip=recipe.data.flip, **Data.option(data)))
     given: dict[str, Any] = {"samples": samples, "seed": seed, "features": features}
     settings = replace(recipe.evaluate, **{key: value for key, value in given.items() if value is not None})
-    store = open_data(recipe, workers=workers)
+    store = open_data(recipe, workers=workers, progress=build_progress)
+    if samples is None:  # a small data set of one's own is judged on all it holds out
+        settings = replace(settings, samples=min(settings.samples, len(store.indices("test"))))
     wing = importlib.import_module(f"zoo.{recipe.modality}.metrics")
     is_run = text not in registry.entries and bool(checkpoints(folder / "checkpoints"))
-    options = "".join(f" --{key} {value}" for key, value in given.items() if value is not None)
+    options = "".join(
+        f" --{key} {value}" for key, value in {**given, "data": data or None}.items() if value is not None
+    )
     report = Report(
         command=f"zoo evaluate {recipe.name if is_run else text}{options}",
         data=store.about["name"],

@@ -23,7 +23,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import tomlkit
 import torch
 from torch import Tensor
 
@@ -31,7 +30,7 @@ from zoo.errors import BadFile, BadValue, CannotWrite, NotFound, suggest
 from zoo.gan import GAN
 from zoo.recipe import Recipe, architecture_class, build, load_recipe
 from zoo.registry import Entry, registry
-from zoo.safe import check_weights, digest, halved, load_weights, verify, write_sums, write_weights
+from zoo.safe import Undrawn, check_weights, digest, halved, load_weights, verify, write_sums, write_weights
 from zoo.samples import replacing
 
 FORMAT = 1
@@ -74,11 +73,12 @@ def load_folder(folder: Path, *, sha256: Mapping[str, str] | None = None) -> GAN
     """
     verify(folder, sha256 or {})
     cls, config = read_config(folder)
-    with torch.device("meta"):  # shapes without memory, however large the config claims to be
+    with torch.device("meta"), Undrawn():  # shapes without memory, however large the config claims to be
         expected = {name: player.state_dict() for name, player in cls(config).players.items()}
     for player, state in expected.items():
         check_weights(folder / f"{player}.safetensors", state, cls.__name__)
-    gan = cls(config)
+    with Undrawn():
+        gan = cls(config)
     for player, module in gan.players.items():
         load_weights(folder / f"{player}.safetensors", module)
     return gan.eval()
@@ -99,9 +99,9 @@ def read_config(folder: Path) -> tuple[type[GAN], Any]:
         raise BadFile(f'{path}: should be an object with "format": {FORMAT}; is it from a newer gan-zoo?')
     try:
         cls = architecture_class(str(content.get("architecture")))
-        return cls, build(cls.Config, content.get("config", {}), where=str(path))
+        return cls, build(cls.Config, content.get("config", {}), where="config")
     except (NotFound, BadValue) as error:
-        raise BadFile(f"{error}") from error
+        raise BadFile(f"{path}: {error}") from error
 
 
 # --- release -----------------------------------------------------------------------------------------------------
@@ -211,6 +211,8 @@ def _bundled(name: str) -> Path:
 
 
 def _released_recipe(recipe: Recipe) -> str:
+    import tomlkit
+
     table = recipe.to_table()
     del table["weights"]  # digests of what lies beside it would never agree with themselves
     if "folder" in table["data"]:
@@ -230,6 +232,8 @@ def _put(scratch: Path, place: Path) -> None:
 
 def pin_digests(path: Path, sha256: Mapping[str, str]) -> None:
     """Write `[weights] sha256` into the recipe file at `path`, leaving its comments and order. Raises CannotWrite."""
+    import tomlkit
+
     document = tomlkit.parse(path.read_text(encoding="utf-8"))
     weights = document.setdefault("weights", tomlkit.table())
     weights["sha256"] = tomlkit.inline_table()
@@ -240,6 +244,8 @@ def pin_digests(path: Path, sha256: Mapping[str, str]) -> None:
 
 def copy_recipe(name: str, target: Path) -> Path:
     """Copy an entry's recipe, comments and all, to a path of the user's. Raises NotFound, BadFile, CannotWrite."""
+    import tomlkit
+
     entry = registry.entry(name)
     if target.is_dir():
         target = target / entry.recipe.name

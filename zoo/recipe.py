@@ -16,8 +16,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-import tomlkit
-
 from zoo.errors import BadValue, NotFound, suggest
 from zoo.registry import Entry, Weights, registry
 
@@ -98,7 +96,7 @@ class Train:
 class Evaluate:
     """How a trained entry is judged: samples against the test split, beside real against real."""
 
-    samples: int = field(default=5000, metadata=within(2))
+    samples: int = field(default=5000, metadata=within(6))
     seed: int = field(default=0, metadata=within(0, 2**63 - 1))
     features: str = "zoo:faces-evaluator"
     """`timm:NAME` for a pretrained timm model, or `zoo:NAME` for an evaluator that this library carries."""
@@ -126,6 +124,8 @@ class Recipe:
 
     def to_toml(self) -> str:
         """The resolved recipe, every default written out; `load_recipe` reads it back to an equal recipe."""
+        import tomlkit  # only writing needs it
+
         return tomlkit.dumps(self.to_table())
 
     def to_table(self) -> dict[str, Any]:

@@ -55,7 +55,8 @@ class Entry:
 
     @property
     def has_weights(self) -> bool:
-        return (self.bundled / "config.json").is_file() or bool(self.weights.revision)
+        """Whether released weights lie in this package."""
+        return (self.bundled / "config.json").is_file()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,13 +6,16 @@ Nothing here unpickles: weights are safetensors.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from zoo.errors import BadFile
 
@@ -86,13 +89,27 @@ def check_weights(path: Path, expected: Mapping[str, Tensor], architecture: str)
 
 
 def load_weights(path: Path, player: nn.Module) -> None:
-    """Load a file that `check_weights` passed into `player`, all of it. Raises BadFile where it is not finite."""
+    """Load a file that `check_weights` passed into `player`, all of it.
+
+    Raises BadFile where a number is not finite; `player` is not to be used then.
+    """
     with safe_open(path, framework="pt") as file:
         state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
-    for key, tensor in state.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise BadFile(f"{path}: {key} is not finite; refused")
     player.load_state_dict(state, strict=True)
+    for key, tensor in player.state_dict().items():
+        if not math.isfinite(tensor.sum()):  # a NaN or infinity anywhere shows in the sum, at a tenth of the time
+            raise BadFile(f"{path}: {key} is not finite; refused")
+
+
+class Undrawn(TorchFunctionMode):
+    """Builds modules without drawing their first random weights, for those that will be loaded over them anyway."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if getattr(func, "__module__", "") == "torch.nn.init" or func in (Tensor.normal_, Tensor.uniform_):
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
 
 
 def write_sums(folder: Path) -> None:
@@ -116,4 +133,6 @@ def halved(player: nn.Module) -> dict[str, Tensor]:
 
 
 def write_weights(state: Mapping[str, Tensor], path: Path) -> None:
+    """Write a state as safetensors, readable by whoever may read its folder."""
     save_file({key: value.contiguous() for key, value in state.items()}, path, metadata={"format": "pt"})
+    path.chmod(0o644)  # the package writes for the owner alone

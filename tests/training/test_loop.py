@@ -18,9 +18,11 @@ from zoo.errors import BadFile, BadValue, Diverged
 from zoo.faces.data import decode
 from zoo.recipe import Recipe, load_recipe
 from zoo.training.checkpoint import checkpoints
-from zoo.training.loop import check_unchanged, load_run, start_run, train
+from zoo.training.game import Game
+from zoo.training.loop import Training, continue_run, load_run, open_run, start_run, train
 
-SMALL = ["model.width=4", "train.batch=4", "train.total_kimg=0.04", "train.samples_kimg=0.02", "train.log_kimg=0.02"]
+SMALL = ["model.width=4", "train.batch=4", "train.total_kimg=0.04", "train.samples_kimg=0.02", "train.log_kimg=0.02",
+         "train.lr_decay_kimg=0"]  # fmt: skip
 
 
 @pytest.fixture
@@ -86,12 +88,37 @@ def test_divergence_stops_with_advice_and_keeps_the_last_good_state(recipe: Reci
 
 
 def test_resuming_with_another_recipe_names_the_keys(recipe: Recipe, store: Store, tmp_path: Path):
-    """A changed recipe is refused with the keys that differ; a longer run is the same game."""
+    """A changed recipe is refused with the keys that differ; a longer run is the same game, and becomes the run's."""
     run_it(recipe, tmp_path / "run", store)
 
     with pytest.raises(BadValue, match=r"train\.batch: 4 -> 8"):
-        zoo.train("faces-dcgan", resume=tmp_path / "run", overrides=[*SMALL, "train.batch=8"])
-    check_unchanged(tmp_path / "run", replace(recipe, train=replace(recipe.train, total_kimg=9.0)))
+        continue_run(replace(recipe, train=replace(recipe.train, batch=8)), tmp_path / "run")
+    continue_run(replace(recipe, train=replace(recipe.train, total_kimg=9.0)), tmp_path / "run")
+
+    assert open_run(tmp_path / "run").train.total_kimg == 9.0
+
+
+def test_rates_that_have_fallen_do_not_rise_again(recipe: Recipe, store: Store, tmp_path: Path):
+    """A run in the fall of its learning rates cannot be made longer; before it, it can."""
+    falling = replace(recipe, train=replace(recipe.train, lr_decay_kimg=0.02))
+    run_it(falling, tmp_path / "run", store)
+    with pytest.raises(BadValue, match=r"fall from 0\.02 kimg"):
+        continue_run(replace(falling, train=replace(falling.train, total_kimg=0.08)), tmp_path / "run")
+
+    start_run(falling, tmp_path / "new")
+    continue_run(replace(falling, train=replace(falling.train, total_kimg=0.08)), tmp_path / "new")
+
+
+def test_learning_rates_fall_to_zero_at_the_end(recipe: Recipe, store: Store):
+    """Over the last `lr_decay_kimg` the rates fall in a straight line."""
+    train_settings = replace(recipe.train, lr_decay_kimg=0.02)
+    training = Training(replace(recipe, train=train_settings), store, decode, torch.device("cpu"))
+    rates = []
+    for _ in range(10):
+        training.play(Game("non_saturating"))
+        rates.append(training.optimisers[0].param_groups[0]["lr"] / 2e-4)
+
+    assert rates == pytest.approx([1, 1, 1, 1, 1, 1, 0.8, 0.6, 0.4, 0.2])
 
 
 def test_other_data_is_refused(recipe: Recipe, store: Store, tmp_path: Path):

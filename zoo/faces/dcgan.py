@@ -29,7 +29,6 @@ class DCGANConfig:
     resolution: int = field(default=64, metadata=within(8, 512))
     width: int = field(default=64, metadata=within(1, 512))
     latent_dim: int = field(default=100, metadata=within(1, 4096))
-    channels: int = field(default=3, metadata=within(1, 3))
 
     def __post_init__(self) -> None:
         if self.resolution & (self.resolution - 1):
@@ -43,7 +42,7 @@ class DCGANConfig:
 
 
 class Generator(nn.Module):
-    """Latent [N, Z] -> image [N, C, R, R] in (-1, 1)."""
+    """Latent [N, Z] -> image [N, 3, R, R] in (-1, 1)."""
 
     def __init__(self, config: DCGANConfig) -> None:
         super().__init__()
@@ -60,7 +59,7 @@ class Generator(nn.Module):
                 nn.ReLU(inplace=True),
             ]
         layers += [
-            nn.ConvTranspose2d(widths[-1], config.channels, 4, stride=2, padding=1, bias=False),  # [N, C, R, R]
+            nn.ConvTranspose2d(widths[-1], 3, 4, stride=2, padding=1, bias=False),  # [N, 3, R, R]
             nn.Tanh(),
         ]
         self.main = nn.Sequential(*layers)
@@ -71,13 +70,13 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Image [N, C, R, R] -> logits [N]."""
+    """Image [N, 3, R, R] -> logits [N]."""
 
     def __init__(self, config: DCGANConfig) -> None:
         super().__init__()
         widths = config.widths[::-1]
         layers: list[nn.Module] = [
-            nn.Conv2d(config.channels, widths[0], 4, stride=2, padding=1, bias=False),  # [N, W, R/2, R/2]
+            nn.Conv2d(3, widths[0], 4, stride=2, padding=1, bias=False),  # [N, W, R/2, R/2]
             nn.LeakyReLU(0.2, inplace=True),
         ]
         for before, after in pairwise(widths):
@@ -114,7 +113,7 @@ class DCGAN(GAN):
 
     @property
     def sample_shape(self) -> tuple[int, int, int]:
-        return (self.config.channels, self.config.resolution, self.config.resolution)
+        return (3, self.config.resolution, self.config.resolution)
 
     def phases(self, train: Train) -> list[Phase]:
         return adversarial_phases(self, train)

@@ -9,7 +9,7 @@ U(-0.005, 0.005), dropout 0.2 at its input and 0.5 at its hidden units.
 Its two games: `minimax`, equation 1, and `non_saturating`, the generator's own objective of section 3 ("rather than
 training G to minimize log(1 - D(G(z))) we can train G to maximize log D(G(z))").
 
-Z = latent_dim, H = hidden units, P = pixels times channels.
+Z = latent_dim, H = hidden units, P = pixels times 3.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from zoo.training.phases import Phase, adversarial_phases
 @dataclass(frozen=True, kw_only=True)
 class VanillaGANConfig:
     resolution: int = field(default=32, metadata=within(4, 256))
-    channels: int = field(default=3, metadata=within(1, 3))
     latent_dim: int = field(default=100, metadata=within(1, 4096))
     generator_units: int = field(default=1200, metadata=within(1, 16384))
     maxout_units: int = field(default=240, metadata=within(1, 16384))
@@ -39,11 +38,11 @@ class VanillaGANConfig:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        return (self.channels, self.resolution, self.resolution)
+        return (3, self.resolution, self.resolution)
 
 
 class Generator(nn.Module):
-    """Latent [N, Z] -> image [N, C, R, R] in (-1, 1): the paper's sigmoid, stretched to this library's range."""
+    """Latent [N, Z] -> image [N, 3, R, R] in (-1, 1): the paper's sigmoid, stretched to this library's range."""
 
     def __init__(self, config: VanillaGANConfig) -> None:
         super().__init__()
@@ -78,7 +77,7 @@ class Maxout(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Image [N, C, R, R] in [-1, 1] -> logits [N]; the paper's sigmoid is in the loss."""
+    """Image [N, 3, R, R] in [-1, 1] -> logits [N]; the paper's sigmoid is in the loss."""
 
     def __init__(self, config: VanillaGANConfig) -> None:
         super().__init__()

@@ -18,7 +18,7 @@ from zoo.gan import GAN
 from zoo.metrics.features import Features, timm_features
 from zoo.metrics.ms_ssim import pair_similarity
 from zoo.metrics.report import Figure, distribution_figures
-from zoo.metrics.swd import sliced_wasserstein
+from zoo.metrics.swd import COARSEST, sliced_wasserstein
 from zoo.recipe import Evaluate
 
 NUM_PATCHED = 1000  # images cut into patches: 128 each, sorted in 512 directions at every level
@@ -45,7 +45,8 @@ def extractor(name: str) -> Features:
 def evaluate(gan: GAN, store: Store, settings: Evaluate, *, progress: Progress | None = None) -> list[Figure]:
     """All figures of `gan` against the test split of `store`.
 
-    The floors score as many images of the training split, of other people, in the samples' place.
+    The floors score as many images of the training split, of other people, in the samples' place; that of
+    `faces_found` is how often a detector finds a face in the held-out images themselves.
 
     Raises:
         BadValue: more samples asked for than the test split holds.
@@ -76,9 +77,16 @@ def _features(features: Features, images: Tensor, progress: Callable[[int], None
 
 
 def _pixel_figures(real: Tensor, fake: Tensor, other: Tensor, *, seed: int) -> list[Figure]:
-    """Sliced Wasserstein distance by level, and MS-SSIM between samples (as varied as the data: near the floor)."""
+    """Sliced Wasserstein distance by level where the size is 16 px times a power of two, and MS-SSIM between samples.
+
+    MS-SSIM is best near its floor: above, samples are more alike than real images; far below, they are noise.
+    """
     n = min(NUM_PATCHED, len(fake))
-    swd, swd_floor = (sliced_wasserstein(real[:n], images[:n], seed=seed) for images in (fake, other))
+    pyramid = (real.shape[-1] // COARSEST).bit_count() == 1 and real.shape[-1] % COARSEST == 0
+    swd, swd_floor = (
+        sliced_wasserstein(real[:n], images[:n], seed=seed) if pyramid else dict[int, float]()
+        for images in (fake, other)
+    )
     similarity, similarity_floor = (pair_similarity(images, seed=seed, num_pairs=2000) for images in (fake, other))
     figures = [
         Figure(

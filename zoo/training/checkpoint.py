@@ -39,6 +39,11 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("turn-*.pt") if _NAME.fullmatch(path.name))
 
 
+def turn_of(checkpoint: Path) -> int:
+    """The number of turns played at a checkpoint, by its name."""
+    return int(checkpoint.stem.removeprefix("turn-"))
+
+
 def load_checkpoint(folder: Path) -> dict[str, Any]:
     """The state in the newest checkpoint of `folder`. Raises BadFile where there is none or it is damaged."""
     found = checkpoints(folder)

@@ -88,7 +88,7 @@ def sentences(summary: Mapping[str, float], loss: str) -> list[str]:
             if advantage > DOMINANT
             else "the discriminator does worse than silence would: it is too weak or swings, lower the rates"
             if advantage < -0.05
-            else "near equilibrium: the discriminator can hardly tell real from fake"
+            else "near equilibrium: the discriminator can hardly tell real from fake (early on, it knows nothing yet)"
             if advantage < 0.15
             else "in play: the discriminator tells many samples apart, and the generator has something to learn"
         )
@@ -100,8 +100,9 @@ def sentences(summary: Mapping[str, float], loss: str) -> list[str]:
         )
     ratio = summary.get("game/gradient_ratio")
     if ratio is not None:
+        remedy = "non_saturating, a lower" if loss == "minimax" else "a lower"
         how = (
-            "the generator starves; try non_saturating, a lower discriminator rate, or R1"
+            f"the generator starves; try {remedy} discriminator rate, or R1"
             if ratio < STARVED
             else "the generator is fed"
         )

@@ -5,8 +5,10 @@ A run is a folder:
     recipe.toml            the resolved recipe
     log.jsonl              one line an interval: losses, outputs, gradient norms, the game, the rate
     tensorboard/           the same numbers for TensorBoard
-    samples/kimg000010.png samples of the averaged generator from fixed latents
+    samples/               kimg000010.000.png and so on: the averaged generator from fixed latents
     checkpoints/           the newest whole states, all of them resumable
+    entry                  the name of the entry
+    figures.json           what `zoo evaluate` measured
 """
 
 from __future__ import annotations
@@ -33,8 +35,9 @@ from zoo.errors import BadFile, BadValue, CannotWrite, Diverged
 from zoo.gan import GAN
 from zoo.noise import Noise
 from zoo.recipe import Recipe, difference, parse_recipe
+from zoo.samples import replacing
 from zoo.training import distributed
-from zoo.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
+from zoo.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint, turn_of
 from zoo.training.ema import update_ema
 from zoo.training.game import Game, diversity, sentences
 from zoo.training.phases import Phase, Turn, only
@@ -204,10 +207,11 @@ def start_run(recipe: Recipe, run: Path) -> None:
         raise CannotWrite(f"{run}: cannot write a run here: {error.strerror or error}") from error
 
 
-def check_unchanged(run: Path, recipe: Recipe) -> None:
-    """Raise BadValue, naming the keys, where `recipe` is not the one that `run` was started with.
+def continue_run(recipe: Recipe, run: Path) -> None:
+    """Make `recipe` the run's, where it is the same game: another rhythm of logs, samples and checkpoints, or longer.
 
-    A longer run and another log or checkpoint rhythm are the same game, and allowed.
+    Raises BadValue, naming the keys, where it is another game. A run whose rates have begun to fall cannot be made
+    longer: they would have to rise again.
     """
     free = (
         "train.total_kimg",
@@ -226,6 +230,22 @@ def check_unchanged(run: Path, recipe: Recipe) -> None:
             f"{run} was started with another recipe: {'; '.join(changed)}. "
             "Start a new run for these, or resume without them."
         )
+    old, new = open_run(run).train, recipe.train
+    if old.total_kimg != new.total_kimg and old.lr_decay_kimg:
+        falls_from = min(old.total_kimg, new.total_kimg) - old.lr_decay_kimg
+        if _progress(run, old.batch) > falls_from:
+            raise BadValue(
+                f"train.total_kimg: {old.total_kimg} -> {new.total_kimg}: the learning rates of {run} fall from "
+                f"{falls_from:g} kimg on, which is past; start a new run"
+            )
+    with replacing(run / "recipe.toml") as temporary:
+        temporary.write_text(recipe.to_toml(), encoding="utf-8")
+
+
+def _progress(run: Path, batch: int) -> float:
+    """The kimg of the newest checkpoint, by its name."""
+    found = checkpoints(run / "checkpoints")
+    return turn_of(found[-1]) * batch / 1000 if found else 0.0
 
 
 def train(
@@ -281,7 +301,7 @@ def _play_to_the_end(
     main = distributed.rank() == 0
     game, summary = Game(settings.loss), dict[str, float]()
     fixed = training.gan.latents(NUM_FIXED, Noise(settings.seed + 1))
-    real = decode(store.samples[store.indices("train")[:NUM_FIXED]], None)
+    real = decode(store.samples[store.indices("train")[: 2 * NUM_FIXED : 2]], None)
     writer = _tensorboard(run) if main else None
     started, started_at = time.perf_counter(), training.turn
     stopped = False

@@ -13,7 +13,7 @@ from zoo.errors import BadFile, BadValue
 from zoo.recipe import Recipe, load_recipe
 from zoo.registry import Entry
 from zoo.training import distributed
-from zoo.training.loop import Progress, check_unchanged, open_run, start_run, train
+from zoo.training.loop import Progress, continue_run, open_run, start_run, train
 
 
 def wing_data(modality: str) -> ModuleType:
@@ -52,8 +52,8 @@ def train_run(
             store = open_data(recipe, workers=workers, progress=build_progress, say=say)
             if recipe.train.batch > (count := len(store.indices("train"))):
                 raise BadValue(f"train.batch = {recipe.train.batch} is more than the {count} training samples")
-            if resume is None and distributed.rank() == 0:
-                start_run(recipe, run)
+            if distributed.rank() == 0:
+                (start_run if resume is None else continue_run)(recipe, run)
         decode = wing_data(recipe.modality).decode
         finished = train(recipe, run, store, decode, device=device, watch=watch, say=say)
         if not finished and distributed.rank() == 0:
@@ -84,7 +84,6 @@ def _recipe_and_run(
             recipe = load_recipe(source, overrides, data=data)
         elif not isinstance(recipe, Recipe):
             recipe = load_recipe(os.fspath(recipe), overrides, data=data)
-        check_unchanged(run, recipe)
         return recipe, run
     if recipe is None or out is None:
         raise BadValue("training needs an entry or recipe and a folder for the run: zoo train faces-dcgan --out runs/a")
