@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,3 +38,8 @@ def test_ci_runs_the_second_command(text: str):
     assert "pip install '.[dev]' && pytest" in text
     assert "pip install --quiet '.[dev]'" in script
     assert "\npytest\n" in script
+
+
+def test_tables_of_recipe_keys_are_the_dataclasses():
+    """The tables in docs/recipes.md are what docs/recipe_table.py makes of the code."""
+    subprocess.run([sys.executable, README.parent / "docs" / "recipe_table.py", "--check"], check=True)
