@@ -111,7 +111,7 @@ def test_a_folder_without_images_is_said(command, tmp_path: Path):
     assert not (tmp_path / "run").exists()
 
 
-TINY = ["model.width=4", "train.batch=4", "train.total_kimg=0.016"]
+TINY = ["model.width=4", "train.batch=4", "train.total_kimg=0.016", "train.lr_decay_share=0"]
 
 
 def test_train_resume_and_sample_a_run_of_ones_own(command, photos: Path, tmp_path: Path):

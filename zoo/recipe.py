@@ -75,8 +75,8 @@ class Train:
     discriminator: Optimiser = Optimiser()
     generator_every: int = field(default=1, metadata=within(1))
     """Discriminator steps to one generator step (5 in WGAN-GP)."""
-    lr_decay_kimg: float = field(default=0.0, metadata=within(0))
-    """Over the last so many kimg both learning rates fall linearly to zero; 0: they stay."""
+    lr_decay_share: float = field(default=0.0, metadata=within(0, 1))
+    """Over the last share of the training both learning rates fall linearly to zero; 0: they stay."""
     r1_gamma: float = field(default=0.0, metadata=within(0))
     r1_every: int = field(default=16, metadata=within(1))
     gradient_penalty: float = field(default=0.0, metadata=within(0))

@@ -14,7 +14,7 @@ def decode_images(pixels: np.ndarray, noise: Noise | None = None) -> Tensor:
 
     With `noise`, half of them are mirrored left to right.
     """
-    images = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+    images = torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
     if noise is not None:
         mirrored = noise.uniform(len(images), 1, 1, 1) < 0.5
         images = torch.where(mirrored, images.flip(3), images)

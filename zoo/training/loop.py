@@ -126,9 +126,9 @@ class Training:
 
     def _set_learning_rates(self) -> None:
         train = self.recipe.train
-        if not train.lr_decay_kimg:
+        if not train.lr_decay_share:
             return
-        share = min(1.0, max(0.0, (train.total_kimg - self.kimg) / train.lr_decay_kimg))
+        share = min(1.0, max(0.0, (1 - self.kimg / train.total_kimg) / train.lr_decay_share))
         for optimiser, rates in zip(self.optimisers, self._base_lr, strict=True):
             for group, rate in zip(optimiser.param_groups, rates, strict=True):
                 group["lr"] = rate * share
@@ -231,8 +231,8 @@ def continue_run(recipe: Recipe, run: Path) -> None:
             "Start a new run for these, or resume without them."
         )
     old, new = open_run(run).train, recipe.train
-    if old.total_kimg != new.total_kimg and old.lr_decay_kimg:
-        falls_from = min(old.total_kimg, new.total_kimg) - old.lr_decay_kimg
+    if old.total_kimg != new.total_kimg and old.lr_decay_share:
+        falls_from = min(old.total_kimg, new.total_kimg) * (1 - old.lr_decay_share)
         if _progress(run, old.batch) > falls_from:
             raise BadValue(
                 f"train.total_kimg: {old.total_kimg} -> {new.total_kimg}: the learning rates of {run} fall from "
