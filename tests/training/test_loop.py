@@ -235,11 +235,14 @@ def test_two_processes_equal_one_on_the_joined_batch(make_store, tmp_path: Path)
     piece a unit, for between two pieces that are nearly equal rounding would choose.
     """
     store = make_store(32)
-    settings = ["train.batch=8", "train.total_kimg=0.04", "model.input_dropout=0", "model.hidden_dropout=0",
-                "model.generator_units=64", "model.maxout_units=16", "model.maxout_pieces=1", "train.r1_gamma=0.1", "train.r1_every=2",
-                "train.augment=['color', 'translation']",
-                *[f"train.{player}.{key}" for player in ("generator", "discriminator")
-                  for key in ("kind=sgd", "lr=0.01", "momentum=0.5")]]  # fmt: skip
+    settings = [
+        *("train.batch=8", "train.total_kimg=0.04", "train.augment=['color', 'translation']"),
+        *("train.r1_gamma=0.1", "train.r1_every=2", "train.lr_decay_share=0"),
+        *("model.input_dropout=0", "model.hidden_dropout=0"),
+        *("model.generator_units=64", "model.maxout_units=16", "model.maxout_pieces=1"),
+    ]
+    for player in ("generator", "discriminator"):
+        settings += [f"train.{player}.{key}" for key in ("kind=sgd", "lr=0.05", "momentum=0.5")]
     script = tmp_path / "worker.py"
     script.write_text(WORKERS)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
