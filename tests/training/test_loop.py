@@ -139,6 +139,16 @@ def test_a_second_start_does_not_overwrite_a_run(recipe: Recipe, tmp_path: Path)
         start_run(recipe, tmp_path / "run")
 
 
+def test_an_edited_recipe_that_does_not_fit_is_refused(recipe: Recipe, store: Store, tmp_path: Path):
+    """A run whose recipe was edited to another width says so, instead of loading in part."""
+    run_it(recipe, tmp_path / "run", store)
+    path = tmp_path / "run" / "recipe.toml"
+    path.write_text(path.read_text().replace("width = 4", "width = 8"))
+
+    with pytest.raises(BadFile, match="do not fit"):
+        load_run(tmp_path / "run")
+
+
 def test_folders_that_are_no_runs_are_refused(tmp_path: Path):
     """A folder without a recipe is no run."""
     with pytest.raises(BadFile, match="no run folder"):

@@ -189,8 +189,11 @@ def load_run(run: Path) -> tuple[Recipe, GAN, float]:
     recipe = open_run(run)
     state = load_checkpoint(run / "checkpoints")
     gan: GAN = recipe.gan(recipe.model)
-    gan.load_state_dict(state["gan"])
-    gan.generator.load_state_dict(state["average"])
+    try:
+        gan.load_state_dict(state["gan"])
+        gan.generator.load_state_dict(state["average"])
+    except RuntimeError as error:
+        raise BadFile(f"{run}: its checkpoint and its recipe.toml do not fit: was the recipe edited?") from error
     return recipe, gan.eval(), state["turn"] * recipe.train.batch / 1000
 
 
@@ -213,17 +216,10 @@ def continue_run(recipe: Recipe, run: Path) -> None:
     Raises BadValue, naming the keys, where it is another game. A run whose rates have begun to fall cannot be made
     longer: they would have to rise again.
     """
-    free = (
-        "train.total_kimg",
-        "train.log_kimg",
-        "train.samples_kimg",
-        "train.checkpoint_kimg",
-        "train.keep_checkpoints",
-    )
     changed = [
         line
         for line in difference(open_run(run).to_table(), recipe.to_table())
-        if not line.startswith((*free, "weights.", "evaluate.", "summary"))
+        if not line.startswith((*_RHYTHM, "weights.", "evaluate.", "summary:"))
     ]
     if changed:
         raise BadValue(
