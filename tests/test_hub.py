@@ -53,6 +53,15 @@ def test_a_released_folder_loads_by_path(folder: Path):
     assert not model.training
 
 
+def test_loading_and_sampling_leave_torch_s_random_numbers_alone(folder: Path):
+    """A program's own random numbers do not depend on whether it loaded or sampled a model."""
+    before = torch.get_rng_state()
+
+    zoo.sample(folder, 2, seed=0)
+
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 @pytest.mark.parametrize("change", ["flip", "cut", "grow", "empty"])
 @pytest.mark.parametrize("signed", [False, True])
 def test_damaged_weights_are_refused(folder: Path, change: str, signed: bool):
