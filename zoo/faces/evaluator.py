@@ -148,11 +148,40 @@ def score(model: Evaluator, store: Store, classes: Mapping[str, int], values: Ma
 
 
 def save_evaluator(model: Evaluator, folder: Path, about: Mapping[str, Any]) -> None:
-    """Write evaluator.safetensors (float16 matrices) and config.json into `folder`."""
+    """Write evaluator.safetensors (float16 matrices), config.json with the facts `about`, and a card into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     write_weights(halved(model), folder / "evaluator.safetensors")
     config = {"format": 1, "name": NAME, "version": VERSION, "targets": model.targets, **about}
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(card_text(config), encoding="utf-8")
+
+
+def card_text(config: Mapping[str, Any]) -> str:
+    """The card of an evaluator: what it is, what it can tell, and what it is not for."""
+    rows = [
+        f"| {name} | {'accuracy' if config['targets'].get(name) else 'R^2'} | {value:.3f} |"
+        for name, value in config.get("test_scores", {}).items()
+    ]
+    return "\n".join(
+        [
+            "---",
+            "license: apache-2.0",
+            "library_name: gan-zoo",
+            "---",
+            f"# {config['name']}, version {config['version']}",
+            "",
+            f"A timm {BACKBONE} of channels {list(CHANNELS)} that tells from a picture of `synthetic-faces` (CC0) what",
+            f"it was rendered from. Its {CHANNELS[-1]} pooled features are what `zoo evaluate` measures distances on. It was",
+            "not asked to name ancestry or identity, and is of no use on photographs of people.",
+            "",
+            f"Trained by `{config.get('command', 'python -m zoo.faces.evaluator')}`. Scores on people of the test split:",
+            "",
+            "| attribute | score | value |",
+            "|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
 
 
 def load_evaluator(folder: Path | None = None) -> Evaluator:
