@@ -158,6 +158,7 @@ def save_evaluator(model: Evaluator, folder: Path, about: Mapping[str, Any]) -> 
 
 def card_text(config: Mapping[str, Any]) -> str:
     """The card of an evaluator: what it is, what it can tell, and what it is not for."""
+    command = config.get("command", "python -m zoo.faces.evaluator")
     rows = [
         f"| {name} | {'accuracy' if config['targets'].get(name) else 'R^2'} | {value:.3f} |"
         for name, value in config.get("test_scores", {}).items()
@@ -171,10 +172,10 @@ def card_text(config: Mapping[str, Any]) -> str:
             f"# {config['name']}, version {config['version']}",
             "",
             f"A timm {BACKBONE} of channels {list(CHANNELS)} that tells from a picture of `synthetic-faces` (CC0) what",
-            f"it was rendered from. Its {CHANNELS[-1]} pooled features are what `zoo evaluate` measures distances on. It was",
-            "not asked to name ancestry or identity, and is of no use on photographs of people.",
+            f"it was rendered from. Its {CHANNELS[-1]} pooled features are what `zoo evaluate` measures distances on. It",
+            "was not asked to name ancestry or identity, and is of no use on photographs of people.",
             "",
-            f"Trained by `{config.get('command', 'python -m zoo.faces.evaluator')}`. Scores on people of the test split:",
+            f"Trained by `{command}`. Scores on people of the test split:",
             "",
             "| attribute | score | value |",
             "|---|---|---|",
