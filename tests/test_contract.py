@@ -11,10 +11,11 @@ import torch
 
 from zoo.data import Store
 from zoo.gan import GAN
-from zoo.hub import load_folder, save_players, write_config
+from zoo.hub import load_folder
 from zoo.noise import Noise
 from zoo.recipe import Recipe, load_recipe
 from zoo.registry import registry
+from zoo.release import save_players, write_config
 from zoo.training.loop import load_run, start_run, train
 from zoo.training.session import wing_data
 

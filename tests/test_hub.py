@@ -11,9 +11,10 @@ from safetensors.torch import load_file, save_file
 
 import zoo
 from zoo.errors import BadFile, NotFound
-from zoo.hub import copy_recipe, load_folder, release, save_players, write_config
+from zoo.hub import load_folder
 from zoo.recipe import Recipe, load_recipe
 from zoo.registry import registry
+from zoo.release import copy_recipe, release, save_players, write_config
 from zoo.safe import SUMS, digest, read_sums, verify, write_sums
 
 SMALL = ["model.width=4"]

@@ -18,11 +18,22 @@ from zoo.registry import Entry, registry
 if TYPE_CHECKING:
     from zoo.evaluation import Report
     from zoo.gan import GAN
+    from zoo.publish import Commit
     from zoo.recipe import Recipe
     from zoo.samples import Samples
 
 __version__ = "0.1.0"
-__all__ = ["evaluate", "info", "list_models", "load", "registry", "release", "sample", "train"]
+__all__ = [
+    "evaluate",
+    "info",
+    "list_models",
+    "load",
+    "publish",
+    "registry",
+    "release",
+    "sample",
+    "train",
+]
 
 
 def list_models(modality: str | None = None, *, match: str = "*") -> list[str]:
@@ -43,11 +54,14 @@ def load(name: str | os.PathLike[str]) -> GAN:
     """A trained GAN, generator and discriminator, ready to sample.
 
     Args:
-        name: an entry ("faces-dcgan"), a folder of released weights, or a run folder.
+        name: an entry ("faces-dcgan"), a folder of released weights, a run folder, or a repository of the Hugging Face
+            Hub ("org/name", "org/name@revision"), fetched at first use. A full commit sha as revision names the same
+            bytes for ever, and needs no network once they are cached.
 
     Raises:
-        NotFound: no such entry, with the nearest names.
-        BadFile: weights that are missing, corrupt, or of another architecture.
+        NotFound: no such entry or repository, with the nearest names.
+        BadFile: weights that are missing, corrupt, of another architecture, or pickled.
+        Unreachable: not in the cache, and the Hub gives no (whole) answer.
     """
     from zoo.hub import load as load_weights
 
@@ -119,6 +133,44 @@ def release(run: str | os.PathLike[str], *, out: str | os.PathLike[str] | None =
     Raises:
         BadFile: no run, or one that `evaluate` has not scored in its present state.
     """
-    from zoo.hub import release as release_run
+    from zoo.release import release as release_run
 
     return release_run(run, out=out)
+
+
+def publish(
+    name: str | os.PathLike[str],
+    *,
+    repo: str,
+    private: bool = False,
+    message: str = "",
+    tag: str = "",
+    pin: bool = False,
+    unmeasured: bool = False,
+    dry_run: bool = False,
+) -> Commit:
+    """Publish weights to the Hugging Face Hub, in one commit of the files that differ; returns the commit.
+
+    Publishing what is there already changes nothing. `HF_TOKEN` or `hf auth login` gives the token.
+
+    Args:
+        name: an entry with weights, a folder of released weights, or a run, which is released on the way.
+        repo: `owner/name`; made if it is not there.
+        private: make a new repository private.
+        message: of the commit.
+        tag: a tag for the commit.
+        pin: write the repository, the commit and the digests into the entry's recipe.
+        unmeasured: publish a run that was never evaluated; its card says so.
+        dry_run: change nothing; the result says what would change.
+
+    Raises:
+        BadFile: no weights, weights that are not what their digests say, a run without figures.
+        BadValue: a name that the Hub does not allow.
+        CannotWrite: no token, or one that may not write there.
+        Unreachable: no answer from the Hub, after some tries; publishing again goes on where it stopped.
+    """
+    from zoo.publish import publish as publish_weights
+
+    return publish_weights(
+        name, repo=repo, private=private, message=message, tag=tag, pin=pin, unmeasured=unmeasured, dry_run=dry_run
+    )

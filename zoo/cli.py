@@ -28,7 +28,12 @@ recipe_app = typer.Typer(help="Recipes: the one file that is an entry.", no_args
 app.add_typer(data_app, name="data")
 app.add_typer(recipe_app, name="recipe")
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="An entry (zoo list), a weights folder, or a run folder.")]
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="An entry (zoo list), a weights folder, a run, or org/name[@revision] of the Hub."
+    ),
+]
 EntryName = Annotated[str, typer.Argument(metavar="ENTRY", help="An entry (zoo list) or the path of a recipe.")]
 
 
@@ -94,8 +99,12 @@ def list_entries(
     modality: Annotated[str | None, typer.Argument(metavar="[MODALITY]", help=f"{', '.join(MODALITIES)}.")] = None,
     match: Annotated[str, typer.Option(metavar="PATTERN", help="A shell pattern for names, e.g. '*gan*'.")] = "*",
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the table of the README.")] = False,
+    hub: Annotated[bool, typer.Option("--hub", help="Instead, what others published on the Hugging Face Hub.")] = False,
 ) -> None:
     """List the entries: what can be loaded, sampled and trained by name."""
+    if hub:
+        _list_hub(modality, match)
+        return
     names = registry.names(modality, match=match)
     if markdown:
         print(markdown_table(names))
@@ -106,6 +115,24 @@ def list_entries(
         print(f"{name:<{width}}  {'weights' if entry.has_weights else 'recipe ':<7}  {entry.summary}")
     if not names:
         print("no entry fits", file=sys.stderr)
+
+
+def _list_hub(modality: str | None, match: str) -> None:
+    from fnmatch import fnmatchcase
+
+    from zoo.remote import search
+
+    registry.names(modality)  # a wrong modality is an error here, too
+    found = [repo for repo in search() if fnmatchcase(repo.id, match) and modality in (None, *(repo.tags or []))]
+    width = max((len(repo.id) for repo in found), default=0)
+    for repo in found:
+        kind = next((tag for tag in repo.tags or [] if tag in MODALITIES), "")
+        changed = f"{repo.last_modified:%Y-%m-%d}" if repo.last_modified else ""
+        print(
+            f"{repo.id:<{width}}  {kind:<5}  {repo.downloads or 0:>7} downloads  {repo.likes or 0:>5} likes  {changed}"
+        )
+    if not found:
+        print("no repository of gan-zoo fits", file=sys.stderr)
 
 
 def markdown_table(names: list[str]) -> str:
@@ -188,7 +215,7 @@ def sample(
     if out is not None and name in registry.entries:  # before any work
         architecture_class(registry.entries[name].architecture).Output.check_path(out)
     model = load(name)
-    target = out or Path(f"{Path(name).name}{model.Output.SUFFIXES[0]}")
+    target = out or Path(f"{Path(name.partition('@')[0]).name}{model.Output.SUFFIXES[0]}")
     model.Output.check_path(target)
     if interpolate:
         samples = model.interpolate(n, steps=interpolate, seed=seed, batch_size=batch_size)
@@ -320,9 +347,100 @@ def release(
     out: Annotated[Path | None, typer.Option(help="The weights folder; zoo/weights/ENTRY if absent.")] = None,
 ) -> None:
     """Write a run's weights as they are published: safetensors, config, recipe, card, samples, digests."""
-    from zoo.hub import release as release_run
+    from zoo.release import release as release_run
 
     print(release_run(run, out=out))
+
+
+@app.command()
+def publish(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="An entry, a weights folder, or a run, released on the way.")
+    ] = None,
+    repo: Annotated[str, typer.Option(help="The Hub repository, owner/name; made if it is not there.")] = "",
+    every: Annotated[bool, typer.Option("--all", help="All entries with weights, each to ORG/ENTRY.")] = False,
+    org: Annotated[str, typer.Option(help="The owner, with --all.")] = "",
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
+    message: Annotated[str, typer.Option(help="The commit's message.")] = "",
+    tag: Annotated[str, typer.Option(help="A tag for the commit, e.g. v1.")] = "",
+    pin: Annotated[bool, typer.Option("--pin", help="Write repository, commit and digests into the recipe.")] = False,
+    unmeasured: Annotated[bool, typer.Option("--unmeasured", help="Publish a run that has no figures.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change, file by file.")] = False,
+) -> None:
+    """Publish weights to the Hugging Face Hub: one commit of what differs. The token is HF_TOKEN or `hf auth login`.
+
+    zoo publish faces-dcgan --repo me/faces-dcgan --dry-run
+    zoo publish runs/a --repo me/my-faces
+    zoo publish --all --org gan-zoo --pin
+    """
+    if every == (name is not None) or every != bool(org) or every == bool(repo):
+        raise BadValue("publish takes NAME --repo OWNER/NAME, or --all --org OWNER")
+    from zoo import publish as publish_weights
+
+    names = [n for n, entry in registry.entries.items() if entry.has_weights] if every else [str(name)]
+    for each in names:
+        commit = publish_weights(
+            each,
+            repo=repo or f"{org}/{each}",
+            private=private,
+            message=message,
+            tag=tag,
+            pin=pin,
+            unmeasured=unmeasured,
+            dry_run=dry_run,
+        )
+        _print_commit(each, commit, dry_run=dry_run)
+
+
+def _print_commit(name: str, commit: Any, *, dry_run: bool) -> None:
+    for change in commit.changes:
+        print(f"  {change.kind:<7}  {change.size / 1e6:9.3f} MB  {change.path}")
+    if not commit.changed:
+        print(f"{commit.url}: nothing to change")
+    elif dry_run:
+        place = commit.url if commit.revision else f"{commit.url}, which would be made"
+        print(f"{len(commit.changed)} of {len(commit.changes)} files of {name} would go to {place}")
+    else:
+        print(f"{len(commit.changed)} of {len(commit.changes)} files of {name} are in {commit.url}")
+    if commit.revision and not (dry_run and commit.changed):
+        print(f'[weights]\nrepo = "{commit.repo}"\nrevision = "{commit.revision}"\n[weights.sha256]')
+        for file, value in commit.sha256.items():
+            print(f'"{file}" = "{value}"')
+
+
+@app.command()
+def download(name: Name) -> None:
+    """Fetch weights into the Hub's cache and check them, so that loading them needs no network.
+
+    zoo download me/my-faces@2f1c9a…
+    """
+    from zoo.hub import load, locate
+
+    folder = locate(name)
+    load(name)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    print(f"{folder}\n{size / 1e6:.1f} MB, checked")
+
+
+@app.command()
+def verify(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="An entry, a folder, or org/name.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="All weights that are bundled or cached.")] = False,
+) -> None:
+    """Hash weights again, and compare with their digests. Fetches nothing, changes nothing."""
+    if every == (name is not None):
+        raise BadValue("verify takes a NAME, or --all")
+    from zoo.errors import BadFile
+    from zoo.hub import verify_weights
+
+    with _bars() as bar:
+        results = verify_weights(name, progress=bar("verifying"))
+    width = max((len(result.name) for result in results), default=0)
+    for result in results:
+        state = f"{result.files} files, {result.bytes / 1e6:.1f} MB"
+        print(f"{'BAD' if result.problem else 'ok ':<3}  {result.name:<{width}}  {result.problem or state}")
+    if bad := [result.name for result in results if result.problem]:
+        raise BadFile(f"{len(bad)} of {len(results)} are not what they should be: {', '.join(bad)}")
 
 
 @app.command()
@@ -378,7 +496,7 @@ def copy_recipe(
     name: EntryName, target: Annotated[Path, typer.Argument(help="The new file, ending in .toml, or a folder.")]
 ) -> None:
     """Copy a recipe to change it: zoo recipe copy faces-dcgan ./mine.toml, then zoo train ./mine.toml."""
-    from zoo.hub import copy_recipe as copy
+    from zoo.release import copy_recipe as copy
 
     print(copy(name, target))
 

@@ -30,6 +30,10 @@ class CannotWrite(ZooError, OSError):
     """An output path that cannot be written; what stood there before is untouched."""
 
 
+class Unreachable(ZooError, ConnectionError):
+    """The Hub gave no answer, a broken one, or none in time; what was there before is untouched."""
+
+
 class MissingExtra(ZooError, ImportError):
     """An optional package is needed; the message names the extra that brings it."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import BadFile, CannotWrite
-from zoo.hub import load
+from zoo.hub import is_run, load, locate
 from zoo.metrics.report import Figure
 from zoo.recipe import Data, Recipe, load_recipe
 from zoo.registry import registry
@@ -69,13 +69,12 @@ def evaluate(
         NotFound, BadFile: as `zoo.load`.
         BadValue: more samples than held-out data.
     """
-    from zoo.training.checkpoint import checkpoints
     from zoo.training.session import open_data
 
     text = os.fspath(name)
     folder = Path(text).expanduser()
     gan = load(text)
-    recipe = _recipe_of(text, folder)
+    recipe = _recipe_of(text, data=data, features=features)
     if data:
         recipe = replace(recipe, data=Data(flip=recipe.data.flip, **Data.option(data)))
     given: dict[str, Any] = {"samples": samples, "seed": seed, "features": features}
@@ -84,20 +83,20 @@ def evaluate(
     if samples is None:  # a small data set of one's own is judged on all it holds out
         settings = replace(settings, samples=min(settings.samples, len(store.indices("test"))))
     wing = importlib.import_module(f"zoo.{recipe.modality}.metrics")
-    is_run = text not in registry.entries and bool(checkpoints(folder / "checkpoints"))
+    of_run = text not in registry.entries and is_run(folder)
     options = "".join(
         f" --{key} {value}" for key, value in {**given, "data": data or None}.items() if value is not None
     )
     report = Report(
-        command=f"zoo evaluate {recipe.name if is_run else text}{options}",
+        command=f"zoo evaluate {recipe.name if of_run else text}{options}",
         data=store.about["name"],
         data_licence=store.about["licence"],
         fingerprint=store.fingerprint,
         seed=settings.seed,
-        kimg=_kimg(folder, recipe) if is_run else None,
+        kimg=_kimg(folder, recipe) if of_run else None,
         figures=wing.evaluate(gan, store, settings, progress=progress),
     )
-    if is_run:
+    if of_run:
         try:
             (folder / "figures.json").write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
         except OSError as error:
@@ -105,15 +104,30 @@ def evaluate(
     return report
 
 
-def _recipe_of(text: str, folder: Path) -> Recipe:
-    """The recipe that a name or folder was trained with."""
+def _recipe_of(text: str, *, data: str, features: str | None) -> Recipe:
+    """The recipe that a name, a run or a folder was trained with.
+
+    That of a released folder may be a stranger's: it decides neither what is read from this disk or the network, nor
+    which model is fetched to compute features.
+    """
     if text in registry.entries:
         return load_recipe(text)
     from zoo.training.loop import open_run
 
+    folder = Path(text).expanduser()
+    if is_run(folder):
+        return open_run(folder)
+    folder = locate(text)
     if not (folder / "recipe.toml").is_file():
         raise BadFile(f"{folder}: has no recipe.toml, so its data and settings are unknown")
-    return open_run(folder)
+    recipe = open_run(folder)
+    if not data and not recipe.data.name:
+        wanted = f"hf:{recipe.data.hub}" if recipe.data.hub else "a folder"
+        raise BadFile(f"{text}: its recipe was trained on {wanted}; say yourself what to score against: --data …")
+    if features is None and not recipe.evaluate.features.startswith("zoo:"):
+        wanted = recipe.evaluate.features
+        raise BadFile(f"{text}: its recipe asks for the features {wanted}; say yourself which to use: --features …")
+    return recipe
 
 
 def _kimg(folder: Path, recipe: Recipe) -> float:

@@ -1,65 +1,192 @@
-"""Where weights come from and go to. A released folder is laid out exactly as its Hub repository:
+"""Where weights come from: bundled with this package, the Hub's cache, or the Hub; checked before they are opened.
 
-    generator.safetensors  discriminator.safetensors    one file a player, matrices in float16 where sampling allows it
-    config.json            format, modality, architecture, config; no code
-    recipe.toml            the resolved recipe that trained it
-    README.md              the model card
-    figures.json           what `zoo evaluate` measured
-    samples/grid.png       the first 64 samples of seed 0
-    SHA256SUMS             for `sha256sum -c`, and checked here before a file is opened
+    name -> folder (bundled, else cached, else fetched at a full commit sha) -> digests -> config.json against the
+    architecture's dataclass -> the header of each weight file against the shapes -> strict load
 
 Nothing here unpickles: weights are safetensors, everything else is JSON, TOML and text.
 """
 
 from __future__ import annotations
 
-import copy
 import json
-import math
+import logging
 import os
-import shutil
-import tempfile
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from zoo.errors import BadFile, BadValue, CannotWrite, NotFound, suggest
+from zoo.errors import BadFile, BadValue, NotFound, ZooError, suggest
 from zoo.gan import GAN
-from zoo.recipe import Recipe, architecture_class, build, load_recipe
+from zoo.recipe import architecture_class, build
 from zoo.registry import Entry, registry
-from zoo.safe import Undrawn, check_weights, digest, halved, load_weights, verify, write_sums, write_weights
-from zoo.samples import replacing
+from zoo.safe import SUMS, Undrawn, check_weights, inside, load_weights, max_bytes, read_sums, verify
+
+if TYPE_CHECKING:
+    from zoo.remote import Address
 
 FORMAT = 1
-MAX_CONFIG_BYTES = 1 << 20
+MAX_TEXT_BYTES = 1 << 20  # of config.json, recipe.toml and SHA256SUMS
+PICKLES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth", ".th")
+
+logger = logging.getLogger("zoo")
 
 
 def load(name: str | os.PathLike[str]) -> GAN:
     """See `zoo.load`."""
-    text = os.fspath(name)
-    folder = Path(text).expanduser()
-    if text in registry.entries:
-        entry = registry.entries[text]
-        return load_folder(resolve(entry), sha256=entry.weights.sha256)
-    if (folder / "config.json").is_file():
-        return load_folder(folder)
-    if (folder / "recipe.toml").is_file():
+    folder = Path(name).expanduser()
+    if os.fspath(name) not in registry.entries and is_run(folder):
         from zoo.training.loop import load_run
 
         return load_run(folder)[1]
-    if folder.exists() or "/" in text or text.startswith((".", "~")):
+    return open_folder(locate(name))
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is a run: a recipe without released weights beside it."""
+    return (folder / "recipe.toml").is_file() and not (folder / "config.json").is_file()
+
+
+def locate(name: str | os.PathLike[str]) -> Path:
+    """The weights folder of an entry, a folder or a Hub repository (`org/name`, `org/name@revision`).
+
+    Fetched if need be, and every file checked against its digests.
+
+    Raises:
+        NotFound: no such entry or repository, with the nearest names.
+        BadFile: a folder without weights, or weights refused.
+        Unreachable: not in the cache, and the Hub cannot be reached.
+    """
+    text = os.fspath(name)
+    if text in registry.entries:
+        return resolve(registry.entries[text])
+    folder = Path(text).expanduser()
+    if (folder / "config.json").is_file():
+        verify(folder, {}, whole=False)
+        return folder
+    if folder.exists() or text.startswith((".", "~", os.sep)) or text.partition("@")[0].count("/") > 1:
         raise BadFile(f"{folder}: neither released weights (config.json) nor a run (recipe.toml)")
-    raise NotFound(f'no entry "{text}".{suggest(text, registry.entries)} `zoo list` shows all {len(registry.entries)}.')
+    if "/" in text:
+        from zoo.remote import Address
+
+        address = Address.parse(text)
+        if address is None:
+            raise BadValue(f'"{text}": a repository of the Hub is named org/name or org/name@revision')
+        return from_hub(address)
+    raise NotFound(
+        f'no entry "{text}".{suggest(text, registry.entries)} `zoo list` shows all {len(registry.entries)}; '
+        "a repository of the Hub is named org/name."
+    )
 
 
 def resolve(entry: Entry) -> Path:
-    """The folder that holds an entry's weights. Raises BadFile where none were released."""
-    if (entry.bundled / "config.json").is_file():
+    """The folder of an entry's weights: bundled, else cached, else fetched. Raises as `locate`."""
+    if entry.has_weights:
+        verify(entry.bundled, entry.weights.sha256, whole=False)
         return entry.bundled
-    raise BadFile(f"{entry.name} has no released weights yet; `zoo train {entry.name} --out runs/a` makes some")
+    if not entry.weights.repo:
+        raise BadFile(f"{entry.name} has no released weights yet; `zoo train {entry.name} --out runs/a` makes some")
+    from zoo.remote import Address
+
+    address = Address(entry.weights.repo, entry.weights.revision)
+    if not address.pinned:
+        raise BadFile(f"{entry.recipe}: weights.revision = {address.revision!r} should be a full commit sha")
+    return from_hub(address, sha256=entry.weights.sha256)
+
+
+# --- the Hub -----------------------------------------------------------------------------------------------------
+
+
+def from_hub(address: Address, *, sha256: Mapping[str, str] | None = None) -> Path:
+    """The folder of a repository's weights, from the cache or fetched; only what loading needs is fetched.
+
+    A full commit sha that is cached needs no network. Another revision is looked up, and the line that names the
+    commit it means goes to the log.
+
+    Args:
+        sha256: trusted digests of the weight files, checked as soon as they arrive.
+
+    Raises:
+        NotFound, BadFile, Unreachable: as `locate`. Files that are refused do not stay in the cache.
+    """
+    from zoo import remote
+
+    pinned = remote.Address(address.repo, remote.commit_of(address))
+    if not address.pinned:
+        logger.warning("%s is at %s now; to have these weights for ever: %s", address, pinned.revision, pinned)
+    config = remote.cached(pinned, "config.json")
+    if config is None or not all(remote.cached(pinned, name) for name in weight_files(config.parent)):
+        config = _fetch(pinned)
+    _check_snapshot(pinned, config.parent, sha256 or {})
+    return config.parent
+
+
+def _check_snapshot(address: Address, folder: Path, sha256: Mapping[str, str]) -> None:
+    """Check a snapshot of the cache against all that is known of it. What fails is removed, to be fetched anew."""
+    from zoo import remote
+
+    files = {path.name: path for path in folder.iterdir() if path.is_file()}
+    try:
+        for name in files.keys() - read_sums(folder).keys():
+            if not remote.agrees_with_its_name(files[name]):
+                raise BadFile(f"{files[name]}: other bytes than the Hub stated")
+        verify(folder, sha256, whole=False)
+    except BadFile as error:
+        for path in files.values():
+            if path.name == SUMS or path.name in sha256 or not remote.agrees_with_its_name(path):
+                remote.discard(path)
+        raise BadFile(f"{error} (of {address}). It was removed from the cache; load again to fetch it anew.") from error
+
+
+def _fetch(address: Address) -> Path:
+    """Fetch what loading needs; returns the path of config.json. Refuses before it fetches whatever can be refused."""
+    from zoo import remote
+
+    listed = remote.listing(address)
+    if "config.json" not in listed:
+        raise BadFile(f"{address}: {_what_it_offers(listed)}")
+    for name in ("config.json", SUMS, "recipe.toml"):
+        if name in listed:
+            _refuse_large(address, name, listed[name].size, MAX_TEXT_BYTES)
+            path = remote.fetch(address, name, listed[name])
+            if name == "config.json":
+                config = path
+    try:
+        states = expected_states(*read_config(config.parent))
+    except BadFile:
+        remote.discard(config)
+        raise
+    wanted = {f"{player}.safetensors": max_bytes(state) for player, state in states.items()}
+    for name, most in wanted.items():
+        if name not in listed:
+            raise BadFile(f"{address}: lacks {name}; {_what_it_offers(listed)}")
+        _refuse_large(address, name, listed[name].size, most)
+    for name in wanted:
+        remote.fetch(address, name, listed[name])
+    return config
+
+
+def _refuse_large(address: Address, name: str, size: int, most: int) -> None:
+    if size > most:
+        raise BadFile(f"{address}: {name} has {size:,} bytes, at most {most:,} make sense here; refused")
+
+
+def _what_it_offers(listed: Iterable[str]) -> str:
+    names = sorted(listed)
+    pickles = [name for name in names if PurePosixPath(name).suffix in PICKLES]
+    if pickles and not any(name.endswith(".safetensors") for name in names):
+        return (
+            f"offers its weights as pickles only ({', '.join(pickles[:3])}). Opening a pickle can run any program on "
+            "this machine, so this library never does. Ask its author for safetensors, written by `zoo release`."
+        )
+    shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+    return f"is no release of this library: it has {shown or 'no files'}, and no config.json of gan-zoo"
+
+
+# --- a folder ----------------------------------------------------------------------------------------------------
 
 
 def load_folder(folder: Path, *, sha256: Mapping[str, str] | None = None) -> GAN:
@@ -71,12 +198,15 @@ def load_folder(folder: Path, *, sha256: Mapping[str, str] | None = None) -> GAN
     Raises:
         BadFile: a missing, corrupt, truncated or changed file, or one that does not fit the architecture.
     """
-    verify(folder, sha256 or {})
+    verify(folder, sha256 or {}, whole=False)
+    return open_folder(folder)
+
+
+def open_folder(folder: Path) -> GAN:
+    """`load_folder` where the digests were checked already."""
     cls, config = read_config(folder)
-    with torch.device("meta"), Undrawn():  # shapes without memory, however large the config claims to be
-        expected = {name: player.state_dict() for name, player in cls(config).players.items()}
-    for player, state in expected.items():
-        check_weights(folder / f"{player}.safetensors", state, cls.__name__)
+    for player, state in expected_states(cls, config).items():
+        check_weights(inside(folder, f"{player}.safetensors"), state, cls.__name__)
     with Undrawn():
         gan = cls(config)
     for player, module in gan.players.items():
@@ -84,16 +214,29 @@ def load_folder(folder: Path, *, sha256: Mapping[str, str] | None = None) -> GAN
     return gan.eval()
 
 
+def expected_states(cls: type[GAN], config: Any) -> dict[str, dict[str, Tensor]]:
+    """Each player's state without memory, however large the config claims to be."""
+    with torch.device("meta"), Undrawn():
+        return {name: player.state_dict() for name, player in cls(config).players.items()}
+
+
+def weight_files(folder: Path) -> list[str]:
+    """The weight files that the config.json of a folder asks for, one a player. Raises BadFile."""
+    return [f"{player}.safetensors" for player in expected_states(*read_config(folder))]
+
+
 def read_config(folder: Path) -> tuple[type[GAN], Any]:
     """The architecture and config that config.json names. Raises BadFile."""
-    path = folder / "config.json"
+    path = inside(folder, "config.json")
     try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
+        if path.stat().st_size > MAX_TEXT_BYTES:
             raise BadFile(f"{path}: larger than any config; refused")
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadFile(f"{path}: cannot read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
+        if isinstance(error, ZooError):
+            raise
         raise BadFile(f"{path}: not JSON: {error}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise BadFile(f'{path}: should be an object with "format": {FORMAT}; is it from a newer gan-zoo?')
@@ -104,158 +247,75 @@ def read_config(folder: Path) -> tuple[type[GAN], Any]:
         raise BadFile(f"{path}: {error}") from error
 
 
-# --- release -----------------------------------------------------------------------------------------------------
+# --- checking ----------------------------------------------------------------------------------------------------
 
 
-def save_players(gan: GAN, folder: Path) -> None:
-    """Write each player as safetensors into `folder`, with config.json.
+@dataclass(frozen=True, kw_only=True)
+class Verified:
+    """What `zoo verify` says of one folder. `problem` is empty where every file has the bytes it should."""
 
-    Matrices and kernels go in float16, vectors and statistics in float32, unless that would be seen: where the mean
-    change of a sample exceeds half a step of 8-bit colour, all stay float32.
+    name: str
+    folder: Path
+    files: int
+    bytes: int
+    problem: str = ""
+
+
+def verify_weights(name: str | None = None, *, progress: Callable[[int, int], None] | None = None) -> list[Verified]:
+    """Hash released weights again: one entry, folder or repository, or all that are bundled or cached if None.
+
+    Nothing is fetched and nothing is changed. Raises NotFound, BadFile where a name has no weights here.
     """
-    small = _change(gan, halved(gan.generator)) <= 0.5 / 127.5
-    for name, player in gan.players.items():
-        write_weights(halved(player) if small else player.state_dict(), folder / f"{name}.safetensors")
+    folders = list(_released_here(name))
+    results = []
+    for done, (label, folder, sha256) in enumerate(folders):
+        if progress is not None:
+            progress(done, len(folders))
+        results.append(_verified(label, folder, sha256))
+    if progress is not None:
+        progress(len(folders), len(folders))
+    return results
 
 
-def write_config(recipe: Recipe, folder: Path) -> None:
-    """Write config.json: what `read_config` needs to build the players again."""
-    content = {
-        "format": FORMAT,
-        "library": "gan-zoo",
-        "modality": recipe.modality,
-        "architecture": recipe.architecture,
-        "config": recipe.to_table()["model"],
-    }
-    (folder / "config.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+def _released_here(name: str | None) -> Iterable[tuple[str, Path, Mapping[str, str]]]:
+    from zoo import remote
+
+    if name is None:
+        for entry in registry.entries.values():
+            if entry.has_weights:
+                yield entry.name, entry.bundled, entry.weights.sha256
+        for address, folder in remote.cached_snapshots():
+            yield str(address), folder, {}
+        return
+    entry = registry.entries.get(name)
+    if entry is not None and entry.has_weights:
+        yield name, entry.bundled, entry.weights.sha256
+        return
+    if (Path(name).expanduser() / "config.json").is_file():
+        yield name, Path(name).expanduser(), {}
+        return
+    cached = remote.cached_snapshots()
+    address = remote.Address(entry.weights.repo, entry.weights.revision) if entry else remote.Address.parse(name)
+    found = [(a, folder) for a, folder in cached if address is not None and a.repo == address.repo]
+    found = [(a, folder) for a, folder in found if address is not None and a.revision.startswith(address.revision)]
+    if not found:
+        known = [*registry.entries, *(str(a) for a, _ in cached)]
+        raise NotFound(f'no weights of "{name}" on this machine.{suggest(name, known)} `zoo verify --all` checks all.')
+    for pinned, folder in found:
+        yield str(pinned), folder, entry.weights.sha256 if entry else {}
 
 
-def weight_files(gan: GAN) -> list[str]:
-    return [f"{player}.safetensors" for player in gan.players]
+def _verified(label: str, folder: Path, sha256: Mapping[str, str]) -> Verified:
+    from zoo import remote
 
-
-def _change(gan: GAN, generator_state: Mapping[str, Tensor]) -> float:
-    """The mean absolute change of 16 samples when the generator's weights become `generator_state`."""
-    rounded = copy.deepcopy(gan)
-    rounded.generator.load_state_dict(dict(generator_state))
-    change = float((gan.sample(16, seed=0).tensor - rounded.sample(16, seed=0).tensor).abs().mean())
-    return change if math.isfinite(change) else math.inf
-
-
-def release(
-    run: str | os.PathLike[str],
-    *,
-    out: str | os.PathLike[str] | None = None,
-    figures: Mapping[str, Any] | None = None,
-) -> Path:
-    """Write the weights folder of a run's newest checkpoint; returns the folder.
-
-    The folder is made beside its place and then put there whole. Where it is an entry of this checkout, the digests
-    are written into the entry's recipe, too.
-
-    Args:
-        out: the folder; zoo/weights/<entry> in this package if None.
-        figures: what `zoo.evaluate` measured; the run's figures.json if None.
-
-    Raises:
-        BadFile: no run, or one without figures.
-        CannotWrite: the place cannot be written.
-    """
-    from zoo.card import write_card
-    from zoo.training.loop import load_run
-
-    run = Path(run).expanduser()
-    recipe, gan, kimg = load_run(run)
-    if figures is None:
-        figures = read_figures(run, kimg)
-    entry = registry.entries.get(recipe.name)
-    place = Path(out).expanduser() if out is not None else _bundled(recipe.name)
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    size = sum(path.stat().st_size for path in files)
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}-"))
-    except OSError as error:
-        raise CannotWrite(f"{place}: cannot write: {error.strerror or error}") from error
-    try:
-        save_players(gan, scratch)
-        write_config(recipe, scratch)
-        (scratch / "recipe.toml").write_text(_released_recipe(recipe), encoding="utf-8")
-        (scratch / "figures.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-        samples = load_folder(scratch).sample(64, seed=0)
-        samples.save(scratch / "samples" / f"grid{samples.SUFFIXES[0]}")
-        write_card(scratch, recipe, gan, kimg=kimg, figures=figures)
-        write_sums(scratch)
-        scratch.chmod(0o755)
-        _put(scratch, place)
-    except OSError as error:
-        raise CannotWrite(f"{place}: cannot write: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    if entry is not None and place.resolve() == entry.bundled.resolve():
-        pin_digests(entry.recipe, {name: digest(place / name) for name in weight_files(gan)})
-    return place
-
-
-def read_figures(run: Path, kimg: float) -> dict[str, Any]:
-    """The figures that `zoo evaluate` left in a run. Raises BadFile where it has none, or those of another state."""
-    path = run / "figures.json"
-    if not path.is_file():
-        raise BadFile(f"{run}: not evaluated yet; run `zoo evaluate {run}` first, so that the card has its figures")
-    figures = json.loads(path.read_text(encoding="utf-8"))
-    if abs(figures["kimg"] - kimg) > 1e-9:
-        raise BadFile(f"{path}: measured at {figures['kimg']} kimg, the run is at {kimg}; run `zoo evaluate {run}`")
-    return figures
-
-
-def _bundled(name: str) -> Path:
-    return Path(__file__).parent / "weights" / name
-
-
-def _released_recipe(recipe: Recipe) -> str:
-    import tomlkit
-
-    table = recipe.to_table()
-    del table["weights"]  # digests of what lies beside it would never agree with themselves
-    if "folder" in table["data"]:
-        table["data"]["folder"] = Path(table["data"]["folder"]).name  # not the trainer's own path
-    return f"# {recipe.name}, resolved: every value that trained these weights\n" + tomlkit.dumps(table)
-
-
-def _put(scratch: Path, place: Path) -> None:
-    """Swap the finished folder in; what was there before is gone only after the new one stands."""
-    old = place.with_name(f".{place.name}-replaced")
-    shutil.rmtree(old, ignore_errors=True)
-    if place.exists():
-        place.rename(old)
-    scratch.rename(place)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def pin_digests(path: Path, sha256: Mapping[str, str]) -> None:
-    """Write `[weights] sha256` into the recipe file at `path`, leaving its comments and order. Raises CannotWrite."""
-    import tomlkit
-
-    document = tomlkit.parse(path.read_text(encoding="utf-8"))
-    weights = document.setdefault("weights", tomlkit.table())
-    weights["sha256"] = tomlkit.inline_table()
-    weights["sha256"].update(sha256)
-    with replacing(path) as temporary:
-        temporary.write_text(tomlkit.dumps(document), encoding="utf-8")
-
-
-def copy_recipe(name: str, target: Path) -> Path:
-    """Copy an entry's recipe, comments and all, to a path of the user's. Raises NotFound, BadFile, CannotWrite."""
-    import tomlkit
-
-    entry = registry.entry(name)
-    if target.is_dir():
-        target = target / entry.recipe.name
-    if target.suffix != ".toml":
-        raise BadValue(f"{target}: a recipe's name ends in .toml")
-    if target.exists():
-        raise BadFile(f"{target}: exists already; choose another name")
-    document = tomlkit.parse(entry.recipe.read_text(encoding="utf-8"))
-    document.pop("weights", None)  # a changed recipe has no released weights
-    load_recipe(entry)  # a broken recipe is not worth a copy
-    with replacing(target) as temporary:
-        temporary.write_text(tomlkit.dumps(document), encoding="utf-8")
-    return target
+        snapshot = folder.parent.name == "snapshots"  # holds what loading needs, not all that SHA256SUMS lists
+        count = verify(folder, sha256, whole=not snapshot)
+        for path in files if snapshot else []:
+            if not remote.agrees_with_its_name(path):
+                raise BadFile(f"{path}: other bytes than the Hub stated when it was fetched")
+    except BadFile as error:
+        return Verified(name=label, folder=folder, files=len(files), bytes=size, problem=str(error))
+    return Verified(name=label, folder=folder, files=max(count, len(files)), bytes=size)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from torch.overrides import TorchFunctionMode
 from zoo.errors import BadFile
 
 SUMS = "SHA256SUMS"
+MAX_SUMS_BYTES = 1 << 20
 
 _DTYPES = {"F16": torch.float16, "F32": torch.float32, "F64": torch.float64, "I64": torch.int64, "BOOL": torch.bool}
 
@@ -30,42 +32,81 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def verify(folder: Path, sha256: Mapping[str, str]) -> int:
+def verify(folder: Path, sha256: Mapping[str, str], *, whole: bool = True) -> int:
     """Check `folder` against its SHA256SUMS and the trusted digests `sha256`; returns the number of files checked.
+
+    Args:
+        whole: a file that SHA256SUMS lists must be there; else only those that are there are checked.
 
     Raises BadFile naming the first file that is missing or has other bytes.
     """
     stated = {name: (value, SUMS) for name, value in read_sums(folder).items()}
     trusted = {name: (value, "the recipe's digest") for name, value in sha256.items()}
+    checked = set()
     for name, (value, source) in [*stated.items(), *trusted.items()]:
-        path = folder / name
-        if not path.resolve().is_relative_to(folder.resolve()):
-            raise BadFile(f"{folder / SUMS}: {name} leads out of the folder; refused")
+        path = inside(folder, name)
         if not path.is_file():
+            if not whole and source == SUMS:
+                continue
             raise BadFile(f"{path}: missing, but {source} lists it")
         if digest(path) != value:
             raise BadFile(f"{path}: sha256 differs from {source}: the file is corrupt or was changed; get it again")
-    return len({*stated, *trusted})
+        checked.add(name)
+    return len(checked)
+
+
+def inside(folder: Path, name: str) -> Path:
+    """`folder / name`, if that is in the folder, links followed. Raises BadFile where it leads out.
+
+    A snapshot of the Hub's cache is made of links to its repository's blobs, which count as inside.
+    """
+    path, home = folder / name, folder
+    if folder.parent.name == "snapshots" and (folder.parents[1] / "blobs").is_dir():
+        home = folder.parents[1]
+    try:
+        within = path.resolve().is_relative_to(home.resolve())
+    except (OSError, RuntimeError, ValueError):  # a loop of links, a name no file can have
+        within = False
+    if not within:
+        raise BadFile(f"{folder}: {name!r} leads out of the folder; refused")
+    return path
 
 
 def read_sums(folder: Path) -> dict[str, str]:
     """The digests that the folder's SHA256SUMS states, by file name; none where it has no such file."""
-    path = folder / SUMS
-    if not path.exists():
+    path = inside(folder, SUMS)
+    if not path.is_file():
         return {}
+    if path.stat().st_size > MAX_SUMS_BYTES:
+        raise BadFile(f"{path}: larger than any list of digests; refused")
     sums = {}
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         value, separator, name = line.partition("  ")
-        if not separator or len(value) != 64:
+        if not separator or not re.fullmatch("[0-9a-f]{64}", value) or not name.isprintable():
             raise BadFile(f"{path}: not a list of sha256 digests: {line[:80]!r}")
         sums[name] = value
     return sums
+
+
+def max_bytes(expected: Mapping[str, Tensor]) -> int:
+    """The most bytes that a weight file of this state can have: its tensors, and a generous header."""
+    return 8 + _max_header(expected) + sum(tensor.numel() * tensor.element_size() for tensor in expected.values())
+
+
+def _max_header(expected: Mapping[str, Tensor]) -> int:
+    return 65_536 + 1024 * len(expected)
 
 
 def check_weights(path: Path, expected: Mapping[str, Tensor], architecture: str) -> None:
     """Compare a file's header with a player's state, reading no tensor. Raises BadFile, naming what differs."""
     if not path.is_file():
         raise BadFile(f"{path}: missing; {architecture} has this player")
+    if path.stat().st_size > max_bytes(expected):
+        raise BadFile(f"{path}: larger than the tensors of {architecture}; refused")
+    with path.open("rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+    if header > _max_header(expected):
+        raise BadFile(f"{path}: not a whole safetensors file: its header claims {header:,} bytes")
     try:
         with safe_open(path, framework="pt") as file:
             found = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 - not a mapping

@@ -45,6 +45,7 @@ from zoo.training.phases import Phase, Turn, only
 _RHYTHM = tuple(
     f"train.{key}:" for key in ("total_kimg", "log_kimg", "samples_kimg", "checkpoint_kimg", "keep_checkpoints")
 )
+MAX_RECIPE_BYTES = 1 << 20
 NUM_FIXED = 64  # latents of the sample grid, and the fixed-size batch that diversity is measured on
 
 Decode = Callable[[np.ndarray, Noise | None], Tensor]
@@ -173,10 +174,14 @@ def open_run(run: Path) -> Recipe:
     if not path.is_file():
         raise BadFile(f"{run}: no run folder: it has no recipe.toml. `zoo train ENTRY --out {run}` would start one.")
     try:
+        if path.stat().st_size > MAX_RECIPE_BYTES:
+            raise BadFile(f"{path}: larger than any recipe; refused")
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-        return parse_recipe(table, name=_entry_name(run, table), where=str(path))
-    except tomllib.TOMLDecodeError as error:
+    except OSError as error:
+        raise BadFile(f"{path}: cannot read: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadFile(f"{path}: not a TOML file: {error}") from error
+    return parse_recipe(table, name=_entry_name(run, table), where=str(path))
 
 
 def _entry_name(run: Path, table: dict[str, Any]) -> str:

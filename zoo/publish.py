@@ -1,0 +1,209 @@
+"""From released weights to a repository of the Hub: one atomic commit of what differs, and of nothing else."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import httpx2
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+from huggingface_hub import errors as hub_errors
+
+from zoo.errors import BadFile, BadValue, CannotWrite, NotFound, Unreachable, suggest
+from zoo.hub import is_run, read_config, weight_files
+from zoo.registry import registry
+from zoo.release import pin_weights, release
+from zoo.remote import (
+    ANSWER_SECONDS,
+    SLOWEST,
+    Address,
+    Listed,
+    api,
+    ask,
+    bounded,
+    fetch,
+    has_digest,
+    listing,
+    pause,
+    speaking,
+)
+from zoo.safe import SUMS, digest, read_sums, verify
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Kind = Literal["new", "changed", "gone", "same"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a publication does to one file of the repository; `size` in bytes."""
+
+    path: str
+    kind: Kind
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Commit:
+    """A repository as it stands after a publication, or would stand after it.
+
+    `revision` is the full commit sha to pin (empty in a dry run of a repository that is not there yet), `sha256` the
+    digests of the weight files, `changes` what was done to each file.
+    """
+
+    repo: str
+    revision: str
+    url: str
+    sha256: Mapping[str, str]
+    changes: tuple[Change, ...]
+
+    @property
+    def changed(self) -> tuple[Change, ...]:
+        return tuple(change for change in self.changes if change.kind != "same")
+
+
+def publish(
+    name: str | os.PathLike[str],
+    *,
+    repo: str,
+    private: bool = False,
+    message: str = "",
+    tag: str = "",
+    pin: bool = False,
+    unmeasured: bool = False,
+    dry_run: bool = False,
+) -> Commit:
+    """See `zoo.publish`."""
+    address = Address.parse(repo)
+    if address is None or address.revision:
+        raise BadValue(f'repo = "{repo}" should read owner/name')
+    entry = registry.entries.get(os.fspath(name))
+    if pin and entry is None:
+        raise BadValue(f"{name}: only an entry of the registry has a recipe to pin a revision in")
+    with weights_of(name, repo=repo, unmeasured=unmeasured) as folder:
+        verify(folder, entry.weights.sha256 if entry is not None else {})
+        sha256 = {file: digest(folder / file) for file in weight_files(folder)}
+        head, changes = compare(folder, address, private=private)
+        if not dry_run and (head is None or any(change.kind != "same" for change in changes)):
+            head, changes = _commit(folder, address, private=private, message=message or f"Weights of {folder.name}")
+    if tag and not dry_run:
+        ask(address, lambda: api().create_tag(repo, tag=tag, revision=head, exist_ok=True))
+    if pin and not dry_run and entry is not None:
+        pin_weights(entry.recipe, sha256, repo=repo, revision=head or "")
+    url = f"{api().endpoint}/{repo}"
+    return Commit(repo=repo, revision=head or "", url=url, sha256=sha256, changes=changes)
+
+
+@contextmanager
+def weights_of(name: str | os.PathLike[str], *, repo: str, unmeasured: bool) -> Iterator[Path]:
+    """The folder to publish: of an entry, of a path, or released on the spot from a run."""
+    text, folder = os.fspath(name), Path(name).expanduser()
+    if text in registry.entries:
+        if not registry.entries[text].has_weights:
+            raise BadFile(f"{text} has no weights in this package; publish the run that trained some: zoo publish RUN")
+        yield registry.entries[text].bundled
+    elif (folder / "config.json").is_file():
+        read_config(folder)
+        yield folder
+    elif is_run(folder):
+        with tempfile.TemporaryDirectory(prefix="gan-zoo-") as scratch:
+            out = Path(scratch) / repo.partition("/")[2]
+            yield release(folder, out=out, load_name=repo, figures={} if unmeasured else None)
+    elif folder.exists() or "/" in text:
+        raise BadFile(f"{folder}: neither released weights (config.json) nor a run (recipe.toml)")
+    else:
+        raise NotFound(f'no entry "{text}", and no such folder.{suggest(text, registry.entries)}')
+
+
+def compare(folder: Path, address: Address, *, private: bool) -> tuple[str | None, tuple[Change, ...]]:
+    """The repository's newest commit (None where there is no repository yet) and what would change in it.
+
+    Files of the repository that are not ours stay: only what its SHA256SUMS lists, and this release has not, goes.
+    """
+    local = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    try:
+        info = ask(address, lambda: api().model_info(address.repo))
+    except NotFound as error:
+        if "not a model" in str(error):
+            raise CannotWrite(f"cannot publish to {address}: {error}") from error
+        return None, tuple(Change(name, "new", path.stat().st_size) for name, path in sorted(local.items()))
+    if private and not info.private:
+        raise BadValue(f"{address} is there already and public; --private is for a new repository")
+    head = Address(address.repo, info.sha or "")
+    listed = listing(head)
+    changes = [Change(name, _kind(path, listed.get(name)), path.stat().st_size) for name, path in local.items()]
+    changes += [Change(name, "gone", listed[name].size) for name in _published_before(head, listed) - local.keys()]
+    return head.revision, tuple(sorted(changes, key=lambda change: change.path))
+
+
+def _kind(path: Path, listed: Listed | None) -> Kind:
+    if listed is None:
+        return "new"
+    return "same" if listed.size == path.stat().st_size and has_digest(path, listed.digest) else "changed"
+
+
+def _published_before(head: Address, listed: Mapping[str, Listed]) -> set[str]:
+    """The files that an earlier publication put there, by its own list of them."""
+    if SUMS not in listed:
+        return set()
+    try:
+        return read_sums(fetch(head, SUMS, listed[SUMS]).parent).keys() & listed.keys()
+    except BadFile:  # not a list of ours: then nothing there is ours to take away
+        return set()
+
+
+def _commit(folder: Path, address: Address, *, private: bool, message: str) -> tuple[str, tuple[Change, ...]]:
+    """Commit what differs, in one commit on top of the head that it was compared with.
+
+    A commit whose answer was lost is found by comparing again; so is a head that somebody else moved.
+    """
+    ask(address, lambda: api().create_repo(address.repo, private=private or None, exist_ok=True))
+    before: tuple[Change, ...] = ()
+    attempt = 0
+    while True:
+        head, changes = compare(folder, address, private=False)
+        if head is None:
+            raise Unreachable(f"{address}: was created, but is not to be seen; try again")
+        before = before or changes
+        if all(change.kind == "same" for change in changes):
+            return head, before
+        todo = [change for change in changes if change.kind in ("new", "changed")]
+        operations = [
+            *(CommitOperationAdd(change.path, folder / change.path) for change in todo),
+            *(CommitOperationDelete(change.path) for change in changes if change.kind == "gone"),
+        ]
+        limit = 2 * ANSWER_SECONDS + sum(change.size for change in todo) / SLOWEST
+
+        def send(operations: list = operations, head: str = head) -> str:
+            info = api().create_commit(address.repo, operations, commit_message=message, parent_commit=head)
+            return info.oid
+
+        try:
+            with speaking(address):
+                return bounded(send, seconds=limit), before
+        except (Unreachable, BadValue, CannotWrite) as error:
+            wait = _worth_another_try(error.__cause__, attempt)
+            if wait is None:
+                raise
+            time.sleep(wait)
+            attempt += 1
+
+
+def _worth_another_try(error: BaseException | None, attempt: int) -> float | None:
+    """Seconds to wait; None where another attempt is no use."""
+    if (
+        isinstance(error, RuntimeError) and error.__cause__ is not None
+    ):  # an upload that failed, in the client's wrapping
+        error = error.__cause__
+    if isinstance(error, hub_errors.HfHubHTTPError) and error.response.status_code in (409, 412):
+        return pause(httpx2.TransportError("the branch moved"), attempt)
+    if isinstance(error, hub_errors.HfHubHTTPError | httpx2.TransportError):
+        return pause(error, attempt)
+    return None

@@ -1,0 +1,383 @@
+"""The Hugging Face Hub through its own client: what a revision is, what lies there, fetching it into the cache.
+
+The client does the protocol, the cache and most retries. Three things it leaves open are closed here: it accepts
+wrong bytes of the right size, it waits for ever on a server that drips, and its errors speak of requests, not of what
+to do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx2
+from huggingface_hub import HfApi, constants, get_token, hf_hub_download, scan_cache_dir, try_to_load_from_cache
+from huggingface_hub import errors as hub_errors
+from huggingface_hub.hf_api import RepoFile
+from huggingface_hub.utils import tqdm
+
+from zoo.errors import BadFile, BadValue, CannotWrite, NotFound, Unreachable, ZooError, suggest
+
+T = TypeVar("T")
+
+LIBRARY = "gan-zoo"
+MAX_FILES = 1000  # of a repository; a release has about ten
+ANSWER_SECONDS = 60.0  # for one question, retries within it
+SLOWEST = 10_000  # bytes/s; a download may take ANSWER_SECONDS and its size at this rate
+TRIES = 4
+FIRST_WAIT = 1.0  # seconds before the second try; doubled for each further one
+LONGEST_WAIT = 60.0  # a server that asks for more has an error shown instead
+
+_BUSY = (408, 429, 500, 502, 503, 504)
+_ADDRESS = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?", re.ASCII)
+_SHA = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True)
+class Address:
+    """A repository of the Hub, and a revision of it: a branch, a tag or a commit; the default branch if empty."""
+
+    repo: str
+    revision: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Address | None:
+        """From `org/name` or `org/name@revision`; None for anything else."""
+        match = _ADDRESS.fullmatch(text)
+        return cls(match["repo"], match["revision"] or "") if match else None
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the revision is a full commit sha, which names the same bytes for ever."""
+        return bool(_SHA.fullmatch(self.revision))
+
+    def __str__(self) -> str:
+        return f"{self.repo}@{self.revision}" if self.revision else self.repo
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A file as the Hub's listing states it. `digest` is the sha256 of a large file, the git blob sha1 of a small."""
+
+    size: int
+    digest: str
+
+
+def api() -> HfApi:
+    """The client; `HF_ENDPOINT`, `HF_TOKEN`, `HF_HOME` and `HF_HUB_OFFLINE` mean what they always mean."""
+    return HfApi(library_name=LIBRARY, library_version=_library_version())
+
+
+def _library_version() -> str:
+    try:
+        return version("gan-zoo")
+    except PackageNotFoundError:  # a source tree on the path, not installed
+        return "0"
+
+
+# --- asking ------------------------------------------------------------------------------------------------------
+
+
+def ask(address: Address, question: Callable[[], T], *, seconds: float | None = None) -> T:
+    """The answer to a question put to the Hub, asked again while the server is busy.
+
+    Raises:
+        NotFound, BadValue, CannotWrite, Unreachable, BadFile: what was wrong, in the words of `address`.
+    """
+    with speaking(address):
+        return bounded(lambda: _retried(question), seconds=seconds or ANSWER_SECONDS)
+
+
+def _retried(question: Callable[[], T]) -> T:
+    for attempt in range(TRIES):
+        try:
+            return question()
+        except (hub_errors.HfHubHTTPError, httpx2.TransportError, hub_errors.RevisionResolutionError) as error:
+            wait = pause(error, attempt)
+            if wait is None:
+                raise
+            time.sleep(wait)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def pause(error: BaseException, attempt: int) -> float | None:
+    """Seconds to wait before attempt + 1 at what raised `error`; None where another attempt is no use."""
+    cause = error.__cause__ if isinstance(error, hub_errors.RevisionResolutionError) else error
+    if attempt + 1 >= TRIES or isinstance(cause, hub_errors.OfflineModeIsEnabled):
+        return None
+    wait = FIRST_WAIT * 2**attempt
+    if isinstance(cause, hub_errors.HfHubHTTPError):
+        if cause.response.status_code not in _BUSY:
+            return None
+        asked = cause.response.headers.get("Retry-After", "")
+        wait = max(wait, float(asked)) if asked.isdigit() else wait
+    return wait if wait <= LONGEST_WAIT else None
+
+
+def bounded(call: Callable[[], T], *, seconds: float, cancelled: threading.Event | None = None) -> T:
+    """The result of `call`, or TimeoutError. The client has no limit for a server that sends a byte now and then.
+
+    `call` runs in a thread that nobody waits for when it is late; `cancelled` is set then, for it to see.
+    """
+    result: list[T] = []
+    error: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            result.append(call())
+        except BaseException as raised:
+            error.append(raised)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        thread.join(seconds)
+        if thread.is_alive():
+            raise TimeoutError(f"no whole answer in {seconds:g} seconds")
+    finally:
+        if cancelled is not None:
+            cancelled.set()
+    if error:
+        raise error[0]
+    return result[0]
+
+
+@contextmanager
+def speaking(address: Address) -> Iterator[None]:
+    """Turn the client's errors into those of this library."""
+    where = f"{address} on {constants.ENDPOINT}"
+    try:
+        yield
+    except ZooError:
+        raise
+    except hub_errors.LocalTokenNotFoundError as error:
+        raise CannotWrite(_NO_TOKEN) from error
+    except hub_errors.HFValidationError as error:
+        raise BadValue(f'"{address}" is no name that the Hub allows: {error}') from error
+    except hub_errors.GatedRepoError as error:
+        raise NotFound(f"{where} is gated: accept its conditions on its page, then `hf auth login`") from error
+    except hub_errors.RevisionNotFoundError as error:
+        raise NotFound(f"{address.repo} has no revision {address.revision!r}.{_revisions(address)}") from error
+    except hub_errors.RepositoryNotFoundError as error:
+        raise NotFound(_not_there(address)) from error
+    except hub_errors.RemoteEntryNotFoundError as error:
+        raise BadFile(f"{where} lacks a file that it lists: {_first_line(error)}") from error
+    except (hub_errors.RevisionResolutionError, hub_errors.LocalEntryNotFoundError) as error:
+        cause = error.__cause__
+        if isinstance(cause, hub_errors.HfHubHTTPError):
+            raise _refused(address, cause) from error
+        raise Unreachable(_out_of_reach(address, cause or error)) from error
+    except hub_errors.HfHubHTTPError as error:
+        raise _refused(address, error) from error
+    except (hub_errors.OfflineModeIsEnabled, httpx2.HTTPError, TimeoutError, ConnectionError) as error:
+        raise Unreachable(_out_of_reach(address, error)) from error
+    except RuntimeError as error:  # how the client reports an upload that failed
+        if isinstance(error.__cause__, hub_errors.HfHubHTTPError):
+            raise _refused(address, error.__cause__) from error
+        if isinstance(error.__cause__, httpx2.HTTPError):
+            raise Unreachable(_out_of_reach(address, error.__cause__)) from error
+        raise
+    except OSError as error:
+        if "Consistency check failed" in str(error):
+            raise Unreachable(f"{where}: the download broke off: {_first_line(error)} Try again.") from error
+        raise CannotWrite(f"{constants.HF_HUB_CACHE}: {error.strerror or _first_line(error)}") from error
+    except (ValueError, KeyError, TypeError) as error:  # the client could make nothing of an answer
+        raise Unreachable(f"{where}: this is not how a Hub answers: {_first_line(error)}") from error
+
+
+_NO_TOKEN = (
+    "no token for the Hub: run `hf auth login`, or set HF_TOKEN to a token with the role write "
+    "(https://huggingface.co/settings/tokens)"
+)
+
+
+def _refused(address: Address, error: hub_errors.HfHubHTTPError) -> NotFound | CannotWrite | Unreachable | BadValue:
+    status = error.response.status_code
+    said = error.server_message or error.response.reason_phrase
+    if status == 401:
+        token = "the token is not valid" if get_token() else _NO_TOKEN
+        return CannotWrite(f"{address}: the Hub refused (401): {token}")
+    if status == 403:
+        return CannotWrite(
+            f"{address}: the Hub forbids this (403: {said}): the token needs the role write, and its user the right "
+            f"to write to {address.repo.partition('/')[0]}"
+        )
+    if status == 429:
+        after = error.response.headers.get("Retry-After", "")
+        return Unreachable(f"{address}: too many requests (429); try again {f'in {after} s' if after else 'later'}")
+    if status >= 500:
+        return Unreachable(f"{address}: the Hub has a fault ({status}: {said}); try again later")
+    return BadValue(f"{address}: the Hub refused ({status}): {said}")
+
+
+def _out_of_reach(address: Address, error: BaseException) -> str:
+    if constants.HF_HUB_OFFLINE:
+        return f"{address} is not in the cache {constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE forbids to fetch it"
+    reason = _first_line(error) or type(error).__name__
+    return f"{address}: cannot reach {constants.ENDPOINT} ({reason}), and the cache does not have it"
+
+
+def _not_there(address: Address) -> str:
+    for kind in ("dataset", "space"):
+        try:
+            if bounded(lambda: api().repo_exists(address.repo, repo_type=kind), seconds=10):  # noqa: B023 - run at once
+                return f"{address.repo} is a {kind} on {constants.ENDPOINT}, not a model"
+        except (httpx2.HTTPError, OSError):
+            break
+    hint = "" if get_token() else ", or it is private: `hf auth login`"
+    return f"no repository {address.repo} on {constants.ENDPOINT}{hint}, and no such folder here"
+
+
+def _revisions(address: Address) -> str:
+    try:
+        refs = bounded(lambda: api().list_repo_refs(address.repo), seconds=10)
+    except (httpx2.HTTPError, OSError):
+        return ""
+    names = [ref.name for ref in (*refs.branches, *refs.tags)]
+    return f" It has {', '.join(names[:8])}.{suggest(address.revision, names)}"
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+
+
+# --- what lies there ---------------------------------------------------------------------------------------------
+
+
+def commit_of(address: Address) -> str:
+    """The full commit sha that an address means; the last one known where the Hub is out of reach. Raises as `ask`."""
+    if address.pinned:
+        return address.revision
+    return ask(address, lambda: api().resolve_revision(address.repo, revision=address.revision or None)).resolved
+
+
+def listing(address: Address) -> dict[str, Listed]:
+    """The files of a repository by path, at most MAX_FILES. Raises as `ask`, BadFile on more."""
+
+    def first_pages() -> list[RepoFile]:
+        tree = api().list_repo_tree(address.repo, recursive=True, revision=address.revision or None)
+        return [entry for entry in islice(tree, MAX_FILES + 1) if isinstance(entry, RepoFile)]
+
+    files = ask(address, first_pages)
+    if len(files) > MAX_FILES:
+        raise BadFile(f"{address}: has more than {MAX_FILES} files, which no release has; refused")
+    return {file.path: Listed(file.size, file.lfs.sha256 if file.lfs else file.blob_id) for file in files}
+
+
+def cached(address: Address, name: str) -> Path | None:
+    """A file of a pinned address in the cache, without the network; None where it is not there."""
+    found = try_to_load_from_cache(address.repo, name, revision=address.revision)
+    return Path(found) if isinstance(found, str) else None
+
+
+def cached_snapshots() -> list[tuple[Address, Path]]:
+    """What the cache holds that this library wrote: pinned addresses and their folders, sorted."""
+    if not Path(constants.HF_HUB_CACHE).is_dir():
+        return []
+    return sorted(
+        (
+            (Address(repo.repo_id, revision.commit_hash), revision.snapshot_path)
+            for repo in scan_cache_dir().repos
+            for revision in repo.revisions
+            if repo.repo_type == "model" and _is_ours(revision.snapshot_path / "config.json")
+        ),
+        key=lambda pair: str(pair[0]),
+    )
+
+
+def _is_ours(config: Path) -> bool:
+    try:
+        with config.open(encoding="utf-8", errors="replace") as file:
+            return f'"library": "{LIBRARY}"' in file.read(1 << 16)
+    except OSError:
+        return False
+
+
+def search(limit: int = 100) -> list[Any]:
+    """Repositories of the Hub whose card says `library_name: gan-zoo`, the most downloaded first. Raises as `ask`."""
+    return ask(
+        Address("models/gan-zoo"), lambda: list(api().list_models(filter=LIBRARY, sort="downloads", limit=limit))
+    )
+
+
+# --- fetching ----------------------------------------------------------------------------------------------------
+
+
+def fetch(address: Address, name: str, listed: Listed) -> Path:
+    """A file of a pinned address, in the cache, its bytes checked against the listing's digest.
+
+    Raises as `ask`; BadFile where the bytes are wrong twice. Wrong bytes do not stay in the cache.
+    """
+    for _attempt in range(2):
+        cancelled = threading.Event()
+        limit = ANSWER_SECONDS + listed.size / SLOWEST
+        bar = _limited_bar(f"{address.repo}/{name}", listed.size, cancelled)
+        with speaking(address):
+            path = Path(bounded(lambda: _download(address, name, bar), seconds=limit, cancelled=cancelled))  # noqa: B023 - run at once
+        if path.stat().st_size == listed.size and has_digest(path, listed.digest) and agrees_with_its_name(path):
+            return path
+        discard(path)
+    raise BadFile(
+        f"{address}: {name} came with other bytes than the Hub states (digest {listed.digest[:16]}…), twice; "
+        "it was removed. Try again later, or tell its author."
+    )
+
+
+def _download(address: Address, name: str, bar: type[tqdm]) -> str:
+    return hf_hub_download(
+        address.repo,
+        name,
+        revision=address.revision,
+        library_name=LIBRARY,
+        library_version=_library_version(),
+        tqdm_class=bar,
+    )
+
+
+def _limited_bar(name: str, size: int, cancelled: threading.Event) -> type[tqdm]:
+    """The client's progress bar, which also ends a download that is late or longer than the file."""
+
+    class Bar(tqdm):
+        received = 0
+
+        def update(self, n: float | None = 1) -> bool | None:
+            self.received += int(n or 0)
+            if cancelled.is_set():
+                raise TimeoutError(f"{name}: too slow")
+            if self.received > size:
+                raise ConnectionError(f"{name}: the server sends more than the {size} bytes of this file")
+            return super().update(n)
+
+    return Bar
+
+
+def has_digest(path: Path, stated: str) -> bool:
+    """Whether a file has the digest that the Hub states: sha256 (64 hexadecimal digits) or git blob sha1 (40)."""
+    if len(stated) == 64:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == stated
+    blob = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: blob).hexdigest() == stated
+
+
+def agrees_with_its_name(path: Path) -> bool:
+    """Whether a cached file has the digest that names its blob, which is what the Hub stated when it was fetched."""
+    stated = path.resolve().name
+    return not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", stated) or has_digest(path, stated)
+
+
+def discard(path: Path) -> None:
+    """Take a file out of the cache, its blob and the snapshot's link to it."""
+    blob = path.resolve()
+    path.unlink(missing_ok=True)
+    blob.unlink(missing_ok=True)
