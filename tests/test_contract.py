@@ -15,7 +15,7 @@ from zoo.hub import load_folder
 from zoo.noise import Noise
 from zoo.recipe import Recipe, load_recipe
 from zoo.registry import registry
-from zoo.release import save_players, write_config
+from zoo.releasing import save_players, write_config
 from zoo.training.loop import load_run, start_run, train
 from zoo.training.session import wing_data
 

@@ -18,7 +18,7 @@ from zoo.registry import Entry, registry
 if TYPE_CHECKING:
     from zoo.evaluation import Report
     from zoo.gan import GAN
-    from zoo.publish import Commit
+    from zoo.publishing import Commit
     from zoo.recipe import Recipe
     from zoo.samples import Samples
 
@@ -133,7 +133,7 @@ def release(run: str | os.PathLike[str], *, out: str | os.PathLike[str] | None =
     Raises:
         BadFile: no run, or one that `evaluate` has not scored in its present state.
     """
-    from zoo.release import release as release_run
+    from zoo.releasing import release as release_run
 
     return release_run(run, out=out)
 
@@ -169,7 +169,7 @@ def publish(
         CannotWrite: no token, or one that may not write there.
         Unreachable: no answer from the Hub, after some tries; publishing again goes on where it stopped.
     """
-    from zoo.publish import publish as publish_weights
+    from zoo.publishing import publish as publish_weights
 
     return publish_weights(
         name, repo=repo, private=private, message=message, tag=tag, pin=pin, unmeasured=unmeasured, dry_run=dry_run

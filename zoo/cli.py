@@ -347,7 +347,7 @@ def release(
     out: Annotated[Path | None, typer.Option(help="The weights folder; zoo/weights/ENTRY if absent.")] = None,
 ) -> None:
     """Write a run's weights as they are published: safetensors, config, recipe, card, samples, digests."""
-    from zoo.release import release as release_run
+    from zoo.releasing import release as release_run
 
     print(release_run(run, out=out))
 
@@ -496,7 +496,7 @@ def copy_recipe(
     name: EntryName, target: Annotated[Path, typer.Argument(help="The new file, ending in .toml, or a folder.")]
 ) -> None:
     """Copy a recipe to change it: zoo recipe copy faces-dcgan ./mine.toml, then zoo train ./mine.toml."""
-    from zoo.release import copy_recipe as copy
+    from zoo.releasing import copy_recipe as copy
 
     print(copy(name, target))
 

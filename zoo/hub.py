@@ -22,7 +22,7 @@ from torch import Tensor
 from zoo.errors import BadFile, BadValue, NotFound, ZooError, suggest
 from zoo.gan import GAN
 from zoo.recipe import architecture_class, build
-from zoo.registry import Entry, registry
+from zoo.registry import Entry, Weights, registry
 from zoo.safe import SUMS, Undrawn, check_weights, inside, load_weights, max_bytes, read_sums, verify
 
 if TYPE_CHECKING:
@@ -287,22 +287,26 @@ def _released_here(name: str | None) -> Iterable[tuple[str, Path, Mapping[str, s
         for address, folder in remote.cached_snapshots():
             yield str(address), folder, {}
         return
-    entry = registry.entries.get(name)
-    if entry is not None and entry.has_weights:
-        yield name, entry.bundled, entry.weights.sha256
+    known_entry = registry.entries.get(name)
+    if known_entry is not None and known_entry.has_weights:
+        yield name, known_entry.bundled, known_entry.weights.sha256
         return
     if (Path(name).expanduser() / "config.json").is_file():
         yield name, Path(name).expanduser(), {}
         return
     cached = remote.cached_snapshots()
-    address = remote.Address(entry.weights.repo, entry.weights.revision) if entry else remote.Address.parse(name)
-    found = [(a, folder) for a, folder in cached if address is not None and a.repo == address.repo]
-    found = [(a, folder) for a, folder in found if address is not None and a.revision.startswith(address.revision)]
+    weights = known_entry.weights if known_entry is not None else Weights()
+    wanted = remote.Address(weights.repo, weights.revision) if weights.repo else remote.Address.parse(name)
+    found = [
+        (pinned, folder)
+        for pinned, folder in cached
+        if wanted is not None and pinned.repo == wanted.repo and pinned.revision.startswith(wanted.revision)
+    ]
     if not found:
         known = [*registry.entries, *(str(a) for a, _ in cached)]
         raise NotFound(f'no weights of "{name}" on this machine.{suggest(name, known)} `zoo verify --all` checks all.')
     for pinned, folder in found:
-        yield str(pinned), folder, entry.weights.sha256 if entry else {}
+        yield str(pinned), folder, weights.sha256
 
 
 def _verified(label: str, folder: Path, sha256: Mapping[str, str]) -> Verified:

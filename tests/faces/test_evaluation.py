@@ -17,7 +17,7 @@ from zoo.errors import BadValue, NotFound
 from zoo.faces.evaluator import Evaluator, load_evaluator, save_evaluator, target_table, train_evaluator
 from zoo.faces.metrics import evaluate, extractor
 from zoo.recipe import Evaluate, load_recipe
-from zoo.release import release
+from zoo.releasing import release
 from zoo.safe import write_sums
 
 

@@ -18,7 +18,7 @@ from huggingface_hub import errors as hub_errors
 from zoo.errors import BadFile, BadValue, CannotWrite, NotFound, Unreachable, suggest
 from zoo.hub import is_run, read_config, weight_files
 from zoo.registry import registry
-from zoo.release import pin_weights, release
+from zoo.releasing import pin_weights, release
 from zoo.remote import (
     ANSWER_SECONDS,
     SLOWEST,
