@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ __all__ = ["DATASETS", "decode", "open_store"]
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
+PIXELS = np.dtype(np.uint8)
 HALVED_SIZE = 32  # px; made from the images of twice the size
 
 Report = Callable[[str], None]
@@ -41,6 +42,8 @@ class SyntheticFaces:
     count: int = 35_000
     name: str = field(default="synthetic-faces", init=False)
     licence: str = field(default="CC0-1.0", init=False)
+    dtype: np.dtype = field(default=PIXELS, init=False)
+    assets: Mapping[str, str] = field(default_factory=dict, init=False)
     _renderer: Any = field(default=None, init=False, repr=False)
     _larger: Any = field(default=None, init=False, repr=False)
 
@@ -108,6 +111,8 @@ class ImageFolder:
     version: str = field(default="1", init=False)
     licence: str = field(default="unknown", init=False)
     attributes: None = field(default=None, init=False)
+    dtype: np.dtype = field(default=PIXELS, init=False)
+    assets: Mapping[str, str] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self.name = self.folder.name
@@ -137,6 +142,8 @@ class HubImages:
     version: str = field(default="1", init=False)
     licence: str = "unknown"
     attributes: None = field(default=None, init=False)
+    dtype: np.dtype = field(default=PIXELS, init=False)
+    assets: Mapping[str, str] = field(default_factory=dict, init=False)
 
     @property
     def count(self) -> int:
