@@ -76,7 +76,9 @@ def evaluate(
     gan = load(text)
     recipe = _recipe_of(text, data=data, features=features)
     if data:
-        recipe = replace(recipe, data=Data(flip=recipe.data.flip, **Data.option(data)))
+        recipe = replace(
+            recipe, data=replace(recipe.data, **{"name": "", "folder": "", "hub": "", **Data.option(data)})
+        )
     given: dict[str, Any] = {"samples": samples, "seed": seed, "features": features}
     settings = replace(recipe.evaluate, **{key: value for key, value in given.items() if value is not None})
     store = open_data(recipe, workers=workers, progress=build_progress)

@@ -17,6 +17,7 @@ import copy
 import dataclasses
 import json
 import math
+import shutil
 import signal
 import time
 import tomllib
@@ -74,6 +75,7 @@ class Training:
             raise BadValue(f"train.batch = {train.batch} should divide by the {world_size} processes")
         torch.manual_seed(train.seed + rank)  # dropout; each process its own
         self.gan: GAN = recipe.gan(recipe.model)
+        self.gan.attach(store.folder)
         self.gan.prepare(store)
         distributed.broadcast([self.gan.to(device)])
         self.gan.to(memory_format=torch.channels_last).requires_grad_(False)
@@ -82,7 +84,7 @@ class Training:
         self.noise = Noise(train.seed, rank=rank, world_size=world_size)
         self.batches = Batches(
             store,
-            lambda rows, noise: decode(rows, noise if recipe.data.flip else None),
+            lambda rows, noise: decode(rows, noise if recipe.data.augments else None),
             batch=train.batch,
             seed=train.seed,
             rank=rank,
@@ -100,7 +102,7 @@ class Training:
         """One turn: every phase that is due, then the average. Raises Diverged before a broken step is taken."""
         self._set_learning_rates()
         real = self.batches.at(self.turn, self.noise).to(self.device)
-        due = [phase for phase in self.phases if phase.due(self.turn)]
+        due = [phase for phase in self.phases if phase.due(self.turn, self.kimg)]
         generator_plays = any(phase.player is self.gan.generator for phase in due)
         turn = Turn(self.gan, real, self.noise, generator_plays=generator_plays)
         for phase in due:
@@ -114,6 +116,10 @@ class Training:
                 raise Diverged(
                     f"phase {phase.name} has no finite gradient at {self.kimg:.3f} kimg (loss {terms['loss'].item()})."
                     " Try lower learning rates, train.r1_gamma above 0, or a larger batch."
+                )
+            if norm > phase.clip_norm:
+                torch._foreach_mul_(
+                    [p.grad for p in phase.player.parameters() if p.grad is not None], phase.clip_norm / norm
                 )
             phase.optimiser.step()
             game.watch(phase.name, {name: value.detach() for name, value in terms.items()}, norm)
@@ -210,6 +216,7 @@ def load_run(run: Path) -> tuple[Recipe, GAN, float]:
     recipe = open_run(run)
     state = load_checkpoint(run / "checkpoints")
     gan: GAN = recipe.gan(recipe.model)
+    gan.attach(run)
     try:
         gan.load_state_dict(state["gan"])
         gan.generator.load_state_dict(state["average"])
@@ -218,14 +225,20 @@ def load_run(run: Path) -> tuple[Recipe, GAN, float]:
     return recipe, gan.eval(), state["turn"] * recipe.train.batch / 1000
 
 
-def start_run(recipe: Recipe, run: Path) -> None:
-    """Make the run folder. Raises BadFile where a run is there already, CannotWrite."""
+def start_run(recipe: Recipe, run: Path, data: Path | None = None) -> None:
+    """Make the run folder, with the model's assets from the folder of its data, if it has any.
+
+    Raises BadFile where a run is there already, CannotWrite.
+    """
     if (run / "recipe.toml").exists():
         raise BadFile(f"{run}: a run is here already; go on with `zoo train --resume {run}` or choose another folder")
     try:
         (run / "checkpoints").mkdir(parents=True, exist_ok=True)
         (run / "samples").mkdir(exist_ok=True)
         (run / "entry").write_text(recipe.name + "\n", encoding="utf-8")
+        if data is not None:
+            for asset in recipe.gan.ASSETS:
+                shutil.copyfile(data / asset, run / asset)
         (run / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
     except OSError as error:
         raise CannotWrite(f"{run}: cannot write a run here: {error.strerror or error}") from error
@@ -336,7 +349,7 @@ def _play_to_the_end(
         over = training.kimg >= settings.total_kimg
         rate = (training.turn - started_at) * settings.batch / (time.perf_counter() - started)
         if main and (over or _passes(before, training.kimg, settings.samples_kimg)):
-            samples = training.gan.Output(tensor=_sample(training, fixed), latents=fixed)
+            samples = training.gan.output(_sample(training, fixed), fixed)
             samples.save(run / "samples" / f"kimg{training.kimg:010.3f}{samples.SUFFIXES[0]}")
         if over or stopped or _passes(before, training.kimg, settings.log_kimg):
             summary = distributed.average(game.summary())
