@@ -106,6 +106,8 @@ class Train:
     keep_checkpoints: int = field(default=2, metadata=within(1))
     evaluate_kimg: float = field(default=0.0, metadata=within(0))
     """Between two scorings against held-out data while the training runs; 0: none."""
+    keep: Literal["last", "best"] = "last"
+    """The state that is loaded, evaluated and released: the newest, or that of the best first held-out figure."""
 
 
 @dataclass(frozen=True, kw_only=True)

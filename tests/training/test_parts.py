@@ -130,6 +130,13 @@ def test_diversity_compares_with_the_data():
     assert diversity(real[:1].expand(32, 3, 8, 8), real) == pytest.approx(0, abs=1e-6)
 
 
+def test_diversity_of_tokens_counts_the_places_that_differ():
+    """Between tokens there is no distance but equal or not: 9 is not further from 1 than 2 is."""
+    texts = torch.tensor([[1, 2, 3, 4], [1, 2, 3, 9]])
+
+    assert diversity(texts, torch.tensor([[1, 2, 3, 4], [5, 6, 3, 4]])) == pytest.approx(0.5)
+
+
 def test_phases_are_due_by_their_interval_and_their_time():
     """A phase with every=4 is due on turns 0, 4, 8, and only from where it begins until where it ends."""
     player = nn.Linear(1, 1)

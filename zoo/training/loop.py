@@ -6,7 +6,7 @@ A run is a folder:
     log.jsonl              one line an interval: losses, outputs, gradient norms, the game, the rate
     tensorboard/           the same numbers for TensorBoard
     samples/               kimg000010.000.png and so on: the averaged generator from fixed latents
-    checkpoints/           the newest whole states, all of them resumable
+    checkpoints/           the newest whole states, all of them resumable, and the best by held-out figures
     entry                  the name of the entry
     figures.json           what `zoo evaluate` measured
 """
@@ -39,7 +39,7 @@ from zoo.noise import Noise
 from zoo.recipe import Recipe, Train, difference, parse_recipe
 from zoo.samples import replacing
 from zoo.training import distributed
-from zoo.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint, turn_of
+from zoo.training.checkpoint import checkpoints, load_checkpoint, save_best, save_checkpoint, turn_of
 from zoo.training.ema import update_ema
 from zoo.training.game import Game, diversity, sentences
 from zoo.training.phases import Phase, Turn, only
@@ -52,7 +52,8 @@ MAX_RECIPE_BYTES = 1 << 20
 NUM_FIXED = 64  # latents of the sample grid, and the fixed-size batch that diversity is measured on
 
 Decode = Callable[[np.ndarray, Noise | None], Tensor]
-Judge = Callable[[GAN], Mapping[str, tuple[float, float | None]]]  # figure -> value, and that of real against real
+Judge = Callable[[GAN], Mapping[str, tuple[float, float | None]]]
+"""Held-out figures by name: value, and that of real against real. Of the first, lower is better: `keep` goes by it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +92,7 @@ class Training:
             world_size=world_size,
         )
         self.device, self.recipe, self.turn = device, recipe, 0
+        self.best = math.inf  # of the first held-out figure
         self.optimisers = list(dict.fromkeys(phase.optimiser for phase in self.phases))
         self._base_lr = [[group["lr"] for group in optimiser.param_groups] for optimiser in self.optimisers]
 
@@ -160,6 +162,7 @@ class Training:
             "noise": self.noise.state_dict(),
             "torch_rng": torch.get_rng_state(),
             "turn": self.turn,
+            "best": self.best,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -172,7 +175,7 @@ class Training:
             torch.set_rng_state(state["torch_rng"])
         else:  # the saved dropout stream is the first process's; the others go on with one of their own
             torch.manual_seed(self.recipe.train.seed + distributed.rank() + state["turn"])
-        self.turn = state["turn"]
+        self.turn, self.best = state["turn"], state["best"]
 
     def released(self) -> GAN:
         """The GAN as it is sampled, evaluated and released: the averaged generator and the live discriminator."""
@@ -212,9 +215,9 @@ def _entry_name(run: Path, table: dict[str, Any]) -> str:
 
 
 def load_run(run: Path) -> tuple[Recipe, GAN, float]:
-    """The recipe, the released players and the kimg of a run's newest checkpoint. Raises BadFile."""
+    """The recipe, the released players and the kimg of a run's newest or best checkpoint. Raises BadFile."""
     recipe = open_run(run)
-    state = load_checkpoint(run / "checkpoints")
+    state = load_checkpoint(run / "checkpoints", best=recipe.train.keep == "best")
     gan: GAN = recipe.gan(recipe.model)
     gan.attach(run)
     try:
@@ -359,16 +362,20 @@ def _play_to_the_end(
                 _log(run / "log.jsonl", {"kimg": training.kimg, "turn": training.turn, **summary})
                 for name, value in summary.items():
                     writer.add_scalar(name, value, round(training.kimg * 1000))
-        if main and (over or stopped or _passes(before, training.kimg, settings.checkpoint_kimg)):
-            state = {**training.state_dict(), "fingerprint": store.fingerprint}
-            save_checkpoint(state, run / "checkpoints", turn=training.turn, keep=settings.keep_checkpoints)
         if judge is not None and writer is not None and _judged(before, training.kimg, settings):
             figures = judge(training.released())
             say(f"{training.kimg:g} kimg, held out: {', '.join(map(_told, figures.items()))}")
             scores = {f"held_out/{name}": value for name, (value, _) in figures.items()}
+            if (first := next(iter(scores.values()))) < training.best:
+                training.best = first
+                if settings.keep == "best":
+                    save_best({**training.state_dict(), "fingerprint": store.fingerprint}, run / "checkpoints")
             _log(run / "log.jsonl", {"kimg": training.kimg, "turn": training.turn, **scores})
             for name, value in scores.items():
                 writer.add_scalar(name, value, round(training.kimg * 1000))
+        if main and (over or stopped or _passes(before, training.kimg, settings.checkpoint_kimg)):
+            state = {**training.state_dict(), "fingerprint": store.fingerprint}
+            save_checkpoint(state, run / "checkpoints", turn=training.turn, keep=settings.keep_checkpoints)
         if main and watch is not None:
             watch(Progress(kimg=training.kimg, total_kimg=settings.total_kimg, images_per_second=rate, summary=summary))
     if writer is not None:
