@@ -1,6 +1,6 @@
 """BLEU of each text against all references, and Self-BLEU of each text against all others.
 
-BLEU: Papineni et al. 2002, eqs. 1-4, per text, with smoothing method 1 of Chen & Cherry 2014 (0.1 in place of no match),
+BLEU: Papineni et al. 2002, eqs. 1-4, per text, smoothed by method 1 of Chen & Cherry 2014 (0.1 in place of no match),
 which is nltk's `sentence_bleu` to the last digit. Self-BLEU: Zhu et al. 2018 (Texygen), arXiv:1802.01886, section 3.
 
 The clip of an n-gram, the most times that any one reference has it, is found once for all texts, so that the time is
