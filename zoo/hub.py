@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 MAX_TEXT_BYTES = 1 << 20  # of config.json, recipe.toml and SHA256SUMS
+MAX_ASSET_BYTES = 1 << 24  # of a tokenizer
 PICKLES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth", ".th")
 
 logger = logging.getLogger("zoo")
@@ -118,7 +119,7 @@ def from_hub(address: Address, *, sha256: Mapping[str, str] | None = None) -> Pa
     if not address.pinned:
         logger.warning("%s is at %s now; to have these weights for ever: %s", address, pinned.revision, pinned)
     config = remote.cached(pinned, "config.json")
-    if config is None or not all(remote.cached(pinned, name) for name in weight_files(config.parent)):
+    if config is None or not all(remote.cached(pinned, name) for name in needed_files(config.parent)):
         config = _fetch(pinned)
     _check_snapshot(pinned, config.parent, sha256 or {})
     return config.parent
@@ -155,11 +156,13 @@ def _fetch(address: Address) -> Path:
             if name == "config.json":
                 config = path
     try:
-        states = expected_states(*read_config(config.parent))
+        cls, settings = read_config(config.parent)
+        states = expected_states(cls, settings)
     except BadFile:
         remote.discard(config)
         raise
     wanted = {f"{player}.safetensors": max_bytes(state) for player, state in states.items()}
+    wanted |= dict.fromkeys(cls.ASSETS, MAX_ASSET_BYTES)
     for name, most in wanted.items():
         if name not in listed:
             raise BadFile(f"{address}: lacks {name}; {_what_it_offers(listed)}")
@@ -209,6 +212,10 @@ def open_folder(folder: Path) -> GAN:
         check_weights(inside(folder, f"{player}.safetensors"), state, cls.__name__)
     with Undrawn():
         gan = cls(config)
+    for asset in cls.ASSETS:
+        if not inside(folder, asset).is_file():
+            raise BadFile(f"{folder / asset}: missing; {cls.__name__} needs it to read its samples")
+    gan.attach(folder)
     for player, module in gan.players.items():
         load_weights(folder / f"{player}.safetensors", module)
     return gan.eval()
@@ -223,6 +230,11 @@ def expected_states(cls: type[GAN], config: Any) -> dict[str, dict[str, Tensor]]
 def weight_files(folder: Path) -> list[str]:
     """The weight files that the config.json of a folder asks for, one a player. Raises BadFile."""
     return [f"{player}.safetensors" for player in expected_states(*read_config(folder))]
+
+
+def needed_files(folder: Path) -> list[str]:
+    """What loading needs besides config.json: weight files, and the architecture's assets. Raises BadFile."""
+    return [*weight_files(folder), *read_config(folder)[0].ASSETS]
 
 
 def read_config(folder: Path) -> tuple[type[GAN], Any]:

@@ -162,28 +162,35 @@ class HubImages:
 
 def open_store(
     data: Data,
-    size: int,
+    model: Any,
     *,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
     say: Report = print,
 ) -> Store:
-    """The store that a recipe's `[data]` names, at `size` x `size` pixels, built at first use.
+    """The store that a recipe's `[data]` names, at the `resolution` of its `[model]`, built at first use.
 
     Raises:
         NotFound: no data set of that name.
         BadFile: a folder that is none or holds no readable image.
         MissingExtra: the extra `data` is needed.
     """
+    size = model.resolution
     if data.name:
-        if data.name not in DATASETS:
-            known = ", ".join(DATASETS)
-            raise NotFound(f'no data set "{data.name}" of faces; there are {known}.{suggest(data.name, DATASETS)}')
-        source = DATASETS[data.name](size=size)
-        return build_store(source, source.folder, workers=workers, progress=progress)
+        return build_dataset(data.name, size=size, workers=workers, progress=progress)
     if data.folder:
         return _open_folder(Path(data.folder).expanduser(), size, workers=workers, progress=progress, say=say)
     return _open_hub(data.hub, size, progress=progress)
+
+
+def build_dataset(
+    name: str, *, size: int | None = None, workers: int = 1, progress: Callable[[int, int], None] | None = None
+) -> Store:
+    """The data set `name` at `size` pixels (64 if None), built at first use. Raises NotFound, MissingExtra."""
+    if name not in DATASETS:
+        raise NotFound(f'no data set "{name}" of faces; there are {", ".join(DATASETS)}.{suggest(name, DATASETS)}')
+    source = DATASETS[name](size=size or 64)
+    return build_store(source, source.folder, workers=workers, progress=progress)
 
 
 def _open_folder(
