@@ -1,1 +1,1 @@
-"""The text wing: one file per architecture, the wing's data and metrics."""
+"""The text wing: generative adversarial networks whose samples are rows of tokens."""
