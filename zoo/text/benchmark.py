@@ -72,7 +72,7 @@ class OracleTexts:
     version: str = field(default="1", init=False)
     licence: str = field(default="CC0-1.0", init=False)
     attributes: None = field(default=None, init=False)
-    dtype: np.dtype = field(default=np.dtype(np.uint16), init=False)  # noqa: RUF009 - immutable
+    dtype: np.dtype = field(default=np.dtype(np.uint16), init=False)
     assets: Mapping[str, str] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -215,11 +215,61 @@ class WordnetSentences(Corpus):
 
 
 _FINITE = frozenset(
-    "is are was were am has have had do does did will would can could may might must shall should cannot "
-    "can't don't didn't doesn't won't wasn't isn't couldn't wouldn't i he she we they it you there "
-    "i'm he's she's it's i'll i've you're they're we're that's let's".split()
+    [
+        "is",
+        "are",
+        "was",
+        "were",
+        "am",
+        "has",
+        "have",
+        "had",
+        "do",
+        "does",
+        "did",
+        "will",
+        "would",
+        "can",
+        "could",
+        "may",
+        "might",
+        "must",
+        "shall",
+        "should",
+        "cannot",
+        "can't",
+        "don't",
+        "didn't",
+        "doesn't",
+        "won't",
+        "wasn't",
+        "isn't",
+        "couldn't",
+        "wouldn't",
+        "i",
+        "he",
+        "she",
+        "we",
+        "they",
+        "it",
+        "you",
+        "there",
+        "i'm",
+        "he's",
+        "she's",
+        "it's",
+        "i'll",
+        "i've",
+        "you're",
+        "they're",
+        "we're",
+        "that's",
+        "let's",
+    ]
 )
-_NO_BEGINNING = frozenset("is are was were am has have had do does did".split())  # a sentence that lost its subject
+_NO_BEGINNING = frozenset(
+    ["is", "are", "was", "were", "am", "has", "have", "had", "do", "does", "did"]
+)  # a sentence that lost its subject
 _PLAIN = re.compile(r"[a-z][a-z' ,.?!;:-]*")
 _PIECES = re.compile(r"[a-z]+(?:['-][a-z]+)*|[^\w\s]")
 
