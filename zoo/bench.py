@@ -128,7 +128,8 @@ def compare_reward(recipe: Recipe, rounds: int) -> Comparison:
     from zoo.text.bench import plain_reward
 
     gan: Any = recipe.gan(recipe.model).eval()
-    tokens, train = gan.sample(BATCH, seed=0).tensor, replace(recipe.train, rollouts=ROLLOUTS, reward="discriminator")
+    tokens = gan.sample(BATCH, seed=0).tensor
+    train: Any = replace(recipe.train, **{"rollouts": ROLLOUTS, "reward": "discriminator"})
 
     def ours() -> None:
         with torch.no_grad():

@@ -19,6 +19,8 @@ class MLE(TextGAN):
 
     Config = LSTMConfig
 
+    generator: LSTMPolicy
+
     def __init__(self, config: LSTMConfig) -> None:
         super().__init__(config)
         self.generator = LSTMPolicy(config)

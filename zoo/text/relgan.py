@@ -152,6 +152,9 @@ class RelGAN(TextGAN):
     Config = RelGANConfig
     Train = RelGANTrain
 
+    generator: RelationalMemory
+    discriminator: Discriminator
+
     def __init__(self, config: RelGANConfig) -> None:
         super().__init__(config)
         self.generator = RelationalMemory(config)

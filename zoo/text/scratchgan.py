@@ -154,6 +154,9 @@ class ScratchGAN(TextGAN):
     Config = ScratchGANConfig
     Train = ScratchGANTrain
 
+    generator: Generator
+    discriminator: Discriminator
+
     def __init__(self, config: ScratchGANConfig) -> None:
         super().__init__(config)
         self.generator = Generator(config)

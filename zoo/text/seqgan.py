@@ -113,6 +113,9 @@ class SeqGAN(TextGAN):
     Config = SeqGANConfig
     Train = SeqGANTrain
 
+    generator: LSTMPolicy
+    discriminator: Discriminator
+
     def __init__(self, config: SeqGANConfig) -> None:
         super().__init__(config)
         self.generator = LSTMPolicy(config)
@@ -120,7 +123,6 @@ class SeqGAN(TextGAN):
 
     def phases(self, train: SeqGANTrain) -> list[Phase]:
         generator, discriminator, loss = self.generator, self.discriminator, LOSSES[train.loss]
-        assert isinstance(generator, Policy)
         judged_from = train.pretrain_kimg
         played_from = judged_from + train.judge_kimg
         follower = copy.deepcopy(generator) if train.rollout_delay else None

@@ -108,6 +108,9 @@ class TextWGAN(TextGAN):
     Config = WGANConfig
     Train = WGANTrain
 
+    generator: Generator
+    discriminator: Critic
+
     sample = GAN.sample
     interpolate = GAN.interpolate
 
