@@ -26,11 +26,9 @@ def store(tmp_path: Path) -> Store:
     return build_store(Rounds(), tmp_path / "rounds")
 
 
-def figures_of(fake: Fake, store: Store, samples: int = 100) -> dict[str, object]:
-    return {
-        figure.name: figure
-        for figure in evaluate(fake, store, Evaluate(samples=samples, features="zoo:text-evaluator"))
-    }
+def figures_of(fake: Fake, store: Store, samples: int = 100) -> dict[str, Figure]:
+    settings = Evaluate(samples=samples, features="zoo:text-evaluator")
+    return {figure.name: figure for figure in evaluate(fake, store, settings)}
 
 
 def test_a_generator_like_the_data_is_near_every_floor(store: Store):
