@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -126,3 +127,12 @@ def test_a_reverse_score_needs_samples_to_learn_from():
     """One text leaves none to stop by."""
     with pytest.raises(BadValue, match="at least 2"):
         reverse_score(torch.tensor([[2, 3]]), torch.tensor([[2, 3]]), 5, seed=0)
+
+
+def test_without_readings_the_other_figures_stand(store: Store, monkeypatch: pytest.MonkeyPatch):
+    """Rhymes and tones are left out with a warning that says what they need."""
+    monkeypatch.setitem(sys.modules, "pypinyin", None)
+    with pytest.warns(UserWarning, match="pypinyin"):
+        figures = figures_of(Fake(cycles(400, seed=1)), store)
+    assert "four_lines" in figures
+    assert not {"rhymes", "tones"} & set(figures)

@@ -3,8 +3,8 @@
 Pillutla et al. 2021, arXiv:2102.01454, eqs. 1-3: both sets are quantised by one k-means, and for every mixture
 R = w P + (1 - w) Q of the two histograms exp(-c KL(Q|R)) is drawn against exp(-c KL(P|R)), c = 5. The area under that
 curve is what the paper calls MAUVE. What is returned here is 1 minus the area, so that lower is closer as with all
-distances here, and so that nobody takes it for the number of the package `mauve-text`: that one reduces the features by
-PCA before, and has features of its own.
+distances here, and so that nobody takes it for the number of the package `mauve-text`. On the same histograms the areas
+agree; but the package takes features of its own, scales each to length 1, and reduces them by PCA before it quantises.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 Yu et al. 2017 (SeqGAN), arXiv:1609.05473, section 4.1: vocabulary 5,000, embedding and hidden state of 32, every
 parameter from N(0, 1), texts of 20 or 40 tokens from start token 0, which is also an ordinary word. Texts sampled from
 it are the training data; a generator is scored by the oracle's negative log-likelihood (NLL) of its samples, in nats
-per token. Its own samples score the floor, the oracle's entropy:
+per token. Its own samples score the floor, the oracle's entropy: 5.723 +- 0.005 at length 20 and 5.715 +- 0.004 at 40
+for ours, seed 0.
 
     python -m zoo.text.oracle                                            # the floor of our oracle, seed 0
     python -m zoo.text.oracle --convert target_params_py3.pkl --out oracle.safetensors
