@@ -111,10 +111,12 @@ def test_sharpening_alone_is_no_win():
         (
             0,
             -0.3,
-            "text-some wins over its control text-mle: at equal LM score (5.00 to 6.00 nats) its RLM is 0.300 nats",
+            "text-some wins over its control text-mle: at equal LM score (5.00 to 6.00) its RLM is 0.300 nats",
         ),
         (0, 0.3, "text-some loses to its control text-mle"),
-        (9, 0, "share no range of LM scores"),
+        (9, 0.3, "text-some loses to its control text-mle: they share no LM score"),
+        (-9, -0.3, "text-some wins over its control text-mle: they share no LM score"),
+        (9, -0.3, "cannot be compared"),
     ],
 )
 def test_the_verdict_is_one_sentence_that_says_who_wins(lm, rlm, says):
@@ -123,6 +125,24 @@ def test_the_verdict_is_one_sentence_that_says_who_wins(lm, rlm, says):
     assert says in verdict
     assert verdict.endswith(".")
     assert verdict.count(". ") == 0
+
+
+def test_one_point_is_held_against_the_controls_curve():
+    """A model without a temperature is compared at its own quality, with what the control has there."""
+    single = replace(AN_EXAMPLE, model=points((5.25, 6.75, 0.27, 0.4)))
+    assert single.reverse_gap.mean == pytest.approx(-0.2)
+    assert "loses to its control text-mle: at equal LM score (5.25) its RLM is 0.200 nats higher, " in single.verdict
+
+
+def test_a_model_without_a_temperature_is_sampled_once(store: Store):
+    """And its control at all of them."""
+    one_shot = Fake(cycles(400, seed=1), likelihood=False)
+    found = curve(one_shot, Heated(), store, SETTINGS, (0.8, 1.2))
+    assert [point.temperature for point in found.model] == [None]
+    assert len(found.control) == 2
+    assert "temperature" not in one_shot.asked[0]
+    assert len(one_shot.asked) == 1
+    found.picture()
 
 
 def test_a_curve_that_crosses_wins_and_loses():

@@ -9,6 +9,7 @@ those of real texts.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -29,9 +30,9 @@ from zoo.text.evaluator import evaluator_of
 from zoo.text.metrics import NUM_REVERSE, chosen, draw, reverse_score, sequences, texts_of
 
 TEMPERATURES = (0.7, 0.8, 0.9, 1.0, 1.1, 1.2)
-TIE_NATS = 0.02
+TIE_NATS = 0.06
 TIE_BLEU = 0.005
-"""Differences that another seed of the samples and of the language models makes, too."""
+"""Differences that chance makes, too: two standard deviations between real texts of other draws on tang-quatrains."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,15 @@ class Gap:
     worse: float
     start: float
     end: float
+
+    @property
+    def range(self) -> str:
+        ends = f"{self.start:.2f}", f"{self.end:.2f}"
+        return ends[0] if ends[0] == ends[1] else " to ".join(ends)
+
+    def told(self, unit: str = "") -> str:
+        size = f"{abs(self.mean):.3f}{' ' + unit if unit else ''} {'lower' if self.mean > 0 else 'higher'}"
+        return size if self.start == self.end else f"{size} on average"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,24 +101,31 @@ class Curve:
     def verdict(self) -> str:
         """Who wins, in one sentence: by the LM scores, with what BLEU says beside it."""
         found = self.reverse_gap
+        model, control = self.name, f"its control {self.control_name}"
         if found is None:
-            return (
-                f"{self.name} and {self.control_name} share no range of LM scores at these temperatures, "
-                "so neither can be said to win."
-            )
+            return self._verdict_apart(model, control)
         if found.worse == 0 and found.better == 0:
-            who = f"{self.name} and its control {self.control_name} are level"
+            who = f"{model} and {control} are level"
         elif found.worse == 0:
-            who = f"{self.name} wins over its control {self.control_name}"
+            who = f"{model} wins over {control}"
         elif found.better == 0:
-            who = f"{self.name} loses to its control {self.control_name}"
+            who = f"{model} loses to {control}"
         else:
-            who = f"{self.name} wins over its control {self.control_name} at some qualities and loses at others"
-        by = f"at equal LM score ({found.start:.2f} to {found.end:.2f} nats) its RLM is {_signed(found.mean, 'nats')}"
+            who = f"{model} wins over {control} at some qualities and loses at others"
+        by = f"at equal LM score ({found.range}) its RLM is {found.told('nats')}"
         other = self.bleu_gap
         if other is None:
             return f"{who}: {by}; they share no range of BLEU-4."
-        return f"{who}: {by}, and at equal BLEU-4 its Self-BLEU-4 is {_signed(other.mean, '')}."
+        return f"{who}: {by}, and at equal BLEU-4 ({other.range}) its Self-BLEU-4 is {other.told()}."
+
+    def _verdict_apart(self, model: str, control: str) -> str:
+        """Of two that share no LM score: one still loses where it is behind in both scores at once."""
+        apart = "they share no LM score, and"
+        if _behind(self.model, self.control):
+            return f"{model} loses to {control}: {apart} at each temperature it is behind in LM and in RLM."
+        if _behind(self.control, self.model):
+            return f"{model} wins over {control}: {apart} at each temperature the control is behind in LM and in RLM."
+        return f"{model} and {control} cannot be compared: {apart} one is ahead in LM, the other in RLM."
 
     def table(self) -> str:
         """All points as aligned text, and the verdict."""
@@ -169,11 +186,6 @@ def _heat(point: Point) -> str:
     return "" if point.temperature is None else f"{point.temperature:g}"
 
 
-def _signed(value: float, unit: str) -> str:
-    size = f"{abs(value):.3f}{' ' + unit if unit else ''}"
-    return f"{size} {'lower' if value > 0 else 'higher'} in the mean"
-
-
 def curve(
     gan: GAN,
     control: GAN,
@@ -188,7 +200,8 @@ def curve(
     """Score `gan` and its maximum-likelihood `control` on the test split of `store` at every temperature.
 
     Each point trains a language model on samples, so the time is that of 13 small trainings. `settings.samples` texts a
-    point are scored by BLEU and LM; RLM learns from as many as the training split has, at most 10,000.
+    point are scored by BLEU and LM; RLM learns from as many as the training split has, at most 10,000. A model that has
+    no temperature, as it makes a text at one stroke, is one point, held against the control's curve.
 
     Raises BadValue for fewer than 2 temperatures, one that is not above 0, or more samples than a split holds.
     """
@@ -203,7 +216,7 @@ def curve(
     num_reverse = min(NUM_REVERSE, len(train))
     evaluator_name, evaluator = evaluator_of(store)
     references = sequences(test)
-    total, done = 2 * len(heats) + 1, 0
+    total, done = 1 + sum(len(heats) if _has_temperature(model) else 1 for model in (gan, control)), 0
 
     def point(texts: torch.Tensor, temperature: float | None, *, quality: float | None = None) -> Point:
         nonlocal done
@@ -222,6 +235,8 @@ def curve(
 
     def points(model: GAN) -> tuple[Point, ...]:
         count = max(settings.samples, num_reverse)
+        if not _has_temperature(model):
+            return (point(draw(model, count, seed=settings.seed), None),)
         return tuple(point(draw(model, count, seed=settings.seed, temperature=heat), heat) for heat in heats)
 
     return Curve(
@@ -238,6 +253,10 @@ def curve(
     )
 
 
+def _has_temperature(model: GAN) -> bool:
+    return "temperature" in inspect.signature(model.sample).parameters
+
+
 def gap(model: np.ndarray, control: np.ndarray, *, tie: float) -> Gap | None:
     """Compare two lines [P, 2], of which the second number is better the lower, over the first numbers they share.
 
@@ -245,7 +264,7 @@ def gap(model: np.ndarray, control: np.ndarray, *, tie: float) -> Gap | None:
     """
     start = max(model[:, 0].min(), control[:, 0].min())
     end = min(model[:, 0].max(), control[:, 0].max())
-    if not start < end:
+    if start > end:
         return None
     along = np.linspace(start, end, 1001)
     less = np.interp(along, *control.T) - np.interp(along, *model.T)
@@ -256,6 +275,11 @@ def gap(model: np.ndarray, control: np.ndarray, *, tie: float) -> Gap | None:
         start=float(start),
         end=float(end),
     )
+
+
+def _behind(points: Sequence[Point], others: Sequence[Point]) -> bool:
+    """Whether each of the points is worse than one of the others in LM and in RLM, by more than seeds make."""
+    return all(any(p.lm > o.lm + TIE_NATS and p.rlm > o.rlm + TIE_NATS for o in others) for p in points)
 
 
 def _line(points: Sequence[Point], x: str, y: str) -> np.ndarray:
