@@ -70,6 +70,8 @@ class Train:
     batch: int = field(default=64, metadata=within(2, 65536))
     total_kimg: float = field(default=400.0, metadata=within(above=0))
     seed: int = field(default=0, metadata=within(0, 2**63 - 1))
+    start: str = ""
+    """Weights that the players start from, by what `zoo.load` takes; empty: random ones, as the paper draws them."""
     loss: Literal["minimax", "non_saturating", "least_squares", "hinge", "wasserstein"] = "non_saturating"
     generator: Optimiser = Optimiser()
     discriminator: Optimiser = Optimiser()
@@ -90,6 +92,8 @@ class Train:
     samples_kimg: float = field(default=10.0, metadata=within(above=0))
     checkpoint_kimg: float = field(default=10.0, metadata=within(above=0))
     keep_checkpoints: int = field(default=2, metadata=within(1))
+    evaluate_kimg: float = field(default=0.0, metadata=within(0))
+    """Between two scorings against held-out data while the training runs; 0: none."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -138,8 +138,9 @@ def _released_recipe(recipe: Recipe) -> str:
 
     table = recipe.to_table()
     del table["weights"]  # digests of what lies beside it would never agree with themselves
-    if "folder" in table["data"]:
-        table["data"]["folder"] = Path(table["data"]["folder"]).name  # not the trainer's own path
+    for section, key in (("data", "folder"), ("train", "start")):
+        if Path(str(table[section].get(key, ""))).is_absolute():
+            table[section][key] = Path(table[section][key]).name  # not the trainer's own path
     return f"# {recipe.name}, resolved: every value that trained these weights\n" + tomlkit.dumps(table)
 
 

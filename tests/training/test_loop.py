@@ -268,3 +268,53 @@ def test_two_processes_equal_one_on_the_joined_batch(make_store, tmp_path: Path)
     assert max(float((one[key] - fresh[key]).abs().max()) for key in one) > 1e-4  # it did train
     for key in one:
         torch.testing.assert_close(two[key], one[key], rtol=0, atol=1e-6)
+
+
+def test_a_run_starts_from_the_weights_that_its_recipe_names(recipe: Recipe, store: Store, tmp_path: Path):
+    """`train.start` gives both players and the average their first weights; those of another size are refused."""
+    run_it(recipe, tmp_path / "first", store)
+    trained = load_run(tmp_path / "first")[1]
+    training = Training(recipe, store, decode, torch.device("cpu"))
+
+    training.start_from(trained)
+
+    started = training.released().state_dict()
+    assert all(torch.equal(value, started[name]) for name, value in trained.state_dict().items())
+    wider = load_recipe("faces-dcgan", [*SMALL, "model.width=8"])
+    with pytest.raises(BadValue, match="width = 4 instead of width = 8"):
+        Training(wider, store, decode, torch.device("cpu")).start_from(trained)
+
+
+def test_a_stopped_run_that_started_from_weights_goes_on_from_its_own(recipe: Recipe, store: Store, tmp_path: Path):
+    """Only a new run begins with the named weights: a resumed one has better."""
+    run_it(recipe, tmp_path / "first", store)
+    trained = load_run(tmp_path / "first")[1]
+    run_it(recipe, tmp_path / "second", store, start=trained)
+    after = load_run(tmp_path / "second")[1]
+
+    longer = replace(recipe, train=replace(recipe.train, total_kimg=0.044))
+    run_it(longer, tmp_path / "second", store, start=trained)
+
+    moved = [
+        float(sum((a - b).detach().abs().sum() for a, b in zip(one.parameters(), after.parameters(), strict=True)))
+        for one in (load_run(tmp_path / "second")[1], trained)
+    ]
+    assert 0 < moved[0] < moved[1]
+
+
+def test_held_out_figures_are_logged_while_training(recipe: Recipe, store: Store, tmp_path: Path):
+    """Every `evaluate_kimg` the averaged generator is judged; the figures are told with their floors, and logged."""
+    said: list[str] = []
+    judged = replace(recipe, train=replace(recipe.train, evaluate_kimg=0.02))
+    bits = {}
+    for name, judge in (
+        ("run", lambda gan: {"spread": (float(gan.sample(2, seed=0).tensor.std()), 0.5)}),
+        ("no", None),
+    ):
+        run_it(judged, tmp_path / name, store, judge=judge, say=said.append)
+        bits[name] = load_run(tmp_path / name)[1].state_dict()
+
+    log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [line["kimg"] for line in log if "held_out/spread" in line] == [0.02, 0.04]
+    assert sum("held out: spread" in line and "(real against real 0.5)" in line for line in said) == 2
+    assert all(torch.equal(value, bits["no"][key]) for key, value in bits["run"].items())  # judging moves nothing

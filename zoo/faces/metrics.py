@@ -52,20 +52,40 @@ def evaluate(gan: GAN, store: Store, settings: Evaluate, *, progress: Progress |
         BadValue: more samples asked for than the test split holds.
     """
     count = settings.samples
-    test, train = store.indices("test"), store.indices("train")
-    if count > min(len(test), len(train)):
-        raise BadValue(f"evaluate.samples = {count} is more than the {min(len(test), len(train))} held-out images")
     features = extractor(settings.features)
-    rng = np.random.default_rng(settings.seed)
     report = progress or (lambda done, total: None)
     total = 4 * count
-    real = decode_images(store.samples[np.sort(rng.permutation(test)[:count])])
-    other = decode_images(store.samples[np.sort(rng.permutation(train)[:count])])
+    real, other = _real_images(store, settings)
     fake = gan.sample(count, seed=settings.seed, progress=lambda done: report(done, total)).tensor
     images = torch.cat([real, fake, other])
     seen = _features(features, images, lambda done: report(count + done, total)).chunk(3)
     figures = distribution_figures(*seen, extractor=features.name, seed=settings.seed)
     return [*figures, *_pixel_figures(real, fake, other, seed=settings.seed), *_detection_figures(real, fake)]
+
+
+def held_out(store: Store, settings: Evaluate) -> Callable[[GAN], list[Figure]]:
+    """Scores a generator as `evaluate` does, by features alone; those of the real images are computed once, here."""
+    features = extractor(settings.features)
+    real, other = (features(images) for images in _real_images(store, settings))
+
+    def judge(gan: GAN) -> list[Figure]:
+        fake = features(gan.sample(settings.samples, seed=settings.seed).tensor)
+        return distribution_figures(real, fake, other, extractor=features.name, seed=settings.seed)
+
+    return judge
+
+
+def _real_images(store: Store, settings: Evaluate) -> tuple[Tensor, Tensor]:
+    """Images of the test split, and as many of the training split for the floors. Raises BadValue where too few."""
+    test, train = store.indices("test"), store.indices("train")
+    if settings.samples > min(len(test), len(train)):
+        raise BadValue(
+            f"evaluate.samples = {settings.samples} is more than the {min(len(test), len(train))} held-out images"
+        )
+    rng = np.random.default_rng(settings.seed)
+    rows = (np.sort(rng.permutation(split)[: settings.samples]) for split in (test, train))
+    real, other = (decode_images(store.samples[chosen]) for chosen in rows)
+    return real, other
 
 
 def _features(features: Features, images: Tensor, progress: Callable[[int], None]) -> Tensor:

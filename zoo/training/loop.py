@@ -14,12 +14,13 @@ A run is a folder:
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import math
 import signal
 import time
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ from zoo.data import Batches, Store
 from zoo.errors import BadFile, BadValue, CannotWrite, Diverged
 from zoo.gan import GAN
 from zoo.noise import Noise
-from zoo.recipe import Recipe, difference, parse_recipe
+from zoo.recipe import Recipe, Train, difference, parse_recipe
 from zoo.samples import replacing
 from zoo.training import distributed
 from zoo.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint, turn_of
@@ -43,12 +44,14 @@ from zoo.training.game import Game, diversity, sentences
 from zoo.training.phases import Phase, Turn, only
 
 _RHYTHM = tuple(
-    f"train.{key}:" for key in ("total_kimg", "log_kimg", "samples_kimg", "checkpoint_kimg", "keep_checkpoints")
+    f"train.{key}:"
+    for key in ("total_kimg", "log_kimg", "samples_kimg", "checkpoint_kimg", "evaluate_kimg", "keep_checkpoints")
 )
 MAX_RECIPE_BYTES = 1 << 20
 NUM_FIXED = 64  # latents of the sample grid, and the fixed-size batch that diversity is measured on
 
 Decode = Callable[[np.ndarray, Noise | None], Tensor]
+Judge = Callable[[GAN], Mapping[str, tuple[float, float | None]]]  # figure -> value, and that of real against real
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +137,15 @@ class Training:
             for group, rate in zip(optimiser.param_groups, rates, strict=True):
                 group["lr"] = rate * share
 
+    def start_from(self, gan: GAN) -> None:
+        """Begin with the weights of `gan`, which is of the same size. Raises BadValue, naming what differs."""
+        ours, theirs = ((type(one).__name__, *_fields(one.config)) for one in (self.gan, gan))
+        if ours != theirs:
+            differing = ", ".join(f"{b} instead of {a}" for a, b in zip(ours, theirs, strict=False) if a != b)
+            raise BadValue(f"train.start = {self.recipe.train.start!r}: those weights are of {differing}")
+        self.gan.load_state_dict(gan.state_dict())
+        self.average.load_state_dict(gan.generator.state_dict())
+
     def state_dict(self) -> dict[str, Any]:
         return {
             "gan": self.gan.state_dict(),
@@ -161,6 +173,10 @@ class Training:
         gan = copy.deepcopy(self.gan)
         gan.generator.load_state_dict(self.average.state_dict())
         return gan.eval()
+
+
+def _fields(config: Any) -> list[str]:
+    return [f"{field.name} = {getattr(config, field.name)}" for field in dataclasses.fields(config)]
 
 
 def _gradient_norm(phase: Phase) -> float:
@@ -256,6 +272,8 @@ def train(
     decode: Decode,
     *,
     device: torch.device,
+    start: GAN | None = None,
+    judge: Judge | None = None,
     watch: Callable[[Progress], None] | None = None,
     say: Callable[[str], None] = print,
 ) -> bool:
@@ -265,6 +283,8 @@ def train(
 
     Args:
         decode: stored rows to the players' form; given random numbers, with the data's augmentation.
+        start: whose weights a new run begins with; random ones if None.
+        judge: scores the averaged generator every `evaluate_kimg`.
         watch: called after each turn on the first process.
         say: called with lines for the user.
 
@@ -283,9 +303,11 @@ def train(
                 raise BadFile(f"{store.folder}: the data is not what {run} was trained on; build it again")
             training.load_state_dict(state)
             say(f"going on from {training.kimg:.3f} kimg")
+        elif start is not None:
+            training.start_from(start)
         if distributed.rank() == 0:
             _truncate_log(run / "log.jsonl", training.kimg)
-        return _play_to_the_end(training, run, store, decode, stop=stop, watch=watch, say=say)
+        return _play_to_the_end(training, run, store, decode, stop=stop, judge=judge, watch=watch, say=say)
 
 
 def _play_to_the_end(
@@ -295,6 +317,7 @@ def _play_to_the_end(
     decode: Decode,
     *,
     stop: Callable[[], bool],
+    judge: Judge | None,
     watch: Callable[[Progress], None] | None,
     say: Callable[[str], None],
 ) -> bool:
@@ -326,6 +349,13 @@ def _play_to_the_end(
         if main and (over or stopped or _passes(before, training.kimg, settings.checkpoint_kimg)):
             state = {**training.state_dict(), "fingerprint": store.fingerprint}
             save_checkpoint(state, run / "checkpoints", turn=training.turn, keep=settings.keep_checkpoints)
+        if judge is not None and writer is not None and _judged(before, training.kimg, settings):
+            figures = judge(training.released())
+            say(f"{training.kimg:g} kimg, held out: {', '.join(map(_told, figures.items()))}")
+            scores = {f"held_out/{name}": value for name, (value, _) in figures.items()}
+            _log(run / "log.jsonl", {"kimg": training.kimg, "turn": training.turn, **scores})
+            for name, value in scores.items():
+                writer.add_scalar(name, value, round(training.kimg * 1000))
         if main and watch is not None:
             watch(Progress(kimg=training.kimg, total_kimg=settings.total_kimg, images_per_second=rate, summary=summary))
     if writer is not None:
@@ -339,6 +369,17 @@ def _play_to_the_end(
 def _passes(before_kimg: float, kimg: float, interval_kimg: float) -> bool:
     """Whether a multiple of the interval lies in (before, now]."""
     return math.floor(kimg / interval_kimg + 1e-9) > math.floor(before_kimg / interval_kimg + 1e-9)
+
+
+def _judged(before_kimg: float, kimg: float, settings: Train) -> bool:
+    if not settings.evaluate_kimg:
+        return False
+    return kimg >= settings.total_kimg or _passes(before_kimg, kimg, settings.evaluate_kimg)
+
+
+def _told(figure: tuple[str, tuple[float, float | None]]) -> str:
+    name, (value, floor) = figure
+    return f"{name} {value:.4g}" + (f" (real against real {floor:.4g})" if floor is not None else "")
 
 
 @torch.no_grad()

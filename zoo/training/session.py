@@ -5,15 +5,22 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from zoo.data import Store
 from zoo.errors import BadFile, BadValue
+from zoo.gan import GAN
 from zoo.recipe import Recipe, load_recipe
 from zoo.registry import Entry
 from zoo.training import distributed
-from zoo.training.loop import Progress, continue_run, open_run, start_run, train
+from zoo.training.loop import Judge, Progress, continue_run, open_run, start_run, train
+
+if TYPE_CHECKING:
+    from zoo.metrics.report import Figure
 
 
 def wing_data(modality: str) -> ModuleType:
@@ -47,6 +54,7 @@ def train_run(
 ) -> Path:
     """Start or resume a training; see `zoo.train`. `watch` is told after every turn, `build_progress` of the data."""
     recipe, run = _recipe_and_run(recipe, out=out, resume=resume, data=data, overrides=list(overrides))
+    start = _start(recipe) if resume is None else None
     with distributed.process_group() as device:
         with distributed.first_process_first():
             store = open_data(recipe, workers=workers, progress=build_progress, say=say)
@@ -55,10 +63,31 @@ def train_run(
             if distributed.rank() == 0:
                 (start_run if resume is None else continue_run)(recipe, run)
         decode = wing_data(recipe.modality).decode
-        finished = train(recipe, run, store, decode, device=device, watch=watch, say=say)
+        finished = train(
+            recipe, run, store, decode, device=device, start=start, judge=_judge(recipe, store), watch=watch, say=say
+        )
         if not finished and distributed.rank() == 0:
             say(f"stopped; go on with: zoo train --resume {run}")
     return run
+
+
+def _start(recipe: Recipe) -> GAN | None:
+    """The trained players that a recipe starts from, if it names any. Raises as `zoo.load`."""
+    from zoo.hub import load
+
+    return load(recipe.train.start) if recipe.train.start else None
+
+
+def _judge(recipe: Recipe, store: Store) -> Judge:
+    """What scores a generator against held-out data while it trains, by the wing's own measure."""
+
+    @cache
+    def held_out() -> Callable[[GAN], list[Figure]]:  # at first use: it computes features of the data
+        count = min(recipe.evaluate.samples, *(len(store.indices(split)) for split in ("train", "test")))
+        metrics = importlib.import_module(f"zoo.{recipe.modality}.metrics")
+        return metrics.held_out(store, replace(recipe.evaluate, samples=count))
+
+    return lambda gan: {figure.name: (figure.value, figure.floor) for figure in held_out()(gan)}
 
 
 def _recipe_and_run(
