@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -57,6 +58,23 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub
 
 
 @pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs the command line in this process; returns its exit code, output and errors."""
+    from zoo.cli import main
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["zoo", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else 1
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
 def make_store(tmp_path: Path) -> Callable[[int], Store]:
     """Builds 72 training and 24 test images of any size."""
     from zoo.data import build_store
@@ -91,3 +109,19 @@ def photos(tmp_path: Path) -> Path:
     whole = (folder / "1.png").read_bytes() if (folder / "1.png").exists() else b"\x89PNG\r\n"
     (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
     return folder
+
+
+@pytest.fixture
+def run(tmp_path: Path, store: Store) -> Path:
+    """A run of two turns: a small DCGAN that has seen eight blobs."""
+    import torch
+    from releases import SMALL
+
+    from zoo.recipe import load_recipe
+    from zoo.training.loop import start_run, train
+    from zoo.training.session import wing_data
+
+    recipe = load_recipe("faces-dcgan", [*SMALL, "train.batch=4", "train.total_kimg=0.008"])
+    start_run(recipe, tmp_path / "run")
+    train(recipe, tmp_path / "run", store, wing_data("faces").decode, device=torch.device("cpu"), say=lambda line: None)
+    return tmp_path / "run"

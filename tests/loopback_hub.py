@@ -77,7 +77,9 @@ class Repo:
         return self.commits[self.head]
 
     def sha_of(self, revision: str) -> str | None:
-        return self.branches.get(revision) or self.tags.get(revision) or (revision if revision in self.commits else None)
+        return (
+            self.branches.get(revision) or self.tags.get(revision) or (revision if revision in self.commits else None)
+        )
 
     def card_tags(self) -> list[str]:
         """What the search finds a repository by: the tags and the library of its card."""
@@ -318,7 +320,9 @@ class LoopbackHub:
     @route("GET", "/api/whoami-v2")
     def _whoami(self, request: Request) -> Answer:
         self._writer(request, reading=True)
-        return Answer.of({"name": "me", "type": "user", "orgs": [{"name": "gan-zoo"}], "auth": {"type": "access_token"}})
+        return Answer.of(
+            {"name": "me", "type": "user", "orgs": [{"name": "gan-zoo"}], "auth": {"type": "access_token"}}
+        )
 
     def _token(self, request: Request) -> str | None:
         value = request.headers.get("authorization", "").removeprefix("Bearer ")
@@ -576,7 +580,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self._send(self.server.hub.answer(request))
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _any  # noqa: N815 - the names that the base class calls
+    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _any
 
     def _chunked(self) -> bytes:
         body = b""

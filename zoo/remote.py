@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -74,14 +73,14 @@ class Listed:
 
 def api() -> HfApi:
     """The client; `HF_ENDPOINT`, `HF_TOKEN`, `HF_HOME` and `HF_HUB_OFFLINE` mean what they always mean."""
-    return HfApi(library_name=LIBRARY, library_version=_library_version())
+    return HfApi(**_introduction())
 
 
-def _library_version() -> str:
-    try:
-        return version("gan-zoo")
-    except PackageNotFoundError:  # a source tree on the path, not installed
-        return "0"
+def _introduction() -> dict[str, str]:
+    """Who asks, for the Hub's statistics."""
+    from zoo import __version__
+
+    return {"library_name": LIBRARY, "library_version": __version__}
 
 
 # --- asking ------------------------------------------------------------------------------------------------------
@@ -337,9 +336,8 @@ def _download(address: Address, name: str, bar: type[tqdm]) -> str:
         address.repo,
         name,
         revision=address.revision,
-        library_name=LIBRARY,
-        library_version=_library_version(),
         tqdm_class=bar,
+        **_introduction(),
     )
 
 
