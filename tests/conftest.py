@@ -48,8 +48,8 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub
         monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 1)
         monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 1)
         monkeypatch.setenv("HF_TOKEN", hub.token)
-        monkeypatch.setattr(remote, "FIRST_WAIT", 0.01)
-        hurried = SimpleNamespace(**{**vars(time), "sleep": lambda seconds: time.sleep(seconds / 200)})
+        monkeypatch.setattr(remote, "FIRST_WAIT", 0.002)
+        hurried = SimpleNamespace(**{**vars(time), "sleep": lambda seconds: time.sleep(seconds / 1000)})
         for module in (file_download, _http):  # the client's own waits
             monkeypatch.setattr(module, "time", hurried)
         huggingface_hub.close_session()

@@ -124,6 +124,11 @@ def refused(status: int, message: str = "a fault", **headers: str) -> Fault:
     )
 
 
+def bad_gateway() -> Fault:
+    """Nothing is done; a machine on the way answers with a page for people."""
+    return lambda _answer: Answer(502, {"Content-Type": "text/html"}, b"<html>502 Bad Gateway</html>")
+
+
 def dropped() -> Fault:
     """Nothing is done; the connection closes without an answer."""
     return lambda _answer: Answer(silent=True)
@@ -563,6 +568,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else each answer waits 40 ms for an acknowledgement of its headers
     server: _Server
 
     def _any(self) -> None:
