@@ -39,7 +39,7 @@ def card_text(recipe: Recipe, gan: GAN, *, kimg: float, figures: Mapping[str, An
         name, weights_licence = load_name or f"./{recipe.name}", "to be stated by who trained them"
     shape = " x ".join(map(str, gan.sample_shape))
     suffix = gan.Output.SUFFIXES[0]
-    start = f" The players began with the weights of `{recipe.train.start}`." if recipe.train.start else ""
+    start = f"The players began with the weights of `{recipe.train.start}`.\n" if recipe.train.start else ""
     num_turns = kimg * 1000 / recipe.train.batch
     return f"""{_front_matter(recipe, figures)}
 # {name.rpartition("/")[2]}
@@ -79,8 +79,8 @@ generator is the exponential moving average of the training.
 ## Training
 
 {kimg:g} kimg ({kimg * 1000:,.0f} real samples shown to the discriminator in {num_turns:,.0f} turns of the game) with
-batch {recipe.train.batch}, loss `{recipe.train.loss}`, on the training split of **{source}** (licence: {licence}).{start}
-`zoo train recipe.toml --out run` trains it again.
+batch {recipe.train.batch}, loss `{recipe.train.loss}`, on the training split of **{source}** (licence: {licence}).
+{start}`zoo train recipe.toml --out run` trains it again.
 
 ## Figures
 

@@ -11,17 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import httpx2
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete
-from huggingface_hub import errors as hub_errors
 
 from zoo.errors import BadFile, BadValue, CannotWrite, NotFound, Unreachable, suggest
 from zoo.hub import is_run, read_config, weight_files
 from zoo.registry import registry
 from zoo.releasing import pin_weights, release
 from zoo.remote import (
-    ANSWER_SECONDS,
-    SLOWEST,
+    BUSY,
     Address,
     Listed,
     api,
@@ -30,6 +27,7 @@ from zoo.remote import (
     fetch,
     has_digest,
     listing,
+    patience,
     pause,
     speaking,
 )
@@ -37,6 +35,8 @@ from zoo.safe import SUMS, digest, inside, read_sums, verify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_BRANCH_MOVED = (409, 412)  # statuses of a commit whose parent is no longer the head
 
 Kind = Literal["new", "changed", "gone", "same"]
 
@@ -203,7 +203,7 @@ def _commit(
             *(CommitOperationAdd(change.path, local[change.path]) for change in todo),
             *(CommitOperationDelete(change.path) for change in changes if change.kind == "gone"),
         ]
-        limit = 2 * ANSWER_SECONDS + sum(change.size for change in todo) / SLOWEST
+        num_bytes = sum(change.size for change in todo)
 
         def send(operations: list = operations, head: str = head) -> str:
             info = api().create_commit(address.repo, operations, commit_message=message, parent_commit=head)
@@ -211,23 +211,10 @@ def _commit(
 
         try:
             with speaking(address):
-                return bounded(send, seconds=limit), before
-        except (Unreachable, BadValue, CannotWrite) as error:
-            wait = _worth_another_try(error.__cause__, attempt)
+                return bounded(send, seconds=patience(num_bytes)), before
+        except (Unreachable, BadValue) as error:
+            wait = pause(error.__cause__, attempt, busy=(*BUSY, *_BRANCH_MOVED))
             if wait is None:
                 raise
             time.sleep(wait)
             attempt += 1
-
-
-def _worth_another_try(error: BaseException | None, attempt: int) -> float | None:
-    """Seconds to wait; None where another attempt is no use."""
-    if (
-        isinstance(error, RuntimeError) and error.__cause__ is not None
-    ):  # an upload that failed, in the client's wrapping
-        error = error.__cause__
-    if isinstance(error, hub_errors.HfHubHTTPError) and error.response.status_code in (409, 412):
-        return pause(httpx2.TransportError("the branch moved"), attempt)
-    if isinstance(error, hub_errors.HfHubHTTPError | httpx2.TransportError):
-        return pause(error, attempt)
-    return None
