@@ -13,14 +13,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from zoo.data.images import ImageData
 from zoo.faces.dcgan import DCGANConfig
 from zoo.faces.gan import VanillaGANConfig
-from zoo.recipe import Data, Evaluate, Train
+from zoo.recipe import Evaluate, Train
 from zoo.registry import Weights
 
 PAGE = Path(__file__).with_name("recipes.md")
 TABLES = {
-    "data": ("data", Data),
+    "data": ("data", ImageData),
     "train": ("train", Train),
     "evaluate": ("evaluate", Evaluate),
     "weights": ("weights", Weights),

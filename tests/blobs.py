@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
+
+PIXELS = np.dtype(np.uint8)
 
 
 @dataclass
@@ -18,6 +20,8 @@ class Blobs:
     version: str = "1"
     licence: str = "CC0-1.0"
     attributes: np.dtype | None = None
+    dtype: np.dtype = PIXELS
+    assets: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -23,7 +23,7 @@ ALLOWED = {  # room -> rooms its modules may import at the top; functions may im
     "recipe": {"errors", "registry"},
     "metrics": {"errors"},
     "render": {"errors"},
-    "data": {"errors", "noise"},
+    "data": {"errors", "noise", "recipe"},
     "gan": {"errors", "nn", "noise", "recipe", "samples"},
     "card": {"gan", "recipe"},
     "training": {"data", "errors", "gan", "noise", "recipe", "registry", "samples"},

@@ -465,21 +465,20 @@ def list_data() -> None:
 @data_app.command("build")
 def build_data(
     name: Annotated[str, typer.Argument(metavar="DATASET", help="A data set (zoo data list).")],
-    size: Annotated[int, typer.Option(min=32, max=256, help="Pixels a side.")] = 64,
+    size: Annotated[int | None, typer.Option(min=32, max=256, help="Pixels a side, of images; 64 if absent.")] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one a core. The bytes do not depend on it.")] = 0,
 ) -> None:
     """Build a data set into the cache. Ctrl-C is safe: the same command goes on where it stopped."""
     import importlib
 
     from zoo.errors import NotFound, suggest
-    from zoo.recipe import Data
 
     known = {dataset: modality for modality, sources in _datasets().items() for dataset in sources}
     if name not in known:
         raise NotFound(f'no data set "{name}"; there are {", ".join(known)}.{suggest(name, known)}')
     wing = importlib.import_module(f"zoo.{known[name]}.data")
     with _bars() as bar:
-        store = wing.open_store(Data(name=name), size, workers=workers or os.cpu_count() or 1, progress=bar(name))
+        store = wing.build_dataset(name, size=size, workers=workers or os.cpu_count() or 1, progress=bar(name))
     train, test = len(store.indices("train")), len(store.indices("test"))
     print(f"{store.folder}\n{train} train, {test} test, fingerprint {store.fingerprint}")
 

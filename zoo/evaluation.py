@@ -69,6 +69,7 @@ def evaluate(
         NotFound, BadFile: as `zoo.load`.
         BadValue: more samples than held-out data.
     """
+    from zoo.training.loop import load_run
     from zoo.training.session import open_data
 
     text = os.fspath(name)
@@ -76,7 +77,9 @@ def evaluate(
     gan = load(text)
     recipe = _recipe_of(text, data=data, features=features)
     if data:
-        recipe = replace(recipe, data=Data(flip=recipe.data.flip, **Data.option(data)))
+        recipe = replace(
+            recipe, data=replace(recipe.data, **{"name": "", "folder": "", "hub": "", **Data.option(data)})
+        )
     given: dict[str, Any] = {"samples": samples, "seed": seed, "features": features}
     settings = replace(recipe.evaluate, **{key: value for key, value in given.items() if value is not None})
     store = open_data(recipe, workers=workers, progress=build_progress)
@@ -93,7 +96,7 @@ def evaluate(
         data_licence=store.about["licence"],
         fingerprint=store.fingerprint,
         seed=settings.seed,
-        kimg=_kimg(folder, recipe) if of_run else None,
+        kimg=load_run(folder)[2] if of_run else None,
         figures=wing.evaluate(gan, store, settings, progress=progress),
     )
     if of_run:
@@ -128,9 +131,3 @@ def _recipe_of(text: str, *, data: str, features: str | None) -> Recipe:
         wanted = recipe.evaluate.features
         raise BadFile(f"{text}: its recipe asks for the features {wanted}; say yourself which to use: --features …")
     return recipe
-
-
-def _kimg(folder: Path, recipe: Recipe) -> float:
-    from zoo.training.checkpoint import load_checkpoint
-
-    return load_checkpoint(folder / "checkpoints")["turn"] * recipe.train.batch / 1000

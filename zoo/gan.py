@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from zoo.errors import BadValue
 from zoo.nn.fold import folded
 from zoo.noise import Noise
+from zoo.recipe import Data as DataTable
 from zoo.recipe import Train as TrainTable
 from zoo.samples import Images, Samples
 
@@ -24,13 +26,16 @@ class GAN(nn.Module):
     """A generator and its discriminator(s), in one module.
 
     A subclass sets `Config` (a frozen dataclass), builds its players in `__init__`, and says by `phases` how the game
-    is played. `Train` is extended where an architecture has hyper-parameters of its own. Every attribute that is a
+    is played. `Data` and `Train` are extended where an architecture has settings of its own. Every attribute that is a
     module is a player, and is saved as a weight file of its own.
     """
 
     Config: ClassVar[type]
+    Data: ClassVar[type[DataTable]] = DataTable
     Train: ClassVar[type[TrainTable]] = TrainTable
     Output: ClassVar[type[Samples]] = Images
+    ASSETS: ClassVar[tuple[str, ...]] = ()
+    """Files that travel with the weights because samples cannot be read without them, e.g. a tokenizer."""
 
     generator: nn.Module
     discriminator: nn.Module
@@ -56,8 +61,20 @@ class GAN(nn.Module):
         """The optimiser steps of one turn of the game, in order. `train` is this architecture's `Train`."""
         raise NotImplementedError
 
+    @classmethod
+    def fitted(cls, config: Any, data: Store) -> Any:
+        """The config with those values that it leaves to the data, e.g. the size of a vocabulary."""
+        return config
+
     def prepare(self, data: Store) -> None:
         """Initialise from the data, where the paper does; called once, before a training starts."""
+
+    def attach(self, folder: Path) -> None:
+        """Read the ASSETS that lie in `folder`, beside the weights or the data. Raises BadFile."""
+
+    def output(self, tensor: Tensor, latents: Tensor | None = None, seed: int | None = None) -> Samples:
+        """What the generator made, as the typed thing that `sample` returns."""
+        return self.Output(tensor=tensor, latents=latents, seed=seed)
 
     @torch.no_grad()
     def sample(
@@ -85,7 +102,7 @@ class GAN(nn.Module):
             raise BadValue(f"n = {n} should be at least 1")
         seed = _chosen(seed)
         latents = self.latents(n, Noise(seed))
-        return self.Output(tensor=self._generate(latents, batch_size, progress), latents=latents, seed=seed)
+        return self.output(self._generate(latents, batch_size, progress), latents, seed)
 
     @torch.no_grad()
     def interpolate(self, n: int = 8, *, steps: int = 8, seed: int | None = None, batch_size: int = 64) -> Samples:
@@ -103,20 +120,20 @@ class GAN(nn.Module):
         ends = self.latents(2 * n, Noise(seed))
         shares = torch.linspace(0, 1, steps)
         latents = torch.stack([slerp(ends[0::2], ends[1::2], share) for share in shares], dim=1).flatten(0, 1)
-        return self.Output(tensor=self._generate(latents, batch_size, None), latents=latents, seed=seed)
+        return self.output(self._generate(latents, batch_size, None), latents, seed)
 
     def _generate(self, latents: Tensor, batch_size: int, progress: Callable[[int], None] | None) -> Tensor:
         if batch_size < 1:
             raise BadValue(f"batch_size = {batch_size} should be at least 1")
         generator = folded(self.generator).to(memory_format=torch.channels_last)  # faster convolutions on a CPU
         device = next(generator.parameters()).device
-        tensor = torch.empty(len(latents), *self.sample_shape)
+        parts = []
         for start in range(0, len(latents), batch_size):
-            chunk = latents[start : start + batch_size]
-            tensor[start : start + len(chunk)] = generator(chunk.to(device)).float().cpu()
+            samples = generator(latents[start : start + batch_size].to(device)).cpu()
+            parts.append(samples.float() if samples.is_floating_point() else samples)
             if progress is not None:
-                progress(start + len(chunk))
-        return tensor
+                progress(min(start + batch_size, len(latents)))
+        return torch.cat(parts)
 
 
 def _chosen(seed: int | None) -> int:

@@ -1,7 +1,8 @@
 """A recipe: everything that trains one entry, as frozen keyword-only dataclasses, from and to TOML.
 
 Progress is counted in kimg, thousands of real samples shown to the discriminator, so that a change of batch size
-does not change a recipe. An architecture brings its own `Config` (the table `[model]`) and may extend `Train`.
+does not change a recipe. An architecture brings its own `Config` (the table `[model]`), and may extend the tables
+`Data` and `Train`.
 """
 
 from __future__ import annotations
@@ -37,8 +38,11 @@ class Data:
     name: str = ""
     folder: str = ""
     hub: str = ""
-    flip: bool = True
-    """Mirror half of the images left to right."""
+
+    @property
+    def augments(self) -> bool:
+        """Whether samples are changed at random as they are read."""
+        return False
 
     def __post_init__(self) -> None:
         if sum(map(bool, (self.name, self.folder, self.hub))) != 1:
@@ -49,8 +53,16 @@ class Data:
         """The table keys that the command line's `--data TEXT` stands for: `hf:org/set`, a path, or a name."""
         if text.startswith("hf:"):
             return {"hub": text.removeprefix("hf:")}
-        looks_like_path = "/" in text or text.startswith((".", "~")) or Path(text).is_dir()
+        looks_like_path = "/" in text or text.startswith((".", "~")) or Path(text).exists()
         return {"folder": str(Path(text).expanduser().absolute())} if looks_like_path else {"name": text}
+
+    @classmethod
+    def instead(cls, table: Mapping[str, Any], text: str) -> dict[str, Any]:
+        """The table with what `--data TEXT` stands for as its source; how the samples are read stays."""
+        return {key: value for key, value in table.items() if key not in _SOURCES} | cls.option(text)
+
+
+_SOURCES = ("name", "folder", "hub")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +106,8 @@ class Train:
     keep_checkpoints: int = field(default=2, metadata=within(1))
     evaluate_kimg: float = field(default=0.0, metadata=within(0))
     """Between two scorings against held-out data while the training runs; 0: none."""
+    keep: Literal["last", "best"] = "last"
+    """The state that is loaded, evaluated and released: the newest, or that of the best first held-out figure."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +131,7 @@ class Recipe:
     paper: str
     licence: str
     model: Any  # the architecture's Config
-    data: Data
+    data: Data  # or the architecture's extension of it
     train: Train  # or the architecture's extension of it
     evaluate: Evaluate
     weights: Weights
@@ -172,14 +186,14 @@ def load_recipe(source: str | Path | Entry, overrides: Iterable[str] = (), *, da
     for override in overrides:
         apply_override(table, override)
     if data:
-        table["data"] = {"flip": table["data"]["flip"], **Data.option(data)}
+        table["data"] = Data.instead(table["data"], data)
     return parse_recipe(table, name=entry.name, where="override")
 
 
 def parse_recipe(table: Mapping[str, Any], *, name: str, where: str = "recipe") -> Recipe:
     """A recipe from the plain table of a TOML file. Raises as `load_recipe`; each message opens with `where`."""
     gan = architecture_class(str(table.get("architecture", "")))
-    types_of = {"model": gan.Config, "train": gan.Train}
+    types_of = {"model": gan.Config, "data": gan.Data, "train": gan.Train}
     return _build(Recipe, {"name": name, **_SECTIONS, **table}, where, prefix="", types_of=types_of)
 
 

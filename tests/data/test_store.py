@@ -99,3 +99,23 @@ def test_mean_is_that_of_the_training_split(store: Store):
     expected = store.samples[store.indices("train")].astype(np.float64).mean(0) / 255
 
     np.testing.assert_allclose(store.mean(), expected, atol=1e-6)
+
+
+def test_a_store_may_hold_other_integers_and_files_to_read_them_by(tmp_path: Path):
+    """Tokens above 255 keep their values, and the source's files lie beside them and count in the fingerprint."""
+
+    @dataclass
+    class Tokens(Blobs):
+        shape = (20,)
+
+        def render(self, indices: Sequence[int]) -> tuple[np.ndarray, None]:
+            return np.stack([np.full(20, 300 + i, dtype=np.uint16) for i in indices]), None
+
+    wide = np.dtype(np.uint16)
+    built = build_store(Tokens(dtype=wide, assets={"tokenizer.json": "{}"}), tmp_path / "tokens")
+    other = build_store(Tokens(dtype=wide, assets={"tokenizer.json": "[]"}), tmp_path / "others")
+
+    assert built.samples.dtype == np.uint16
+    assert built.samples[-1, 0] == 395
+    assert (built.folder / "tokenizer.json").read_text() == "{}"
+    assert built.fingerprint != other.fingerprint

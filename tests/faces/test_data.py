@@ -6,17 +6,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from zoo.data.images import ImageData
 from zoo.errors import BadFile, NotFound
 from zoo.faces.data import SyntheticFaces, decode, open_store, read_image
+from zoo.faces.dcgan import DCGANConfig
 from zoo.noise import Noise
-from zoo.recipe import Data
 
 
 def test_a_folder_of_photos_becomes_a_store(photos: Path):
     """Pictures of any size and kind are read, in folders below, too; what is no picture is left out and said."""
     said: list[str] = []
 
-    store = open_store(Data(folder=str(photos)), 32, say=said.append)
+    store = open_store(ImageData(folder=str(photos)), DCGANConfig(resolution=32), say=said.append)
 
     assert store.samples.shape == (24, 32, 32, 3)
     assert len(said) == 1
@@ -27,10 +28,11 @@ def test_a_folder_of_photos_becomes_a_store(photos: Path):
 
 def test_an_unchanged_folder_is_read_once(photos: Path, monkeypatch: pytest.MonkeyPatch):
     """The second opening decodes nothing; a changed folder is another data set."""
-    first = open_store(Data(folder=str(photos)), 32, say=lambda line: None)
-    again = open_store(Data(folder=str(photos)), 32, say=lambda line: pytest.fail("read again"))
+    small = DCGANConfig(resolution=32)
+    first = open_store(ImageData(folder=str(photos)), small, say=lambda line: None)
+    again = open_store(ImageData(folder=str(photos)), small, say=lambda line: pytest.fail("read again"))
     (photos / "new.png").write_bytes((photos / "4.png").read_bytes())
-    changed = open_store(Data(folder=str(photos)), 32, say=lambda line: None)
+    changed = open_store(ImageData(folder=str(photos)), small, say=lambda line: None)
 
     assert again.folder == first.folder
     assert len(changed.samples) == 25
@@ -56,15 +58,15 @@ def test_phones_rotation_transparency_and_grey_are_understood(tmp_path: Path):
 def test_a_missing_folder_and_one_without_images_are_named(tmp_path: Path):
     """No folder, and no image in it, are different mistakes."""
     with pytest.raises(BadFile, match="no such folder"):
-        open_store(Data(folder=str(tmp_path / "none")), 32)
+        open_store(ImageData(folder=str(tmp_path / "none")), DCGANConfig(resolution=32))
     with pytest.raises(BadFile, match="no readable image"):
-        open_store(Data(folder=str(tmp_path)), 32)
+        open_store(ImageData(folder=str(tmp_path)), DCGANConfig(resolution=32))
 
 
 def test_unknown_data_sets_suggest_the_nearest():
     """A misspelt data set is suggested."""
     with pytest.raises(NotFound, match='"synthetic-faces"'):
-        open_store(Data(name="synthetic-face"), 64)
+        open_store(ImageData(name="synthetic-face"), DCGANConfig(resolution=64))
 
 
 def test_a_hub_data_set_is_read_through_datasets(photos: Path):
@@ -73,7 +75,7 @@ def test_a_hub_data_set_is_read_through_datasets(photos: Path):
     for broken in ("broken.png", "empty.jpg", "cut.png"):
         (photos / broken).unlink()
 
-    store = open_store(Data(hub=str(photos)), 32)
+    store = open_store(ImageData(hub=str(photos)), DCGANConfig(resolution=32))
 
     assert store.samples.shape == (24, 32, 32, 3)
 
@@ -82,7 +84,7 @@ def test_a_hub_data_set_that_cannot_be_loaded_is_named():
     """Offline, or misspelt: one clear error."""
     pytest.importorskip("datasets")
     with pytest.raises(BadFile, match="hf:nobody/nothing"):
-        open_store(Data(hub="nobody/nothing"), 32)
+        open_store(ImageData(hub="nobody/nothing"), DCGANConfig(resolution=32))
 
 
 def test_decoding_mirrors_half_of_the_images():

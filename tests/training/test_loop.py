@@ -302,6 +302,23 @@ def test_a_stopped_run_that_started_from_weights_goes_on_from_its_own(recipe: Re
     assert 0 < moved[0] < moved[1]
 
 
+def test_the_best_state_is_kept_where_the_recipe_asks(recipe: Recipe, store: Store, tmp_path: Path):
+    """With keep = "best" a run is loaded as it was at its lowest first held-out figure, also after resumption."""
+    scores = iter([3.0, 1.0, 2.0, 1.5])
+    kept = replace(recipe, train=replace(recipe.train, evaluate_kimg=0.012, keep="best", total_kimg=0.024))
+    judge = lambda gan: {"distance": (next(scores), None), "other": (0.0, None)}  # noqa: E731
+    run_it(kept, tmp_path / "run", store, judge=judge)
+    best = load_run(tmp_path / "run")
+
+    longer = replace(kept, train=replace(kept.train, total_kimg=0.048))
+    continue_run(longer, tmp_path / "run")
+    run_it(longer, tmp_path / "run", store, judge=judge)
+    again = load_run(tmp_path / "run")
+
+    assert best[2] == again[2] == pytest.approx(0.024)
+    assert all(torch.equal(value, again[1].state_dict()[key]) for key, value in best[1].state_dict().items())
+
+
 def test_held_out_figures_are_logged_while_training(recipe: Recipe, store: Store, tmp_path: Path):
     """Every `evaluate_kimg` the averaged generator is judged; the figures are told with their floors, and logged."""
     said: list[str] = []

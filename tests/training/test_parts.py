@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -129,14 +130,23 @@ def test_diversity_compares_with_the_data():
     assert diversity(real[:1].expand(32, 3, 8, 8), real) == pytest.approx(0, abs=1e-6)
 
 
-def test_phases_are_due_by_their_interval():
-    """A phase with every=4 is due on turns 0, 4, 8."""
+def test_diversity_of_tokens_counts_the_places_that_differ():
+    """Between tokens there is no distance but equal or not: 9 is not further from 1 than 2 is."""
+    texts = torch.tensor([[1, 2, 3, 4], [1, 2, 3, 9]])
+
+    assert diversity(texts, torch.tensor([[1, 2, 3, 4], [5, 6, 3, 4]])) == pytest.approx(0.5)
+
+
+def test_phases_are_due_by_their_interval_and_their_time():
+    """A phase with every=4 is due on turns 0, 4, 8, and only from where it begins until where it ends."""
     player = nn.Linear(1, 1)
     phase = Phase(
         name="x", player=player, loss=lambda turn: {}, optimiser=torch.optim.SGD(player.parameters()), every=4
     )
 
-    assert [turn for turn in range(9) if phase.due(turn)] == [0, 4, 8]
+    assert [turn for turn in range(9) if phase.due(turn, kimg=turn)] == [0, 4, 8]
+    later = replace(phase, every=1, from_kimg=3, until_kimg=6)
+    assert [turn for turn in range(9) if later.due(turn, kimg=turn)] == [3, 4, 5]
 
 
 def test_checkpoints_are_kept_by_count_and_the_newest_is_read(tmp_path: Path):

@@ -1,12 +1,27 @@
-"""Images between their stored form and the players' form."""
+"""Images between their stored form and the players' form, and the table `[data]` of what trains on images."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from zoo.noise import Noise
+from zoo.recipe import Data
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageData(Data):
+    """Images to train on."""
+
+    flip: bool = True
+    """Mirror half of the images left to right."""
+
+    @property
+    def augments(self) -> bool:
+        return self.flip
 
 
 def decode_images(pixels: np.ndarray, noise: Noise | None = None) -> Tensor:

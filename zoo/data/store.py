@@ -2,10 +2,12 @@
 
 A folder in the cache, readable with NumPy alone:
 
-    samples.npy      uint8 [N, H, W, C] (images)
+    samples.npy      uint8 [N, H, W, C] (images), uint16 [N, T] (tokens of texts)
     attributes.npy   a structured array [N], one field per attribute, where the data set has attributes
     split.npy        uint8 [N]: 0 train, 1 test
     store.json       name, version, licence, count, fingerprint
+
+and what else the source gives to read the samples by, such as a tokenizer.json.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import json
 import multiprocessing
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from functools import cached_property
@@ -59,12 +61,22 @@ class Source(Protocol):
         ...
 
     @property
+    def dtype(self) -> np.dtype:
+        """Of the samples: an unsigned integer."""
+        ...
+
+    @property
+    def assets(self) -> Mapping[str, str]:
+        """Text files that lie beside the samples, by name."""
+        ...
+
+    @property
     def attributes(self) -> np.dtype | None:
         """The fields of the table of attributes; None where the data set has none."""
         ...
 
     def render(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray | None]:
-        """Samples uint8 [n, *shape] and attributes [n]: a pure function of the version and each index."""
+        """Samples [n, *shape] and attributes [n]: a pure function of the version and each index."""
         ...
 
     def split(self) -> np.ndarray:
@@ -87,7 +99,7 @@ class Store:
             count = store.about["count"]
         except (OSError, ValueError, KeyError) as error:
             raise BadFile(f"{folder}: no data set here, or a damaged one ({error}); build it again") from error
-        if not len(samples) == len(split) == count or samples.dtype != np.uint8:
+        if not len(samples) == len(split) == count or samples.dtype.kind != "u":
             raise BadFile(f"{folder}: samples, split and store.json disagree; build it again")
         return store
 
@@ -111,7 +123,7 @@ class Store:
 
     @property
     def fingerprint(self) -> str:
-        """sha256 over samples, attributes and split: two stores with one fingerprint hold the same data."""
+        """sha256 over samples, attributes, split and assets: two stores with one fingerprint hold the same."""
         return self.about["fingerprint"]
 
     def indices(self, split: Split) -> np.ndarray:
@@ -150,7 +162,7 @@ def build_store(
         partial.mkdir(parents=True, exist_ok=True)
         _check_space(partial, source)
         shape = (source.count, *source.shape)
-        samples = _memmap(partial / "samples.npy", np.dtype(np.uint8), shape)
+        samples = _memmap(partial / "samples.npy", np.dtype(source.dtype), shape)
         attributes = None
         if source.attributes is not None:
             attributes = _memmap(partial / "attributes.npy", source.attributes, (source.count,))
@@ -160,6 +172,8 @@ def build_store(
         np.save(partial / "split.npy", source.split().astype(np.uint8))
         del samples, attributes, done  # closes the maps
         (partial / "done.npy").unlink()
+        for name, text in source.assets.items():
+            (partial / name).write_text(text, encoding="utf-8")
         about = {
             "name": source.name,
             "version": source.version,
@@ -242,7 +256,7 @@ def _memmap(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _check_space(folder: Path, source: Source) -> None:
-    needed = source.count * int(np.prod(source.shape))
+    needed = source.count * int(np.prod(source.shape)) * np.dtype(source.dtype).itemsize
     free = shutil.disk_usage(folder).free
     if not any(folder.iterdir()) and needed > free:
         raise CannotWrite(f"{folder}: the data set needs {needed / 1e6:.0f} MB and {free / 1e6:.0f} MB are free")
@@ -250,7 +264,7 @@ def _check_space(folder: Path, source: Source) -> None:
 
 def _fingerprint(folder: Path) -> str:
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.npy")):
+    for path in sorted([*folder.glob("*.npy"), *folder.glob("*.json")]):
         digest.update(path.name.encode())
         with path.open("rb") as file:
             while block := file.read(1 << 20):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ __all__ = ["DATASETS", "decode", "open_store"]
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
+PIXELS = np.dtype(np.uint8)
 HALVED_SIZE = 32  # px; made from the images of twice the size
 
 Report = Callable[[str], None]
@@ -41,6 +42,8 @@ class SyntheticFaces:
     count: int = 35_000
     name: str = field(default="synthetic-faces", init=False)
     licence: str = field(default="CC0-1.0", init=False)
+    dtype: np.dtype = field(default=PIXELS, init=False)
+    assets: Mapping[str, str] = field(default_factory=dict, init=False)
     _renderer: Any = field(default=None, init=False, repr=False)
     _larger: Any = field(default=None, init=False, repr=False)
 
@@ -108,6 +111,8 @@ class ImageFolder:
     version: str = field(default="1", init=False)
     licence: str = field(default="unknown", init=False)
     attributes: None = field(default=None, init=False)
+    dtype: np.dtype = field(default=PIXELS, init=False)
+    assets: Mapping[str, str] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self.name = self.folder.name
@@ -137,6 +142,8 @@ class HubImages:
     version: str = field(default="1", init=False)
     licence: str = "unknown"
     attributes: None = field(default=None, init=False)
+    dtype: np.dtype = field(default=PIXELS, init=False)
+    assets: Mapping[str, str] = field(default_factory=dict, init=False)
 
     @property
     def count(self) -> int:
@@ -155,28 +162,35 @@ class HubImages:
 
 def open_store(
     data: Data,
-    size: int,
+    model: Any,
     *,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
     say: Report = print,
 ) -> Store:
-    """The store that a recipe's `[data]` names, at `size` x `size` pixels, built at first use.
+    """The store that a recipe's `[data]` names, at the `resolution` of its `[model]`, built at first use.
 
     Raises:
         NotFound: no data set of that name.
         BadFile: a folder that is none or holds no readable image.
         MissingExtra: the extra `data` is needed.
     """
+    size = model.resolution
     if data.name:
-        if data.name not in DATASETS:
-            known = ", ".join(DATASETS)
-            raise NotFound(f'no data set "{data.name}" of faces; there are {known}.{suggest(data.name, DATASETS)}')
-        source = DATASETS[data.name](size=size)
-        return build_store(source, source.folder, workers=workers, progress=progress)
+        return build_dataset(data.name, size=size, workers=workers, progress=progress)
     if data.folder:
         return _open_folder(Path(data.folder).expanduser(), size, workers=workers, progress=progress, say=say)
     return _open_hub(data.hub, size, progress=progress)
+
+
+def build_dataset(
+    name: str, *, size: int | None = None, workers: int = 1, progress: Callable[[int, int], None] | None = None
+) -> Store:
+    """The data set `name` at `size` pixels (64 if None), built at first use. Raises NotFound, MissingExtra."""
+    if name not in DATASETS:
+        raise NotFound(f'no data set "{name}" of faces; there are {", ".join(DATASETS)}.{suggest(name, DATASETS)}')
+    source = DATASETS[name](size=size or 64)
+    return build_store(source, source.folder, workers=workers, progress=progress)
 
 
 def _open_folder(

@@ -16,6 +16,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from zoo.data.images import ImageData
 from zoo.errors import BadValue
 from zoo.gan import GAN
 from zoo.recipe import Train, within
@@ -105,6 +106,7 @@ class DCGAN(GAN):
     """Latent [N, 100] ~ N(0, I) -> image [N, 3, 64, 64] in [-1, 1]; width 64 has 3,576,704 + 2,765,568 parameters."""
 
     Config = DCGANConfig
+    Data = ImageData
 
     def __init__(self, config: DCGANConfig) -> None:
         super().__init__(config)

@@ -24,9 +24,8 @@ from torch import Tensor, nn
 from zoo.data import Store
 from zoo.data.images import decode_images
 from zoo.errors import BadFile
-from zoo.faces.data import open_store
+from zoo.faces.data import build_dataset
 from zoo.noise import Noise
-from zoo.recipe import Data
 from zoo.safe import check_weights, halved, load_weights, verify, write_sums, write_weights
 
 NAME = "faces-evaluator"
@@ -205,7 +204,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="the folder of its weights")
     parser.add_argument("--epochs", type=int, default=6)
     options = parser.parse_args()
-    store = open_store(Data(name="synthetic-faces"), Evaluator.resolution)
+    store = build_dataset("synthetic-faces", size=Evaluator.resolution)
     model, scores = train_evaluator(store, epochs=options.epochs)
     for name, value in scores.items():
         print(f"{name:<18} {value:.3f}")

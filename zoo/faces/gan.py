@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.data import Store
+from zoo.data.images import ImageData
 from zoo.gan import GAN
 from zoo.recipe import Train, within
 from zoo.training.phases import Phase, adversarial_phases
@@ -103,6 +104,7 @@ class VanillaGAN(GAN):
     """Latent [N, 100] ~ N(0, I) -> image [N, 3, 32, 32] in [-1, 1]; 5,251,872 + 3,977,041 parameters."""
 
     Config = VanillaGANConfig
+    Data = ImageData
     generator: Generator
 
     def __init__(self, config: VanillaGANConfig) -> None:

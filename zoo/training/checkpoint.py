@@ -17,6 +17,8 @@ import torch
 from zoo.errors import BadFile
 from zoo.samples import replacing
 
+BEST = "best.pt"
+
 _NAME = re.compile(r"turn-(\d{9})\.pt")
 
 
@@ -34,6 +36,13 @@ def save_checkpoint(state: dict[str, Any], folder: Path, *, turn: int, keep: int
     return path
 
 
+def save_best(state: dict[str, Any], folder: Path) -> Path:
+    """Write `best.pt` into `folder`, which stays beside the newest checkpoints. Raises CannotWrite."""
+    with replacing(folder / BEST) as temporary:
+        torch.save(state, temporary)
+    return folder / BEST
+
+
 def checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in `folder`, oldest first."""
     return sorted(path for path in folder.glob("turn-*.pt") if _NAME.fullmatch(path.name))
@@ -44,9 +53,12 @@ def turn_of(checkpoint: Path) -> int:
     return int(checkpoint.stem.removeprefix("turn-"))
 
 
-def load_checkpoint(folder: Path) -> dict[str, Any]:
-    """The state in the newest checkpoint of `folder`. Raises BadFile where there is none or it is damaged."""
-    found = checkpoints(folder)
+def load_checkpoint(folder: Path, *, best: bool = False) -> dict[str, Any]:
+    """The state in the newest checkpoint of `folder`, or in `best.pt` if asked and there.
+
+    Raises BadFile where there is none or it is damaged.
+    """
+    found = [folder / BEST] if best and (folder / BEST).is_file() else checkpoints(folder)
     if not found:
         raise BadFile(f"{folder}: no checkpoint here to go on from")
     try:

@@ -73,8 +73,12 @@ class Game:
 
 
 def diversity(samples: Tensor, real: Tensor) -> float:
-    """Mean Euclidean distance between two of `samples` [N, ...], over that between two of `real` [M, ...]."""
-    distances = [torch.pdist(batch.flatten(1).float()).mean() for batch in (samples, real)]
+    """Mean distance between two of `samples` [N, ...], over that between two of `real` [M, ...].
+
+    Euclidean; of tokens, which are equal or not, the number of places where they differ.
+    """
+    norm = 2.0 if samples.is_floating_point() else 0.0
+    distances = [torch.pdist(batch.flatten(1).float(), p=norm).mean() for batch in (samples, real)]
     return float(distances[0] / distances[1].clamp_min(1e-12))
 
 

@@ -6,7 +6,7 @@ A run is a folder:
     log.jsonl              one line an interval: losses, outputs, gradient norms, the game, the rate
     tensorboard/           the same numbers for TensorBoard
     samples/               kimg000010.000.png and so on: the averaged generator from fixed latents
-    checkpoints/           the newest whole states, all of them resumable
+    checkpoints/           the newest whole states, all of them resumable, and the best by held-out figures
     entry                  the name of the entry
     figures.json           what `zoo evaluate` measured
 """
@@ -17,6 +17,7 @@ import copy
 import dataclasses
 import json
 import math
+import shutil
 import signal
 import time
 import tomllib
@@ -38,7 +39,7 @@ from zoo.noise import Noise
 from zoo.recipe import Recipe, Train, difference, parse_recipe
 from zoo.samples import replacing
 from zoo.training import distributed
-from zoo.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint, turn_of
+from zoo.training.checkpoint import checkpoints, load_checkpoint, save_best, save_checkpoint, turn_of
 from zoo.training.ema import update_ema
 from zoo.training.game import Game, diversity, sentences
 from zoo.training.phases import Phase, Turn, only
@@ -51,7 +52,8 @@ MAX_RECIPE_BYTES = 1 << 20
 NUM_FIXED = 64  # latents of the sample grid, and the fixed-size batch that diversity is measured on
 
 Decode = Callable[[np.ndarray, Noise | None], Tensor]
-Judge = Callable[[GAN], Mapping[str, tuple[float, float | None]]]  # figure -> value, and that of real against real
+Judge = Callable[[GAN], Mapping[str, tuple[float, float | None]]]
+"""Held-out figures by name: value, and that of real against real. Of the first, lower is better: `keep` goes by it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +76,7 @@ class Training:
             raise BadValue(f"train.batch = {train.batch} should divide by the {world_size} processes")
         torch.manual_seed(train.seed + rank)  # dropout; each process its own
         self.gan: GAN = recipe.gan(recipe.model)
+        self.gan.attach(store.folder)
         self.gan.prepare(store)
         distributed.broadcast([self.gan.to(device)])
         self.gan.to(memory_format=torch.channels_last).requires_grad_(False)
@@ -82,13 +85,14 @@ class Training:
         self.noise = Noise(train.seed, rank=rank, world_size=world_size)
         self.batches = Batches(
             store,
-            lambda rows, noise: decode(rows, noise if recipe.data.flip else None),
+            lambda rows, noise: decode(rows, noise if recipe.data.augments else None),
             batch=train.batch,
             seed=train.seed,
             rank=rank,
             world_size=world_size,
         )
         self.device, self.recipe, self.turn = device, recipe, 0
+        self.best = math.inf  # of the first held-out figure
         self.optimisers = list(dict.fromkeys(phase.optimiser for phase in self.phases))
         self._base_lr = [[group["lr"] for group in optimiser.param_groups] for optimiser in self.optimisers]
 
@@ -100,7 +104,7 @@ class Training:
         """One turn: every phase that is due, then the average. Raises Diverged before a broken step is taken."""
         self._set_learning_rates()
         real = self.batches.at(self.turn, self.noise).to(self.device)
-        due = [phase for phase in self.phases if phase.due(self.turn)]
+        due = [phase for phase in self.phases if phase.due(self.turn, self.kimg)]
         generator_plays = any(phase.player is self.gan.generator for phase in due)
         turn = Turn(self.gan, real, self.noise, generator_plays=generator_plays)
         for phase in due:
@@ -114,6 +118,10 @@ class Training:
                 raise Diverged(
                     f"phase {phase.name} has no finite gradient at {self.kimg:.3f} kimg (loss {terms['loss'].item()})."
                     " Try lower learning rates, train.r1_gamma above 0, or a larger batch."
+                )
+            if norm > phase.clip_norm:
+                torch._foreach_mul_(
+                    [p.grad for p in phase.player.parameters() if p.grad is not None], phase.clip_norm / norm
                 )
             phase.optimiser.step()
             game.watch(phase.name, {name: value.detach() for name, value in terms.items()}, norm)
@@ -154,6 +162,7 @@ class Training:
             "noise": self.noise.state_dict(),
             "torch_rng": torch.get_rng_state(),
             "turn": self.turn,
+            "best": self.best,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -166,7 +175,7 @@ class Training:
             torch.set_rng_state(state["torch_rng"])
         else:  # the saved dropout stream is the first process's; the others go on with one of their own
             torch.manual_seed(self.recipe.train.seed + distributed.rank() + state["turn"])
-        self.turn = state["turn"]
+        self.turn, self.best = state["turn"], state["best"]
 
     def released(self) -> GAN:
         """The GAN as it is sampled, evaluated and released: the averaged generator and the live discriminator."""
@@ -206,10 +215,11 @@ def _entry_name(run: Path, table: dict[str, Any]) -> str:
 
 
 def load_run(run: Path) -> tuple[Recipe, GAN, float]:
-    """The recipe, the released players and the kimg of a run's newest checkpoint. Raises BadFile."""
+    """The recipe, the released players and the kimg of a run's newest or best checkpoint. Raises BadFile."""
     recipe = open_run(run)
-    state = load_checkpoint(run / "checkpoints")
+    state = load_checkpoint(run / "checkpoints", best=recipe.train.keep == "best")
     gan: GAN = recipe.gan(recipe.model)
+    gan.attach(run)
     try:
         gan.load_state_dict(state["gan"])
         gan.generator.load_state_dict(state["average"])
@@ -218,14 +228,20 @@ def load_run(run: Path) -> tuple[Recipe, GAN, float]:
     return recipe, gan.eval(), state["turn"] * recipe.train.batch / 1000
 
 
-def start_run(recipe: Recipe, run: Path) -> None:
-    """Make the run folder. Raises BadFile where a run is there already, CannotWrite."""
+def start_run(recipe: Recipe, run: Path, data: Path | None = None) -> None:
+    """Make the run folder, with the model's assets from the folder of its data, if it has any.
+
+    Raises BadFile where a run is there already, CannotWrite.
+    """
     if (run / "recipe.toml").exists():
         raise BadFile(f"{run}: a run is here already; go on with `zoo train --resume {run}` or choose another folder")
     try:
         (run / "checkpoints").mkdir(parents=True, exist_ok=True)
         (run / "samples").mkdir(exist_ok=True)
         (run / "entry").write_text(recipe.name + "\n", encoding="utf-8")
+        if data is not None:
+            for asset in recipe.gan.ASSETS:
+                shutil.copyfile(data / asset, run / asset)
         (run / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
     except OSError as error:
         raise CannotWrite(f"{run}: cannot write a run here: {error.strerror or error}") from error
@@ -336,7 +352,7 @@ def _play_to_the_end(
         over = training.kimg >= settings.total_kimg
         rate = (training.turn - started_at) * settings.batch / (time.perf_counter() - started)
         if main and (over or _passes(before, training.kimg, settings.samples_kimg)):
-            samples = training.gan.Output(tensor=_sample(training, fixed), latents=fixed)
+            samples = training.gan.output(_sample(training, fixed), fixed)
             samples.save(run / "samples" / f"kimg{training.kimg:010.3f}{samples.SUFFIXES[0]}")
         if over or stopped or _passes(before, training.kimg, settings.log_kimg):
             summary = distributed.average(game.summary())
@@ -346,16 +362,20 @@ def _play_to_the_end(
                 _log(run / "log.jsonl", {"kimg": training.kimg, "turn": training.turn, **summary})
                 for name, value in summary.items():
                     writer.add_scalar(name, value, round(training.kimg * 1000))
-        if main and (over or stopped or _passes(before, training.kimg, settings.checkpoint_kimg)):
-            state = {**training.state_dict(), "fingerprint": store.fingerprint}
-            save_checkpoint(state, run / "checkpoints", turn=training.turn, keep=settings.keep_checkpoints)
         if judge is not None and writer is not None and _judged(before, training.kimg, settings):
             figures = judge(training.released())
             say(f"{training.kimg:g} kimg, held out: {', '.join(map(_told, figures.items()))}")
             scores = {f"held_out/{name}": value for name, (value, _) in figures.items()}
+            if (first := next(iter(scores.values()))) < training.best:
+                training.best = first
+                if settings.keep == "best":
+                    save_best({**training.state_dict(), "fingerprint": store.fingerprint}, run / "checkpoints")
             _log(run / "log.jsonl", {"kimg": training.kimg, "turn": training.turn, **scores})
             for name, value in scores.items():
                 writer.add_scalar(name, value, round(training.kimg * 1000))
+        if main and (over or stopped or _passes(before, training.kimg, settings.checkpoint_kimg)):
+            state = {**training.state_dict(), "fingerprint": store.fingerprint}
+            save_checkpoint(state, run / "checkpoints", turn=training.turn, keep=settings.keep_checkpoints)
         if main and watch is not None:
             watch(Progress(kimg=training.kimg, total_kimg=settings.total_kimg, images_per_second=rate, summary=summary))
     if writer is not None:

@@ -5,6 +5,7 @@ A *turn* is one real batch and all phases that are due on it. Vanilla GAN: D, G.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -54,8 +55,10 @@ class Phase:
     """One optimiser step of one player.
 
     `loss` maps a turn to named tensors: "loss" is what the player minimises, "real" and "fake" are discriminator
-    outputs for the game report, and any other scalar is logged under its name. The phase is due on every `every`-th
-    turn. Phases may share an optimiser.
+    outputs for the game report, and any other scalar is logged under its name. Phases may share an optimiser.
+
+    The phase is due on every `every`-th turn from `from_kimg` until before `until_kimg`: a pre-training ends where the
+    game begins. Gradients longer than `clip_norm` are shortened to it.
     """
 
     name: str
@@ -63,9 +66,12 @@ class Phase:
     loss: Callable[[Turn], Mapping[str, Tensor]]
     optimiser: torch.optim.Optimizer
     every: int = 1
+    from_kimg: float = 0.0
+    until_kimg: float = math.inf
+    clip_norm: float = math.inf
 
-    def due(self, turn: int) -> bool:
-        return turn % self.every == 0
+    def due(self, turn: int, kimg: float) -> bool:
+        return turn % self.every == 0 and self.from_kimg <= kimg < self.until_kimg
 
 
 @contextmanager

@@ -37,7 +37,12 @@ def open_data(
 ) -> Store:
     """The store that a recipe trains on, built at first use. Raises as the wing's `open_store`."""
     wing = wing_data(recipe.modality)
-    return wing.open_store(recipe.data, recipe.model.resolution, workers=workers, progress=progress, say=say)
+    return wing.open_store(recipe.data, recipe.model, workers=workers, progress=progress, say=say)
+
+
+def fitted(recipe: Recipe, store: Store) -> Recipe:
+    """The recipe with those values of its model that it leaves to the data, e.g. the size of a vocabulary."""
+    return replace(recipe, model=recipe.gan.fitted(recipe.model, store))
 
 
 def train_run(
@@ -58,10 +63,13 @@ def train_run(
     with distributed.process_group() as device:
         with distributed.first_process_first():
             store = open_data(recipe, workers=workers, progress=build_progress, say=say)
+            recipe = fitted(recipe, store)
             if recipe.train.batch > (count := len(store.indices("train"))):
                 raise BadValue(f"train.batch = {recipe.train.batch} is more than the {count} training samples")
-            if distributed.rank() == 0:
-                (start_run if resume is None else continue_run)(recipe, run)
+            if distributed.rank() == 0 and resume is None:
+                start_run(recipe, run, store.folder)
+            elif distributed.rank() == 0:
+                continue_run(recipe, run)
         decode = wing_data(recipe.modality).decode
         finished = train(
             recipe, run, store, decode, device=device, start=start, judge=_judge(recipe, store), watch=watch, say=say
