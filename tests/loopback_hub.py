@@ -180,14 +180,17 @@ _FAST = "X-Loopback-Fast-Share"  # not sent
 
 def without(*names: str) -> Fault:
     """An answer that lacks headers."""
-    return lambda answer: replace(
-        answer(), headers={name: value for name, value in answer().headers.items() if name not in names}
-    )
+    return lambda answer: replace(answer(), headers={**answer().headers, **dict.fromkeys(names, "")})
 
 
 def saying(**headers: str) -> Fault:
     """An answer with other headers, e.g. `saying(etag='"0"')`."""
     return lambda answer: replace(answer(), headers={**answer().headers, **_dashed(headers)})
+
+
+def elsewhere(location: str) -> Fault:
+    """A redirect."""
+    return lambda _answer: Answer(307, {"Location": location})
 
 
 def answering(content: Any) -> Fault:
@@ -242,10 +245,12 @@ class LoopbackHub:
 
     def __init__(self) -> None:
         self.repos: dict[str, Repo] = {}
+        self.renamed: dict[str, str] = {}  # old name of a repository -> new one
         self.stored: dict[str, bytes] = {}  # LFS objects by sha256
         self.requests: list[Request] = []
         self.page = 1000  # entries of a listing's page
         self._faults: list[tuple[re.Pattern[str], Fault, list[float]]] = []  # and how often each is still to happen
+        self.healed = threading.Event()
         self._lock = threading.RLock()
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.hub = self
@@ -262,6 +267,7 @@ class LoopbackHub:
 
     def close(self) -> None:
         """Stop answering: new connections are refused, open ones end."""
+        self.healed.set()
         self._server.stopping.set()
         self._server.shutdown()
         self._server.server_close()
@@ -282,7 +288,9 @@ class LoopbackHub:
         self._faults.append((re.compile(asked), fault, [times]))
 
     def heal(self) -> None:
+        """No fault from now on; who is served in drips is cut off."""
         self._faults.clear()
+        self.healed.set()
 
     @property
     def seen(self) -> list[str]:
@@ -312,6 +320,9 @@ class LoopbackHub:
             return fault(once) if fault is not None else once()
 
     def _routed(self, request: Request) -> Answer:
+        for old, new in self.renamed.items():
+            if f"/{old}/" in f"{request.path}/":
+                return Answer(307, {"Location": request.path.replace(old, new)})
         for method, pattern, name in ROUTES:
             if method == request.method and (match := pattern.fullmatch(request.path)):
                 try:
@@ -602,6 +613,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self.send_response(answer.status)
         headers = {"Content-Length": str(len(answer.body)), **answer.headers}
+        headers = {name: value for name, value in headers.items() if value}
         fast = float(headers.pop(_FAST, 0))
         for name, value in headers.items():
             self.send_header(name, value)
@@ -611,12 +623,11 @@ class _Handler(BaseHTTPRequestHandler):
         body = answer.body if answer.sends is None else answer.body[: answer.sends]
         start = int(len(body) * fast) if answer.drip else len(body)
         self.wfile.write(body[:start])
-        for byte in body[start:]:
-            if self.server.stopping.wait(answer.drip):
-                break
-            self.wfile.write(bytes([byte]))
-            self.wfile.flush()
-        if len(body) < len(answer.body):
+        sent = start
+        while sent < len(body) and not self.server.hub.healed.wait(answer.drip):
+            self.wfile.write(body[sent : sent + 1])
+            sent += 1
+        if sent < len(answer.body) or "Content-Length" not in headers:
             self.close_connection = True
 
     def log_message(self, format: str, *args: Any) -> None:

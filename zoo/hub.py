@@ -117,11 +117,24 @@ def from_hub(address: Address, *, sha256: Mapping[str, str] | None = None) -> Pa
     pinned = remote.Address(address.repo, remote.commit_of(address))
     if not address.pinned:
         logger.warning("%s is at %s now; to have these weights for ever: %s", address, pinned.revision, pinned)
-    config = remote.cached(pinned, "config.json")
-    if config is None or not all(remote.cached(pinned, name) for name in weight_files(config.parent)):
-        config = _fetch(pinned)
-    _check_snapshot(pinned, config.parent, sha256 or {})
-    return config.parent
+    folder = _cached_folder(pinned) or _fetch(pinned)
+    _check_snapshot(pinned, folder, sha256 or {})
+    return folder
+
+
+def _cached_folder(address: Address) -> Path | None:
+    """The snapshot of a pinned address in the cache, where all is there that loading needs."""
+    from zoo import remote
+
+    config = remote.cached(address, "config.json")
+    if config is None:
+        return None
+    try:
+        names = weight_files(config.parent)
+    except BadFile:  # damaged since it was fetched
+        remote.discard(config)
+        return None
+    return config.parent if all(remote.cached(address, name) for name in names) else None
 
 
 def _check_snapshot(address: Address, folder: Path, sha256: Mapping[str, str]) -> None:
@@ -142,11 +155,11 @@ def _check_snapshot(address: Address, folder: Path, sha256: Mapping[str, str]) -
 
 
 def _fetch(address: Address) -> Path:
-    """Fetch what loading needs; returns the path of config.json. Refuses before it fetches whatever can be refused."""
+    """Fetch what loading needs; returns its folder. Refuses before it fetches whatever can be refused."""
     from zoo import remote
 
     listed = remote.listing(address)
-    if "config.json" not in listed:
+    if "config.json" not in listed or not any(name.endswith(".safetensors") for name in listed):
         raise BadFile(f"{address}: {_what_it_offers(listed)}")
     for name in ("config.json", SUMS, "recipe.toml"):
         if name in listed:
@@ -156,9 +169,9 @@ def _fetch(address: Address) -> Path:
                 config = path
     try:
         states = expected_states(*read_config(config.parent))
-    except BadFile:
+    except BadFile as error:
         remote.discard(config)
-        raise
+        raise BadFile(f"{address}: {error}") from error
     wanted = {f"{player}.safetensors": max_bytes(state) for player, state in states.items()}
     for name, most in wanted.items():
         if name not in listed:
@@ -166,7 +179,7 @@ def _fetch(address: Address) -> Path:
         _refuse_large(address, name, listed[name].size, most)
     for name in wanted:
         remote.fetch(address, name, listed[name])
-    return config
+    return config.parent
 
 
 def _refuse_large(address: Address, name: str, size: int, most: int) -> None:
@@ -238,8 +251,10 @@ def read_config(folder: Path) -> tuple[type[GAN], Any]:
         if isinstance(error, ZooError):
             raise
         raise BadFile(f"{path}: not JSON: {error}") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise BadFile(f'{path}: should be an object with "format": {FORMAT}; is it from a newer gan-zoo?')
+    if not isinstance(content, dict) or "format" not in content:
+        raise BadFile(f'{path}: no config of gan-zoo, which has a "format"; so this is no release of this library')
+    if content["format"] != FORMAT:
+        raise BadFile(f"{path}: format {content['format']!r} is not the {FORMAT} that this gan-zoo reads; is it newer?")
     try:
         cls = architecture_class(str(content.get("architecture")))
         return cls, build(cls.Config, content.get("config", {}), where="config")

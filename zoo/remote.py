@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import threading
 import time
@@ -294,7 +295,7 @@ def cached_snapshots() -> list[tuple[Address, Path]]:
     return sorted(
         (
             (Address(repo.repo_id, revision.commit_hash), revision.snapshot_path)
-            for repo in scan_cache_dir().repos
+            for repo in scan_cache_dir(constants.HF_HUB_CACHE).repos
             for revision in repo.revisions
             if repo.repo_type == "model" and _is_ours(revision.snapshot_path / "config.json")
         ),
@@ -386,12 +387,13 @@ def has_digest(path: Path, stated: str) -> bool:
 
 def agrees_with_its_name(path: Path) -> bool:
     """Whether a cached file has the digest that names its blob, which is what the Hub stated when it was fetched."""
-    stated = path.resolve().name
+    stated = Path(os.readlink(path)).name if path.is_symlink() else ""
     return not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", stated) or has_digest(path, stated)
 
 
 def discard(path: Path) -> None:
-    """Take a file out of the cache, its blob and the snapshot's link to it."""
-    blob = path.resolve()
+    """Take a file out of the cache: the snapshot's link, the blob it leads to, and what that may share with others."""
+    while path.is_symlink():
+        link, path = path, path.parent / os.readlink(path)
+        link.unlink()
     path.unlink(missing_ok=True)
-    blob.unlink(missing_ok=True)

@@ -58,16 +58,18 @@ def verify(folder: Path, sha256: Mapping[str, str], *, whole: bool = True) -> in
 def inside(folder: Path, name: str) -> Path:
     """`folder / name`, if that is in the folder, links followed. Raises BadFile where it leads out.
 
-    A snapshot of the Hub's cache is made of links to its repository's blobs, which count as inside.
+    A snapshot of the Hub's cache is made of links to its repository's blobs, or by those to blobs that repositories
+    share; they count as inside.
     """
-    path, home = folder / name, folder
-    if folder.parent.name == "snapshots" and (folder.parents[1] / "blobs").is_dir():
-        home = folder.parents[1]
+    path, homes = folder / name, [folder]
+    if folder.parent.name == "snapshots":
+        homes += [folder.parents[1] / "blobs", folder.parents[2] / "blobs"]
     try:
-        within = path.resolve().is_relative_to(home.resolve())
+        target = path.resolve()
+        within = path.is_relative_to(folder) and any(target.is_relative_to(home.resolve()) for home in homes)
     except (OSError, RuntimeError, ValueError):  # a loop of links, a name no file can have
         within = False
-    if not within:
+    if not within or ".." in Path(name).parts:
         raise BadFile(f"{folder}: {name!r} leads out of the folder; refused")
     return path
 
