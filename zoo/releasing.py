@@ -70,6 +70,8 @@ def release(
     try:
         save_players(gan, scratch)
         write_config(recipe, scratch)
+        for asset in gan.ASSETS:
+            shutil.copyfile(run / asset, scratch / asset)
         (scratch / "recipe.toml").write_text(_released_recipe(recipe), encoding="utf-8")
         (scratch / "figures.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
         samples = load_folder(scratch).sample(64, seed=0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,11 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def verify(folder: Path, sha256: Mapping[str, str], *, whole: bool = True) -> int:
+def verify(folder: Path, sha256: Mapping[str, str], *, names: Collection[str] | None = None) -> int:
     """Check `folder` against its SHA256SUMS and the trusted digests `sha256`; returns the number of files checked.
 
     Args:
-        whole: a file that SHA256SUMS lists must be there; else only those that are there are checked.
+        names: the files to check; all that have a digest if None.
 
     Raises BadFile naming the first file that is missing or has other bytes.
     """
@@ -44,10 +44,10 @@ def verify(folder: Path, sha256: Mapping[str, str], *, whole: bool = True) -> in
     trusted = {name: (value, "the recipe's digest") for name, value in sha256.items()}
     checked = set()
     for name, (value, source) in [*stated.items(), *trusted.items()]:
+        if names is not None and name not in names:
+            continue
         path = inside(folder, name)
         if not path.is_file():
-            if not whole and source == SUMS:
-                continue
             raise BadFile(f"{path}: missing, but {source} lists it")
         if digest(path) != value:
             raise BadFile(f"{path}: sha256 differs from {source}: the file is corrupt or was changed; get it again")
@@ -86,6 +86,7 @@ def read_sums(folder: Path) -> dict[str, str]:
         value, separator, name = line.partition("  ")
         if not separator or not re.fullmatch("[0-9a-f]{64}", value) or not name.isprintable():
             raise BadFile(f"{path}: not a list of sha256 digests: {line[:80]!r}")
+        inside(folder, name)
         sums[name] = value
     return sums
 
