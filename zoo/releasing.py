@@ -132,7 +132,9 @@ def read_figures(run: Path, kimg: float) -> dict[str, Any]:
 
 
 def _bundled(name: str) -> Path:
-    return Path(__file__).parent / "weights" / name
+    if name not in registry.entries:  # a recipe of one's own, or a name that a run claims to have
+        raise BadValue(f'"{name}" is no entry of this package; say where the weights should go: --out FOLDER')
+    return registry.entries[name].bundled
 
 
 def _released_recipe(recipe: Recipe) -> str:

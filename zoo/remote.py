@@ -266,7 +266,10 @@ def commit_of(address: Address) -> str:
     """The full commit sha that an address means; the last one known where the Hub is out of reach. Raises as `ask`."""
     if address.pinned:
         return address.revision
-    return ask(address, lambda: api().resolve_revision(address.repo, revision=address.revision or None)).resolved
+    sha = ask(address, lambda: api().resolve_revision(address.repo, revision=address.revision or None)).resolved
+    if not _SHA.fullmatch(sha):  # it becomes the name of a folder
+        raise Unreachable(f"{address} on {constants.ENDPOINT}: this is not how a Hub answers: commit {sha[:80]!r}")
+    return sha
 
 
 def listing(address: Address) -> dict[str, Listed]:
