@@ -1,7 +1,8 @@
 """This library against the textbook script, in one process and in turns: ratios, not times, since machines differ.
 
 The textbook script is a DCGAN as tutorials write it: a plain `nn.Sequential` of the same layers in the default memory
-format, default Adam, the discriminator's gradients left on in the generator's step, float32. Beside both stands the
+format, default Adam, the discriminator's gradients left on in the generator's step, float32. That of a SeqGAN is the
+nested loop over prefixes and rollouts, with `torch.multinomial`, and the same networks. Beside both stands the
 share of this machine's own matrix-multiplication peak, measured in the same run.
 """
 
@@ -10,7 +11,8 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +26,7 @@ from zoo.registry import Entry
 from zoo.training.phases import Turn, only
 
 BATCH = 64
+ROLLOUTS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,13 +58,19 @@ class Comparison:
 
 
 def run_bench(entry: Entry, *, rounds: int = 15) -> str:
-    """Compare sampling and a training step at batch 64; returns lines to print. Raises BadValue for no DCGAN."""
-    if entry.architecture != "zoo.faces.dcgan:DCGAN":
-        raise BadValue(f"{entry.name}: the textbook script that stands for comparison is a DCGAN; use faces-dcgan")
+    """Compare the tasks of an architecture with their textbook script at batch 64; returns lines to print.
+
+    Raises BadValue for an architecture that no script stands for.
+    """
+    tasks = {
+        "zoo.faces.dcgan:DCGAN": (compare_sampling, compare_training),
+        "zoo.text.seqgan:SeqGAN": (compare_completions, compare_reward),
+    }
+    if entry.architecture not in tasks:
+        raise BadValue(f"{entry.name}: there is a textbook script to compare with for {' and '.join(tasks)} only")
     recipe = load_recipe(entry)
     lines = [f"{entry.name}, batch {BATCH}, {torch.get_num_threads()} threads, {rounds} rounds in turns"]
-    lines += [comparison.line() for comparison in (compare_sampling(recipe, rounds), compare_training(recipe, rounds))]
-    return "\n".join(lines)
+    return "\n".join([*lines, *(compare(recipe, rounds).line() for compare in tasks[entry.architecture])])
 
 
 def compare_sampling(recipe: Recipe, rounds: int) -> Comparison:
@@ -95,6 +104,37 @@ def compare_training(recipe: Recipe, rounds: int) -> Comparison:
             phase.optimiser.step()
 
     return _alternate("training step (D and G)", ours, textbook_step(recipe, real), rounds)
+
+
+def compare_completions(recipe: Recipe, rounds: int) -> Comparison:
+    """The texts of one SeqGAN search at the paper's 16 rollouts: all prefixes at once against the nested loop."""
+    from zoo.text.bench import multinomial_completions
+    from zoo.text.rollout import completions
+
+    gan: GAN = recipe.gan(recipe.model).eval()
+    tokens, policy = gan.sample(BATCH, seed=0).tensor, gan.generator
+
+    def ours() -> None:
+        completions(policy, tokens, ROLLOUTS, Noise(0))  # type: ignore[arg-type]
+
+    def textbook() -> None:
+        multinomial_completions(policy, tokens, ROLLOUTS, Noise(0))  # type: ignore[arg-type]
+
+    return _alternate(f"{ROLLOUTS} rollouts", ours, textbook, rounds)
+
+
+def compare_reward(recipe: Recipe, rounds: int) -> Comparison:
+    """One whole reward of SeqGAN, rollouts and discriminator."""
+    from zoo.text.bench import plain_reward
+
+    gan: Any = recipe.gan(recipe.model).eval()
+    tokens, train = gan.sample(BATCH, seed=0).tensor, replace(recipe.train, rollouts=ROLLOUTS, reward="discriminator")
+
+    def ours() -> None:
+        with torch.no_grad():
+            gan.reward(tokens, gan.generator, train, Noise(0))
+
+    return _alternate("rollouts and their judgement", ours, lambda: plain_reward(gan, tokens, ROLLOUTS), rounds)
 
 
 def textbook_players(recipe: Recipe) -> tuple[nn.Sequential, nn.Sequential]:

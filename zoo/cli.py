@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -195,10 +196,14 @@ def sample(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="A file (images: .png .jpg .webp, one grid) or a folder (one file each); NAME.png if absent."
+            help="A file (images: .png .jpg .webp, one grid; texts: .txt .jsonl) or a folder (one file each). "
+            "If absent, NAME.png for images; texts are printed."
         ),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples generated at once; bounds the memory.")] = 64,
+    temperature: Annotated[
+        float | None, typer.Option(help="Of texts: below 1 likelier and less varied, above 1 the other way.")
+    ] = None,
     interpolate: Annotated[
         int, typer.Option(metavar="STEPS", min=0, help="Instead, N rows of STEPS samples from one latent to another.")
     ] = 0,
@@ -206,6 +211,7 @@ def sample(
     """Draw samples and save them.
 
     zoo sample faces-dcgan -n 64 --seed 0 --out faces.png
+    zoo sample text-seqgan -n 8 --seed 1 --temperature 0.9
     """
     if interpolate == 1:
         raise BadValue("--interpolate takes at least 2 steps")
@@ -215,6 +221,9 @@ def sample(
     if out is not None and name in registry.entries:  # before any work
         architecture_class(registry.entries[name].architecture).Output.check_path(out)
     model = load(name)
+    options: dict[str, Any] = {} if temperature is None else {"temperature": temperature}
+    if not options.keys() <= signature(model.sample).parameters.keys():
+        raise BadValue(f"{name} has no temperature: {type(model).__name__} draws nothing token by token")
     target = out or Path(f"{Path(name.partition('@')[0]).name}{model.Output.SUFFIXES[0]}")
     model.Output.check_path(target)
     if interpolate:
@@ -223,7 +232,10 @@ def sample(
     else:
         with _bars() as bar:
             move = bar("sampling")
-            samples = model.sample(n, seed=seed, batch_size=batch_size, progress=lambda done: move(done, n))
+            samples = model.sample(n, seed=seed, batch_size=batch_size, progress=lambda done: move(done, n), **options)
+        if out is None and model.Output.READABLE:
+            print(samples)
+            return
         path = samples.save(target)
     print(f"{len(samples)} samples of {name}, seed {samples.seed}: {path}")
 

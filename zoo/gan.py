@@ -98,11 +98,17 @@ class GAN(nn.Module):
         Raises:
             BadValue: n, seed or batch_size out of range.
         """
+        return self._draw(n, seed, batch_size, progress)
+
+    def _draw(
+        self, n: int, seed: int | None, batch_size: int, progress: Callable[[int], None] | None, **options: Any
+    ) -> Samples:
+        """`sample`, with what else an architecture's generator takes."""
         if n < 1:
             raise BadValue(f"n = {n} should be at least 1")
         seed = _chosen(seed)
         latents = self.latents(n, Noise(seed))
-        return self.output(self._generate(latents, batch_size, progress), latents, seed)
+        return self.output(self._generate(latents, batch_size, progress, **options), latents, seed)
 
     @torch.no_grad()
     def interpolate(self, n: int = 8, *, steps: int = 8, seed: int | None = None, batch_size: int = 64) -> Samples:
@@ -122,14 +128,16 @@ class GAN(nn.Module):
         latents = torch.stack([slerp(ends[0::2], ends[1::2], share) for share in shares], dim=1).flatten(0, 1)
         return self.output(self._generate(latents, batch_size, None), latents, seed)
 
-    def _generate(self, latents: Tensor, batch_size: int, progress: Callable[[int], None] | None) -> Tensor:
+    def _generate(
+        self, latents: Tensor, batch_size: int, progress: Callable[[int], None] | None, **options: Any
+    ) -> Tensor:
         if batch_size < 1:
             raise BadValue(f"batch_size = {batch_size} should be at least 1")
         generator = folded(self.generator).to(memory_format=torch.channels_last)  # faster convolutions on a CPU
         device = next(generator.parameters()).device
         parts = []
         for start in range(0, len(latents), batch_size):
-            samples = generator(latents[start : start + batch_size].to(device)).cpu()
+            samples = generator(latents[start : start + batch_size].to(device), **options).cpu()
             parts.append(samples.float() if samples.is_floating_point() else samples)
             if progress is not None:
                 progress(min(start + batch_size, len(latents)))

@@ -116,7 +116,7 @@ def _change(gan: GAN, generator_state: Mapping[str, Tensor]) -> float:
     """The mean absolute change of 16 samples when the generator's weights become `generator_state`."""
     rounded = copy.deepcopy(gan)
     rounded.generator.load_state_dict(dict(generator_state))
-    change = float((gan.sample(16, seed=0).tensor - rounded.sample(16, seed=0).tensor).abs().mean())
+    change = float((gan.sample(16, seed=0).tensor - rounded.sample(16, seed=0).tensor).float().abs().mean())
     return change if math.isfinite(change) else math.inf
 
 

@@ -59,6 +59,8 @@ class Samples:
     seed: int | None = None
 
     SUFFIXES: ClassVar[tuple[str, ...]] = ()
+    READABLE: ClassVar[bool] = False
+    """Whether `str` of them is what a reader wants to see."""
 
     def __len__(self) -> int:
         return len(self.tensor)

@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zoo.data import Batches, Store
 from zoo.errors import BadFile, BadValue, CannotWrite, Diverged
@@ -97,6 +97,10 @@ class Training:
         self._base_lr = [[group["lr"] for group in optimiser.param_groups] for optimiser in self.optimisers]
 
     @property
+    def _memories(self) -> list[nn.Module]:
+        return [phase.memory for phase in self.phases if phase.memory is not None]
+
+    @property
     def kimg(self) -> float:
         return self.turn * self.recipe.train.batch / 1000
 
@@ -106,7 +110,7 @@ class Training:
         real = self.batches.at(self.turn, self.noise).to(self.device)
         due = [phase for phase in self.phases if phase.due(self.turn, self.kimg)]
         generator_plays = any(phase.player is self.gan.generator for phase in due)
-        turn = Turn(self.gan, real, self.noise, generator_plays=generator_plays)
+        turn = Turn(self.gan, real, self.noise, generator_plays=generator_plays, kimg=self.kimg)
         for phase in due:
             with only(phase.player):
                 terms = phase.loss(turn)
@@ -159,6 +163,7 @@ class Training:
             "gan": self.gan.state_dict(),
             "average": self.average.state_dict(),
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "memories": [memory.state_dict() for memory in self._memories],
             "noise": self.noise.state_dict(),
             "torch_rng": torch.get_rng_state(),
             "turn": self.turn,
@@ -170,6 +175,8 @@ class Training:
         self.average.load_state_dict(state["average"])
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
+        for memory, saved in zip(self._memories, state["memories"], strict=True):
+            memory.load_state_dict(saved)
         self.noise.load_state_dict(state["noise"])
         if distributed.rank() == 0:
             torch.set_rng_state(state["torch_rng"])

@@ -54,6 +54,13 @@ LOSSES: dict[str, Loss] = {
         generator=lambda fake: -fake.mean(),
         equilibrium=2.0,
     ),
+    # Jolicoeur-Martineau 2018, arXiv:1807.00734, equations 1 and 2: the discriminator says which of a pair is real. Its
+    # generator takes the fake logits minus the real ones.
+    "relativistic": Loss(
+        discriminator=lambda real, fake: F.softplus(fake - real).mean(),
+        generator=lambda lead: F.softplus(-lead).mean(),
+        equilibrium=math.log(2),
+    ),
     # Arjovsky et al. 2017, arXiv:1701.07875, equation 2; the critic needs a Lipschitz bound: gradient_penalty.
     "wasserstein": Loss(
         discriminator=lambda real, fake: fake.mean() - real.mean(),

@@ -30,8 +30,8 @@ class Turn:
     takes them with their graph, so that a turn costs one pass through the generator, not two.
     """
 
-    def __init__(self, gan: GAN, real: Tensor, noise: Noise, *, generator_plays: bool) -> None:
-        self.gan, self.real, self.noise = gan, real, noise
+    def __init__(self, gan: GAN, real: Tensor, noise: Noise, *, generator_plays: bool, kimg: float = 0.0) -> None:
+        self.gan, self.real, self.noise, self.kimg = gan, real, noise, kimg
         self._generator_plays = generator_plays
         self._fake: Tensor | None = None
 
@@ -58,7 +58,8 @@ class Phase:
     outputs for the game report, and any other scalar is logged under its name. Phases may share an optimiser.
 
     The phase is due on every `every`-th turn from `from_kimg` until before `until_kimg`: a pre-training ends where the
-    game begins. Gradients longer than `clip_norm` are shortened to it.
+    game begins. Gradients longer than `clip_norm` are shortened to it. `memory` is what the phase carries from turn to
+    turn besides the players, such as a running mean: it goes into the checkpoints.
     """
 
     name: str
@@ -69,8 +70,9 @@ class Phase:
     from_kimg: float = 0.0
     until_kimg: float = math.inf
     clip_norm: float = math.inf
+    memory: nn.Module | None = None
 
-    def due(self, turn: int, kimg: float) -> bool:
+    def due(self, turn: int, kimg: float = 0.0) -> bool:
         return turn % self.every == 0 and self.from_kimg <= kimg < self.until_kimg
 
 

@@ -1,0 +1,107 @@
+"""Policies that write token by token, and Monte-Carlo search over what they write."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from zoo.noise import Noise
+from zoo.text.base import Policy, ended, likelihood_loss, written
+from zoo.text.bench import plain_completions
+from zoo.text.lstm import LSTMConfig, LSTMPolicy
+from zoo.text.relgan import RelationalMemory, RelGANConfig
+from zoo.text.rollout import completions
+from zoo.text.scratchgan import Generator, ScratchGANConfig
+
+SIZES = {"vocabulary": 30, "length": 7, "never": (0, 1)}
+POLICIES = {
+    "lstm": (LSTMPolicy, LSTMConfig(**SIZES)),
+    "relational": (RelationalMemory, RelGANConfig(**SIZES, head_dim=4)),
+    "scratch": (Generator, ScratchGANConfig(**SIZES, hidden_dim=8, embedding_dim=8)),
+}
+
+
+@pytest.fixture(params=POLICIES)
+def policy(request: pytest.FixtureRequest) -> Policy:
+    torch.manual_seed(0)
+    cls, config = POLICIES[request.param]
+    policy = cls(config).eval().requires_grad_(False)
+    for parameter in policy.parameters():
+        parameter.mul_(3)  # as if trained: far from uniform
+    return policy
+
+
+def test_a_policy_draws_each_token_with_its_probability(policy: Policy):
+    """Over evenly spread uniform numbers a token comes as often as its softmax says, at every temperature."""
+    state = policy.read(torch.zeros(1, dtype=torch.long), policy.start(1))
+    state = state.expand(20_000, *state.shape[1:])
+    uniforms = (torch.arange(20_000) + 0.5) / 20_000
+    for temperature in (1.0, 0.5):
+        drawn = policy.draw(state, uniforms, temperature).bincount(minlength=30) / 20_000
+        expected = ((policy.scores(state[:1])[0] + policy.barred) / temperature).softmax(-1)
+
+        torch.testing.assert_close(drawn, expected, rtol=0, atol=2e-4)
+
+
+def test_barred_tokens_are_never_drawn(policy: Policy):
+    """What the config bars is not drawn, not even by the smallest and the greatest uniform number."""
+    edges = torch.tensor([[0.0], [1 - 2**-24]]).expand(2, 7)
+
+    assert not torch.isin(policy(edges), torch.tensor([0, 1])).any()
+
+
+def test_reading_ahead_gives_the_logits_of_writing(policy: Policy):
+    """Teacher-forced logits are those that each token was drawn from."""
+    uniforms = Noise(0).uniform(5, 7)
+    tokens = policy(uniforms)
+    logits = policy.logits(tokens)
+
+    chosen = ((logits + policy.barred).softmax(-1).cumsum(-1) <= uniforms[..., None]).sum(-1)
+    assert torch.equal(chosen, tokens)
+    expected = logits.log_softmax(-1).gather(2, tokens[..., None]).squeeze(2)
+    torch.testing.assert_close(policy.log_probabilities(tokens), expected)
+
+
+def test_a_low_temperature_writes_what_is_likelier(policy: Policy):
+    """At temperature 0.5 texts are likelier to the policy than at 1, and at 1 likelier than at 2."""
+    likelihoods = [
+        float(policy.log_probabilities(policy(Noise(1).uniform(500, 7), temperature)).mean())
+        for temperature in (2.0, 1.0, 0.5)
+    ]
+
+    assert likelihoods == sorted(likelihoods)
+
+
+def test_after_its_end_a_text_is_filled_with_ends():
+    """What follows the first 0 is 0, and only what was drawn counts in the likelihood."""
+    tokens = torch.tensor([[3, 0, 5, 2], [3, 2, 5, 2]])
+    config = LSTMConfig(vocabulary=9, length=4, ends=True, never=(1,))
+
+    assert ended(tokens).tolist() == [[3, 0, 0, 0], [3, 2, 5, 2]]
+    assert written(ended(tokens), config).tolist() == [[1, 1, 0, 0], [1, 1, 1, 1]]
+    assert written(tokens, replace(config, ends=False)).tolist() == [[1, 1, 1, 1]] * 2
+
+
+def test_the_likelihood_of_texts_that_end_counts_their_end_and_nothing_after():
+    """The loss is the mean over drawn tokens, the first end among them."""
+    torch.manual_seed(0)
+    config = LSTMConfig(vocabulary=9, length=4, ends=True, never=(1,))
+    policy = LSTMPolicy(config)
+    tokens = torch.tensor([[3, 0, 0, 0], [3, 2, 5, 2]])
+    chances = policy.log_probabilities(tokens)
+
+    expected = -(chances[0, :2].sum() + chances[1].sum()) / 6
+    torch.testing.assert_close(likelihood_loss(policy, tokens), expected)
+
+
+def test_completions_are_those_of_the_nested_loop(policy: Policy):
+    """All prefixes at once give, number for number, the texts of completing each by itself."""
+    tokens = policy(Noise(2).uniform(4, 7))
+
+    fast, plain = (f(policy, tokens, 3, Noise(3)) for f in (completions, plain_completions))
+
+    assert torch.equal(fast, plain)
+    for prefix in range(1, 7):
+        assert (fast[:, prefix - 1, :, :prefix] == tokens[:, None, :prefix]).all()

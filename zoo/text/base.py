@@ -1,0 +1,197 @@
+"""What the text GANs share: their config, how a token is drawn, and the class `TextGAN`.
+
+A text is a row of token ids [T]. The latents of a model that writes token by token are the uniform numbers [N, T]
+that its tokens are drawn with, so that a generator is a function from latents to samples here as in every wing, and
+the same seed gives the same texts at any batch size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zoo.data import Store
+from zoo.errors import BadValue
+from zoo.gan import GAN
+from zoo.noise import Noise
+from zoo.recipe import within
+from zoo.samples import Samples
+from zoo.text.data import TextData
+from zoo.text.samples import Texts
+from zoo.text.vocabulary import END, UNK, Vocabulary
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextConfig:
+    """Sizes that come from the data. A training sets all four by its data, whatever the recipe says."""
+
+    vocabulary: int = field(default=5000, metadata=within(2, 65536))
+    length: int = field(default=20, metadata=within(1, 1024))
+    """Tokens of a text, T."""
+    ends: bool = False
+    """Whether a text may end before T: its last token is then 0, and so are all after it."""
+    never: tuple[int, ...] = field(default=(), metadata=within(0, 65535))
+    """Tokens that are not drawn."""
+
+
+class Policy(nn.Module):
+    """A generator that writes token by token: latents, uniform in [0, 1) [N, T] -> tokens [N, T].
+
+    A subclass says how a state starts and what a token does to it. Every state is a tensor of rows [N, ...], which may
+    be chosen, repeated and joined.
+    """
+
+    barred: Tensor
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__()
+        self.config = config
+        barred = torch.zeros(config.vocabulary)
+        barred[list(config.never)] = -torch.inf
+        self.register_buffer("barred", barred, persistent=False)
+
+    def start(self, n: int) -> Tensor:
+        """The state before anything is written [n, ...]."""
+        raise NotImplementedError
+
+    def read(self, tokens: Tensor, state: Tensor) -> Tensor:
+        """The state after reading one more token [N] each."""
+        raise NotImplementedError
+
+    def scores(self, state: Tensor) -> Tensor:
+        """Logits of the next token [N, V]."""
+        raise NotImplementedError
+
+    def forward(self, uniforms: Tensor, temperature: float = 1.0) -> Tensor:
+        n, length = uniforms.shape
+        state = self.read(torch.full((n,), END, device=uniforms.device), self.start(n))
+        tokens = torch.empty(n, length, dtype=torch.long, device=uniforms.device)
+        for t in range(length):
+            tokens[:, t] = self.draw(state, uniforms[:, t], temperature)
+            if t + 1 < length:
+                state = self.read(tokens[:, t], state)
+        return ended(tokens) if self.config.ends else tokens
+
+    def draw(self, state: Tensor, uniforms: Tensor, temperature: float = 1.0) -> Tensor:
+        """The next token [N] by inverse of the cumulative distribution: one uniform number a token, not one a word.
+
+        Drawing V Gumbel or multinomial numbers a token takes five to ten times as long.
+        """
+        cumulative = ((self.scores(state) + self.barred) / temperature).softmax(-1).cumsum(-1)
+        targets = uniforms[:, None] * cumulative[:, -1:]
+        return torch.searchsorted(cumulative, targets, right=True).squeeze(1).clamp_(max=self.config.vocabulary - 1)
+
+    def states(self, tokens: Tensor) -> Tensor:
+        """The states that tokens 1..T of texts [N, T] are drawn from [N, T, ...]."""
+        state = self.read(torch.full((len(tokens),), END, device=tokens.device), self.start(len(tokens)))
+        states = [state]
+        for t in range(tokens.shape[1] - 1):
+            state = self.read(tokens[:, t], state)
+            states.append(state)
+        return torch.stack(states, dim=1)
+
+    def logits(self, tokens: Tensor) -> Tensor:
+        """Logits [N, T, V] of each token of texts [N, T], given those before it."""
+        states = self.states(tokens)
+        return self.scores(states.flatten(0, 1)).view(*states.shape[:2], -1)
+
+    def log_probabilities(self, tokens: Tensor) -> Tensor:
+        """The natural logarithm of the probability of each token of texts [N, T], given those before it."""
+        logits = self.logits(tokens)
+        return -F.cross_entropy(logits.flatten(0, 1), tokens.flatten(), reduction="none").view_as(tokens)
+
+
+def ended(tokens: Tensor) -> Tensor:
+    """Texts [N, T] with all tokens after the first 0 set to 0."""
+    return torch.where((tokens == END).cumsum(1) > 0, END, tokens)
+
+
+def written(tokens: Tensor, config: TextConfig) -> Tensor:
+    """1.0 for the tokens of texts [N, T] that were drawn, the first end among them, and 0.0 for what fills the rest."""
+    if not config.ends:
+        return torch.ones_like(tokens, dtype=torch.float32)
+    ends = (tokens == END).cumsum(1)
+    return ((ends == 0) | ((ends == 1) & (tokens == END))).float()
+
+
+def likelihood_loss(policy: Policy, tokens: Tensor) -> Tensor:
+    """Maximum likelihood: the mean negative log-probability of a token of texts [N, T], in nats."""
+    mask = written(tokens, policy.config)
+    return -(policy.log_probabilities(tokens) * mask).sum() / mask.sum()
+
+
+class TextGAN(GAN):
+    """A GAN whose samples are texts. It carries the vocabulary that tells what its tokens mean."""
+
+    Data = TextData
+    Output = Texts
+    ASSETS: ClassVar[tuple[str, ...]] = ("tokenizer.json",)
+
+    vocabulary: Vocabulary | None = None
+
+    @property
+    def sample_shape(self) -> tuple[int]:
+        return (self.config.length,)
+
+    @classmethod
+    def fitted(cls, config: Any, data: Store) -> Any:
+        rows = data.samples[data.indices("train")]
+        ends = bool((rows == END).any())
+        size = len(Vocabulary.open(data.folder / "tokenizer.json"))
+        never = (UNK,) if ends else (END, UNK)
+        return replace(config, vocabulary=size, length=rows.shape[1], ends=ends, never=never)
+
+    def attach(self, folder: Path) -> None:
+        vocabulary = Vocabulary.open(folder / "tokenizer.json")
+        if len(vocabulary) != self.config.vocabulary:
+            raise BadValue(
+                f"{folder}: tokenizer.json has {len(vocabulary)} tokens, and the model {self.config.vocabulary}: "
+                "it belongs to another vocabulary"
+            )
+        self.vocabulary = vocabulary
+
+    def latents(self, n: int, noise: Noise) -> Tensor:
+        return noise.uniform(n, self.config.length)
+
+    def output(self, tensor: Tensor, latents: Tensor | None = None, seed: int | None = None) -> Texts:
+        return Texts(tensor=tensor, latents=latents, seed=seed, vocabulary=self.vocabulary)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        n: int = 16,
+        *,
+        seed: int | None = None,
+        batch_size: int = 64,
+        progress: Callable[[int], None] | None = None,
+        temperature: float = 1.0,
+    ) -> Samples:
+        """As `GAN.sample`. A temperature below 1 writes what is likelier, and with less variety.
+
+        Raises:
+            BadValue: n, seed, batch_size or temperature out of range.
+        """
+        if not temperature > 0:
+            raise BadValue(f"temperature = {temperature} should be above 0")
+        return self._draw(n, seed, batch_size, progress, temperature=temperature)
+
+    def interpolate(self, n: int = 8, *, steps: int = 8, seed: int | None = None, batch_size: int = 64) -> Samples:
+        raise BadValue("there is nothing between two texts: their tokens are drawn one by one")
+
+
+@contextmanager
+def evaluating(player: nn.Module) -> Iterator[None]:
+    """Without dropout, so that what is drawn has the probabilities that are then differentiated."""
+    training = player.training
+    player.eval()
+    try:
+        yield
+    finally:
+        player.train(training)

@@ -1,0 +1,31 @@
+"""Maximum likelihood: the control that every text GAN is held against.
+
+The generator of `text-seqgan` (zoo/text/lstm.py), trained to predict each token of real texts from those before it, and
+kept where held-out texts are likeliest (`train.keep = "best"`). There is no discriminator and no game.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from zoo.recipe import Train
+from zoo.text.base import TextGAN, likelihood_loss
+from zoo.text.lstm import LSTMConfig, LSTMPolicy
+from zoo.training.phases import Phase, Turn, optimiser_for
+
+
+class MLE(TextGAN):
+    """Uniform latents [N, T] -> tokens [N, T]."""
+
+    Config = LSTMConfig
+
+    def __init__(self, config: LSTMConfig) -> None:
+        super().__init__(config)
+        self.generator = LSTMPolicy(config)
+
+    def phases(self, train: Train) -> list[Phase]:
+        def predict(turn: Turn) -> dict[str, Tensor]:
+            return {"loss": likelihood_loss(self.generator, turn.real)}
+
+        optimiser = optimiser_for(self.generator, train.generator)
+        return [Phase(name="MLE", player=self.generator, loss=predict, optimiser=optimiser, clip_norm=5.0)]
