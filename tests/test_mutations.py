@@ -388,7 +388,7 @@ def test_a_recipe_that_says_something_else(check, whole: Path, data: st.DataObje
 # --- what the Hub says of a repository ---------------------------------------------------------------------------
 
 
-@mutated
+@settings(mutated, max_examples=40)
 @given(data=st.data())
 def test_a_hub_that_says_something_else(hub: LoopbackHub, whole: Path, expected: GAN, data: st.DataObject):
     """The listing and the commit of a repository may have any name, size, digest and type."""
