@@ -68,11 +68,17 @@ def test_rooms_know_only_whom_they_may(path: Path):
 
 
 def test_published_weights_are_never_unpickled():
-    """Only a run's private checkpoints go through torch.load, with weights_only; nothing else unpickles."""
+    """Only a run's private checkpoints go through torch.load, with weights_only; nothing else unpickles.
+
+    The oracle of the text benchmark was published as a pickle: its converter may know the format, but runs it with
+    stand-ins for all names and instructions that it allows one by one, and never by pickle's own `load`.
+    """
+    converter = PACKAGE / "text" / "oracle_file.py"
     for path in FILES:
         text = path.read_text(encoding="utf-8")
         if path.name != "checkpoint.py":
             assert "torch.load(" not in text, path
-            assert "import pickle" not in text, path
+            assert "import pickle" not in text or path == converter, path
+        assert "pickle.load" not in text, path
         assert "allow_pickle=True" not in text, path
     assert "weights_only=True" in (PACKAGE / "training" / "checkpoint.py").read_text(encoding="utf-8")

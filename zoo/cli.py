@@ -466,6 +466,53 @@ def bench(
     print(run_bench(registry.entry(name), rounds=rounds))
 
 
+@app.command("bench-oracle")
+def bench_oracle(
+    systems: Annotated[
+        list[str] | None, typer.Argument(metavar="[SYSTEM]...", help="seqgan, constant, noise, relgan, scratchgan.")
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(help="The folder of its runs and of rows.json; what is there is gone on with.")
+    ] = (Path("runs/oracle")),
+    seeds: Annotated[int, typer.Option(min=1, help="How many oracles, each with its own texts and models.")] = 1,
+    length: Annotated[int, typer.Option(min=2, max=100, help="Tokens of a text: 20 and 40 in the paper.")] = 20,
+    pretrain: Annotated[float, typer.Option(min=0, help="Epochs of maximum likelihood, of 9,984 texts each.")] = 15,
+    judge: Annotated[float, typer.Option(min=0, help="Epochs of the discriminator alone.")] = 3,
+    game: Annotated[float, typer.Option(min=0, help="Epochs of the game.")] = 3,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Recipe values for all systems.")
+    ] = None,
+) -> None:
+    """Score text GANs on texts of a synthetic oracle, beside controls that have no discriminator.
+
+    zoo bench-oracle
+    zoo bench-oracle seqgan constant noise --seeds 3 --length 40 --set train.rollouts=16
+    """
+    import json
+
+    from zoo.samples import replacing
+    from zoo.text.benchmark import run_benchmark, table, to_json
+    from zoo.text.oracle import Oracle
+
+    with _training_progress() as (say, _, watch):
+        rows = run_benchmark(
+            systems or ("seqgan", "constant", "noise"),
+            folder=out,
+            seeds=range(seeds),
+            length=length,
+            pretrain_epochs=pretrain,
+            judge_epochs=judge,
+            game_epochs=game,
+            overrides=overrides or (),
+            watch=watch,
+            say=say,
+        )
+    floors = {seed: Oracle(seed).floor(length)[0] for seed in range(seeds)}
+    with replacing(out / "rows.json") as temporary:
+        temporary.write_text(json.dumps(to_json(rows, floors), indent=2) + "\n", encoding="utf-8")
+    print(table(rows, floors))
+
+
 @data_app.command("list")
 def list_data() -> None:
     """List the data sets that can be built."""

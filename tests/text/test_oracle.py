@@ -1,0 +1,204 @@
+import math
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from zoo.errors import BadFile, BadValue
+from zoo.text.oracle import Oracle, load_oracle
+from zoo.text.oracle_file import MAX_BYTES, convert, read_official
+
+
+@pytest.fixture(scope="module")
+def arrays() -> list[np.ndarray]:
+    """Parameters of the official layout, drawn here."""
+    rng = np.random.default_rng(7)
+    gate = [(32, 32), (32, 32), (32,)]
+    shapes = [(5000, 32), *gate * 4, (32, 5000), (5000,)]
+    return [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
+
+
+def python_2(arrays: list[np.ndarray]) -> bytes:
+    """The arrays as Python 2 and its NumPy pickled them, in protocol 0."""
+    parts = [b"(lp0\n"]
+    for array in arrays:
+        shape = b"".join(b"I%d\n" % side for side in array.shape)
+        parts.append(b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR(I1\n(" + shape + b"t")
+        parts.append(b"cnumpy\ndtype\n(S'f4'\nI0\nI1\ntR(I3\nS'<'\nNNNI-1\nI-1\nI0\ntbI00\n")
+        parts.append(b"S" + repr(array.tobytes())[1:].encode() + b"\ntba")
+    return b"".join([*parts, b"."])
+
+
+WRITERS = {
+    "python 2, protocol 0": python_2,
+    "protocol 0": lambda arrays: pickle.dumps(arrays, protocol=0),
+    "protocol 2": lambda arrays: pickle.dumps(arrays, protocol=2),
+    "protocol 2, NumPy 1": lambda arrays: pickle.dumps(arrays, protocol=2).replace(b"numpy._core", b"numpy.core"),
+    "protocol 4": lambda arrays: pickle.dumps(arrays, protocol=4),
+}
+
+
+def plain_nll(arrays: list[np.ndarray], tokens: np.ndarray) -> np.ndarray:
+    """The paper's code in NumPy: x @ W with the matrices as the file has them."""
+    embedding, wi, ui, bi, wf, uf, bf, wo, uo, bo, wc, uc, bc, out, out_bias = (a.astype(np.float64) for a in arrays)
+
+    def sigmoid(x):
+        return 1 / (1 + np.exp(-x))
+
+    hidden = cell = np.zeros((len(tokens), 32))
+    before, losses = np.zeros(len(tokens), dtype=int), []
+    for column in tokens.T:
+        x = embedding[before]
+        i, f, o = (sigmoid(x @ w + hidden @ u + b) for w, u, b in ((wi, ui, bi), (wf, uf, bf), (wo, uo, bo)))
+        cell = f * cell + i * np.tanh(x @ wc + hidden @ uc + bc)
+        hidden = o * np.tanh(cell)
+        logits = hidden @ out + out_bias
+        largest = logits.max(1, keepdims=True)
+        log_sum = largest[:, 0] + np.log(np.exp(logits - largest).sum(1))
+        losses.append(log_sum - logits[np.arange(len(tokens)), column])
+        before = column
+    return np.stack(losses, axis=1)
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_the_official_file_is_read_as_the_papers_code_reads_it(writer, arrays, tmp_path: Path):
+    """Whatever Python wrote it: gates in their order, no matrix transposed, to the NLL of a plain forward pass."""
+    (tmp_path / "target_params.pkl").write_bytes(WRITERS[writer](arrays))
+
+    convert(tmp_path / "target_params.pkl", tmp_path / "oracle.safetensors")
+
+    tokens = np.random.default_rng(1).integers(0, 5000, (6, 20))
+    nll = load_oracle(tmp_path / "oracle.safetensors").nll(torch.from_numpy(tokens))
+    np.testing.assert_allclose(nll.numpy(), plain_nll(arrays, tokens), rtol=1e-4, atol=1e-4)
+
+
+class Run:
+    def __reduce__(self):
+        return (eval, ("open('touched', 'w')",))
+
+
+HOSTILE = {
+    "a call": pickle.dumps([Run()]),
+    "a call among arrays": pickle.dumps([np.zeros(3, np.float32), Run()]),
+    "objects in an array": pickle.dumps([np.array([Run()], dtype=object)]),
+    "numpy's own reader of pickles": b"cnumpy\nload\n(S'other.pkl'\ntR.",
+    "a way round by attributes": pickle.dumps(np.zeros(3).tobytes, protocol=4),
+    "memory by a shape": b"cnumpy\nndarray\n((I1000000000000\nttR.",
+    "memory by a memo": b"\x80\x02]r\xff\xff\xff\x7f.",
+    "memory by a length": b"\x80\x04\x8e\xff\xff\xff\xff\xff\xff\xff\x0f",
+    "another codec": b"c_codecs\nencode\n(Vabc\nVrot13\ntR.",
+    "a state for a name": b"cnumpy.core.multiarray\n_reconstruct\n(N}(S'name'\nS'dtype'\nutb.",
+    "an extension": b"\x80\x02\x82\x01.",
+    "a persistent id": b"Pfile\n.",
+    "another thing": pickle.dumps({"weights": 1}),
+    "integers": pickle.dumps([np.zeros(3, dtype=np.int64)]),
+    "too few": pickle.dumps([np.zeros((5000, 32), np.float32)]),
+    "a shape of other bytes": pickle.dumps([np.zeros(4, np.float32)], protocol=2).replace(b"K\x04", b"K\x05"),
+    "nothing": b"",
+    "noise": bytes(range(256)),
+    "doubled for ever": b"\x80\x02)q\x00" + b"h\x00h\x00\x86q\x00" * 60 + b".",
+    "deep nesting": b"(" * 100_000 + b"." + b"t",
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_anything_else_is_refused(kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A pickle that asks for more than arrays of floats, or is none, raises BadFile that names it, and runs nothing."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "params.pkl"
+    path.write_bytes(HOSTILE[kind])
+    with pytest.raises(BadFile, match=r"params\.pkl"):
+        read_official(path)
+    assert not (tmp_path / "touched").exists()
+
+
+def test_a_cut_file_and_a_large_one_are_refused(arrays, tmp_path: Path):
+    """Half a file, one beyond any oracle's size, and none."""
+    path = tmp_path / "params.pkl"
+    path.write_bytes(pickle.dumps(arrays)[:100_000])
+    with pytest.raises(BadFile, match="refused"):
+        read_official(path)
+    with path.open("wb") as file:
+        file.truncate(MAX_BYTES + 1)
+    with pytest.raises(BadFile, match="larger"):
+        read_official(path)
+    with pytest.raises(BadFile, match="cannot read"):
+        read_official(tmp_path / "none.pkl")
+
+
+def test_numbers_that_are_not_finite_are_refused(arrays, tmp_path: Path):
+    """A NaN among the parameters is no oracle."""
+    broken = [*arrays[:-1], np.full(5000, np.nan, np.float32)]
+    (tmp_path / "params.pkl").write_bytes(pickle.dumps(broken))
+    with pytest.raises(BadFile, match="finite"):
+        read_official(tmp_path / "params.pkl")
+
+
+def test_the_oracle_is_its_seed():
+    """Every parameter is N(0, 1), the same for one seed and others for another."""
+    oracle = Oracle(0)
+    values = torch.cat([parameter.flatten() for parameter in oracle.parameters()])
+    assert abs(values.mean()) < 0.01
+    assert abs(values.std() - 1) < 0.01
+    assert sum(parameter.numel() for parameter in oracle.parameters()) == 333_320
+    assert all(torch.equal(a, b) for a, b in zip(Oracle(0).parameters(), oracle.parameters(), strict=True))
+    assert not torch.equal(Oracle(1).embedding, oracle.embedding)
+
+
+def test_samples_follow_the_oracles_own_probabilities():
+    """With few words and one step, frequencies are the probabilities; a low temperature keeps to the likeliest."""
+    oracle = Oracle(3, vocabulary=7, dim=4)
+    probabilities = torch.exp(-oracle.nll(torch.arange(7)[:, None]))[:, 0]
+    assert probabilities.sum() == pytest.approx(1, abs=1e-5)
+    drawn = oracle.sample(20_000, 1, seed=0)
+    frequencies = torch.bincount(drawn[:, 0], minlength=7) / 20_000
+    assert (frequencies - probabilities).abs().max() < 4 * math.sqrt(0.25 / 20_000)
+    assert (oracle.sample(50, 1, seed=0, temperature=1e-3) == probabilities.argmax()).all()
+
+
+def test_samples_do_not_depend_on_the_batch():
+    """One seed gives the same texts in batches of any size, and fewer texts are the first of more."""
+    oracle = Oracle(0, vocabulary=50, dim=8)
+    texts = oracle.sample(20, 6, seed=5)
+    assert torch.equal(oracle.sample(20, 6, seed=5, batch_size=3), texts)
+    assert torch.equal(oracle.sample(4, 6, seed=5), texts[:4])
+    assert torch.allclose(oracle.nll(texts, batch_size=3), oracle.nll(texts), atol=1e-5)
+
+
+def test_its_own_samples_score_the_floor():
+    """The mean NLL of its samples is its entropy, far below that of random words; sharpened samples go below it."""
+    oracle = Oracle(0, vocabulary=200, dim=16)
+    floor, error = oracle.floor(8, samples=2000)
+    again, _ = oracle.floor(8, samples=2000, seed=1)
+    assert abs(floor - again) < 5 * error
+    rng = torch.Generator().manual_seed(0)
+    assert oracle.nll(torch.randint(200, (500, 8), generator=rng)).mean() > floor + 1
+    assert oracle.nll(oracle.sample(500, 8, seed=0, temperature=0.5)).mean() < floor
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda oracle: oracle.sample(0, seed=0), "at least 1"),
+        (lambda oracle: oracle.sample(1, seed=0, temperature=0), "above 0"),
+        (lambda oracle: oracle.sample(1, seed=0, temperature=math.nan), "above 0"),
+        (lambda oracle: oracle.nll(torch.tensor([[9]])), "0 to 8; got 9"),
+        (lambda oracle: oracle.nll(torch.tensor([1, 2])), r"\[N, T\]"),
+        (lambda oracle: oracle.nll(torch.zeros(2, 3)), "float32"),
+    ],
+)
+def test_unusable_arguments_are_refused(call, message):
+    """Each raises BadValue that says what was wrong."""
+    with pytest.raises(BadValue, match=message):
+        call(Oracle(0, vocabulary=9, dim=2))
+
+
+def test_another_oracles_weights_are_refused(tmp_path: Path):
+    """A file of another shape does not load."""
+    from zoo.safe import write_weights
+
+    write_weights(Oracle(0, vocabulary=9, dim=2).state_dict(), tmp_path / "small.safetensors")
+    with pytest.raises(BadFile, match="shape"):
+        load_oracle(tmp_path / "small.safetensors")

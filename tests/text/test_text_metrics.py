@@ -1,0 +1,185 @@
+"""Texts of a toy language: cycles of the words a to j, four lines of two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from zoo.data import Store, build_store
+from zoo.errors import BadValue
+from zoo.recipe import Evaluate
+from zoo.text.metrics import evaluate, held_out, reverse_score, sequences
+from zoo.text.vocabulary import Vocabulary
+
+WORDS = "春花秋月何時了往事知"
+LENGTH = 8
+TOKENS = np.dtype(np.uint16)
+
+
+def cycles(n: int, *, seed: int, step: int = 1) -> np.ndarray:
+    """[n, 8] ids: each text goes round the words from a random one, now and then out of step."""
+    rng = np.random.default_rng(seed)
+    moves = np.where(rng.random((n, LENGTH)) < 0.4, rng.integers(0, 10, (n, LENGTH)), step)
+    return 2 + moves.cumsum(1) % 10
+
+
+@dataclass
+class Rounds:
+    """A source of 400 such texts, a quarter of them for tests."""
+
+    count: int = 400
+    name: str = "rounds"
+    version: str = "1"
+    licence: str = "CC0-1.0"
+    attributes: np.dtype | None = None
+    dtype: np.dtype = TOKENS
+    shape: tuple[int, ...] = (LENGTH,)
+    line_length: int = 2
+    assets: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.assets = {"tokenizer.json": Vocabulary.build([WORDS], "character", line_length=self.line_length).to_json()}
+
+    def render(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray | None]:
+        return cycles(self.count, seed=0)[list(indices)].astype(self.dtype), None
+
+    def split(self) -> np.ndarray:
+        return (np.arange(self.count) % 4 == 3).astype(np.uint8)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return build_store(Rounds(), tmp_path / "rounds")
+
+
+class Generator(nn.Module):
+    """Gives every token the same chance, but the two that are no words."""
+
+    def logits(self, tokens: Tensor) -> Tensor:
+        logits = torch.zeros(*tokens.shape, 12)
+        logits[..., :2] = -torch.inf
+        return logits
+
+
+class Fake:
+    """What the metrics need of a text GAN: samples of given texts, and likelihoods, where it has any."""
+
+    def __init__(self, texts: np.ndarray, *, likelihood: bool = True) -> None:
+        self.texts = torch.from_numpy(texts)
+        self.generator = Generator() if likelihood else nn.Linear(1, 1)
+        self.asked: list[dict[str, object]] = []
+
+    def sample(self, n: int, **options: object) -> SimpleNamespace:
+        self.asked.append(options)
+        return SimpleNamespace(tensor=self.texts[:n])
+
+
+def figures_of(fake: Fake, store: Store, samples: int = 100) -> dict[str, object]:
+    return {
+        figure.name: figure
+        for figure in evaluate(fake, store, Evaluate(samples=samples, features="zoo:text-evaluator"))
+    }
+
+
+def test_a_generator_like_the_data_is_near_every_floor(store: Store):
+    """Fresh texts of the language are near the floors; each figure names its count, and what it was made with."""
+    figures = figures_of(Fake(cycles(400, seed=1)), store)
+
+    assert next(iter(figures)) == "nll_held_out"
+    assert figures["nll_held_out"].value == pytest.approx(np.log(10), abs=1e-5)
+    assert figures["nll_held_out"].count == 100
+    for name in ("bleu_2", "bleu_5", "self_bleu_2", "self_bleu_5", "lm", "rlm", "divergence", "four_lines"):
+        assert figures[name].value == pytest.approx(figures[name].floor, abs=0.15), name
+    assert figures["copied"].value < 0.2
+    assert figures["rlm"].count == 300
+    assert figures["frechet_distance"].extractor.startswith("zoo:text-evaluator-")
+    assert figures["bleu_4"].extractor == "100 references"
+
+
+def test_one_text_for_ever_is_found_out(store: Store):
+    """It looks real to BLEU and the LM score; Self-BLEU, the reverse score, distances and duplicates tell."""
+    likely = cycles(1, seed=2, step=1) * 0 + 2 + np.arange(LENGTH) % 10
+    figures = figures_of(Fake(np.repeat(likely, 400, 0)), store)
+
+    assert figures["bleu_4"].value >= figures["bleu_4"].floor
+    assert figures["lm"].value < figures["lm"].floor
+    assert figures["self_bleu_4"].value == pytest.approx(1)
+    assert figures["rlm"].value > figures["rlm"].floor + 0.5
+    assert figures["frechet_distance"].value > 5 * figures["frechet_distance"].floor
+    assert figures["divergence"].value > 5 * figures["divergence"].floor
+    assert figures["duplicates"].value == 0.99
+
+
+def test_copies_of_the_training_set_are_found(store: Store):
+    """A generator that recites has `copied` 1, where held-out texts are not in the training split."""
+    train = store.samples[store.indices("train")].astype(np.int64)
+    figures = figures_of(Fake(train), store)
+    assert figures["copied"].value == 1
+    assert figures["copied"].floor < 0.2
+    assert figures["copied"].extractor == "300 training texts"
+
+
+def test_nonsense_is_far_from_every_floor(store: Store):
+    """Random words, some unknown, some texts too short: worse in every figure that knows the language."""
+    texts = np.random.default_rng(0).integers(0, 12, (400, LENGTH))
+    figures = figures_of(Fake(texts, likelihood=False), store)
+    assert "nll_held_out" not in figures
+    assert figures["four_lines"].value < 0.5 < figures["four_lines"].floor
+    for name in ("bleu_2", "lm", "rlm", "frechet_distance", "divergence"):
+        figure = figures[name]
+        assert (figure.value < figure.floor) == figure.higher_is_better, name
+
+
+def test_the_same_seed_gives_the_same_figures(store: Store):
+    """An evaluation is a function of weights, data and seed."""
+    fake, settings = Fake(cycles(400, seed=1)), Evaluate(samples=50, seed=3, features="zoo:text-evaluator")
+    assert evaluate(fake, store, settings) == evaluate(fake, store, settings)
+
+
+def test_while_training_likelihood_comes_first_and_distance_where_there_is_none(store: Store):
+    """The best state is chosen by the first figure, of which lower is better."""
+    judge = held_out(store, Evaluate(samples=50, features="zoo:text-evaluator"))
+    first = judge(Fake(cycles(50, seed=1)))[0]
+    assert (first.name, first.higher_is_better) == ("nll_held_out", False)
+    first = judge(Fake(cycles(50, seed=1), likelihood=False))[0]
+    assert (first.name, first.higher_is_better) == ("frechet_distance", False)
+
+
+def test_progress_reaches_its_end(store: Store):
+    """It rises to the total."""
+    told: list[tuple[int, int]] = []
+    settings = Evaluate(samples=50, features="zoo:text-evaluator")
+    evaluate(Fake(cycles(400, seed=1)), store, settings, progress=lambda done, total: told.append((done, total)))
+    assert told == sorted(told)
+    assert told[-1][0] == told[-1][1]
+
+
+def test_more_samples_than_held_out_texts_are_refused(store: Store):
+    """The test split bounds the number of samples."""
+    with pytest.raises(BadValue, match="100 held-out"):
+        evaluate(Fake(cycles(400, seed=1)), store, Evaluate(samples=101, features="zoo:text-evaluator"))
+
+
+def test_prose_has_no_verse_figures(tmp_path: Path):
+    """Only texts that are all four lines are judged as quatrains."""
+    store = build_store(Rounds(line_length=0), tmp_path / "prose")
+    assert not {"four_lines", "rhymes", "tones"} & set(figures_of(Fake(cycles(400, seed=1)), store))
+
+
+def test_a_text_is_what_stands_before_its_first_end():
+    """Whatever a generator leaves behind it; a text may be empty, or fill its row."""
+    rows = torch.tensor([[5, 6, 0, 9], [0, 0, 0, 0], [2, 3, 4, 5]])
+    assert [text.tolist() for text in sequences(rows)] == [[5, 6], [], [2, 3, 4, 5]]
+
+
+def test_a_reverse_score_needs_samples_to_learn_from():
+    """One text leaves none to stop by."""
+    with pytest.raises(BadValue, match="at least 2"):
+        reverse_score(torch.tensor([[2, 3]]), torch.tensor([[2, 3]]), 5, seed=0)

