@@ -25,7 +25,7 @@ ALLOWED = {  # room -> rooms its modules may import at the top; functions may im
     "render": {"errors"},
     "data": {"errors", "noise", "recipe"},
     "gan": {"errors", "nn", "noise", "recipe", "samples"},
-    "card": {"gan", "recipe"},
+    "card": {"gan", "recipe", "samples"},
     "training": {"data", "errors", "gan", "noise", "recipe", "registry", "samples"},
     "remote": {"errors"},
     "hub": {"errors", "gan", "recipe", "registry", "safe"},
