@@ -152,7 +152,7 @@ def bounded(call: Callable[[], T], *, seconds: float, cancelled: threading.Event
     try:
         thread.join(seconds)
         if thread.is_alive():
-            raise TimeoutError(f"no whole answer in {seconds:g} seconds")
+            raise TimeoutError(f"waited {seconds:g} seconds")
     finally:
         if cancelled is not None:
             cancelled.set()
@@ -230,9 +230,9 @@ def _refused(address: Address, error: hub_errors.HfHubHTTPError) -> NotFound | C
 
 def _out_of_reach(address: Address, error: BaseException) -> str:
     if constants.HF_HUB_OFFLINE:
-        return f"{address} is not in the cache {constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE forbids to fetch it"
-    reason = _first_line(error) or type(error).__name__
-    return f"{address}: cannot reach {constants.ENDPOINT} ({reason}), and the cache does not have it"
+        cache = f"the cache {constants.HF_HUB_CACHE} does not have it"
+        return f"{address}: HF_HUB_OFFLINE forbids to ask {constants.ENDPOINT}, and {cache}"
+    return f"{address}: no whole answer from {constants.ENDPOINT}: {_first_line(error) or type(error).__name__}"
 
 
 def _not_there(address: Address) -> str:
