@@ -120,6 +120,8 @@ class Evaluate:
     seed: int = field(default=0, metadata=within(0, 2**63 - 1))
     features: str = "zoo:faces-evaluator"
     """`timm:NAME` for a pretrained timm model, or `zoo:NAME` for an evaluator that this library carries."""
+    control: str = ""
+    """The entry whose quality-diversity curve stands beside this one's, for texts. Empty: no curve is drawn."""
 
 
 @dataclass(frozen=True, kw_only=True)
