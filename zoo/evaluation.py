@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import BadFile, CannotWrite
-from zoo.hub import is_run, load, locate
+from zoo.hub import is_run, load, locate, read_config
 from zoo.metrics.report import Figure
 from zoo.recipe import Data, Recipe, load_recipe
 from zoo.registry import registry
+from zoo.safe import inside
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,14 +121,24 @@ def _recipe_of(text: str, *, data: str, features: str | None) -> Recipe:
     folder = Path(text).expanduser()
     if is_run(folder):
         return open_run(folder)
-    folder = locate(text)
-    if not (folder / "recipe.toml").is_file():
-        raise BadFile(f"{folder}: has no recipe.toml, so its data and settings are unknown")
-    recipe = open_run(folder)
+    recipe = released_recipe(locate(text))
     if not data and not recipe.data.name:
         wanted = f"hf:{recipe.data.hub}" if recipe.data.hub else "a folder"
         raise BadFile(f"{text}: its recipe was trained on {wanted}; say yourself what to score against: --data …")
     if features is None and not recipe.evaluate.features.startswith("zoo:"):
         wanted = recipe.evaluate.features
         raise BadFile(f"{text}: its recipe asks for the features {wanted}; say yourself which to use: --features …")
+    return recipe
+
+
+def released_recipe(folder: Path) -> Recipe:
+    """The recipe that lies beside released weights. Raises BadFile where it is none, or not of their network."""
+    from zoo.training.loop import open_run
+
+    path = inside(folder, "recipe.toml")
+    if not path.is_file():
+        raise BadFile(f"{folder}: has no recipe.toml, so its data and settings are unknown")
+    recipe = open_run(folder)
+    if (recipe.gan, recipe.model) != read_config(folder):
+        raise BadFile(f"{path}: tells of another network than config.json")
     return recipe
