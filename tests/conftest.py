@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from blobs import Blobs
+from loopback_hub import LoopbackHub
 
 if TYPE_CHECKING:
     from zoo.data import Store
@@ -22,6 +26,52 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     cache = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("GAN_ZOO_CACHE", str(cache))
     return cache
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
+    """A Hub of the test's own that this process is logged in to as `me`, an empty cache, and no long waits."""
+    import huggingface_hub
+    from huggingface_hub import constants, file_download
+    from huggingface_hub.utils import _http
+
+    from zoo import remote
+
+    with LoopbackHub() as hub:
+        template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hf" / "hub"))
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "hf" / "token"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # another protocol, to another server
+        monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 1)
+        monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 1)
+        monkeypatch.setenv("HF_TOKEN", hub.token)
+        monkeypatch.setattr(remote, "FIRST_WAIT", 0.002)
+        hurried = SimpleNamespace(**{**vars(time), "sleep": lambda seconds: time.sleep(seconds / 1000)})
+        for module in (file_download, _http):  # the client's own waits
+            monkeypatch.setattr(module, "time", hurried)
+        huggingface_hub.close_session()
+        yield hub
+        huggingface_hub.close_session()
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs the command line in this process; returns its exit code, output and errors."""
+    from zoo.cli import main
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["zoo", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else 1
+        return code, *capsys.readouterr()
+
+    return run
 
 
 @pytest.fixture
@@ -59,3 +109,19 @@ def photos(tmp_path: Path) -> Path:
     whole = (folder / "1.png").read_bytes() if (folder / "1.png").exists() else b"\x89PNG\r\n"
     (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
     return folder
+
+
+@pytest.fixture
+def run(tmp_path: Path, store: Store) -> Path:
+    """A run of two turns: a small DCGAN that has seen eight blobs."""
+    import torch
+    from releases import SMALL
+
+    from zoo.recipe import load_recipe
+    from zoo.training.loop import start_run, train
+    from zoo.training.session import wing_data
+
+    recipe = load_recipe("faces-dcgan", [*SMALL, "train.batch=4", "train.total_kimg=0.008"])
+    start_run(recipe, tmp_path / "run")
+    train(recipe, tmp_path / "run", store, wing_data("faces").decode, device=torch.device("cpu"), say=lambda line: None)
+    return tmp_path / "run"

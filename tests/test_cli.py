@@ -9,26 +9,7 @@ from pathlib import Path
 import pytest
 
 import zoo
-from zoo.cli import main
 from zoo.registry import registry
-
-
-def run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object
-) -> tuple[int, str, str]:
-    monkeypatch.setattr(sys, "argv", ["zoo", *map(str, arguments)])
-    code = 0
-    try:
-        main()
-    except SystemExit as stop:
-        code = stop.code if isinstance(stop.code, int) else 1
-    output, errors = capsys.readouterr()
-    return code, output, errors
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    return lambda *arguments: run(monkeypatch, capsys, *arguments)
 
 
 def test_list_shows_every_entry_with_its_summary(command):

@@ -7,17 +7,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from releases import FIGURES, SMALL, write_model
 from safetensors.torch import load_file, save_file
 
 import zoo
 from zoo.errors import BadFile, NotFound
 from zoo.hub import load_folder
-from zoo.recipe import Recipe, load_recipe
+from zoo.recipe import load_recipe
 from zoo.registry import registry
-from zoo.releasing import copy_recipe, release, save_players, write_config
+from zoo.releasing import copy_recipe, release
 from zoo.safe import SUMS, digest, read_sums, verify, write_sums
-
-SMALL = ["model.width=4"]
 
 
 @pytest.fixture(scope="module")
@@ -28,12 +27,6 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     write_model(recipe, folder)
     return folder
-
-
-def write_model(recipe: Recipe, folder: Path) -> None:
-    save_players(recipe.gan(recipe.model).eval(), folder)
-    write_config(recipe, folder)
-    write_sums(folder)
 
 
 @pytest.fixture
@@ -99,9 +92,8 @@ def test_weights_of_another_size_or_architecture_are_refused(folder: Path, tmp_p
     with pytest.raises(BadFile, match=r"config\.json asks for"):
         zoo.load(folder)
 
-    other = tmp_path / "other"
-    other.mkdir()
-    write_model(load_recipe("faces-gan", ["model.generator_units=4", "model.maxout_units=4"]), other)
+    small = load_recipe("faces-gan", ["model.generator_units=4", "model.maxout_units=4"])
+    other = write_model(small, tmp_path / "other")
     shutil.copy(folder / "generator.safetensors", other / "generator.safetensors")
     resign(other)
     with pytest.raises(BadFile, match="not weights of VanillaGAN"):
@@ -194,25 +186,6 @@ def test_bundled_weights_fit_into_the_package():
     folder = Path(zoo.__file__).parent / "weights"
 
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 90e6
-
-
-@pytest.fixture
-def run(tmp_path: Path, store) -> Path:
-    from zoo.training.loop import start_run, train
-    from zoo.training.session import wing_data
-
-    recipe = load_recipe("faces-dcgan", [*SMALL, "train.batch=4", "train.total_kimg=0.008"])
-    start_run(recipe, tmp_path / "run")
-    train(recipe, tmp_path / "run", store, wing_data("faces").decode, device=torch.device("cpu"), say=lambda line: None)
-    return tmp_path / "run"
-
-
-FIGURES = {
-    "command": "zoo evaluate runs/a", "data": "blobs", "data_licence": "CC0-1.0", "fingerprint": "f" * 64, "seed": 0,
-    "kimg": 0.008,
-    "figures": [{"name": "frechet_distance", "value": 1.5, "floor": 0.25, "spread": None, "higher_is_better": False,
-                 "count": 100, "extractor": "zoo:faces-evaluator-v1", "seed": None}],
-}  # fmt: skip
 
 
 def test_release_writes_a_whole_folder(run: Path, tmp_path: Path):

@@ -1,4 +1,7 @@
-"""Model cards: the README.md that goes with released weights, for readers who have never seen this library."""
+"""Model cards: the README.md that goes with released weights, for readers who have never seen this library.
+
+A card has no clock and no chance in it: the same release gives the same bytes.
+"""
 
 from __future__ import annotations
 
@@ -8,61 +11,88 @@ from typing import Any
 
 from zoo.gan import GAN
 from zoo.recipe import Recipe
+from zoo.samples import Samples
 
 PIPELINE_TAGS = {"faces": "unconditional-image-generation", "text": "text-generation"}  # music, video: the Hub has none
 
 EVALUATION_DOCS = "https://gan-zoo.github.io/gan-zoo/evaluate/"
 
+PICTURES = (".png", ".jpg", ".webp", ".gif")  # what a browser shows in place
+
 _TYPES = {  # metric of figures.json -> type in the Hub's model-index, where the Hub has another word
     "kernel_distance": "kid",
 }
 
+_NOTES = {  # figures, by how their names begin, that cannot be read without a word
+    "faces_found": "The floor of `faces_found` is the share found in those test images themselves.",
+    "ms_ssim": "MS-SSIM is best near its real value: above it samples are too much alike, far below it they are noise.",
+}
 
-def write_card(
-    folder: Path, recipe: Recipe, gan: GAN, *, kimg: float, figures: Mapping[str, Any], load_name: str = ""
-) -> None:
-    """Write README.md into `folder`: front matter the Hub reads, then what a reader asks. No clock, no random part."""
-    text = card_text(recipe, gan, kimg=kimg, figures=figures, load_name=load_name)
-    (folder / "README.md").write_text(text, encoding="utf-8")
+_RISKS = {
+    "faces": "Samples are made up; one that resembles somebody does so by chance, and must not be passed off as a real "
+    "picture. It shows nothing of people outside the data.",
+    "text": "It writes what such texts look like, not what is true, and may repeat lines it was trained on; do not "
+    "pass its texts off as somebody's.",
+    "music": "It may repeat bars that it was trained on; compare before you publish a piece as new.",
+    "video": "Samples are made up, and must not be passed off as recordings of something that happened.",
+}
 
 
-def card_text(recipe: Recipe, gan: GAN, *, kimg: float, figures: Mapping[str, Any], load_name: str = "") -> str:
-    """The card as Markdown with YAML front matter. `load_name` is what its commands load, if not the recipe's name."""
+def write_card(folder: Path, card: str) -> None:
+    """Write README.md into `folder`."""
+    (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def card_text(
+    recipe: Recipe, gan: GAN, samples: Samples, *, kimg: float, figures: Mapping[str, Any], load_name: str
+) -> str:
+    """The card as Markdown: front matter that the Hub reads, then what a reader asks.
+
+    Args:
+        samples: the 64 samples of seed 0, as they lie in samples/.
+        kimg: how long it was trained.
+        figures: what `zoo.evaluate` measured; empty where nobody did.
+        load_name: what `zoo.load` takes to load these weights.
+    """
+    name = load_name.rpartition("/")[2]
     players = "\n".join(
-        f"| `{name}.safetensors` | {sum(p.numel() for p in player.parameters()):,} |"
-        for name, player in gan.players.items()
+        f"| `{player}.safetensors` | {sum(p.numel() for p in module.parameters()):,} |"
+        for player, module in gan.players.items()
     )
     source = recipe.data.name or (f"hf:{recipe.data.hub}" if recipe.data.hub else "a folder of the trainer's own")
     licence = figures.get("data_licence", "unknown")
-    name, weights_licence = load_name or recipe.name, recipe.licence
-    if not recipe.data.name:  # weights of somebody's own data: under a licence of their own
-        name, weights_licence = load_name or f"./{recipe.name}", "to be stated by who trained them"
+    weights_licence = recipe.licence if recipe.data.name else "to be stated by who trained them"
+    summary = recipe.summary or f"A {type(gan).__name__} for {recipe.modality}"
+    paper = f" Paper: <{recipe.paper}>." if recipe.paper else ""
+    judged = "discriminator" in gan.players
+    suffix = samples.SUFFIXES[0]
     shape = " x ".join(map(str, gan.sample_shape))
-    suffix = gan.Output.SUFFIXES[0]
-    start = f"The players began with the weights of `{recipe.train.start}`.\n" if recipe.train.start else ""
     num_turns = kimg * 1000 / recipe.train.batch
-    return f"""{_front_matter(recipe, figures)}
-# {name.rpartition("/")[2]}
+    start = f"The players began with the weights of `{recipe.train.start}`.\n" if recipe.train.start else ""
+    averaged = "\nThe generator is the exponential moving average of the training."
+    average = averaged if recipe.train.ema_halflife_kimg else ""
+    return f"""{_front_matter(recipe, figures, name)}
+# {name}
 
-{recipe.summary}. Paper: <{recipe.paper}>. A generator **and** its discriminator, for the library gan-zoo.
+{summary}.{paper} A generator{" **and** its discriminator" if judged else ""}, for the library gan-zoo.
 
-![64 samples of seed 0, nothing picked](samples/grid{suffix})
+{_shown(samples)}
 
-*64 samples of seed 0, nothing picked.*
+*{len(samples)} samples of seed {samples.seed}, nothing picked.*
 
 ## Use
 
 ```
 pip install gan-zoo
-zoo sample {name} -n 64 --seed 0 --out samples{suffix}
+zoo sample {load_name} -n 64 --seed 0 --out samples{suffix}
 ```
 
 ```python
 import zoo
 
-model = zoo.load("{name}")
-model.sample(16, seed=0).save("samples{suffix}")
-model.discriminator(model.sample(16, seed=0).tensor)  # logits
+model = zoo.load("{load_name}")
+samples = model.sample(16, seed=0)  # samples.save("samples{suffix}")
+{"logits = model.discriminator(samples.tensor)" if judged else ""}
 ```
 
 ## What is in this folder
@@ -71,10 +101,9 @@ model.discriminator(model.sample(16, seed=0).tensor)  # logits
 |---|---|
 {players}
 
-Architecture `{recipe.architecture}`: latent [N, {gan.config.latent_dim}] from N(0, I) to a sample [N, {shape}] in
-[-1, 1]. Plain tensors in safetensors, matrices in float16; `config.json` holds the architecture's values, `recipe.toml`
-those of the training, `figures.json` the figures below, and `SHA256SUMS` the digests (`sha256sum -c SHA256SUMS`). The
-generator is the exponential moving average of the training.
+Architecture `{recipe.architecture}`; one sample has the shape {shape}. Plain tensors in safetensors, matrices in
+float16 where no sample shows it; `config.json` holds the architecture's values, `recipe.toml` those of the training,
+`figures.json` the figures below, and `SHA256SUMS` the digests (`sha256sum -c SHA256SUMS`).{average}
 
 ## Training
 
@@ -84,11 +113,10 @@ batch {recipe.train.batch}, loss `{recipe.train.loss}`, on the training split of
 
 ## Figures
 
-{_figures_section(figures)}
+{_figures_section(figures)}{_curve_section(figures)}
 ## Limits and risks
 
-Trained on {source}: it shows what that data set shows, in the proportions it has there, and nothing of people outside
-it. Samples are made up; one that resembles somebody does so by chance, and must not be passed off as a real picture.
+Trained on {source}: it gives what that data set has, in the proportions it has there. {_RISKS[recipe.modality]}
 The figures compare with others only where data, split, count and extractor are the same.
 
 ## Licence
@@ -97,7 +125,28 @@ Weights: {weights_licence}. Training data: {licence}.
 """
 
 
-def _front_matter(recipe: Recipe, figures: Mapping[str, Any]) -> str:
+def _shown(samples: Samples) -> str:
+    """What the reader sees of the samples: the picture, the first texts, or a link to what has to be played."""
+    file = f"samples/grid{samples.SUFFIXES[0]}"
+    what = f"{len(samples)} samples of seed {samples.seed}, nothing picked"
+    if samples.READABLE:
+        return f"```text\n{samples[:8]}\n```\n\n[{what}]({file})"
+    return f"![{what}]({file})" if file.endswith(PICTURES) else f"[{what}]({file})"
+
+
+def _curve_section(figures: Mapping[str, Any]) -> str:
+    """The model's quality-diversity curve beside its control's, and who wins, in a sentence."""
+    if not (curve := figures.get("curve")):
+        return ""
+    return f"""
+![Reverse LM score against LM score, and Self-BLEU against BLEU, at temperatures from \
+{curve["model"][0]["temperature"]:g} to {curve["model"][-1]["temperature"]:g}](samples/curve.png)
+
+**{curve["verdict"]}**
+"""
+
+
+def _front_matter(recipe: Recipe, figures: Mapping[str, Any], name: str) -> str:
     """What the Hub reads, between its two lines of dashes: https://huggingface.co/docs/hub/model-cards."""
     from huggingface_hub import EvalResult, ModelCardData
 
@@ -111,21 +160,22 @@ def _front_matter(recipe: Recipe, figures: Mapping[str, Any]) -> str:
             metric_type=_TYPES.get(figure["name"], figure["name"]),
             metric_value=float(f"{figure['value']:.6g}"),
             metric_name=(
-                f"{figure['name']}: {figure['count']} samples, {figure['extractor'] or 'pixels'}, test split, "
-                f"seed {figures['seed']}; real against real {figure['floor']:.4g}"
+                f"{figure['name']}: {figure['count']} samples, {figure['extractor'] or 'no extractor'}, test split, "
+                f"seed {figures['seed']}; real against real {_number(figure['floor'])}"
             ),
             source_name=figures["command"],
             source_url=EVALUATION_DOCS,
         )
         for figure in figures.get("figures", [])
     ]
+    source = recipe.data.name or recipe.data.hub
     data = ModelCardData(
         license=recipe.licence if recipe.data.name else "other",
         library_name="gan-zoo",
         pipeline_tag=task,
         tags=["gan", recipe.modality],
-        datasets=[recipe.data.name or recipe.data.hub] if recipe.data.name or recipe.data.hub else None,
-        model_name=recipe.name if results else None,
+        datasets=[source] if source else None,
+        model_name=name if results else None,
         eval_results=results or None,
     )
     return f"---\n{data.to_yaml()}\n---"
@@ -135,16 +185,35 @@ def _figures_section(figures: Mapping[str, Any]) -> str:
     if not figures.get("figures"):
         return "Not measured.\n"
     rows = "\n".join(
-        f"| {f['name']} | {f['value']:.4g} | {f['floor']:.4g} | {'higher' if f['higher_is_better'] else 'lower'} "
-        f"| {f['extractor']} | {f['count']:,} |"
+        f"| {f['name']} | {_number(f['value'])} | {_number(f['floor'])} "
+        f"| {'higher' if f['higher_is_better'] else 'lower'} | {f['extractor'] or ''} | {f['count']:,} |"
         for f in figures["figures"]
     )
+    names = [figure["name"] for figure in figures["figures"]]
+    notes = "".join(f" {note}" for start, note in _NOTES.items() if any(name.startswith(start) for name in names))
     return f"""`{figures["command"]}`, seed {figures["seed"]}, against the test split of {figures["data"]} (fingerprint
-`{figures["fingerprint"][:16]}`). "Real against real" is the same figure of real training images against the same test
-images (for `faces_found`, of those test images themselves): no generator should be expected to do better. MS-SSIM is
-best near its real value: above it samples are too much alike, far below it they are noise.
+`{figures["fingerprint"][:16]}`), prints them again. "Real against real" is the same figure of real training samples
+against the same test samples: no generator should be expected to do better.{notes}
 
 | figure | samples | real against real | better | extractor | count |
 |---|---|---|---|---|---|
 {rows}
 """
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.4g}"
+
+
+def evaluate_command(command: str, recipe: Recipe, load_name: str) -> str:
+    """The `zoo evaluate` command that figures were measured by, as whoever loads `load_name` has to write it.
+
+    A folder of the trainer's own is theirs to know: it is written as FOLDER.
+    """
+    head, _, data = command.partition(" --data ")
+    if recipe.data.folder or ("/" in data and not data.startswith("hf:")):
+        data = "FOLDER"
+    elif recipe.data.hub and not data:
+        data = f"hf:{recipe.data.hub}"
+    options = head.split(maxsplit=3)[3:]
+    return " ".join(["zoo evaluate", load_name, *options, *([f"--data {data}"] if data else [])])

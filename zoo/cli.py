@@ -335,6 +335,9 @@ def evaluate(
     seed: Annotated[int | None, typer.Option(min=0, help="The recipe's seed if absent.")] = None,
     features: Annotated[str, typer.Option(help="timm:NAME (a pretrained timm model) or zoo:NAME.")] = "",
     data: Annotated[str, typer.Option(help="Instead of the recipe's data, as in zoo train.")] = "",
+    plot: Annotated[
+        Path | None, typer.Option(help="Where the picture of a text model's curve goes; NAME-curve.png if absent.")
+    ] = None,
 ) -> None:
     """Score an entry or a run against held-out data, each figure beside its real-against-real floor."""
     from zoo.evaluation import evaluate as evaluate_model
@@ -351,12 +354,16 @@ def evaluate(
             progress=bar("evaluating"),
         )
     print(report.table())
+    if report.curve is not None:
+        print(report.curve.save(plot or Path(f"{Path(name).name}-curve.png")))
 
 
 @app.command()
 def release(
     run: Annotated[Path, typer.Argument(help="The run folder.")],
-    out: Annotated[Path | None, typer.Option(help="The weights folder; zoo/weights/ENTRY if absent.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The weights folder; an entry's own, zoo/weights/ENTRY, if absent.")
+    ] = None,
 ) -> None:
     """Write a run's weights as they are published: safetensors, config, recipe, card, samples, digests."""
     from zoo.releasing import release as release_run
@@ -369,21 +376,26 @@ def publish(
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="An entry, a weights folder, or a run, released on the way.")
     ] = None,
-    repo: Annotated[str, typer.Option(help="The Hub repository, owner/name; made if it is not there.")] = "",
-    every: Annotated[bool, typer.Option("--all", help="All entries with weights, each to ORG/ENTRY.")] = False,
-    org: Annotated[str, typer.Option(help="The owner, with --all.")] = "",
+    repo: Annotated[str, typer.Option(metavar="OWNER/NAME", help="The Hub repository; made if it is not there.")] = "",
+    every: Annotated[bool, typer.Option("--all", help="All entries with weights, each to OWNER/ENTRY.")] = False,
+    org: Annotated[str, typer.Option(metavar="OWNER", help="A user or an organisation, with --all.")] = "",
     private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
     message: Annotated[str, typer.Option(help="The commit's message.")] = "",
-    tag: Annotated[str, typer.Option(help="A tag for the commit, e.g. v1.")] = "",
+    tag: Annotated[str, typer.Option(help="A tag for the commit, e.g. v1; it must be free.")] = "",
     pin: Annotated[bool, typer.Option("--pin", help="Write repository, commit and digests into the recipe.")] = False,
     unmeasured: Annotated[bool, typer.Option("--unmeasured", help="Publish a run that has no figures.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change, file by file.")] = False,
 ) -> None:
-    """Publish weights to the Hugging Face Hub: one commit of what differs. The token is HF_TOKEN or `hf auth login`.
+    """Publish weights to the Hugging Face Hub, in one commit of the files that differ; none differ, none move.
 
-    zoo publish faces-dcgan --repo me/faces-dcgan --dry-run
+    It needs a token with the role write: `hf auth login`, or HF_TOKEN. A run has to be evaluated first. On success it
+    prints the commit and the digests; anybody can then load the weights by OWNER/NAME, and these very bytes by
+    OWNER/NAME@COMMIT.
+
+    zoo publish runs/a --repo me/my-faces --dry-run
     zoo publish runs/a --repo me/my-faces
-    zoo publish --all --org gan-zoo --pin
+    zoo publish faces-dcgan --repo me/faces-dcgan --private
+    zoo publish --all --org gan-zoo --pin --tag v1
     """
     if every == (name is not None) or every != bool(org) or every == bool(repo):
         raise BadValue("publish takes NAME --repo OWNER/NAME, or --all --org OWNER")
@@ -422,9 +434,12 @@ def _print_commit(name: str, commit: Any, *, dry_run: bool) -> None:
 
 @app.command()
 def download(name: Name) -> None:
-    """Fetch weights into the Hub's cache and check them, so that loading them needs no network.
+    """Fetch weights into the Hub's cache and check them; print where they are and how much.
 
-    zoo download me/my-faces@2f1c9a…
+    Loading them by a full commit sha needs no network then, by a branch or a tag only HF_HUB_OFFLINE=1.
+
+    zoo download me/my-faces
+    zoo download me/my-faces@2f1c9a7be0d45e6f8a9b0c1d2e3f405162738495
     """
     from zoo.hub import load, locate
 
@@ -439,7 +454,11 @@ def verify(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="An entry, a folder, or org/name.")] = None,
     every: Annotated[bool, typer.Option("--all", help="All weights that are bundled or cached.")] = False,
 ) -> None:
-    """Hash weights again, and compare with their digests. Fetches nothing, changes nothing."""
+    """Hash weights again, and compare with their digests. Fetches nothing, changes nothing; exit code 2 if any differ.
+
+    zoo verify --all
+    zoo verify me/my-faces
+    """
     if every == (name is not None):
         raise BadValue("verify takes a NAME, or --all")
     from zoo.errors import BadFile

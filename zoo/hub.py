@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from zoo.errors import BadFile, BadValue, NotFound, ZooError, suggest
+from zoo.errors import BadFile, BadValue, NotFound, suggest
 from zoo.gan import GAN
 from zoo.recipe import architecture_class, build
 from zoo.registry import Entry, Weights, registry
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from zoo.remote import Address
 
 FORMAT = 1
-MAX_TEXT_BYTES = 1 << 20  # of config.json, recipe.toml and SHA256SUMS
+TEXTS = ("config.json", SUMS, "recipe.toml")
+MAX_TEXT_BYTES = 1 << 20  # of each of them
 MAX_ASSET_BYTES = 1 << 24  # of a tokenizer
 PICKLES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth", ".th")
 
@@ -66,7 +67,7 @@ def locate(name: str | os.PathLike[str]) -> Path:
         return resolve(registry.entries[text])
     folder = Path(text).expanduser()
     if (folder / "config.json").is_file():
-        verify(folder, {}, whole=False)
+        check_folder(folder, {})
         return folder
     if folder.exists() or text.startswith((".", "~", os.sep)) or text.partition("@")[0].count("/") > 1:
         raise BadFile(f"{folder}: neither released weights (config.json) nor a run (recipe.toml)")
@@ -86,7 +87,7 @@ def locate(name: str | os.PathLike[str]) -> Path:
 def resolve(entry: Entry) -> Path:
     """The folder of an entry's weights: bundled, else cached, else fetched. Raises as `locate`."""
     if entry.has_weights:
-        verify(entry.bundled, entry.weights.sha256, whole=False)
+        check_folder(entry.bundled, entry.weights.sha256)
         return entry.bundled
     if not entry.weights.repo:
         raise BadFile(f"{entry.name} has no released weights yet; `zoo train {entry.name} --out runs/a` makes some")
@@ -118,63 +119,73 @@ def from_hub(address: Address, *, sha256: Mapping[str, str] | None = None) -> Pa
     pinned = remote.Address(address.repo, remote.commit_of(address))
     if not address.pinned:
         logger.warning("%s is at %s now; to have these weights for ever: %s", address, pinned.revision, pinned)
-    config = remote.cached(pinned, "config.json")
-    if config is None or not all(remote.cached(pinned, name) for name in needed_files(config.parent)):
-        config = _fetch(pinned)
-    _check_snapshot(pinned, config.parent, sha256 or {})
-    return config.parent
+    folder = _cached_folder(pinned) or _fetch(pinned)
+    _check_snapshot(pinned, folder, sha256 or {})
+    return folder
+
+
+def _cached_folder(address: Address) -> Path | None:
+    """The snapshot of a pinned address in the cache, where all is there that loading needs."""
+    from zoo import remote
+
+    config = remote.cached(address, "config.json")
+    if config is None:
+        return None
+    try:
+        needed = needed_files(*read_config(config.parent))
+    except BadFile:  # damaged since it was fetched
+        remote.discard(config)
+        return None
+    return config.parent if all(remote.cached(address, name) for name in needed) else None
 
 
 def _check_snapshot(address: Address, folder: Path, sha256: Mapping[str, str]) -> None:
     """Check a snapshot of the cache against all that is known of it. What fails is removed, to be fetched anew."""
     from zoo import remote
 
-    files = {path.name: path for path in folder.iterdir() if path.is_file()}
+    files = {name: folder / name for name in opened_files(folder) if (folder / name).is_file()}
     try:
         for name in files.keys() - read_sums(folder).keys():
             if not remote.agrees_with_its_name(files[name]):
                 raise BadFile(f"{files[name]}: other bytes than the Hub stated")
-        verify(folder, sha256, whole=False)
+        check_folder(folder, sha256)
     except BadFile as error:
-        for path in files.values():
-            if path.name == SUMS or path.name in sha256 or not remote.agrees_with_its_name(path):
+        for name, path in files.items():
+            if name == SUMS or name in sha256 or not remote.agrees_with_its_name(path):
                 remote.discard(path)
         raise BadFile(f"{error} (of {address}). It was removed from the cache; load again to fetch it anew.") from error
 
 
 def _fetch(address: Address) -> Path:
-    """Fetch what loading needs; returns the path of config.json. Refuses before it fetches whatever can be refused."""
+    """Fetch what loading needs; returns its folder. Refuses before it fetches whatever can be refused."""
     from zoo import remote
 
     listed = remote.listing(address)
-    if "config.json" not in listed:
+    if "config.json" not in listed or not any(name.endswith(".safetensors") for name in listed):
         raise BadFile(f"{address}: {_what_it_offers(listed)}")
-    for name in ("config.json", SUMS, "recipe.toml"):
+    for name in TEXTS:
         if name in listed:
             _refuse_large(address, name, listed[name].size, MAX_TEXT_BYTES)
             path = remote.fetch(address, name, listed[name])
             if name == "config.json":
                 config = path
     try:
-        cls, settings = read_config(config.parent)
-        states = expected_states(cls, settings)
-    except BadFile:
+        needed = needed_files(*read_config(config.parent))
+    except BadFile as error:
         remote.discard(config)
-        raise
-    wanted = {f"{player}.safetensors": max_bytes(state) for player, state in states.items()}
-    wanted |= dict.fromkeys(cls.ASSETS, MAX_ASSET_BYTES)
-    for name, most in wanted.items():
+        raise BadFile(f"{address}: {error}") from error
+    for name, most in needed.items():
         if name not in listed:
             raise BadFile(f"{address}: lacks {name}; {_what_it_offers(listed)}")
         _refuse_large(address, name, listed[name].size, most)
-    for name in wanted:
+    for name in needed:
         remote.fetch(address, name, listed[name])
-    return config
+    return config.parent
 
 
-def _refuse_large(address: Address, name: str, size: int, most: int) -> None:
+def _refuse_large(where: object, name: str, size: int, most: int) -> None:
     if size > most:
-        raise BadFile(f"{address}: {name} has {size:,} bytes, at most {most:,} make sense here; refused")
+        raise BadFile(f"{where}: {name} has {size:,} bytes, at most {most:,} make sense here; refused")
 
 
 def _what_it_offers(listed: Iterable[str]) -> str:
@@ -201,8 +212,32 @@ def load_folder(folder: Path, *, sha256: Mapping[str, str] | None = None) -> GAN
     Raises:
         BadFile: a missing, corrupt, truncated or changed file, or one that does not fit the architecture.
     """
-    verify(folder, sha256 or {}, whole=False)
+    check_folder(folder, sha256 or {})
     return open_folder(folder)
+
+
+def check_folder(folder: Path, sha256: Mapping[str, str]) -> None:
+    """Check what loading opens: sizes first, then digests, those of SHA256SUMS and the trusted ones of `sha256`.
+
+    Raises BadFile.
+    """
+    opened = opened_files(folder)
+    for name, most in opened.items():
+        path = inside(folder, name)
+        if path.is_file():
+            _refuse_large(folder, name, path.stat().st_size, most)
+    verify(folder, sha256, names=opened)
+
+
+def opened_files(folder: Path) -> dict[str, int]:
+    """The files that loading may open, and the most bytes each can have. Raises BadFile."""
+    return {**dict.fromkeys(TEXTS, MAX_TEXT_BYTES), **needed_files(*read_config(folder))}
+
+
+def needed_files(cls: type[GAN], config: Any) -> dict[str, int]:
+    """What loading needs besides config.json, weight files and assets, and the most bytes each can have."""
+    weights = {f"{player}.safetensors": max_bytes(state) for player, state in expected_states(cls, config).items()}
+    return weights | dict.fromkeys(cls.ASSETS, MAX_ASSET_BYTES)
 
 
 def open_folder(folder: Path) -> GAN:
@@ -222,9 +257,12 @@ def open_folder(folder: Path) -> GAN:
 
 
 def expected_states(cls: type[GAN], config: Any) -> dict[str, dict[str, Tensor]]:
-    """Each player's state without memory, however large the config claims to be."""
-    with torch.device("meta"), Undrawn():
-        return {name: player.state_dict() for name, player in cls(config).players.items()}
+    """Each player's state without memory, however large the config claims to be. Raises BadFile."""
+    try:
+        with torch.device("meta"), Undrawn():
+            return {name: player.state_dict() for name, player in cls(config).players.items()}
+    except Exception as error:  # values that are each in range, and together make no network
+        raise BadFile(f"config.json: no {cls.__name__} can be built of this: {_short(error)}") from error
 
 
 def weight_files(folder: Path) -> list[str]:
@@ -232,31 +270,35 @@ def weight_files(folder: Path) -> list[str]:
     return [f"{player}.safetensors" for player in expected_states(*read_config(folder))]
 
 
-def needed_files(folder: Path) -> list[str]:
-    """What loading needs besides config.json: weight files, and the architecture's assets. Raises BadFile."""
-    return [*weight_files(folder), *read_config(folder)[0].ASSETS]
-
-
 def read_config(folder: Path) -> tuple[type[GAN], Any]:
     """The architecture and config that config.json names. Raises BadFile."""
     path = inside(folder, "config.json")
+    if not path.is_file():
+        raise BadFile(f"{path}: missing")
+    _refuse_large(folder, path.name, path.stat().st_size, MAX_TEXT_BYTES)
     try:
-        if path.stat().st_size > MAX_TEXT_BYTES:
-            raise BadFile(f"{path}: larger than any config; refused")
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadFile(f"{path}: cannot read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
-        if isinstance(error, ZooError):
-            raise
         raise BadFile(f"{path}: not JSON: {error}") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise BadFile(f'{path}: should be an object with "format": {FORMAT}; is it from a newer gan-zoo?')
+    if not isinstance(content, dict) or "format" not in content:
+        raise BadFile(f'{path}: no config of gan-zoo, which has a "format"; so this is no release of this library')
+    if content["format"] != FORMAT:
+        raise BadFile(
+            f"{path}: format {content['format']!r:.80} is not {FORMAT}, which this gan-zoo reads; is it newer?"
+        )
     try:
-        cls = architecture_class(str(content.get("architecture")))
+        cls = architecture_class(str(content.get("architecture"))[:200])
         return cls, build(cls.Config, content.get("config", {}), where="config")
-    except (NotFound, BadValue) as error:
-        raise BadFile(f"{path}: {error}") from error
+    except (NotFound, BadValue, RecursionError) as error:
+        raise BadFile(f"{path}: {_short(error)}") from error
+
+
+def _short(error: Exception) -> str:
+    """An error's text without the bulk that a file of somebody else's may put into it."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= 300 else f"{text[:300]}…"
 
 
 # --- checking ----------------------------------------------------------------------------------------------------
@@ -326,10 +368,11 @@ def _verified(label: str, folder: Path, sha256: Mapping[str, str]) -> Verified:
 
     files = [path for path in folder.rglob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in files)
+    snapshot = folder.parent.name == "snapshots"  # holds what loading needs, not all that SHA256SUMS lists
+    there = {path.relative_to(folder).as_posix() for path in files}
     try:
-        snapshot = folder.parent.name == "snapshots"  # holds what loading needs, not all that SHA256SUMS lists
-        count = verify(folder, sha256, whole=not snapshot)
-        for path in files if snapshot else []:
+        count = verify(folder, sha256, names=there | sha256.keys() if snapshot else None)
+        for path in files:
             if not remote.agrees_with_its_name(path):
                 raise BadFile(f"{path}: other bytes than the Hub stated when it was fetched")
     except BadFile as error:

@@ -11,17 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import httpx2
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete
-from huggingface_hub import errors as hub_errors
 
 from zoo.errors import BadFile, BadValue, CannotWrite, NotFound, Unreachable, suggest
 from zoo.hub import is_run, read_config, weight_files
 from zoo.registry import registry
 from zoo.releasing import pin_weights, release
 from zoo.remote import (
-    ANSWER_SECONDS,
-    SLOWEST,
+    BUSY,
     Address,
     Listed,
     api,
@@ -30,13 +27,16 @@ from zoo.remote import (
     fetch,
     has_digest,
     listing,
+    patience,
     pause,
     speaking,
 )
-from zoo.safe import SUMS, digest, read_sums, verify
+from zoo.safe import SUMS, digest, inside, read_sums, verify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_BRANCH_MOVED = (409, 412)  # statuses of a commit whose parent is no longer the head
 
 Kind = Literal["new", "changed", "gone", "same"]
 
@@ -88,11 +88,14 @@ def publish(
     if pin and entry is None:
         raise BadValue(f"{name}: only an entry of the registry has a recipe to pin a revision in")
     with weights_of(name, repo=repo, unmeasured=unmeasured) as folder:
-        verify(folder, entry.weights.sha256 if entry is not None else {})
+        files = released_files(folder, entry.weights.sha256 if entry is not None else {})
         sha256 = {file: digest(folder / file) for file in weight_files(folder)}
-        head, changes = compare(folder, address, private=private)
-        if not dry_run and (head is None or any(change.kind != "same" for change in changes)):
-            head, changes = _commit(folder, address, private=private, message=message or f"Weights of {folder.name}")
+        head, changes = compare(files, address, private=private)
+        changed = any(change.kind != "same" for change in changes)
+        if tag and head is not None:
+            _check_tag(address, tag, head="" if changed else head)
+        if not dry_run and (head is None or changed):
+            head, changes = _commit(files, address, private=private, message=message or f"Weights of {folder.name}")
     if tag and not dry_run:
         ask(address, lambda: api().create_tag(repo, tag=tag, revision=head, exist_ok=True))
     if pin and not dry_run and entry is not None:
@@ -115,25 +118,37 @@ def weights_of(name: str | os.PathLike[str], *, repo: str, unmeasured: bool) -> 
     elif is_run(folder):
         with tempfile.TemporaryDirectory(prefix="gan-zoo-") as scratch:
             out = Path(scratch) / repo.partition("/")[2]
-            yield release(folder, out=out, load_name=repo, figures={} if unmeasured else None)
+            measured = not unmeasured or (folder / "figures.json").is_file()
+            yield release(folder, out=out, load_name=repo, figures=None if measured else {})
     elif folder.exists() or "/" in text:
         raise BadFile(f"{folder}: neither released weights (config.json) nor a run (recipe.toml)")
     else:
         raise NotFound(f'no entry "{text}", and no such folder.{suggest(text, registry.entries)}')
 
 
-def compare(folder: Path, address: Address, *, private: bool) -> tuple[str | None, tuple[Change, ...]]:
+def released_files(folder: Path, sha256: Mapping[str, str]) -> dict[str, Path]:
+    """What is published of a folder: SHA256SUMS and the files that it lists, each checked, and nothing else.
+
+    So a note or a key that happens to lie there stays where it is. Raises BadFile.
+    """
+    verify(folder, sha256)
+    listed = read_sums(folder)
+    if not listed:
+        raise BadFile(f"{folder}: has no {SUMS}, which says what belongs to a release; `zoo release RUN` writes one")
+    return {name: inside(folder, name) for name in sorted([*listed, SUMS])}
+
+
+def compare(local: Mapping[str, Path], address: Address, *, private: bool) -> tuple[str | None, tuple[Change, ...]]:
     """The repository's newest commit (None where there is no repository yet) and what would change in it.
 
     Files of the repository that are not ours stay: only what its SHA256SUMS lists, and this release has not, goes.
     """
-    local = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
     try:
         info = ask(address, lambda: api().model_info(address.repo))
     except NotFound as error:
         if "not a model" in str(error):
             raise CannotWrite(f"cannot publish to {address}: {error}") from error
-        return None, tuple(Change(name, "new", path.stat().st_size) for name, path in sorted(local.items()))
+        return None, tuple(Change(name, "new", path.stat().st_size) for name, path in local.items())
     if private and not info.private:
         raise BadValue(f"{address} is there already and public; --private is for a new repository")
     head = Address(address.repo, info.sha or "")
@@ -159,7 +174,16 @@ def _published_before(head: Address, listed: Mapping[str, Listed]) -> set[str]:
         return set()
 
 
-def _commit(folder: Path, address: Address, *, private: bool, message: str) -> tuple[str, tuple[Change, ...]]:
+def _check_tag(address: Address, tag: str, *, head: str) -> None:
+    """Raise BadValue where the tag is taken by another commit than `head`: a tag that moves names nothing."""
+    tags = {ref.name: ref.target_commit for ref in ask(address, lambda: api().list_repo_refs(address.repo)).tags}
+    if tags.get(tag, head) != head:
+        raise BadValue(f"{address} has a tag {tag} already, of the commit {tags[tag]}; choose another")
+
+
+def _commit(
+    local: Mapping[str, Path], address: Address, *, private: bool, message: str
+) -> tuple[str, tuple[Change, ...]]:
     """Commit what differs, in one commit on top of the head that it was compared with.
 
     A commit whose answer was lost is found by comparing again; so is a head that somebody else moved.
@@ -168,7 +192,7 @@ def _commit(folder: Path, address: Address, *, private: bool, message: str) -> t
     before: tuple[Change, ...] = ()
     attempt = 0
     while True:
-        head, changes = compare(folder, address, private=False)
+        head, changes = compare(local, address, private=False)
         if head is None:
             raise Unreachable(f"{address}: was created, but is not to be seen; try again")
         before = before or changes
@@ -176,10 +200,10 @@ def _commit(folder: Path, address: Address, *, private: bool, message: str) -> t
             return head, before
         todo = [change for change in changes if change.kind in ("new", "changed")]
         operations = [
-            *(CommitOperationAdd(change.path, folder / change.path) for change in todo),
+            *(CommitOperationAdd(change.path, local[change.path]) for change in todo),
             *(CommitOperationDelete(change.path) for change in changes if change.kind == "gone"),
         ]
-        limit = 2 * ANSWER_SECONDS + sum(change.size for change in todo) / SLOWEST
+        num_bytes = sum(change.size for change in todo)
 
         def send(operations: list = operations, head: str = head) -> str:
             info = api().create_commit(address.repo, operations, commit_message=message, parent_commit=head)
@@ -187,23 +211,10 @@ def _commit(folder: Path, address: Address, *, private: bool, message: str) -> t
 
         try:
             with speaking(address):
-                return bounded(send, seconds=limit), before
-        except (Unreachable, BadValue, CannotWrite) as error:
-            wait = _worth_another_try(error.__cause__, attempt)
+                return bounded(send, seconds=patience(num_bytes)), before
+        except (Unreachable, BadValue) as error:
+            wait = pause(error.__cause__, attempt, busy=(*BUSY, *_BRANCH_MOVED))
             if wait is None:
                 raise
             time.sleep(wait)
             attempt += 1
-
-
-def _worth_another_try(error: BaseException | None, attempt: int) -> float | None:
-    """Seconds to wait; None where another attempt is no use."""
-    if (
-        isinstance(error, RuntimeError) and error.__cause__ is not None
-    ):  # an upload that failed, in the client's wrapping
-        error = error.__cause__
-    if isinstance(error, hub_errors.HfHubHTTPError) and error.response.status_code in (409, 412):
-        return pause(httpx2.TransportError("the branch moved"), attempt)
-    if isinstance(error, hub_errors.HfHubHTTPError | httpx2.TransportError):
-        return pause(error, attempt)
-    return None

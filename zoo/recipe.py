@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+LossName = Literal["minimax", "non_saturating", "least_squares", "hinge", "wasserstein", "relativistic"]
+
 
 def within(low: float = -math.inf, high: float = math.inf, *, above: float | None = None) -> dict[str, Any]:
     """Metadata of a number field: the closed range [low, high], or the open one from `above`."""
@@ -84,7 +86,7 @@ class Train:
     seed: int = field(default=0, metadata=within(0, 2**63 - 1))
     start: str = ""
     """Weights that the players start from, by what `zoo.load` takes; empty: random ones, as the paper draws them."""
-    loss: Literal["minimax", "non_saturating", "least_squares", "hinge", "wasserstein"] = "non_saturating"
+    loss: LossName = "non_saturating"
     generator: Optimiser = Optimiser()
     discriminator: Optimiser = Optimiser()
     generator_every: int = field(default=1, metadata=within(1))
@@ -118,6 +120,8 @@ class Evaluate:
     seed: int = field(default=0, metadata=within(0, 2**63 - 1))
     features: str = "zoo:faces-evaluator"
     """`timm:NAME` for a pretrained timm model, or `zoo:NAME` for an evaluator that this library carries."""
+    control: str = ""
+    """The entry whose quality-diversity curve stands beside this one's, for texts. Empty: no curve is drawn."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,6 +196,8 @@ def load_recipe(source: str | Path | Entry, overrides: Iterable[str] = (), *, da
 
 def parse_recipe(table: Mapping[str, Any], *, name: str, where: str = "recipe") -> Recipe:
     """A recipe from the plain table of a TOML file. Raises as `load_recipe`; each message opens with `where`."""
+    if "name" in table:
+        raise NotFound(f'{where}: no recipe key "name"; the name of the file is the name of the recipe')
     gan = architecture_class(str(table.get("architecture", "")))
     types_of = {"model": gan.Config, "data": gan.Data, "train": gan.Train}
     return _build(Recipe, {"name": name, **_SECTIONS, **table}, where, prefix="", types_of=types_of)
@@ -305,7 +311,7 @@ def _convert(value: Any, hint: Any, metadata: Mapping[str, Any], where: str, key
             raise BadValue(f"{where}: {key} = {value!r} should be a table of strings")
         return dict(value)
     if hint is float and type(value) is int:
-        value = float(value)
+        value = float(value) if abs(value) < 1e300 else math.inf
     if hint is not Any and type(value) is not hint:
         raise BadValue(f"{where}: {key} = {value!r} should be a {_TYPE_NAMES[hint]}, not a {type(value).__name__}")
     if hint in (int, float):
@@ -319,7 +325,7 @@ _TYPE_NAMES = {int: "whole number", float: "number", str: "string", bool: "boole
 def _check_range(value: float, metadata: Mapping[str, Any], where: str, key: str) -> None:
     low, high = metadata.get("low", -math.inf), metadata.get("high", math.inf)
     above = metadata.get("above")
-    if not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         raise BadValue(f"{where}: {key} = {value} should be finite")
     if above is not None and value <= above:
         raise BadValue(f"{where}: {key} = {value} should be above {above}")

@@ -23,7 +23,7 @@ from typing import Any
 
 from torch import Tensor
 
-from zoo.card import write_card
+from zoo.card import card_text, evaluate_command, write_card
 from zoo.errors import BadFile, BadValue, CannotWrite
 from zoo.gan import GAN
 from zoo.hub import FORMAT, load_folder, weight_files
@@ -70,13 +70,19 @@ def release(
     try:
         save_players(gan, scratch)
         write_config(recipe, scratch)
+        if (run / "curve.png").is_file() and figures.get("curve"):
+            (scratch / "samples").mkdir()
+            shutil.copyfile(run / "curve.png", scratch / "samples" / "curve.png")
         for asset in gan.ASSETS:
             shutil.copyfile(run / asset, scratch / asset)
         (scratch / "recipe.toml").write_text(_released_recipe(recipe), encoding="utf-8")
+        load_name = load_name or (entry.name if entry is not None and recipe.data.name else f"./{place.name}")
+        if figures:
+            figures = {**figures, "command": evaluate_command(figures["command"], recipe, load_name)}
         (scratch / "figures.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
         samples = load_folder(scratch).sample(64, seed=0)
         samples.save(scratch / "samples" / f"grid{samples.SUFFIXES[0]}")
-        write_card(scratch, recipe, gan, kimg=kimg, figures=figures, load_name=load_name)
+        write_card(scratch, card_text(recipe, gan, samples, kimg=kimg, figures=figures, load_name=load_name))
         write_sums(scratch)
         scratch.chmod(0o755)
         _put(scratch, place)
@@ -132,7 +138,9 @@ def read_figures(run: Path, kimg: float) -> dict[str, Any]:
 
 
 def _bundled(name: str) -> Path:
-    return Path(__file__).parent / "weights" / name
+    if name not in registry.entries:  # a recipe of one's own, or a name that a run claims to have
+        raise BadValue(f'"{name}" is no entry of this package; say where the weights should go: --out FOLDER')
+    return registry.entries[name].bundled
 
 
 def _released_recipe(recipe: Recipe) -> str:

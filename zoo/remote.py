@@ -8,13 +8,15 @@ to do.
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,12 +34,12 @@ T = TypeVar("T")
 LIBRARY = "gan-zoo"
 MAX_FILES = 1000  # of a repository; a release has about ten
 ANSWER_SECONDS = 60.0  # for one question, retries within it
-SLOWEST = 10_000  # bytes/s; a download may take ANSWER_SECONDS and its size at this rate
+SLOWEST = 10_000  # bytes/s; a transfer may take ANSWER_SECONDS and its size at this rate
 TRIES = 4
 FIRST_WAIT = 1.0  # seconds before the second try; doubled for each further one
 LONGEST_WAIT = 60.0  # a server that asks for more has an error shown instead
 
-_BUSY = (408, 429, 500, 502, 503, 504)
+BUSY = (408, 429, 500, 502, 503, 504)  # statuses of a server that may answer the next time
 _ADDRESS = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?", re.ASCII)
 _SHA = re.compile(r"[0-9a-f]{40}")
 
@@ -74,14 +76,13 @@ class Listed:
 
 def api() -> HfApi:
     """The client; `HF_ENDPOINT`, `HF_TOKEN`, `HF_HOME` and `HF_HUB_OFFLINE` mean what they always mean."""
-    return HfApi(library_name=LIBRARY, library_version=_library_version())
+    return HfApi(library_name=LIBRARY, library_version=_version())
 
 
-def _library_version() -> str:
-    try:
-        return version("gan-zoo")
-    except PackageNotFoundError:  # a source tree on the path, not installed
-        return "0"
+def _version() -> str:
+    from zoo import __version__
+
+    return __version__
 
 
 # --- asking ------------------------------------------------------------------------------------------------------
@@ -101,7 +102,7 @@ def _retried(question: Callable[[], T]) -> T:
     for attempt in range(TRIES):
         try:
             return question()
-        except (hub_errors.HfHubHTTPError, httpx2.TransportError, hub_errors.RevisionResolutionError) as error:
+        except Exception as error:
             wait = pause(error, attempt)
             if wait is None:
                 raise
@@ -109,18 +110,27 @@ def _retried(question: Callable[[], T]) -> T:
     raise AssertionError("the last attempt returns or raises")
 
 
-def pause(error: BaseException, attempt: int) -> float | None:
-    """Seconds to wait before attempt + 1 at what raised `error`; None where another attempt is no use."""
-    cause = error.__cause__ if isinstance(error, hub_errors.RevisionResolutionError) else error
-    if attempt + 1 >= TRIES or isinstance(cause, hub_errors.OfflineModeIsEnabled):
-        return None
+def pause(error: BaseException | None, attempt: int, *, busy: Iterable[int] = BUSY) -> float | None:
+    """Seconds to wait before attempt + 1 at what raised `error`; None where another attempt is no use.
+
+    It is where the connection broke, or a machine on the way answered for the Hub, or the Hub with a status of `busy`.
+    """
+    if isinstance(error, hub_errors.RevisionResolutionError | RuntimeError):  # the client's wrappings
+        error = error.__cause__
     wait = FIRST_WAIT * 2**attempt
-    if isinstance(cause, hub_errors.HfHubHTTPError):
-        if cause.response.status_code not in _BUSY:
+    if isinstance(error, hub_errors.HfHubHTTPError):
+        if error.response.status_code not in busy:
             return None
-        asked = cause.response.headers.get("Retry-After", "")
+        asked = error.response.headers.get("Retry-After", "")
         wait = max(wait, float(asked)) if asked.isdigit() else wait
-    return wait if wait <= LONGEST_WAIT else None
+    elif not isinstance(error, httpx2.TransportError | json.JSONDecodeError):
+        return None
+    return wait if wait <= LONGEST_WAIT and attempt + 1 < TRIES else None
+
+
+def patience(size: int) -> float:
+    """Seconds that a transfer of `size` bytes may take."""
+    return ANSWER_SECONDS + size / SLOWEST
 
 
 def bounded(call: Callable[[], T], *, seconds: float, cancelled: threading.Event | None = None) -> T:
@@ -142,7 +152,7 @@ def bounded(call: Callable[[], T], *, seconds: float, cancelled: threading.Event
     try:
         thread.join(seconds)
         if thread.is_alive():
-            raise TimeoutError(f"no whole answer in {seconds:g} seconds")
+            raise TimeoutError(f"waited {seconds:g} seconds")
     finally:
         if cancelled is not None:
             cancelled.set()
@@ -180,17 +190,16 @@ def speaking(address: Address) -> Iterator[None]:
         raise _refused(address, error) from error
     except (hub_errors.OfflineModeIsEnabled, httpx2.HTTPError, TimeoutError, ConnectionError) as error:
         raise Unreachable(_out_of_reach(address, error)) from error
-    except RuntimeError as error:  # how the client reports an upload that failed
-        if isinstance(error.__cause__, hub_errors.HfHubHTTPError):
-            raise _refused(address, error.__cause__) from error
-        if isinstance(error.__cause__, httpx2.HTTPError):
-            raise Unreachable(_out_of_reach(address, error.__cause__)) from error
-        raise
+    except RuntimeError as error:  # an upload that failed, in the client's wrapping, or the fast transport's own
+        if error.__cause__ is None:
+            raise Unreachable(_out_of_reach(address, error)) from error
+        with speaking(address):
+            raise error.__cause__ from error
     except OSError as error:
-        if "Consistency check failed" in str(error):
-            raise Unreachable(f"{where}: the download broke off: {_first_line(error)} Try again.") from error
-        raise CannotWrite(f"{constants.HF_HUB_CACHE}: {error.strerror or _first_line(error)}") from error
-    except (ValueError, KeyError, TypeError) as error:  # the client could make nothing of an answer
+        if error.errno is None:  # not of this machine's disk
+            raise Unreachable(_out_of_reach(address, error)) from error
+        raise CannotWrite(f"{constants.HF_HUB_CACHE}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AssertionError) as error:  # the client could make nothing of an answer
         raise Unreachable(f"{where}: this is not how a Hub answers: {_first_line(error)}") from error
 
 
@@ -221,9 +230,9 @@ def _refused(address: Address, error: hub_errors.HfHubHTTPError) -> NotFound | C
 
 def _out_of_reach(address: Address, error: BaseException) -> str:
     if constants.HF_HUB_OFFLINE:
-        return f"{address} is not in the cache {constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE forbids to fetch it"
-    reason = _first_line(error) or type(error).__name__
-    return f"{address}: cannot reach {constants.ENDPOINT} ({reason}), and the cache does not have it"
+        cache = f"the cache {constants.HF_HUB_CACHE} does not have it"
+        return f"{address}: HF_HUB_OFFLINE forbids to ask {constants.ENDPOINT}, and {cache}"
+    return f"{address}: no whole answer from {constants.ENDPOINT}: {_first_line(error) or type(error).__name__}"
 
 
 def _not_there(address: Address) -> str:
@@ -257,7 +266,10 @@ def commit_of(address: Address) -> str:
     """The full commit sha that an address means; the last one known where the Hub is out of reach. Raises as `ask`."""
     if address.pinned:
         return address.revision
-    return ask(address, lambda: api().resolve_revision(address.repo, revision=address.revision or None)).resolved
+    sha = ask(address, lambda: api().resolve_revision(address.repo, revision=address.revision or None)).resolved
+    if not _SHA.fullmatch(sha):  # it becomes the name of a folder
+        raise Unreachable(f"{address} on {constants.ENDPOINT}: this is not how a Hub answers: commit {sha[:80]!r}")
+    return sha
 
 
 def listing(address: Address) -> dict[str, Listed]:
@@ -286,7 +298,7 @@ def cached_snapshots() -> list[tuple[Address, Path]]:
     return sorted(
         (
             (Address(repo.repo_id, revision.commit_hash), revision.snapshot_path)
-            for repo in scan_cache_dir().repos
+            for repo in scan_cache_dir(constants.HF_HUB_CACHE).repos
             for revision in repo.revisions
             if repo.repo_type == "model" and _is_ours(revision.snapshot_path / "config.json")
         ),
@@ -319,10 +331,10 @@ def fetch(address: Address, name: str, listed: Listed) -> Path:
     """
     for _attempt in range(2):
         cancelled = threading.Event()
-        limit = ANSWER_SECONDS + listed.size / SLOWEST
         bar = _limited_bar(f"{address.repo}/{name}", listed.size, cancelled)
+        download = partial(_retried, partial(_download, address, name, bar))
         with speaking(address):
-            path = Path(bounded(lambda: _download(address, name, bar), seconds=limit, cancelled=cancelled))  # noqa: B023 - run at once
+            path = bounded(download, seconds=patience(listed.size), cancelled=cancelled)
         if path.stat().st_size == listed.size and has_digest(path, listed.digest) and agrees_with_its_name(path):
             return path
         discard(path)
@@ -332,19 +344,25 @@ def fetch(address: Address, name: str, listed: Listed) -> Path:
     )
 
 
-def _download(address: Address, name: str, bar: type[tqdm]) -> str:
-    return hf_hub_download(
-        address.repo,
-        name,
-        revision=address.revision,
-        library_name=LIBRARY,
-        library_version=_library_version(),
-        tqdm_class=bar,
-    )
+def _download(address: Address, name: str, bar: type[tqdm]) -> Path:
+    try:
+        path = hf_hub_download(
+            address.repo,
+            name,
+            revision=address.revision,
+            library_name=LIBRARY,
+            library_version=_version(),
+            tqdm_class=bar,
+        )
+        return Path(path)
+    except OSError as error:
+        if "Consistency check failed" in str(error):  # fewer bytes than the file has, and no broken connection
+            raise httpx2.RemoteProtocolError(_first_line(error)) from error
+        raise
 
 
 def _limited_bar(name: str, size: int, cancelled: threading.Event) -> type[tqdm]:
-    """The client's progress bar, which also ends a download that is late or longer than the file."""
+    """The client's progress bar, which also ends a download that is late or far longer than the file."""
 
     class Bar(tqdm):
         received = 0
@@ -353,8 +371,8 @@ def _limited_bar(name: str, size: int, cancelled: threading.Event) -> type[tqdm]
             self.received += int(n or 0)
             if cancelled.is_set():
                 raise TimeoutError(f"{name}: too slow")
-            if self.received > size:
-                raise ConnectionError(f"{name}: the server sends more than the {size} bytes of this file")
+            if self.received > 2 * size + (1 << 20):  # the fast transport may well fetch somewhat more than the file
+                raise ConnectionError(f"{name}: the server sends far more than the {size:,} bytes of this file")
             return super().update(n)
 
     return Bar
@@ -372,12 +390,13 @@ def has_digest(path: Path, stated: str) -> bool:
 
 def agrees_with_its_name(path: Path) -> bool:
     """Whether a cached file has the digest that names its blob, which is what the Hub stated when it was fetched."""
-    stated = path.resolve().name
+    stated = Path(os.readlink(path)).name if path.is_symlink() else ""
     return not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", stated) or has_digest(path, stated)
 
 
 def discard(path: Path) -> None:
-    """Take a file out of the cache, its blob and the snapshot's link to it."""
-    blob = path.resolve()
+    """Take a file out of the cache: the snapshot's link, the blob it leads to, and what that may share with others."""
+    while path.is_symlink():
+        link, path = path, path.parent / os.readlink(path)
+        link.unlink()
     path.unlink(missing_ok=True)
-    blob.unlink(missing_ok=True)

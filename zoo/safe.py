@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,11 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def verify(folder: Path, sha256: Mapping[str, str], *, whole: bool = True) -> int:
+def verify(folder: Path, sha256: Mapping[str, str], *, names: Collection[str] | None = None) -> int:
     """Check `folder` against its SHA256SUMS and the trusted digests `sha256`; returns the number of files checked.
 
     Args:
-        whole: a file that SHA256SUMS lists must be there; else only those that are there are checked.
+        names: the files to check; all that have a digest if None.
 
     Raises BadFile naming the first file that is missing or has other bytes.
     """
@@ -44,10 +44,10 @@ def verify(folder: Path, sha256: Mapping[str, str], *, whole: bool = True) -> in
     trusted = {name: (value, "the recipe's digest") for name, value in sha256.items()}
     checked = set()
     for name, (value, source) in [*stated.items(), *trusted.items()]:
+        if names is not None and name not in names:
+            continue
         path = inside(folder, name)
         if not path.is_file():
-            if not whole and source == SUMS:
-                continue
             raise BadFile(f"{path}: missing, but {source} lists it")
         if digest(path) != value:
             raise BadFile(f"{path}: sha256 differs from {source}: the file is corrupt or was changed; get it again")
@@ -58,16 +58,18 @@ def verify(folder: Path, sha256: Mapping[str, str], *, whole: bool = True) -> in
 def inside(folder: Path, name: str) -> Path:
     """`folder / name`, if that is in the folder, links followed. Raises BadFile where it leads out.
 
-    A snapshot of the Hub's cache is made of links to its repository's blobs, which count as inside.
+    A snapshot of the Hub's cache is made of links to its repository's blobs, or by those to blobs that repositories
+    share; they count as inside.
     """
-    path, home = folder / name, folder
-    if folder.parent.name == "snapshots" and (folder.parents[1] / "blobs").is_dir():
-        home = folder.parents[1]
+    path, homes = folder / name, [folder]
+    if folder.parent.name == "snapshots":
+        homes += [folder.parents[1] / "blobs", folder.parents[2] / "blobs"]
     try:
-        within = path.resolve().is_relative_to(home.resolve())
+        target = path.resolve()
+        within = path.is_relative_to(folder) and any(target.is_relative_to(home.resolve()) for home in homes)
     except (OSError, RuntimeError, ValueError):  # a loop of links, a name no file can have
         within = False
-    if not within:
+    if not within or ".." in Path(name).parts:
         raise BadFile(f"{folder}: {name!r} leads out of the folder; refused")
     return path
 
@@ -84,6 +86,7 @@ def read_sums(folder: Path) -> dict[str, str]:
         value, separator, name = line.partition("  ")
         if not separator or not re.fullmatch("[0-9a-f]{64}", value) or not name.isprintable():
             raise BadFile(f"{path}: not a list of sha256 digests: {line[:80]!r}")
+        inside(folder, name)
         sums[name] = value
     return sums
 

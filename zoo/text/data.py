@@ -201,7 +201,7 @@ class WordnetSentences(Corpus):
 
     name = "wordnet-sentences"
     version = "1"
-    licence = "WordNet-3.0"  # as SPDX names it; the licence of 3.1 has the same terms
+    licence = "WordNet"  # Princeton's own: any use and distribution, with its notice
     unit: ClassVar[Unit] = "word"
     length = 16
 

@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from zoo.errors import BadValue
 from zoo.noise import Noise
 from zoo.recipe import Optimiser, Train, within
-from zoo.text.base import Policy, TextGAN, evaluating, likelihood_loss, written
+from zoo.text.base import Policy, PolicyGAN, evaluating, likelihood_loss, written
 from zoo.text.lstm import LSTMConfig, LSTMPolicy
 from zoo.text.rollout import completions
 from zoo.training.losses import LOSSES
@@ -107,7 +107,7 @@ class Discriminator(nn.Module):
         return self.output(self.dropout(gate * F.relu(self.transform(maps)) + (1 - gate) * maps)).squeeze(1)
 
 
-class SeqGAN(TextGAN):
+class SeqGAN(PolicyGAN):
     """Uniform latents [N, T] -> tokens [N, T]. At V 5,000, T 20: 333,320 and 7,043,681 parameters."""
 
     Config = SeqGANConfig

@@ -218,7 +218,8 @@ def open_run(run: Path) -> Recipe:
 
 def _entry_name(run: Path, table: dict[str, Any]) -> str:
     path = run / "entry"
-    return path.read_text(encoding="utf-8").strip() if path.is_file() else f"{table.get('modality')}-{run.name}"
+    named = path.is_file() and path.stat().st_size < 1000
+    return path.read_text(encoding="utf-8").strip() if named else f"{table.get('modality')}-{run.name}"
 
 
 def load_run(run: Path) -> tuple[Recipe, GAN, float]:

@@ -15,7 +15,7 @@ from zoo.data import Store
 from zoo.errors import BadFile, BadValue
 from zoo.gan import GAN
 from zoo.recipe import Recipe, load_recipe
-from zoo.registry import Entry
+from zoo.registry import Entry, registry
 from zoo.training import distributed
 from zoo.training.loop import Judge, Progress, continue_run, open_run, start_run, train
 
@@ -120,7 +120,7 @@ def _recipe_and_run(
             )
             recipe = load_recipe(source, overrides, data=data)
         elif not isinstance(recipe, Recipe):
-            recipe = load_recipe(os.fspath(recipe), overrides, data=data)
+            recipe = _given_recipe(os.fspath(recipe), overrides, data)
         return recipe, run
     if recipe is None or out is None:
         raise BadValue("training needs an entry or recipe and a folder for the run: zoo train faces-dcgan --out runs/a")
@@ -128,5 +128,32 @@ def _recipe_and_run(
     if run.exists() and not run.is_dir():
         raise BadFile(f"{run}: this is a file; --out names a folder")
     if not isinstance(recipe, Recipe):
-        recipe = load_recipe(os.fspath(recipe), overrides, data=data)
+        recipe = _given_recipe(os.fspath(recipe), overrides, data)
     return recipe, run
+
+
+def _given_recipe(source: str, overrides: list[str], data: str) -> Recipe:
+    """The recipe of an entry or a file, which by itself may not choose what is read from this disk or the network.
+
+    A recipe that somebody gave you says how to train; you say on what. Those of installed packages may name anything.
+
+    Raises as `load_recipe`; BadValue where a file names what nobody asked for, with what to say to allow it.
+    """
+    recipe = load_recipe(source, overrides, data=data)
+    if source in registry.entries:
+        return recipe
+    said = {override.partition("=")[0].strip() for override in overrides}
+    start, features = recipe.train.start, recipe.evaluate.features
+    asked = [
+        (recipe.data.folder, "data.folder", f"--data {recipe.data.folder}"),
+        (recipe.data.hub, "data.hub", f"--data hf:{recipe.data.hub}"),
+        (start if start not in registry.entries else "", "train.start", f"train.start={start}"),
+        (features if not features.startswith("zoo:") else "", "evaluate.features", f"evaluate.features={features}"),
+    ]
+    for value, key, option in asked:
+        if value and key not in said and not (data and key.startswith("data.")):
+            raise BadValue(
+                f'{source} names {key} = "{value}". A recipe file may not choose by itself what is read from this '
+                f"disk or the network; if you want that, say so: {option}"
+            )
+    return recipe

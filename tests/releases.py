@@ -1,0 +1,27 @@
+"""What tests release: small models, and figures for their cards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from zoo.recipe import Recipe
+from zoo.releasing import save_players, write_config
+from zoo.safe import write_sums
+
+SMALL = ["model.width=4"]  # a DCGAN of 40 kB
+
+FIGURES = {
+    "command": "zoo evaluate faces-dcgan", "data": "blobs", "data_licence": "CC0-1.0", "fingerprint": "f" * 64,
+    "seed": 0, "kimg": 0.008,
+    "figures": [{"name": "frechet_distance", "value": 1.5, "floor": 0.25, "spread": None, "higher_is_better": False,
+                 "count": 100, "extractor": "zoo:faces-evaluator-v1", "seed": 0}],
+}  # fmt: skip
+
+
+def write_model(recipe: Recipe, folder: Path) -> Path:
+    """The least that loads: weights as they are before a training, config.json and digests."""
+    folder.mkdir(exist_ok=True)
+    save_players(recipe.gan(recipe.model).eval(), folder)
+    write_config(recipe, folder)
+    write_sums(folder)
+    return folder

@@ -1,0 +1,138 @@
+"""What a recipe of somebody else may do: say how to train, and nothing about this disk or the network."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from loopback_hub import LoopbackHub
+from releases import FIGURES, SMALL, write_model
+
+import zoo
+from zoo.errors import BadFile, BadValue, NotFound, ZooError
+from zoo.evaluation import evaluate
+from zoo.recipe import load_recipe
+from zoo.releasing import release
+from zoo.safe import write_sums
+
+RECIPE = """
+modality = "faces"
+architecture = "zoo.faces.dcgan:DCGAN"
+[model]
+width = 4
+[train]
+batch = 4
+total_kimg = 0.004
+{train}
+[data]
+{data}
+[evaluate]
+{evaluate}
+"""
+
+
+@pytest.fixture
+def write_recipe(tmp_path: Path):
+    def write(*, data: str = 'name = "synthetic-faces"', train: str = "", evaluate: str = "") -> Path:
+        path = tmp_path / "downloaded.toml"
+        path.write_text(RECIPE.format(data=data, train=train, evaluate=evaluate))
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("stated", "option"),
+    [
+        ({"data": 'folder = "/etc"'}, "--data /etc"),
+        ({"data": 'folder = "~/photos"'}, "--data ~/photos"),
+        ({"data": 'hub = "somebody/images"'}, "--data hf:somebody/images"),
+        ({"train": 'start = "somebody/weights"'}, "train.start=somebody/weights"),
+        ({"train": 'start = "./weights"'}, "train.start=./weights"),
+        ({"evaluate": 'features = "timm:resnet18"'}, "evaluate.features=timm:resnet18"),
+    ],
+)
+def test_a_recipe_file_cannot_choose_what_is_read(
+    hub: LoopbackHub, write_recipe, tmp_path: Path, stated: dict[str, str], option: str
+):
+    """Training a recipe file that names a folder, a data set or weights stops, and says how to allow it."""
+    with pytest.raises(BadValue) as refusal:
+        zoo.train(write_recipe(**stated), out=tmp_path / "run")
+
+    assert option in str(refusal.value)
+    assert not (tmp_path / "run").exists()
+    assert hub.requests == []
+
+
+def test_whoever_runs_a_recipe_says_on_what(write_recipe, photos: Path, tmp_path: Path, command):
+    """`--data` is asked, so it is read; going on with that run asks nothing again."""
+    recipe = write_recipe(data='folder = "/etc"')
+
+    code, _, errors = command("train", recipe, "--out", tmp_path / "run", "--data", photos)
+    assert code == 0, errors
+    assert command("train", "--resume", tmp_path / "run", "train.total_kimg=0.008")[0] == 0
+
+
+def test_a_recipe_file_cannot_name_code_or_itself(write_recipe, tmp_path: Path):
+    """Only architectures of installed recipes are imported, and a name cannot be a path."""
+    path = write_recipe()
+    path.write_text(path.read_text().replace("zoo.faces.dcgan:DCGAN", "os:system"))
+    with pytest.raises(NotFound, match="no installed recipe uses"):
+        zoo.train(path, out=tmp_path / "run")
+
+    path = write_recipe()
+    path.write_text('name = "../../evil"\n' + path.read_text())
+    with pytest.raises(NotFound, match='"name"'):
+        load_recipe(path)
+
+
+def test_a_run_cannot_choose_where_it_is_released(run: Path, tmp_path: Path):
+    """A run whose name is a path, or no entry, has to be told where its weights go."""
+    (run / "entry").write_text("../../evil")
+
+    with pytest.raises(BadValue, match="--out"):
+        release(run, figures=FIGURES)
+
+
+@pytest.fixture
+def released(tmp_path: Path) -> Path:
+    """A release as somebody could have made it."""
+    return write_model(load_recipe("faces-dcgan", SMALL), tmp_path / "released")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "data", "message"),
+    [
+        ([], "/etc", r"trained on a folder.*--data"),
+        ([], "hf:somebody/images", r"trained on hf:somebody/images.*--data"),
+        (["evaluate.features=timm:resnet18"], "", r"features timm:resnet18.*--features"),
+        (["evaluate.features=zoo:../../evil"], "", "no features"),
+        (["model.resolution=512"], "", "another network than config.json"),
+    ],
+)
+def test_evaluating_somebody_s_weights_reads_only_what_is_asked(
+    hub: LoopbackHub, released: Path, overrides: list[str], data: str, message: str, store, monkeypatch
+):
+    """The recipe beside released weights decides neither which files nor which models are fetched to judge them."""
+    monkeypatch.setattr("zoo.training.session.open_data", lambda recipe, **options: store)
+    recipe = load_recipe("faces-dcgan", [*SMALL, *overrides], data=data)
+    (released / "recipe.toml").write_text(recipe.to_toml())
+    write_sums(released)
+    hub.repo("me/small", {path.name: path.read_bytes() for path in released.iterdir()})
+
+    for name in (str(released), "me/small"):
+        with pytest.raises(ZooError, match=message):
+            evaluate(name)
+
+
+def test_a_folder_with_only_a_pickle_is_refused(tmp_path: Path, run: Path):
+    """A folder that is neither a release nor a run is not searched for weights."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "netG.pth").write_bytes(b"\x80\x04")
+    with pytest.raises(BadFile, match="neither released weights"):
+        zoo.load(tmp_path / "model")
+
+    shutil.rmtree(run / "checkpoints")
+    with pytest.raises(BadFile):
+        zoo.load(run)
