@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+
 from zoo.text.vocabulary import Vocabulary
 
 TOKENS = np.dtype(np.uint16)

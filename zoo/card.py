@@ -140,7 +140,7 @@ def _curve_section(figures: Mapping[str, Any]) -> str:
         return ""
     return f"""
 ![Reverse LM score against LM score, and Self-BLEU against BLEU, at temperatures from \
-{curve["model"][0]["temperature"]:g} to {curve["model"][-1]["temperature"]:g}](samples/curve.png)
+{curve["control"][0]["temperature"]:g} to {curve["control"][-1]["temperature"]:g}](samples/curve.png)
 
 **{curve["verdict"]}**
 """
