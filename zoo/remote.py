@@ -152,7 +152,7 @@ def bounded(call: Callable[[], T], *, seconds: float, cancelled: threading.Event
     try:
         thread.join(seconds)
         if thread.is_alive():
-            raise TimeoutError(f"waited {seconds:g} seconds")
+            raise TimeoutError(f"waited {seconds:.3g} seconds")
     finally:
         if cancelled is not None:
             cancelled.set()
