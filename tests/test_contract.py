@@ -26,6 +26,11 @@ from zoo.training.session import fitted, wing_data
 PARAMETERS = {  # of each player; from the papers' sizes (faces.md of the field gives DCGAN's)
     "faces-dcgan": (3_576_704, 2_765_568),
     "faces-gan": (5_251_872, 3_977_041),
+    "text-mle": (1_031_392,),
+    "text-relgan": (1_090_400, 235_849),
+    "text-scratchgan": (660_256, 414_081),
+    "text-seqgan": (1_031_392, 576_769),
+    "text-wgan": (1_353_508, 829_313),
 }
 
 CANCELLING = {  # parameters whose gradient is zero by the loss: a constant of the discriminator's cancels in it

@@ -11,7 +11,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -128,7 +128,8 @@ def compare_reward(recipe: Recipe, rounds: int) -> Comparison:
     from zoo.text.bench import plain_reward
 
     gan: Any = recipe.gan(recipe.model).eval()
-    tokens, train = gan.sample(BATCH, seed=0).tensor, replace(recipe.train, rollouts=ROLLOUTS, reward="discriminator")
+    tokens = gan.sample(BATCH, seed=0).tensor
+    train: Any = load_recipe(recipe.name, [f"train.rollouts={ROLLOUTS}", "train.reward=discriminator"]).train
 
     def ours() -> None:
         with torch.no_grad():

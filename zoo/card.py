@@ -113,7 +113,7 @@ batch {recipe.train.batch}, loss `{recipe.train.loss}`, on the training split of
 
 ## Figures
 
-{_figures_section(figures)}
+{_figures_section(figures)}{_curve_section(figures)}
 ## Limits and risks
 
 Trained on {source}: it gives what that data set has, in the proportions it has there. {_RISKS[recipe.modality]}
@@ -132,6 +132,18 @@ def _shown(samples: Samples) -> str:
     if samples.READABLE:
         return f"```text\n{samples[:8]}\n```\n\n[{what}]({file})"
     return f"![{what}]({file})" if file.endswith(PICTURES) else f"[{what}]({file})"
+
+
+def _curve_section(figures: Mapping[str, Any]) -> str:
+    """The model's quality-diversity curve beside its control's, and who wins, in a sentence."""
+    if not (curve := figures.get("curve")):
+        return ""
+    return f"""
+![Reverse LM score against LM score, and Self-BLEU against BLEU, at temperatures from \
+{curve["model"][0]["temperature"]:g} to {curve["model"][-1]["temperature"]:g}](samples/curve.png)
+
+**{curve["verdict"]}**
+"""
 
 
 def _front_matter(recipe: Recipe, figures: Mapping[str, Any], name: str) -> str:

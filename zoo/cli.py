@@ -335,6 +335,9 @@ def evaluate(
     seed: Annotated[int | None, typer.Option(min=0, help="The recipe's seed if absent.")] = None,
     features: Annotated[str, typer.Option(help="timm:NAME (a pretrained timm model) or zoo:NAME.")] = "",
     data: Annotated[str, typer.Option(help="Instead of the recipe's data, as in zoo train.")] = "",
+    plot: Annotated[
+        Path | None, typer.Option(help="Where the picture of a text model's curve goes; NAME-curve.png if absent.")
+    ] = None,
 ) -> None:
     """Score an entry or a run against held-out data, each figure beside its real-against-real floor."""
     from zoo.evaluation import evaluate as evaluate_model
@@ -351,6 +354,8 @@ def evaluate(
             progress=bar("evaluating"),
         )
     print(report.table())
+    if report.curve is not None:
+        print(report.curve.save(plot or Path(f"{Path(name).name}-curve.png")))
 
 
 @app.command()

@@ -8,14 +8,19 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from zoo.errors import BadFile, CannotWrite
+from zoo.errors import BadFile, BadValue, CannotWrite
 from zoo.hub import is_run, load, locate, read_config
 from zoo.metrics.report import Figure
-from zoo.recipe import Data, Recipe, load_recipe
+from zoo.recipe import Data, Evaluate, Recipe, load_recipe
 from zoo.registry import registry
 from zoo.safe import inside
+
+if TYPE_CHECKING:
+    from zoo.data import Store
+    from zoo.gan import GAN
+    from zoo.text.curve import Curve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +34,12 @@ class Report:
     seed: int
     kimg: float | None  # progress of the run that was scored; None for released weights
     figures: list[Figure]
+    curve: Curve | None = None  # of quality against diversity, beside a control's
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        plain = asdict(replace(self, curve=None))
+        del plain["curve"]
+        return plain if self.curve is None else {**plain, "curve": self.curve.to_dict()}
 
     def table(self) -> str:
         """The figures as aligned text: samples, real against real, and which way is better."""
@@ -50,7 +58,7 @@ class Report:
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
         about = f"{self.command}    seed {self.seed}, test split of {self.data} ({self.fingerprint[:16]})"
-        return "\n".join([*lines, "", about])
+        return "\n".join([*lines, "", about, *([] if self.curve is None else ["", self.curve.table()])])
 
 
 def evaluate(
@@ -99,13 +107,28 @@ def evaluate(
         seed=settings.seed,
         kimg=load_run(folder)[2] if of_run else None,
         figures=wing.evaluate(gan, store, settings, progress=progress),
+        curve=_curve(gan, recipe, store, settings, progress=progress) if settings.control else None,
     )
     if of_run:
+        if report.curve is not None:
+            report.curve.save(folder / "curve.png")
         try:
             (folder / "figures.json").write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
         except OSError as error:
             raise CannotWrite(f"{folder}: cannot write figures.json: {error.strerror or error}") from error
     return report
+
+
+def _curve(
+    gan: GAN, recipe: Recipe, store: Store, settings: Evaluate, *, progress: Callable[[int, int], None] | None
+) -> Curve:
+    """The model's curve and its control's. Raises BadValue where the wing has none."""
+    try:
+        wing = importlib.import_module(f"zoo.{recipe.modality}.curve")
+    except ModuleNotFoundError:
+        raise BadValue(f"evaluate.control = {settings.control!r}: {recipe.modality} has no such curves") from None
+    control = load(settings.control)
+    return wing.curve(gan, control, store, settings, name=recipe.name, control_name=settings.control, progress=progress)
 
 
 def _recipe_of(text: str, *, data: str, features: str | None) -> Recipe:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+LossName = Literal["minimax", "non_saturating", "least_squares", "hinge", "wasserstein", "relativistic"]
+
 
 def within(low: float = -math.inf, high: float = math.inf, *, above: float | None = None) -> dict[str, Any]:
     """Metadata of a number field: the closed range [low, high], or the open one from `above`."""
@@ -84,7 +86,7 @@ class Train:
     seed: int = field(default=0, metadata=within(0, 2**63 - 1))
     start: str = ""
     """Weights that the players start from, by what `zoo.load` takes; empty: random ones, as the paper draws them."""
-    loss: Literal["minimax", "non_saturating", "least_squares", "hinge", "wasserstein"] = "non_saturating"
+    loss: LossName = "non_saturating"
     generator: Optimiser = Optimiser()
     discriminator: Optimiser = Optimiser()
     generator_every: int = field(default=1, metadata=within(1))
@@ -118,6 +120,8 @@ class Evaluate:
     seed: int = field(default=0, metadata=within(0, 2**63 - 1))
     features: str = "zoo:faces-evaluator"
     """`timm:NAME` for a pretrained timm model, or `zoo:NAME` for an evaluator that this library carries."""
+    control: str = ""
+    """The entry whose quality-diversity curve stands beside this one's, for texts. Empty: no curve is drawn."""
 
 
 @dataclass(frozen=True, kw_only=True)

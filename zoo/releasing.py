@@ -70,6 +70,9 @@ def release(
     try:
         save_players(gan, scratch)
         write_config(recipe, scratch)
+        if (run / "curve.png").is_file() and figures.get("curve"):
+            (scratch / "samples").mkdir()
+            shutil.copyfile(run / "curve.png", scratch / "samples" / "curve.png")
         for asset in gan.ASSETS:
             shutil.copyfile(run / asset, scratch / asset)
         (scratch / "recipe.toml").write_text(_released_recipe(recipe), encoding="utf-8")

@@ -39,6 +39,9 @@ def test_least_squares_hinge_and_wasserstein_are_their_papers():
     hinge = torch.minimum(torch.zeros(3), -1 + REAL).mean() + torch.minimum(torch.zeros(3), -1 - FAKE).mean()
     torch.testing.assert_close(LOSSES["hinge"].discriminator(REAL, FAKE), -hinge)
     torch.testing.assert_close(LOSSES["wasserstein"].discriminator(REAL, FAKE), FAKE.mean() - REAL.mean())
+    pairs = (REAL - FAKE).sigmoid().log().mean()
+    torch.testing.assert_close(LOSSES["relativistic"].discriminator(REAL, FAKE), -pairs)
+    torch.testing.assert_close(LOSSES["relativistic"].generator(FAKE - REAL), -(FAKE - REAL).sigmoid().log().mean())
     for name in ("hinge", "wasserstein"):
         torch.testing.assert_close(LOSSES[name].generator(FAKE), -FAKE.mean())
 

@@ -157,11 +157,15 @@ class TextGAN(GAN):
             )
         self.vocabulary = vocabulary
 
-    def latents(self, n: int, noise: Noise) -> Tensor:
-        return noise.uniform(n, self.config.length)
-
     def output(self, tensor: Tensor, latents: Tensor | None = None, seed: int | None = None) -> Texts:
         return Texts(tensor=tensor, latents=latents, seed=seed, vocabulary=self.vocabulary)
+
+
+class PolicyGAN(TextGAN):
+    """A text GAN whose generator is a `Policy`, so that texts can be drawn at a temperature."""
+
+    def latents(self, n: int, noise: Noise) -> Tensor:
+        return noise.uniform(n, self.config.length)
 
     @torch.no_grad()
     def sample(

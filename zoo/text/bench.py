@@ -47,7 +47,7 @@ def multinomial_completions(policy: Policy, tokens: Tensor, num: int, noise: Noi
 @torch.no_grad()
 def plain_reward(gan: SeqGAN, tokens: Tensor, num: int) -> Tensor:
     """SeqGAN's reward [N, T] with the nested loop, the discriminator asked batch by batch, with its gradients on."""
-    texts = multinomial_completions(gan.generator, tokens, num, Noise(0))  # type: ignore[arg-type]
+    texts = multinomial_completions(gan.generator, tokens, num, Noise(0))
     rewards = []
     for prefix in range(tokens.shape[1] - 1):
         with torch.enable_grad():

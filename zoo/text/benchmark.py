@@ -26,7 +26,7 @@ from torch import Tensor
 from zoo.data import Store, build_store
 from zoo.errors import NotFound, suggest
 from zoo.recipe import Recipe, load_recipe
-from zoo.text.base import Policy, TextGAN
+from zoo.text.base import Policy, PolicyGAN
 from zoo.text.data import decode
 from zoo.text.oracle import VOCABULARY, Oracle
 from zoo.text.vocabulary import Vocabulary
@@ -72,7 +72,7 @@ class OracleTexts:
     version: str = field(default="1", init=False)
     licence: str = field(default="CC0-1.0", init=False)
     attributes: None = field(default=None, init=False)
-    dtype: np.dtype = field(default=np.dtype(np.uint16), init=False)  # noqa: RUF009 - immutable
+    dtype: np.dtype = field(default=np.dtype(np.uint16), init=False)
     assets: Mapping[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -136,17 +136,17 @@ def run_benchmark(
         store = build_store(source, folder / source.name)
         searching = [system for system in systems if SYSTEMS[system][0] == "text-seqgan"]
 
-        def play(name: str, recipe: Recipe, seed: int = seed, store: Store = store) -> TextGAN:
+        def play(name: str, recipe: Recipe, seed: int = seed, store: Store = store) -> PolicyGAN:
             run = folder / f"seed-{seed}" / name
             say(f"seed {seed}: {name}")
             if not (run / "recipe.toml").exists():
                 start_run(recipe, run, store.folder)
             train(recipe, run, store, decode, device=torch.device("cpu"), watch=watch, say=lambda line: None)
             gan = load_run(run)[1]
-            assert isinstance(gan, TextGAN)
+            assert isinstance(gan, PolicyGAN)
             return gan
 
-        def score(name: str, gan: TextGAN, cooling: float = 1.0, seed: int = seed, store: Store = store) -> None:
+        def score(name: str, gan: PolicyGAN, cooling: float = 1.0, seed: int = seed, store: Store = store) -> None:
             rows.append(measure(name, gan, oracle, store, seed=seed, cooling=cooling))  # noqa: B023 - called at once
 
         if searching:
@@ -175,7 +175,7 @@ def _recipe(system: str, store: Store, seed: int, overrides: Sequence[str]) -> R
 
 
 @torch.no_grad()
-def measure(system: str, gan: TextGAN, oracle: Oracle, store: Store, *, seed: int, cooling: float = 1.0) -> Row:
+def measure(system: str, gan: PolicyGAN, oracle: Oracle, store: Store, *, seed: int, cooling: float = 1.0) -> Row:
     """Score a model by the oracle, by held-out texts and by itself; `cooling` multiplies its logits throughout."""
     assert gan.vocabulary is not None
     assert isinstance(gan.generator, Policy)

@@ -5,6 +5,7 @@ A text is a row of token ids [T], see `zoo.text.vocabulary`; the store keeps the
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import re
@@ -27,11 +28,12 @@ from zoo.errors import BadFile, BadValue, CannotWrite, MissingExtra, NotFound, s
 from zoo.noise import Noise
 from zoo.recipe import Data, within
 from zoo.safe import digest
-from zoo.text.vocabulary import Unit, Vocabulary
+from zoo.text.vocabulary import END, UNK, Unit, Vocabulary
 
 __all__ = ["DATASETS", "TextData", "build_dataset", "decode", "open_store", "open_vocabulary"]
 
 TOKENIZER = "tokenizer.json"
+MAX_TOKENS = 1 << 16  # what the uint16 of a row tells apart
 
 Report = Callable[[str], None]
 
@@ -109,11 +111,10 @@ def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
-@dataclass(frozen=True)
 class Corpus:
-    """A named collection of texts: `texts()`, one a line, and how they become tokens.
+    """A named collection of texts, and how they become tokens; `texts` gives them, one a line.
 
-    `length` is T of its texts in its own `unit`, `line_length` the characters of a verse or 0.
+    `length` is the T of its texts in its own `unit`; `line_length` the characters in a line of verse, or 0.
     """
 
     name: ClassVar[str]
@@ -200,7 +201,7 @@ class WordnetSentences(Corpus):
 
     name = "wordnet-sentences"
     version = "1"
-    licence = "WordNet-3.0"  # as SPDX names it; the licence of 3.1 has the same terms
+    licence = "WordNet"  # Princeton's own: any use and distribution, with its notice
     unit: ClassVar[Unit] = "word"
     length = 16
 
@@ -214,12 +215,11 @@ class WordnetSentences(Corpus):
         return keep_common(list(dict.fromkeys(found)), str.split, min_count=3)
 
 
-_FINITE = frozenset(
-    "is are was were am has have had do does did will would can could may might must shall should cannot "
-    "can't don't didn't doesn't won't wasn't isn't couldn't wouldn't i he she we they it you there "
-    "i'm he's she's it's i'll i've you're they're we're that's let's".split()
-)
-_NO_BEGINNING = frozenset("is are was were am has have had do does did".split())  # a sentence that lost its subject
+_BE_HAVE_DO = "is are was were am has have had do does did"
+_MODALS = "will would can could may might must shall should cannot can't don't didn't doesn't won't wasn't isn't"
+_SUBJECTS = "i he she we they it you there i'm he's she's it's i'll i've you're they're we're that's let's"
+_FINITE = frozenset(f"{_BE_HAVE_DO} {_MODALS} couldn't wouldn't {_SUBJECTS}".split())
+_NO_BEGINNING = frozenset(_BE_HAVE_DO.split())  # of a sentence that lost its subject
 _PLAIN = re.compile(r"[a-z][a-z' ,.?!;:-]*")
 _PIECES = re.compile(r"[a-z]+(?:['-][a-z]+)*|[^\w\s]")
 
@@ -311,12 +311,13 @@ def open_store(
 ) -> Store:
     """The store that a recipe's `[data]` names, rows of `config.length` tokens (0: as long as the longest text).
 
-    One process makes it, whatever `workers` says: it takes seconds.
+    A named data set in its own unit has its own length, which the model is fitted to. One process makes the store,
+    whatever `workers` says: it takes seconds.
 
     Raises:
         NotFound: no data set of that name.
         BadFile: a file or folder that is none, holds no text, or is not UTF-8; a tokenizer that is none.
-        BadValue: fewer than two different tokens, or a length that the named data set does not have.
+        BadValue: fewer than two different tokens or texts; more tokens than the uint16 of a row tells apart.
         MissingExtra, CannotWrite: npm is needed and absent, or fails.
     """
     if data.name:
@@ -330,7 +331,9 @@ def open_vocabulary(store: Store) -> Vocabulary:
     """The vocabulary of a text store, with the counts of its training rows."""
     vocabulary = Vocabulary.open(store.folder / TOKENIZER)
     rows = store.samples[store.indices("train")]
-    return vocabulary.with_counts(np.bincount(rows.ravel(), minlength=len(vocabulary)).tolist())
+    counts = np.bincount(rows.ravel(), minlength=len(vocabulary))
+    counts[END] = (rows == END).any(1).sum()  # what fills a row after its end does not count
+    return vocabulary.with_counts(counts.tolist())
 
 
 def decode(rows: np.ndarray, noise: Noise | None = None) -> Tensor:
@@ -344,8 +347,7 @@ def _open_named(data: TextData, length: int, *, progress: Callable[[int, int], N
         raise NotFound(f'no data set "{data.name}" of texts; there are {known}.{suggest(data.name, DATASETS)}')
     corpus = DATASETS[data.name]()
     own_unit = not data.tokenizer and data.unit in ("auto", corpus.unit)
-    if own_unit and length not in (0, corpus.length):
-        raise BadValue(f"{data.name} has texts of {corpus.length} tokens, not {length}; set the model's length to that")
+    length = corpus.length if own_unit else length
     as_it_is = own_unit and not data.vocabulary_size and data.min_count == 1
     suffix = "" if as_it_is else "-" + _stamp(data, length)
     place = cache_dir() / "data" / f"{corpus.name}-v{corpus.version}{suffix}"
@@ -353,7 +355,6 @@ def _open_named(data: TextData, length: int, *, progress: Callable[[int, int], N
         return Store.open(place)
     unit: Unit = corpus.unit if data.unit == "auto" else data.unit
     line_length = corpus.line_length if unit == corpus.unit else 0
-    length = corpus.length if own_unit else length
     source = make_rows(corpus.texts(), data, length, unit=unit, line_length=line_length, about=corpus, say=say)
     return build_store(source, place, progress=progress)
 
@@ -365,12 +366,16 @@ def _open_folder(
     path: Path, data: TextData, length: int, *, progress: Callable[[int, int], None] | None, say: Report
 ) -> Store:
     """The store of a text file, one text a line, or of the .txt files in a folder."""
-    files = sorted(path.rglob(f"*{TEXT_SUFFIX}")) if path.is_dir() else [path]
+    found = sorted(path.rglob("*")) if path.is_dir() else [path]
+    files = [file for file in found if file.is_file() and (file == path or file.suffix.lower() == TEXT_SUFFIX)]
     if not path.exists():
         raise BadFile(f"{path}: no such file or folder of texts")
     if not files:
         raise BadFile(f"{path}: no {TEXT_SUFFIX} file here nor in the folders below")
-    contents = [file.read_bytes() for file in files]
+    try:
+        contents = [file.read_bytes().removeprefix(codecs.BOM_UTF8) for file in files]
+    except OSError as error:
+        raise BadFile(f"{error.filename}: cannot read: {error.strerror}") from error
     stamp = hashlib.sha256(_stamp(data, length).encode())
     for content in contents:
         stamp.update(hashlib.sha256(content).digest())
@@ -379,7 +384,7 @@ def _open_folder(
         return Store.open(place)
     texts = [line for file, content in zip(files, contents, strict=True) for line in _lines(file, content)]
     if not texts:
-        raise BadFile(f"{path}: holds no text: {len(files)} files, all empty")
+        raise BadFile(f"{path}: no text in it, nothing but space in {len(files)} file{'s' * (len(files) > 1)}")
     about = _About(name=path.name, version="1", licence="unknown")
     unit = _guess(texts) if data.unit == "auto" else data.unit
     return build_store(make_rows(texts, data, length, unit=unit, about=about, say=say), place, progress=progress)
@@ -388,13 +393,13 @@ def _open_folder(
 def _lines(file: Path, content: bytes) -> list[str]:
     """The lines of a file that hold something. Raises BadFile naming the line and the byte that are not UTF-8."""
     try:
-        text = content.decode("utf-8-sig")
+        text = content.decode()
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise BadFile(
-            f"{file}: line {line}, byte {error.start}: {content[error.start]:#04x} is not UTF-8; save the file as UTF-8"
-        ) from None
-    return [line.strip() for line in text.splitlines() if line.strip()]
+        place = error.start - content.rfind(b"\n", 0, error.start)
+        wrong = f"byte {place} ({content[error.start]:#04x}) is not UTF-8"
+        raise BadFile(f"{file}: line {line}, {wrong}; save the file as UTF-8") from None
+    return [line.strip() for line in text.split("\n") if line.strip()]
 
 
 def _open_hub(data: TextData, length: int, *, progress: Callable[[int, int], None] | None, say: Report) -> Store:
@@ -436,7 +441,9 @@ def _guess(texts: Sequence[str]) -> Unit:
 
 
 def _stamp(data: TextData, length: int) -> str:
-    facts = (data.unit, data.tokenizer, data.vocabulary_size, data.min_count, data.long, length)
+    given = Path(data.tokenizer).expanduser()
+    tokenizer = digest(given) if data.tokenizer and given.is_file() else data.tokenizer
+    facts = (data.unit, tokenizer, data.vocabulary_size, data.min_count, data.long, length)
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
 
@@ -470,6 +477,8 @@ def make_rows(
             min_count=data.min_count,
             line_length=line_length,
         )
+    if len(vocabulary) > MAX_TOKENS:
+        raise BadValue(f"a vocabulary of {len(vocabulary):,} tokens; a text model here has at most {MAX_TOKENS:,}")
     encoded = [vocabulary.encode(text) for text in texts]
     longest = max(map(len, encoded))
     length = length or longest
@@ -486,6 +495,11 @@ def make_rows(
     rows = np.zeros((len(chosen), length), dtype=np.uint16)
     for row, i in zip(rows, chosen, strict=True):
         row[: min(len(encoded[i]), length)] = encoded[i][:length]
+    unknown = (rows == UNK).sum() / (rows != END).sum()
+    if unknown == 1:
+        raise BadValue(f"{about.name}: none of its tokens is in the vocabulary; is the tokenizer of another language?")
+    if unknown > 0:
+        say(f"{unknown:.2%} of the tokens are not in the vocabulary of {len(vocabulary):,} and are read as <unk>")
     return Rows(
         name=about.name,
         version=about.version,
@@ -504,16 +518,17 @@ def _given_tokenizer(name: str) -> Vocabulary:
     from transformers import AutoTokenizer
 
     try:
-        return Vocabulary.copy_of(AutoTokenizer.from_pretrained(str(path) if path.is_dir() else name))
-    except (OSError, ValueError) as error:
-        raise BadFile(
-            f'tokenizer "{name}": neither a tokenizer.json nor one that transformers can load: {error}'
-        ) from error
+        found = AutoTokenizer.from_pretrained(str(path) if path.is_dir() else name, trust_remote_code=False)
+    except Exception as error:  # a stranger's folder can break this package in any way
+        why = str(error).strip().partition("\n")[0]
+        raise BadFile(f'tokenizer "{name}": no tokenizer.json, and transformers cannot load it: {why}') from error
+    return Vocabulary.copy_of(found)
 
 
 def hash_split(texts: Sequence[str]) -> np.ndarray:
     """uint8 [N]: one in ten is 1, test, by the sha256 of its text; at least one of each where there are two."""
-    split = np.array([hashlib.sha256(text.encode()).digest()[0] % 10 == 0 for text in texts], dtype=np.uint8)
+    hashes = [hashlib.sha256(text.encode(errors="surrogatepass")).digest() for text in texts]
+    split = np.array([value[0] % 10 == 0 for value in hashes], dtype=np.uint8)
     if len(split) > 1 and split.min() == split.max():
         split[0] = 1 - split[0]
     return split

@@ -248,14 +248,13 @@ def _identity(folder: Path) -> str:
 def main() -> None:
     import argparse
 
-    from zoo.recipe import Data
-    from zoo.text.data import open_store
+    from zoo.text.data import build_dataset
 
     parser = argparse.ArgumentParser(description="Train the evaluator of a text data set.")
     parser.add_argument("--data", required=True, help="a data set's name")
     parser.add_argument("--out", type=Path, required=True, help="the folder of its weights")
     options = parser.parse_args()
-    store = open_store(Data(name=options.data))
+    store = build_dataset(options.data)
     model, scores = train_evaluator(store, say=print)
     for name, value in scores.items():
         print(f"{name:<14} {value:.4f} nats per token")

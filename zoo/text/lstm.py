@@ -27,6 +27,8 @@ class LSTMConfig(TextConfig):
 class LSTMPolicy(Policy):
     """Latents [N, T] -> tokens [N, T]. A state [N, 2, H] is the hidden state and the cell."""
 
+    config: LSTMConfig
+
     def __init__(self, config: LSTMConfig) -> None:
         super().__init__(config)
         self.embedding = nn.Embedding(config.vocabulary, config.embedding_dim)

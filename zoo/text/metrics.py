@@ -45,7 +45,7 @@ def evaluate(gan: GAN, store: Store, settings: Evaluate, *, progress: Progress |
         BadValue: more samples asked for than either split holds.
     """
     count, seed = settings.samples, settings.seed
-    test, train = _texts(store, "test"), _texts(store, "train")
+    test, train = texts_of(store, "test"), texts_of(store, "train")
     real, other = _real_texts(store, settings)
     num_reverse = min(NUM_REVERSE, len(train))
     total = 2 * num_reverse + 6 * count
@@ -53,7 +53,7 @@ def evaluate(gan: GAN, store: Store, settings: Evaluate, *, progress: Progress |
 
     name, evaluator = evaluator_of(store)
     encoder = text_encoder(settings.features, store)
-    drawn = _sample(gan, max(count, num_reverse), seed=seed)
+    drawn = draw(gan, max(count, num_reverse), seed=seed)
     fake = drawn[:count]
     report(2 * count, total)
     figures = [*_likelihood_figures(gan, test), *_overlap_figures(test, fake, other)]
@@ -70,7 +70,7 @@ def evaluate(gan: GAN, store: Store, settings: Evaluate, *, progress: Progress |
         Figure(
             name="rlm",
             value=reverse_score(drawn[:num_reverse], test, evaluator.vocabulary, seed=seed),
-            floor=reverse_score(_chosen(train, num_reverse, seed), test, evaluator.vocabulary, seed=seed),
+            floor=reverse_score(chosen(train, num_reverse, seed), test, evaluator.vocabulary, seed=seed),
             higher_is_better=False,
             count=num_reverse,
             extractor="lstm of the samples",
@@ -91,7 +91,7 @@ def held_out(store: Store, settings: Evaluate) -> Callable[[GAN], list[Figure]]:
     The first figure, by which the best state is chosen, is `nll_held_out` where the generator gives likelihoods, else
     `frechet_distance`.
     """
-    test = _texts(store, "test")
+    test = texts_of(store, "test")
     real, other = _real_texts(store, settings)
 
     @cache
@@ -99,7 +99,7 @@ def held_out(store: Store, settings: Evaluate) -> Callable[[GAN], list[Figure]]:
         return text_encoder(settings.features, store)
 
     def judge(gan: GAN) -> list[Figure]:
-        fake = _sample(gan, settings.samples, seed=settings.seed)
+        fake = draw(gan, settings.samples, seed=settings.seed)
         first = _likelihood_figures(gan, test)
         if not first:
             first = _distance_figures(encoder(), real, fake, other, seed=settings.seed)
@@ -132,27 +132,29 @@ def sequences(tokens: Tensor) -> list[np.ndarray]:
     return [row[:length] for row, length in zip(rows, lengths, strict=True)]
 
 
-def _sample(gan: GAN, n: int, *, seed: int, **options: Any) -> Tensor:
-    return gan.sample(n, seed=seed, **options).tensor.cpu()
+def draw(gan: GAN, n: int, *, seed: int, **options: Any) -> Tensor:
+    """n samples [n, T]; `options` are those of `sample`, such as a temperature."""
+    return gan.sample(n, seed=seed, batch_size=256, **options).tensor.cpu()
 
 
-def _texts(store: Store, split: Literal["train", "test"]) -> Tensor:
+def texts_of(store: Store, split: Literal["train", "test"]) -> Tensor:
     """The texts of a split, int64 [N, T]."""
     return torch.from_numpy(store.samples[store.indices(split)].astype(np.int64))
 
 
 def _real_texts(store: Store, settings: Evaluate) -> tuple[Tensor, Tensor]:
     """Texts of the test split, and as many of the training split for the floors. Raises BadValue where too few."""
-    test, train = _texts(store, "test"), _texts(store, "train")
+    test, train = texts_of(store, "test"), texts_of(store, "train")
     if settings.samples > min(len(test), len(train)):
         raise BadValue(
             f"evaluate.samples = {settings.samples} is more than the {min(len(test), len(train))} held-out texts"
         )
-    return _chosen(test, settings.samples, settings.seed), _chosen(train, settings.samples, settings.seed)
+    return chosen(test, settings.samples, settings.seed), chosen(train, settings.samples, settings.seed)
 
 
-def _chosen(texts: Tensor, count: int, seed: int) -> Tensor:
-    return texts[np.sort(np.random.default_rng(seed).permutation(len(texts))[:count])]
+def chosen(texts: Tensor, count: int, seed: int) -> Tensor:
+    """`count` of the texts, by chance; fewer are the first of more."""
+    return texts[np.random.default_rng(seed).permutation(len(texts))[:count]]
 
 
 @torch.no_grad()

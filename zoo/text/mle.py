@@ -9,15 +9,17 @@ from __future__ import annotations
 from torch import Tensor
 
 from zoo.recipe import Train
-from zoo.text.base import TextGAN, likelihood_loss
+from zoo.text.base import PolicyGAN, likelihood_loss
 from zoo.text.lstm import LSTMConfig, LSTMPolicy
 from zoo.training.phases import Phase, Turn, optimiser_for
 
 
-class MLE(TextGAN):
+class MLE(PolicyGAN):
     """Uniform latents [N, T] -> tokens [N, T]."""
 
     Config = LSTMConfig
+
+    generator: LSTMPolicy
 
     def __init__(self, config: LSTMConfig) -> None:
         super().__init__(config)

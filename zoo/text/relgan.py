@@ -17,14 +17,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.recipe import Optimiser, Train, within
-from zoo.text.base import END, Policy, TextConfig, TextGAN, likelihood_loss
+from zoo.recipe import LossName, Optimiser, Train, within
+from zoo.text.base import END, Policy, PolicyGAN, TextConfig, likelihood_loss
 from zoo.training.losses import LOSSES
 from zoo.training.phases import Phase, Turn, optimiser_for
 
@@ -42,7 +41,7 @@ class RelGANConfig(TextConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class RelGANTrain(Train):
-    loss: Literal["relativistic"] = "relativistic"
+    loss: LossName = "relativistic"
     generator: Optimiser = Optimiser(lr=1e-4, betas=(0.9, 0.999))
     discriminator: Optimiser = Optimiser(lr=1e-4, betas=(0.9, 0.999))
     generator_every: int = field(default=5, metadata=within(1))
@@ -146,11 +145,14 @@ class Discriminator(nn.Module):
         return self.output(self.hidden(maps)).view(-1, self.num_representations)
 
 
-class RelGAN(TextGAN):
+class RelGAN(PolicyGAN):
     """Uniform latents [N, T] -> tokens [N, T]."""
 
     Config = RelGANConfig
     Train = RelGANTrain
+
+    generator: RelationalMemory
+    discriminator: Discriminator
 
     def __init__(self, config: RelGANConfig) -> None:
         super().__init__(config)

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.recipe import Optimiser, Train, within
-from zoo.text.base import Policy, TextConfig, TextGAN, evaluating, written
+from zoo.text.base import Policy, PolicyGAN, TextConfig, evaluating, written
 from zoo.training.losses import LOSSES
 from zoo.training.phases import Phase, Turn, optimiser_for
 
@@ -50,6 +50,8 @@ class ScratchGANTrain(Train):
 class Generator(Policy):
     """Latents [N, T] -> tokens [N, T]. A state [N, 2 L, H] is each layer's hidden state, then each layer's cell."""
 
+    config: ScratchGANConfig
+
     def __init__(self, config: ScratchGANConfig) -> None:
         super().__init__(config)
         self.embedding = nn.Embedding(config.vocabulary, config.embedding_dim)
@@ -77,6 +79,8 @@ class Generator(Policy):
 
 class Discriminator(nn.Module):
     """Tokens [N, T] -> logits [N]; `places` gives one after each token [N, T]."""
+
+    positions: Tensor
 
     def __init__(self, config: ScratchGANConfig) -> None:
         super().__init__()
@@ -148,11 +152,14 @@ def returns(rewards: Tensor, discount: float) -> Tensor:
     return torch.stack(sums[::-1], dim=1)
 
 
-class ScratchGAN(TextGAN):
+class ScratchGAN(PolicyGAN):
     """Uniform latents [N, T] -> tokens [N, T]."""
 
     Config = ScratchGANConfig
     Train = ScratchGANTrain
+
+    generator: Generator
+    discriminator: Discriminator
 
     def __init__(self, config: ScratchGANConfig) -> None:
         super().__init__(config)

@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from zoo.errors import BadValue
 from zoo.noise import Noise
 from zoo.recipe import Optimiser, Train, within
-from zoo.text.base import Policy, TextGAN, evaluating, likelihood_loss, written
+from zoo.text.base import Policy, PolicyGAN, evaluating, likelihood_loss, written
 from zoo.text.lstm import LSTMConfig, LSTMPolicy
 from zoo.text.rollout import completions
 from zoo.training.losses import LOSSES
@@ -107,11 +107,14 @@ class Discriminator(nn.Module):
         return self.output(self.dropout(gate * F.relu(self.transform(maps)) + (1 - gate) * maps)).squeeze(1)
 
 
-class SeqGAN(TextGAN):
+class SeqGAN(PolicyGAN):
     """Uniform latents [N, T] -> tokens [N, T]. At V 5,000, T 20: 333,320 and 7,043,681 parameters."""
 
     Config = SeqGANConfig
     Train = SeqGANTrain
+
+    generator: LSTMPolicy
+    discriminator: Discriminator
 
     def __init__(self, config: SeqGANConfig) -> None:
         super().__init__(config)
@@ -120,7 +123,6 @@ class SeqGAN(TextGAN):
 
     def phases(self, train: SeqGANTrain) -> list[Phase]:
         generator, discriminator, loss = self.generator, self.discriminator, LOSSES[train.loss]
-        assert isinstance(generator, Policy)
         judged_from = train.pretrain_kimg
         played_from = judged_from + train.judge_kimg
         follower = copy.deepcopy(generator) if train.rollout_delay else None

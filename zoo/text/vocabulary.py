@@ -118,6 +118,7 @@ class Vocabulary:
         if sorted(tokenizer.get_vocab().values()) != list(range(len(vocabulary))) or len(vocabulary) < 4:
             raise BadFile(f"{where}: not a tokenizer of this library: its ids should be 0, 1, 2, ... and four or more")
         vocabulary.decode(range(2, len(vocabulary)), where=where)
+        vocabulary.encode("\U0010fffd", where=where)  # which no vocabulary has
         return vocabulary
 
     @classmethod
@@ -148,9 +149,9 @@ class Vocabulary:
         """The contents of a tokenizer.json."""
         return self._tokenizer.to_str(pretty=True)
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, *, where: str = "tokenizer") -> list[int]:
         """The ids of a text, without an `<end>`."""
-        return _guarded("tokenizer", self._tokenizer.encode, text, add_special_tokens=False).ids
+        return _guarded(where, self._tokenizer.encode, text, add_special_tokens=False).ids
 
     def decode(self, ids: Iterable[int], *, where: str = "tokenizer") -> str:
         """The text of `ids` up to the first `<end>`. Raises BadValue on an id that is not in the vocabulary."""

@@ -14,15 +14,13 @@ V = vocabulary, T = length, W = width.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.gan import GAN
 from zoo.noise import Noise
-from zoo.recipe import Optimiser, Train, within
+from zoo.recipe import LossName, Optimiser, Train, within
 from zoo.text.base import TextConfig, TextGAN, ended
 from zoo.training.losses import LOSSES, gradient_penalty
 from zoo.training.phases import Phase, Turn, optimiser_for
@@ -37,7 +35,7 @@ class WGANConfig(TextConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class WGANTrain(Train):
-    loss: Literal["wasserstein"] = "wasserstein"
+    loss: LossName = "wasserstein"
     generator: Optimiser = Optimiser(lr=1e-4, betas=(0.5, 0.9))
     discriminator: Optimiser = Optimiser(lr=1e-4, betas=(0.5, 0.9))
     generator_every: int = field(default=10, metadata=within(1))
@@ -108,8 +106,8 @@ class TextWGAN(TextGAN):
     Config = WGANConfig
     Train = WGANTrain
 
-    sample = GAN.sample
-    interpolate = GAN.interpolate
+    generator: Generator
+    discriminator: Critic
 
     def __init__(self, config: WGANConfig) -> None:
         super().__init__(config)

@@ -22,6 +22,7 @@ class Loss:
     discriminator: Callable[[Tensor, Tensor], Tensor]  # (real logits, fake logits) -> scalar to minimise
     generator: Callable[[Tensor], Tensor]  # fake logits -> scalar to minimise
     equilibrium: float  # the discriminator's loss where nothing can be told apart
+    relative: bool = False  # the generator's takes fake logits minus real ones
 
 
 def _binary_cross_entropy(real: Tensor, fake: Tensor) -> Tensor:
@@ -54,12 +55,12 @@ LOSSES: dict[str, Loss] = {
         generator=lambda fake: -fake.mean(),
         equilibrium=2.0,
     ),
-    # Jolicoeur-Martineau 2018, arXiv:1807.00734, equations 1 and 2: the discriminator says which of a pair is real. Its
-    # generator takes the fake logits minus the real ones.
+    # Jolicoeur-Martineau 2018, arXiv:1807.00734, equations 1 and 2: the discriminator says which of a pair is real.
     "relativistic": Loss(
         discriminator=lambda real, fake: F.softplus(fake - real).mean(),
         generator=lambda lead: F.softplus(-lead).mean(),
         equilibrium=math.log(2),
+        relative=True,
     ),
     # Arjovsky et al. 2017, arXiv:1701.07875, equation 2; the critic needs a Lipschitz bound: gradient_penalty.
     "wasserstein": Loss(

