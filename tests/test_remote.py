@@ -485,7 +485,7 @@ def test_blobs_that_repositories_share_are_checked_as_their_own(hub: LoopbackHub
     assert same(zoo.load(pinned), expected)
 
 
-EIGHT = """
+EIGHT = r"""
 import os, sys, zoo, zoo.hub
 children = []
 for _ in range(8):
@@ -574,6 +574,14 @@ def test_download_warms_the_cache(hub: LoopbackHub, repo: str, pinned: str, expe
     assert f"{size / 1e6:.1f} MB" in output
     hub.close()
     assert same(zoo.load(pinned), expected)
+
+
+def test_download_of_what_is_bundled_says_where_it_is(command):
+    """An entry whose weights came with the package has nothing to fetch."""
+    code, output, _ = command("download", "faces-dcgan")
+
+    assert code == 0
+    assert output.splitlines()[0] == str(registry.entries["faces-dcgan"].bundled)
 
 
 def test_verify_all_hashes_what_is_bundled_and_cached(pinned: str, command):

@@ -316,9 +316,8 @@ def _is_ours(config: Path) -> bool:
 
 def search(limit: int = 100) -> list[Any]:
     """Repositories of the Hub whose card says `library_name: gan-zoo`, the most downloaded first. Raises as `ask`."""
-    return ask(
-        Address("models/gan-zoo"), lambda: list(api().list_models(filter=LIBRARY, sort="downloads", limit=limit))
-    )
+    what = Address(f"the search for {LIBRARY}")
+    return ask(what, lambda: list(api().list_models(filter=LIBRARY, sort="downloads", limit=limit)))
 
 
 # --- fetching ----------------------------------------------------------------------------------------------------
