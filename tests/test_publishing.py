@@ -380,9 +380,10 @@ def test_a_hub_that_is_down_is_one_clear_error(hub: LoopbackHub, folder: Path, s
     assert hub.repos["me/small"].tags == {"v1": commit.revision}
 
 
-def test_a_rate_limit_that_takes_long_is_said_at_once(hub: LoopbackHub, folder: Path):
+@pytest.mark.parametrize("header", [{"retry_after": "3600"}, {"ratelimit": '"api";r=0;t=3600'}], ids=str)
+def test_a_rate_limit_that_takes_long_is_said_at_once(hub: LoopbackHub, folder: Path, header: dict[str, str]):
     """Who should come back in an hour is told so, and does not wait."""
-    hub.fault("POST .*/commit/", refused(429, retry_after="3600"))
+    hub.fault("POST .*/commit/", refused(429, **header))
 
     with pytest.raises(Unreachable, match=r"429.*3600 s"):
         zoo.publish(folder, repo="me/small")

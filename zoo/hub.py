@@ -71,6 +71,9 @@ def locate(name: str | os.PathLike[str]) -> Path:
         check_folder(folder, {})
         return folder
     if folder.exists() or text.startswith((".", "~", os.sep)) or text.partition("@")[0].count("/") > 1:
+        names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+        if any(PurePosixPath(name).suffix in PICKLES for name in names):
+            raise BadFile(f"{folder}: {_what_it_offers(names)}")
         raise BadFile(f"{folder}: neither released weights (config.json) nor a run (recipe.toml)")
     if "/" in text:
         from zoo.remote import Address
