@@ -16,7 +16,7 @@ from zoo.hub import load_folder
 from zoo.recipe import load_recipe
 from zoo.registry import registry
 from zoo.releasing import copy_recipe, release
-from zoo.safe import SUMS, digest, read_sums, verify, write_sums
+from zoo.safe import SUMS, Undrawn, digest, read_sums, verify, write_sums
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +53,19 @@ def test_loading_and_sampling_leave_torch_s_random_numbers_alone(folder: Path):
 
     zoo.sample(folder, 2, seed=0)
 
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("bounds", [(0.0, 1.0, -2.0, 2.0), (3.0, 1.0, 2.9, 9.0), (0.0, 1.0, 1.5, 2.0)])
+def test_building_without_drawing_ends(bounds: tuple[float, float, float, float]):
+    """An initialiser that draws until all values are within bounds ends, and leaves torch's generator alone."""
+    before = torch.get_rng_state()
+
+    with Undrawn():
+        tensor = torch.nn.init.trunc_normal_(torch.full((1000,), 100.0), *bounds)
+
+    assert tensor.min() >= bounds[2]
+    assert tensor.max() <= bounds[3]
     assert torch.equal(torch.get_rng_state(), before)
 
 

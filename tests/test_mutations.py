@@ -13,7 +13,7 @@ import struct
 import time
 import tomllib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,11 @@ from loopback_hub import LoopbackHub, Request, answering
 from releases import SMALL, write_model
 
 import zoo
-from zoo.errors import ZooError
+from zoo.errors import BadValue, ZooError
 from zoo.evaluation import released_recipe
 from zoo.gan import GAN
-from zoo.recipe import load_recipe
+from zoo.recipe import build, load_recipe
+from zoo.registry import registry
 from zoo.safe import SUMS, write_sums
 
 Mutation = Callable[[Path], None]
@@ -93,7 +94,7 @@ def check(whole: Path, expected: GAN, tmp_path_factory: pytest.TempPathFactory):
 
 
 @contextmanager
-def limited_memory() -> Iterator[None]:
+def limited_memory(most: int = MEMORY) -> Iterator[None]:
     """Whoever asks for more gets a MemoryError, which is no zoo error (where the system can set such a limit)."""
     statm = Path("/proc/self/statm")
     if not statm.exists():
@@ -101,7 +102,7 @@ def limited_memory() -> Iterator[None]:
         return
     limits = resource.getrlimit(resource.RLIMIT_AS)
     now = int(statm.read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (now + MEMORY, limits[1]))
+    resource.setrlimit(resource.RLIMIT_AS, (now + most, limits[1]))
     try:
         yield
     finally:
@@ -222,6 +223,23 @@ def test_a_config_that_says_something_else(check, whole: Path, data: st.DataObje
     config = data.draw(surgeries(json.loads((whole / "config.json").read_text())))
 
     check(lambda folder: (folder / "config.json").write_text(json.dumps(config)), signed=True)
+
+
+BOUNDS = st.sampled_from([0, 1, 2, 3, 8, 16, 64, 256, 512, 1024, 4096, 16384, 65536])
+
+
+@settings(mutated, max_examples=60)
+@given(data=st.data(), name=st.sampled_from(registry.names()))
+def test_a_config_of_another_architecture(check, data: st.DataObject, name: str):
+    """Whatever sizes another architecture's config claims, within its ranges or not, costs neither memory nor time."""
+    recipe = load_recipe(name)
+    table = recipe.to_table()["model"]
+    numbers = [key for key, value in table.items() if type(value) in (int, float)]
+    claimed = data.draw(st.dictionaries(st.sampled_from(numbers), BOUNDS))
+    config = {"format": 1, "architecture": recipe.architecture, "config": {**table, **claimed}}
+
+    outcome = check(lambda folder: (folder / "config.json").write_text(json.dumps(config)), signed=True)
+    assert recipe.architecture == "zoo.faces.dcgan:DCGAN" or outcome != "loaded"
 
 
 DEEP = 100_000
@@ -376,6 +394,8 @@ def test_a_recipe_that_says_something_else(check, whole: Path, data: st.DataObje
     """recipe.toml may name anything; loading does not look at it, and what does gives a recipe or an error."""
     import tomlkit
 
+    path = whole.parent / "theirs.toml"
+
     table = data.draw(surgeries(tomllib.loads((whole / "recipe.toml").read_text())))
     try:
         text = tomlkit.dumps(table)
@@ -383,6 +403,18 @@ def test_a_recipe_that_says_something_else(check, whole: Path, data: st.DataObje
         text = str(table)
 
     check(lambda folder: (folder / "recipe.toml").write_text(text, errors="replace"), signed=True)
+    path.write_text(text, errors="replace")
+    with suppress(ZooError):
+        load_recipe(path)
+
+
+@pytest.mark.parametrize("content", ["a = " + "[" * 5000, 'a = "' + "x" * 10**6, "\x00", "a.b.c = 1\na = 2", ""])
+def test_recipes_made_to_exhaust(whole: Path, content: str):
+    """Depth and size that a parser could choke on."""
+    (whole.parent / "theirs.toml").write_text(content)
+
+    with pytest.raises(ZooError):
+        load_recipe(whole.parent / "theirs.toml")
 
 
 # --- what the Hub says of a repository ---------------------------------------------------------------------------
@@ -392,18 +424,28 @@ def test_a_recipe_that_says_something_else(check, whole: Path, data: st.DataObje
 @given(data=st.data())
 def test_a_hub_that_says_something_else(hub: LoopbackHub, whole: Path, expected: GAN, data: st.DataObject):
     """The listing and the commit of a repository may have any name, size, digest and type."""
-    repo = hub.repo("me/small", {path.name: path.read_bytes() for path in whole.iterdir()})
+    hub.heal()
+    shutil.rmtree(constants.HF_HUB_CACHE, ignore_errors=True)
+    repo = hub.repo("me/small", {path.name: path.read_bytes() for path in sorted(whole.iterdir())})
     asked, path = data.draw(st.sampled_from([("/tree/", f"/tree/{repo.head}"), ("small$", "")]))
-    url = f"/api/models/me/small{path}"
-    true = json.loads(hub.answer(Request("GET", url, {}, {}, b"")).body)
+    true = json.loads(hub.answer(Request("GET", f"/api/models/me/small{path}", {}, {}, b"")).body)
     hub.fault(asked, answering(data.draw(surgeries(true))))
 
     try:
-        with limited_memory():
+        with limited_memory(2 << 30):  # each thread of the client and the server reserves a share
             model = zoo.load("me/small")
     except ZooError:
-        model = expected
+        return
     whole_and_usable(model, expected, changed=False)
 
-    hub.heal()
-    shutil.rmtree(constants.HF_HUB_CACHE, ignore_errors=True)
+
+@pytest.mark.parametrize("name", registry.names())
+def test_no_config_of_an_architecture_is_without_bounds(name: str):
+    """10^9 layers, channels or steps are refused by each architecture's own ranges, before anything is built."""
+    recipe = load_recipe(name)
+    table = recipe.to_table()["model"]
+
+    for field, value in table.items():
+        if type(value) in (int, float):
+            with pytest.raises(BadValue):
+                build(recipe.gan.Config, {**table, field: 10**9}, where="config")

@@ -18,6 +18,7 @@ from releases import FIGURES, SMALL, write_model
 
 import zoo
 from zoo.errors import BadFile, BadValue, CannotWrite, NotFound, Unreachable
+from zoo.faces.dcgan import DCGAN
 from zoo.recipe import load_recipe
 from zoo.registry import read_entry, registry
 from zoo.safe import SUMS, digest, write_sums
@@ -74,6 +75,27 @@ def test_published_and_loaded_samples_are_the_same_bit_for_bit(name: str, hub: L
     }
     assert hub.repos[f"me/{name}"].head == commit.revision
     assert commit.url == f"{hub.url}/me/{name}"
+
+
+def test_what_samples_are_read_by_travels_with_the_weights(
+    hub: LoopbackHub, folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """An architecture's assets, such as a vocabulary, are published, fetched and read with its weights."""
+    read: list[str] = []
+    monkeypatch.setattr(DCGAN, "ASSETS", ("vocabulary.json",))
+    monkeypatch.setattr(DCGAN, "attach", lambda self, place: read.append((place / "vocabulary.json").read_text()))
+    (folder / "vocabulary.json").write_text('["a", "b"]')
+    write_sums(folder)
+
+    zoo.publish(folder, repo="me/texts")
+    wipe_cache()
+    zoo.load("me/texts")
+    assert read == ['["a", "b"]']
+
+    repo = hub.repos["me/texts"]
+    repo.commit({path: content for path, content in repo.files.items() if path != "vocabulary.json"})
+    with pytest.raises(BadFile, match=r"lacks vocabulary\.json"):
+        zoo.load("me/texts")
 
 
 def test_publishing_twice_changes_nothing(hub: LoopbackHub, folder: Path, command):
@@ -358,9 +380,10 @@ def test_a_hub_that_is_down_is_one_clear_error(hub: LoopbackHub, folder: Path, s
     assert hub.repos["me/small"].tags == {"v1": commit.revision}
 
 
-def test_a_rate_limit_that_takes_long_is_said_at_once(hub: LoopbackHub, folder: Path):
+@pytest.mark.parametrize("header", [{"retry_after": "3600"}, {"ratelimit": '"api";r=0;t=3600'}], ids=str)
+def test_a_rate_limit_that_takes_long_is_said_at_once(hub: LoopbackHub, folder: Path, header: dict[str, str]):
     """Who should come back in an hour is told so, and does not wait."""
-    hub.fault("POST .*/commit/", refused(429, retry_after="3600"))
+    hub.fault("POST .*/commit/", refused(429, **header))
 
     with pytest.raises(Unreachable, match=r"429.*3600 s"):
         zoo.publish(folder, repo="me/small")

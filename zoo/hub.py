@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from zoo.remote import Address
 
 FORMAT = 1
+BUNDLED = Path(__file__).parent / "weights"
 TEXTS = ("config.json", SUMS, "recipe.toml")
 MAX_TEXT_BYTES = 1 << 20  # of each of them
 MAX_ASSET_BYTES = 1 << 24  # of a tokenizer
@@ -70,6 +71,9 @@ def locate(name: str | os.PathLike[str]) -> Path:
         check_folder(folder, {})
         return folder
     if folder.exists() or text.startswith((".", "~", os.sep)) or text.partition("@")[0].count("/") > 1:
+        names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+        if any(PurePosixPath(name).suffix in PICKLES for name in names):
+            raise BadFile(f"{folder}: {_what_it_offers(names)}")
         raise BadFile(f"{folder}: neither released weights (config.json) nor a run (recipe.toml)")
     if "/" in text:
         from zoo.remote import Address
@@ -335,9 +339,9 @@ def _released_here(name: str | None) -> Iterable[tuple[str, Path, Mapping[str, s
     from zoo import remote
 
     if name is None:
-        for entry in registry.entries.values():
-            if entry.has_weights:
-                yield entry.name, entry.bundled, entry.weights.sha256
+        for folder in sorted(path.parent for path in BUNDLED.glob(f"*/{SUMS}")):  # entries, and evaluators
+            entry = registry.entries.get(folder.name)
+            yield folder.name, folder, entry.weights.sha256 if entry is not None else {}
         for address, folder in remote.cached_snapshots():
             yield str(address), folder, {}
         return

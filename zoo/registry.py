@@ -92,7 +92,7 @@ def read_entry(path: Path, *, root: Path | None = None) -> Entry:
         table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadFile(f"{path}: cannot read this recipe: {error.strerror or error}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadFile(f"{path}: not a TOML file: {error}") from None
     modality, architecture = table.get("modality"), table.get("architecture")
     if modality not in MODALITIES:
@@ -104,8 +104,8 @@ def read_entry(path: Path, *, root: Path | None = None) -> Entry:
     if not _STEM.fullmatch(path.stem) and root is not None:
         raise BadFile(f"{path}: name the file <architecture>[-<variant>].toml, in lower case with hyphens")
     weights = table.get("weights", {})
-    if not isinstance(weights, dict):
-        raise BadFile(f"{path}: weights = {weights!r} should be a table")
+    if not isinstance(weights, dict) or not isinstance(weights.get("sha256", {}), dict):
+        raise BadFile(f"{path}: weights = {weights!r} should be a table, and its sha256 one, too")
     return Entry(
         name=f"{modality}-{path.stem}",
         modality=modality,

@@ -28,7 +28,7 @@ from zoo.errors import BadFile, BadValue, CannotWrite
 from zoo.gan import GAN
 from zoo.hub import FORMAT, load_folder, weight_files
 from zoo.recipe import Recipe, load_recipe
-from zoo.registry import registry
+from zoo.registry import Entry, registry
 from zoo.safe import digest, halved, write_sums, write_weights
 from zoo.samples import replacing
 
@@ -76,7 +76,7 @@ def release(
         for asset in gan.ASSETS:
             shutil.copyfile(run / asset, scratch / asset)
         (scratch / "recipe.toml").write_text(_released_recipe(recipe), encoding="utf-8")
-        load_name = load_name or (entry.name if entry is not None and recipe.data.name else f"./{place.name}")
+        load_name = load_name or (entry.name if entry is not None and _is_bundled(entry, place) else f"./{place.name}")
         if figures:
             figures = {**figures, "command": evaluate_command(figures["command"], recipe, load_name)}
         (scratch / "figures.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
@@ -90,7 +90,7 @@ def release(
         raise CannotWrite(f"{place}: cannot write: {error.strerror or error}") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    if entry is not None and place.resolve() == entry.bundled.resolve():
+    if entry is not None and _is_bundled(entry, place):
         pin_weights(entry.recipe, {name: digest(place / name) for name in weight_files(place)})
     return place
 
@@ -135,6 +135,10 @@ def read_figures(run: Path, kimg: float) -> dict[str, Any]:
     if abs(figures["kimg"] - kimg) > 1e-9:
         raise BadFile(f"{path}: measured at {figures['kimg']} kimg, the run is at {kimg}; run `zoo evaluate {run}`")
     return figures
+
+
+def _is_bundled(entry: Entry, place: Path) -> bool:
+    return place.resolve() == entry.bundled.resolve()
 
 
 def _bundled(name: str) -> Path:

@@ -25,7 +25,7 @@ import httpx2
 from huggingface_hub import HfApi, constants, get_token, hf_hub_download, scan_cache_dir, try_to_load_from_cache
 from huggingface_hub import errors as hub_errors
 from huggingface_hub.hf_api import RepoFile
-from huggingface_hub.utils import tqdm
+from huggingface_hub.utils import parse_ratelimit_headers, tqdm
 
 from zoo.errors import BadFile, BadValue, CannotWrite, NotFound, Unreachable, ZooError, suggest
 
@@ -121,11 +121,19 @@ def pause(error: BaseException | None, attempt: int, *, busy: Iterable[int] = BU
     if isinstance(error, hub_errors.HfHubHTTPError):
         if error.response.status_code not in busy:
             return None
-        asked = error.response.headers.get("Retry-After", "")
-        wait = max(wait, float(asked)) if asked.isdigit() else wait
+        wait = max(wait, _asked_to_wait(error.response))
     elif not isinstance(error, httpx2.TransportError | json.JSONDecodeError):
         return None
     return wait if wait <= LONGEST_WAIT and attempt + 1 < TRIES else None
+
+
+def _asked_to_wait(response: httpx2.Response) -> int:
+    """Seconds after which a server wants to be asked again, by either header that the Hub uses; 0 where it has none."""
+    limit = parse_ratelimit_headers(response.headers)
+    if limit is not None and limit.remaining == 0 and response.status_code == 429:
+        return limit.reset_in_seconds
+    after = response.headers.get("Retry-After", "")
+    return int(after) if after.isdecimal() else 0
 
 
 def patience(size: int) -> float:
@@ -152,7 +160,7 @@ def bounded(call: Callable[[], T], *, seconds: float, cancelled: threading.Event
     try:
         thread.join(seconds)
         if thread.is_alive():
-            raise TimeoutError(f"waited {seconds:g} seconds")
+            raise TimeoutError(f"waited {seconds:.3g} seconds")
     finally:
         if cancelled is not None:
             cancelled.set()
@@ -221,7 +229,7 @@ def _refused(address: Address, error: hub_errors.HfHubHTTPError) -> NotFound | C
             f"to write to {address.repo.partition('/')[0]}"
         )
     if status == 429:
-        after = error.response.headers.get("Retry-After", "")
+        after = _asked_to_wait(error.response)
         return Unreachable(f"{address}: too many requests (429); try again {f'in {after} s' if after else 'later'}")
     if status >= 500:
         return Unreachable(f"{address}: the Hub has a fault ({status}: {said}); try again later")
@@ -236,23 +244,28 @@ def _out_of_reach(address: Address, error: BaseException) -> str:
 
 
 def _not_there(address: Address) -> str:
-    for kind in ("dataset", "space"):
-        try:
-            if bounded(lambda: api().repo_exists(address.repo, repo_type=kind), seconds=10):  # noqa: B023 - run at once
-                return f"{address.repo} is a {kind} on {constants.ENDPOINT}, not a model"
-        except (httpx2.HTTPError, OSError):
-            break
+    kinds = _hint(lambda: [kind for kind in ("dataset", "space") if api().repo_exists(address.repo, repo_type=kind)])
+    if kinds:
+        return f"{address.repo} is a {kinds[0]} on {constants.ENDPOINT}, not a model"
     hint = "" if get_token() else ", or it is private: `hf auth login`"
     return f"no repository {address.repo} on {constants.ENDPOINT}{hint}, and no such folder here"
 
 
 def _revisions(address: Address) -> str:
+    def names() -> list[str]:
+        refs = api().list_repo_refs(address.repo)
+        return [str(ref.name) for ref in (*refs.branches, *refs.tags)]
+
+    known = _hint(names)
+    return f" It has {', '.join(known[:8])}.{suggest(address.revision, known)}" if known else ""
+
+
+def _hint(question: Callable[[], list[str]]) -> list[str]:
+    """What makes an error clearer, if the Hub says it at once; nothing otherwise."""
     try:
-        refs = bounded(lambda: api().list_repo_refs(address.repo), seconds=10)
-    except (httpx2.HTTPError, OSError):
-        return ""
-    names = [ref.name for ref in (*refs.branches, *refs.tags)]
-    return f" It has {', '.join(names[:8])}.{suggest(address.revision, names)}"
+        return bounded(question, seconds=10)
+    except Exception:  # there is an error to tell already
+        return []
 
 
 def _first_line(error: BaseException) -> str:
@@ -316,9 +329,8 @@ def _is_ours(config: Path) -> bool:
 
 def search(limit: int = 100) -> list[Any]:
     """Repositories of the Hub whose card says `library_name: gan-zoo`, the most downloaded first. Raises as `ask`."""
-    return ask(
-        Address("models/gan-zoo"), lambda: list(api().list_models(filter=LIBRARY, sort="downloads", limit=limit))
-    )
+    what = Address(f"the search for {LIBRARY}")
+    return ask(what, lambda: list(api().list_models(filter=LIBRARY, sort="downloads", limit=limit)))
 
 
 # --- fetching ----------------------------------------------------------------------------------------------------

@@ -146,14 +146,28 @@ def load_weights(path: Path, player: nn.Module) -> None:
 
 
 class Undrawn(TorchFunctionMode):
-    """Builds modules without drawing their first random weights, for those that will be loaded over them anyway."""
+    """Builds modules without drawing their first random weights, for those that will be loaded over them anyway.
+
+    The initialisers that build on others still draw, as some draw until all values are within bounds; from a generator
+    of their own, so that torch's stays as it was.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._own = torch.Generator()
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if getattr(func, "__module__", "") == "torch.nn.init" or func in (Tensor.normal_, Tensor.uniform_):
-            return args[0] if args else (kwargs or {})["tensor"]
-        return func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        if func in (Tensor.normal_, Tensor.uniform_):
+            if args[0].device.type != "cpu":
+                return args[0]
+            if kwargs.get("generator") is None:
+                kwargs = {**kwargs, "generator": self._own}
+        return func(*args, **kwargs)
 
 
 def write_sums(folder: Path) -> None:
