@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,7 +20,7 @@ from zoo.noise import Noise
 from zoo.recipe import Recipe, load_recipe
 from zoo.registry import registry
 from zoo.releasing import save_players, write_config
-from zoo.training.loop import load_run, start_run, train
+from zoo.training.loop import Progress, load_run, start_run, train
 from zoo.training.phases import Turn, only
 from zoo.training.session import fitted, wing_data
 
@@ -68,11 +69,22 @@ def gan(recipe: Recipe, fitting_store: Store) -> GAN:
     return gan
 
 
-def play(recipe: Recipe, run: Path, store: Store, *, kimg: float) -> None:
-    longer = replace(recipe, train=replace(recipe.train, total_kimg=kimg))
+class PowerCut(Exception):
+    pass
+
+
+def play(recipe: Recipe, run: Path, store: Store, *, kimg: float, until_kimg: float = math.inf) -> None:
+    """Train for `kimg`; with `until_kimg` the power goes then, a turn after the last checkpoint."""
+    longer = replace(recipe, train=replace(recipe.train, total_kimg=kimg, checkpoint_kimg=0.012))
     if not (run / "recipe.toml").exists():
         start_run(longer, run, store.folder)
-    train(longer, run, store, wing_data(recipe.modality).decode, device=torch.device("cpu"), say=lambda line: None)
+
+    def watch(now: Progress) -> None:
+        if now.kimg >= until_kimg:
+            raise PowerCut
+
+    decode = wing_data(recipe.modality).decode
+    train(longer, run, store, decode, device=torch.device("cpu"), watch=watch, say=lambda line: None)
 
 
 def turn_of(gan: GAN, recipe: Recipe, store: Store) -> Turn:
@@ -181,7 +193,8 @@ def test_two_training_steps_change_both_players(recipe: Recipe, fitting_store: S
 def test_resumed_training_equals_uninterrupted(recipe: Recipe, fitting_store: Store, tmp_path: Path):
     """Stopping and going on gives bit for bit the weights of never stopping."""
     play(recipe, tmp_path / "whole", fitting_store, kimg=0.024)
-    play(recipe, tmp_path / "parts", fitting_store, kimg=0.012)
+    with pytest.raises(PowerCut):
+        play(recipe, tmp_path / "parts", fitting_store, kimg=0.024, until_kimg=0.016)
     play(recipe, tmp_path / "parts", fitting_store, kimg=0.024)
 
     whole, parts = (load_run(tmp_path / name)[1].state_dict() for name in ("whole", "parts"))
