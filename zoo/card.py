@@ -65,6 +65,9 @@ def card_text(
     summary = recipe.summary or f"A {type(gan).__name__} for {recipe.modality}"
     paper = f" Paper: <{recipe.paper}>." if recipe.paper else ""
     judged = "discriminator" in gan.players
+    logits = "\nlogits = model.discriminator(samples.tensor)" if judged else ""
+    shown_to, of_the_game = ("discriminator", " of the game") if judged else ("generator", "")
+    loss = f", loss `{recipe.train.loss}`" if judged else ""
     suffix = samples.SUFFIXES[0]
     shape = " x ".join(map(str, gan.sample_shape))
     num_turns = kimg * 1000 / recipe.train.batch
@@ -91,8 +94,7 @@ zoo sample {load_name} -n 64 --seed 0 --out samples{suffix}
 import zoo
 
 model = zoo.load("{load_name}")
-samples = model.sample(16, seed=0)  # samples.save("samples{suffix}")
-{"logits = model.discriminator(samples.tensor)" if judged else ""}
+samples = model.sample(16, seed=0)  # samples.save("samples{suffix}"){logits}
 ```
 
 ## What is in this folder
@@ -107,8 +109,8 @@ float16 where no sample shows it; `config.json` holds the architecture's values,
 
 ## Training
 
-{kimg:g} kimg ({kimg * 1000:,.0f} real samples shown to the discriminator in {num_turns:,.0f} turns of the game) with
-batch {recipe.train.batch}, loss `{recipe.train.loss}`, on the training split of **{source}** (licence: {licence}).
+{kimg:g} kimg ({kimg * 1000:,.0f} real samples shown to the {shown_to} in {num_turns:,.0f} turns{of_the_game}) with
+batch {recipe.train.batch}{loss}, on the training split of **{source}** (licence: {licence}).
 {start}`zoo train recipe.toml --out run` trains it again.
 
 ## Figures
