@@ -142,7 +142,8 @@ def markdown_table(names: list[str]) -> str:
     for name in names:
         entry = registry.entries[name]
         weights = "bundled" if entry.bundled.is_dir() else "recipe only"
-        rows.append(f"| `{name}` | {entry.summary} | [{entry.paper.rpartition('/')[2]}]({entry.paper}) | {weights} |")
+        paper = entry.paper.rpartition("/")[2].removeprefix("forum?id=")
+        rows.append(f"| `{name}` | {entry.summary} | [{paper}]({entry.paper}) | {weights} |")
     return "\n".join(rows)
 
 

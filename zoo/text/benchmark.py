@@ -40,11 +40,13 @@ SMALL = ["model.embedding_dim=32", "model.hidden_dim=32"]  # the paper's generat
 PLAIN = ["train.batch=64", "train.lr_decay_share=0", "train.ema_halflife_kimg=0", "train.evaluate_kimg=0",
          "train.log_kimg=5", "train.samples_kimg=1e6", "train.keep=last"]  # fmt: skip
 JUDGE = ["model.kernel_widths=[2, 3, 4, 5]", "model.kernel_maps=[64, 64, 64, 64]"]  # a sixth of the paper's cost
+GAME = ["model.dropout=0", "train.pretrain.lr=1e-2", "train.generator.lr=1e-2", "train.baseline=false"]  # the authors'
+SEARCH = [*SMALL, *JUDGE, *GAME]
 
 SYSTEMS: dict[str, tuple[str, list[str]]] = {  # name: entry, and what is else in its recipe
-    "seqgan": ("text-seqgan", [*SMALL, *JUDGE, "model.dropout=0", "train.reward=discriminator"]),
-    "constant": ("text-seqgan", [*SMALL, *JUDGE, "model.dropout=0", "train.reward=constant"]),
-    "noise": ("text-seqgan", [*SMALL, *JUDGE, "model.dropout=0", "train.reward=noise"]),
+    "seqgan": ("text-seqgan", [*SEARCH, "train.reward=discriminator"]),
+    "constant": ("text-seqgan", [*SEARCH, "train.reward=constant"]),
+    "noise": ("text-seqgan", [*SEARCH, "train.reward=noise"]),
     "relgan": ("text-relgan", ["model.embedding_dim=32", "model.head_dim=32"]),
     "scratchgan": ("text-scratchgan", ["model.embedding_dim=32", "model.hidden_dim=128"]),
 }
