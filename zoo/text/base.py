@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.data import Store
-from zoo.errors import BadValue
+from zoo.errors import BadFile, BadValue
 from zoo.gan import GAN
 from zoo.noise import Noise
 from zoo.recipe import within
@@ -151,7 +151,7 @@ class TextGAN(GAN):
     def attach(self, folder: Path) -> None:
         vocabulary = Vocabulary.open(folder / "tokenizer.json")
         if len(vocabulary) != self.config.vocabulary:
-            raise BadValue(
+            raise BadFile(
                 f"{folder}: tokenizer.json has {len(vocabulary)} tokens, and the model {self.config.vocabulary}: "
                 "it belongs to another vocabulary"
             )

@@ -1,0 +1,88 @@
+"""What all text GANs share: sizes from the data, the vocabulary they carry, temperatures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from lines import Lines
+
+import zoo
+from zoo.cli import main
+from zoo.data import build_store
+from zoo.errors import BadFile, BadValue
+from zoo.text.lstm import LSTMConfig
+from zoo.text.mle import MLE
+from zoo.text.vocabulary import Vocabulary
+
+
+def test_sizes_come_from_the_data(tmp_path: Path):
+    """Vocabulary and length are those of the data, whatever the recipe says; texts of one length have no ends."""
+    store = build_store(Lines(length=9), tmp_path / "lines")
+
+    config = MLE.fitted(LSTMConfig(vocabulary=5000, length=20), store)
+
+    assert (config.vocabulary, config.length) == (22, 9)
+    assert (config.ends, config.never) == (False, (0, 1))
+
+
+def test_texts_that_end_may_end(tmp_path: Path):
+    """Where rows of the data are filled with ends, an end may be drawn; an unknown token never."""
+
+    class Short(Lines):
+        def render(self, indices):  # type: ignore[no-untyped-def]
+            rows, _ = super().render(indices)
+            rows[:, 5:] = 0
+            return rows, None
+
+    config = MLE.fitted(LSTMConfig(), build_store(Short(length=9), tmp_path / "short"))
+
+    assert (config.ends, config.never) == (True, (1,))
+
+
+def test_another_vocabulary_s_tokenizer_is_refused(tmp_path: Path):
+    """A tokenizer of another size is not that of the weights."""
+    (tmp_path / "tokenizer.json").write_text(Vocabulary.build(["abcdef"], unit="character").to_json())
+
+    with pytest.raises(BadFile, match="has 8 tokens, and the model 22: it belongs to another vocabulary"):
+        MLE(LSTMConfig(vocabulary=22)).attach(tmp_path)
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])
+def test_a_temperature_is_above_0(temperature: float):
+    """Zero, less and NaN are refused."""
+    with pytest.raises(BadValue, match="temperature"):
+        MLE(LSTMConfig(vocabulary=22)).sample(1, seed=0, temperature=temperature)
+
+
+def test_released_quatrains_are_four_lines_of_five_known_characters():
+    """Every sample of text-mle is, and hardly one is like another."""
+    samples = zoo.load("text-mle").sample(200, seed=3)
+
+    assert all([len(line) for line in text.split("\n")] == [5] * 4 for text in samples.texts)
+    assert not torch.isin(samples.tensor, torch.tensor([0, 1])).any()
+    assert len(set(samples.texts)) > 196
+
+
+def test_poems_are_printed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    """`zoo sample` prints texts where no file is asked for, and the same seed prints the same."""
+    outputs = []
+    for temperature in ("1.0", "1.0", "0.5"):
+        command = ["zoo", "sample", "text-mle", "-n", "2", "--seed", "1", "--temperature", temperature]
+        monkeypatch.setattr("sys.argv", command)
+        main()
+        outputs.append(capsys.readouterr().out)
+
+    assert outputs[0] == outputs[1] != outputs[2]
+    assert [len(poem.split("\n")) for poem in outputs[0].strip().split("\n\n")] == [4, 4]
+
+
+def test_faces_have_no_temperature(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    """What draws nothing token by token says so."""
+    monkeypatch.setattr("sys.argv", ["zoo", "sample", "faces-dcgan", "--temperature", "0.8", "--out", "x.png"])
+
+    with pytest.raises(SystemExit):
+        main()
+
+    assert "no temperature" in capsys.readouterr().err
