@@ -9,15 +9,22 @@ import itertools
 import math
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from zoo.data.images import ImageData
 from zoo.faces.dcgan import DCGANConfig
 from zoo.faces.gan import VanillaGANConfig
-from zoo.recipe import Evaluate, Train
+from zoo.recipe import Data, Evaluate, Train
 from zoo.registry import Weights
+from zoo.text.base import TextConfig
+from zoo.text.data import TextData
+from zoo.text.lstm import LSTMConfig
+from zoo.text.relgan import RelGANConfig, RelGANTrain
+from zoo.text.scratchgan import ScratchGANConfig, ScratchGANTrain
+from zoo.text.seqgan import SeqGANConfig, SeqGANTrain
+from zoo.text.wgan import WGANConfig
 
 PAGE = Path(__file__).with_name("recipes.md")
 TABLES = {
@@ -27,6 +34,25 @@ TABLES = {
     "weights": ("weights", Weights),
     "dcgan": ("model", DCGANConfig),
     "gan": ("model", VanillaGANConfig),
+    "text-data": ("data", TextData),
+    "lstm": ("model", LSTMConfig),
+    "seqgan": ("model", SeqGANConfig),
+    "seqgan-train": ("train", SeqGANTrain),
+    "relgan": ("model", RelGANConfig),
+    "relgan-train": ("train", RelGANTrain),
+    "scratchgan": ("model", ScratchGANConfig),
+    "scratchgan-train": ("train", ScratchGANTrain),
+    "wgan": ("model", WGANConfig),
+}
+BASES = {  # what is in another table already
+    "text-data": Data,
+    "seqgan": LSTMConfig,
+    "seqgan-train": Train,
+    "relgan": TextConfig,
+    "relgan-train": Train,
+    "scratchgan": TextConfig,
+    "scratchgan-train": Train,
+    "wgan": TextConfig,
 }
 NOTES = {  # of the keys whose dataclass says nothing
     "data.name": "A data set that this library builds: `synthetic-faces`.",
@@ -57,12 +83,17 @@ NAMES = {int: "whole number", float: "number", str: "text", bool: "true, false"}
 
 
 def docstrings(cls: type) -> dict[str, str]:
-    """The string under each field of a dataclass, where there is one."""
-    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0].body  # type: ignore[attr-defined]
+    """The string under each field of a dataclass and of those it extends, where there is one."""
     found = {}
-    for field, below in itertools.pairwise(body):
-        if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
-            found[field.target.id] = " ".join(str(below.value.value).split())  # type: ignore[union-attr]
+    for base in reversed([base for base in cls.__mro__ if dataclasses.is_dataclass(base)]):
+        body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0].body  # type: ignore[attr-defined]
+        for field, below in itertools.pairwise(body):
+            if (
+                isinstance(field, ast.AnnAssign)
+                and isinstance(below, ast.Expr)
+                and isinstance(below.value, ast.Constant)
+            ):
+                found[field.target.id] = " ".join(str(below.value.value).split())  # type: ignore[union-attr]
     return found
 
 
@@ -87,30 +118,35 @@ def values(hint: Any, metadata: Any) -> str:
     return name
 
 
-def default(field: dataclasses.Field[Any]) -> str:
-    if field.default_factory is not dataclasses.MISSING:
-        return "`{}`"
-    value = field.default
+def default(value: Any) -> str:
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     if isinstance(value, tuple):
         return f"`{list(value)}`"
+    if isinstance(value, Mapping):
+        return "`{}`"
     return f'`"{value}"`' if isinstance(value, str) else f"`{value:g}`"
 
 
-def rows(prefix: str, cls: type) -> Iterator[str]:
+def rows(prefix: str, cls: type, instance: Any = None) -> Iterator[str]:
+    """A row a field; the defaults are those of `instance`, if a field of another dataclass has one."""
     hints, notes = get_type_hints(cls), docstrings(cls)
     for field in dataclasses.fields(cls):
         key, hint = f"{prefix}.{field.name}", hints[field.name]
+        value = field.default if instance is None else getattr(instance, field.name)
         if dataclasses.is_dataclass(hint):
-            yield from rows(key, hint)  # type: ignore[arg-type]
+            yield from rows(key, hint, value)  # type: ignore[arg-type]
         else:
             note = notes.get(field.name) or NOTES.get(key, "")
-            yield f"| `{key}` | {default(field)} | {values(hint, field.metadata)} | {note} |"
+            value = {} if value is dataclasses.MISSING else value
+            yield f"| `{key}` | {default(value)} | {values(hint, field.metadata)} | {note} |"
 
 
 def table(name: str) -> str:
-    return "\n".join(["| key | default | values | |", "|---|---|---|---|", *rows(*TABLES[name])])
+    prefix, cls = TABLES[name]
+    known = set(rows(prefix, BASES[name])) if name in BASES else set()
+    own = [row for row in rows(prefix, cls) if row not in known]
+    return "\n".join(["| key | default | values | |", "|---|---|---|---|", *own])
 
 
 def main() -> None:

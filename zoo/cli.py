@@ -322,8 +322,8 @@ def _training_progress() -> Iterator[tuple[Callable[[str], None], Callable[[int,
             if "game/advantage" in now.summary:
                 state += f"  advantage {now.summary['game/advantage']:.2f}"
             update("training", now.kimg, now.total_kimg, state)
-            if not terminal and int(100 * now.kimg / now.total_kimg) > percent:
-                percent = int(100 * now.kimg / now.total_kimg)
+            if not terminal and (reached := int(100 * now.kimg / now.total_kimg)) != percent:
+                percent = reached
                 print(f"{percent:3} %  {state}", file=sys.stderr, flush=True)
 
         yield lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True), build_progress, watch
