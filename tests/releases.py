@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+from lines import Lines
+
+from zoo.data import build_store
 from zoo.recipe import Recipe
 from zoo.releasing import save_players, write_config
 from zoo.safe import write_sums
+from zoo.training.session import fitted
 
 SMALL = ["model.width=4"]  # a DCGAN of 40 kB
 
@@ -19,8 +24,13 @@ FIGURES = {
 
 
 def write_model(recipe: Recipe, folder: Path) -> Path:
-    """The least that loads: weights as they are before a training, config.json and digests."""
+    """The least that loads: weights as they are before a training, config.json, assets and digests."""
     folder.mkdir(exist_ok=True)
+    if recipe.gan.ASSETS:  # of texts: the sizes, and what tells what tokens mean, come with data
+        store = build_store(Lines(), folder.with_name(f"{folder.name}-data"))
+        recipe = fitted(recipe, store)
+        for asset in recipe.gan.ASSETS:
+            shutil.copyfile(store.folder / asset, folder / asset)
     save_players(recipe.gan(recipe.model).eval(), folder)
     write_config(recipe, folder)
     write_sums(folder)
