@@ -136,3 +136,15 @@ def test_a_folder_with_only_a_pickle_is_refused(tmp_path: Path, run: Path):
     shutil.rmtree(run / "checkpoints")
     with pytest.raises(BadFile):
         zoo.load(run)
+
+
+def test_a_recipe_file_cannot_choose_a_tokenizer(tmp_path: Path):
+    """Nor does a recipe of texts decide which tokenizer is read or fetched."""
+    text = Path(zoo.info("text-mle").recipe).read_text().partition("[weights]")[0]
+    path = tmp_path / "downloaded.toml"
+    path.write_text(text.replace("[data]", '[data]\ntokenizer = "somebody/tokenizer"'))
+
+    with pytest.raises(BadValue, match=r"data\.tokenizer=somebody/tokenizer"):
+        zoo.train(path, out=tmp_path / "run")
+
+    assert load_recipe("text-mle", ["data.tokenizer=mine.json"]).data.tokenizer == "mine.json"

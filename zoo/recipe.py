@@ -154,7 +154,7 @@ class Recipe:
         """The recipe as plain nested dictionaries; `name` is left out, as the file's name says it."""
         table = _plain(self)
         del table["name"]
-        table["data"] = {key: value for key, value in table["data"].items() if value != ""}
+        table["data"] = {key: value for key, value in table["data"].items() if value != "" or key not in _SOURCES}
         return table
 
 

@@ -144,14 +144,16 @@ def _given_recipe(source: str, overrides: list[str], data: str) -> Recipe:
         return recipe
     said = {override.partition("=")[0].strip() for override in overrides}
     start, features = recipe.train.start, recipe.evaluate.features
+    tokenizer = getattr(recipe.data, "tokenizer", "")  # of texts
     asked = [
         (recipe.data.folder, "data.folder", f"--data {recipe.data.folder}"),
         (recipe.data.hub, "data.hub", f"--data hf:{recipe.data.hub}"),
+        (tokenizer, "data.tokenizer", f"data.tokenizer={tokenizer}"),
         (start if start not in registry.entries else "", "train.start", f"train.start={start}"),
         (features if not features.startswith("zoo:") else "", "evaluate.features", f"evaluate.features={features}"),
     ]
     for value, key, option in asked:
-        if value and key not in said and not (data and key.startswith("data.")):
+        if value and key not in said and not (data and key in ("data.folder", "data.hub")):
             raise BadValue(
                 f'{source} names {key} = "{value}". A recipe file may not choose by itself what is read from this '
                 f"disk or the network; if you want that, say so: {option}"
