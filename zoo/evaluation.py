@@ -83,19 +83,17 @@ def evaluate(
 
     text = os.fspath(name)
     folder = Path(text).expanduser()
-    gan = load(text)
+    of_run = text not in registry.entries and is_run(folder)
+    gan, kimg = load_run(folder)[1:] if of_run else (load(text), None)
     recipe = _recipe_of(text, data=data, features=features)
     if data:
-        recipe = replace(
-            recipe, data=replace(recipe.data, **{"name": "", "folder": "", "hub": "", **Data.option(data)})
-        )
+        recipe = replace(recipe, data=replace(recipe.data, **Data.instead({}, data)))
     given: dict[str, Any] = {"samples": samples, "seed": seed, "features": features}
     settings = replace(recipe.evaluate, **{key: value for key, value in given.items() if value is not None})
     store = open_data(recipe, workers=workers, progress=build_progress)
     if samples is None:  # a small data set of one's own is judged on all it holds out
         settings = replace(settings, samples=min(settings.samples, len(store.indices("test"))))
     wing = importlib.import_module(f"zoo.{recipe.modality}.metrics")
-    of_run = text not in registry.entries and is_run(folder)
     options = "".join(
         f" --{key} {value}" for key, value in {**given, "data": data or None}.items() if value is not None
     )
@@ -105,7 +103,7 @@ def evaluate(
         data_licence=store.about["licence"],
         fingerprint=store.fingerprint,
         seed=settings.seed,
-        kimg=load_run(folder)[2] if of_run else None,
+        kimg=kimg,
         figures=wing.evaluate(gan, store, settings, progress=progress),
         curve=_curve(gan, recipe, store, settings, progress=progress) if settings.control else None,
     )

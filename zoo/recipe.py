@@ -61,7 +61,7 @@ class Data:
     @classmethod
     def instead(cls, table: Mapping[str, Any], text: str) -> dict[str, Any]:
         """The table with what `--data TEXT` stands for as its source; how the samples are read stays."""
-        return {key: value for key, value in table.items() if key not in _SOURCES} | cls.option(text)
+        return {**table, **dict.fromkeys(_SOURCES, ""), **cls.option(text)}
 
 
 _SOURCES = ("name", "folder", "hub")

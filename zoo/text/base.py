@@ -7,6 +7,7 @@ the same seed gives the same texts at any batch size.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -21,11 +22,12 @@ from zoo.data import Store
 from zoo.errors import BadFile, BadValue
 from zoo.gan import GAN
 from zoo.noise import Noise
-from zoo.recipe import within
+from zoo.recipe import Optimiser, within
 from zoo.samples import Samples
 from zoo.text.data import TextData
 from zoo.text.samples import Texts
 from zoo.text.vocabulary import END, UNK, Vocabulary
+from zoo.training.phases import Phase, optimiser_for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,12 @@ class TextConfig:
     never: tuple[int, ...] = field(default=(), metadata=within(0, 65535))
     """Tokens that are not drawn."""
 
+    def barred(self) -> Tensor:
+        """What is added to logits [V], so that what is never drawn is not: 0, or minus infinity."""
+        barred = torch.zeros(self.vocabulary)
+        barred[list(self.never)] = -torch.inf
+        return barred
+
 
 class Policy(nn.Module):
     """A generator that writes token by token: latents, uniform in [0, 1) [N, T] -> tokens [N, T].
@@ -53,9 +61,7 @@ class Policy(nn.Module):
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
         self.config = config
-        barred = torch.zeros(config.vocabulary)
-        barred[list(config.never)] = -torch.inf
-        self.register_buffer("barred", barred, persistent=False)
+        self.register_buffer("barred", config.barred(), persistent=False)
 
     def start(self, n: int) -> Tensor:
         """The state before anything is written [n, ...]."""
@@ -69,9 +75,14 @@ class Policy(nn.Module):
         """Logits of the next token [N, V]."""
         raise NotImplementedError
 
+    def begun(self, n: int) -> Tensor:
+        """The state that first tokens are drawn from [n, ...]: the start symbol is read."""
+        state = self.start(n)
+        return self.read(torch.full((n,), END, device=state.device), state)
+
     def forward(self, uniforms: Tensor, temperature: float = 1.0) -> Tensor:
         n, length = uniforms.shape
-        state = self.read(torch.full((n,), END, device=uniforms.device), self.start(n))
+        state = self.begun(n)
         tokens = torch.empty(n, length, dtype=torch.long, device=uniforms.device)
         for t in range(length):
             tokens[:, t] = self.draw(state, uniforms[:, t], temperature)
@@ -90,7 +101,7 @@ class Policy(nn.Module):
 
     def states(self, tokens: Tensor) -> Tensor:
         """The states that tokens 1..T of texts [N, T] are drawn from [N, T, ...]."""
-        state = self.read(torch.full((len(tokens),), END, device=tokens.device), self.start(len(tokens)))
+        state = self.begun(len(tokens))
         states = [state]
         for t in range(tokens.shape[1] - 1):
             state = self.read(tokens[:, t], state)
@@ -125,6 +136,18 @@ def likelihood_loss(policy: Policy, tokens: Tensor) -> Tensor:
     """Maximum likelihood: the mean negative log-probability of a token of texts [N, T], in nats."""
     mask = written(tokens, policy.config)
     return -(policy.log_probabilities(tokens) * mask).sum() / mask.sum()
+
+
+def likelihood_phase(policy: Policy, settings: Optimiser, *, until_kimg: float = math.inf) -> Phase:
+    """Maximum likelihood as a phase: the whole training of text-mle, the pre-training of others."""
+    return Phase(
+        name="MLE",
+        player=policy,
+        loss=lambda turn: {"loss": likelihood_loss(policy, turn.real)},
+        optimiser=optimiser_for(policy, settings),
+        until_kimg=until_kimg,
+        clip_norm=5.0,
+    )
 
 
 class TextGAN(GAN):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -9,39 +11,38 @@ from zoo.noise import Noise
 from zoo.text.base import Policy
 from zoo.text.seqgan import SeqGAN
 
+Draw = Callable[[Tensor, Tensor], Tensor]  # states, and their uniform numbers [N] -> tokens [N]
+
 
 @torch.no_grad()
-def plain_completions(policy: Policy, tokens: Tensor, num: int, noise: Noise) -> Tensor:
-    """As `completions`, by the nested loop over prefixes and rollouts, each from the first token on."""
+def plain_completions(policy: Policy, tokens: Tensor, num: int, noise: Noise, draw: Draw | None = None) -> Tensor:
+    """As `completions`, by the nested loop over prefixes and rollouts, each from the first token on.
+
+    Tokens are drawn by `draw`, or as the policy does.
+    """
+    draw = draw or policy.draw
     n, length = tokens.shape
     uniforms = noise.uniform(n, length - 1, num, length)
-    texts = torch.empty(n, length - 1, num, length, dtype=torch.long)
-    for prefix in range(1, length):
-        for rollout in range(num):
-            state = policy.read(torch.zeros(n, dtype=torch.long), policy.start(n))
-            for t in range(length):
-                token = tokens[:, t] if t < prefix else policy.draw(state, uniforms[:, prefix - 1, rollout, t])
-                texts[:, prefix - 1, rollout, t] = token
-                if t + 1 < length:
-                    state = policy.read(token, state)
-    return texts
-
-
-@torch.no_grad()
-def multinomial_completions(policy: Policy, tokens: Tensor, num: int, noise: Noise) -> Tensor:
-    """The nested loop as the field's ports write it, each token by `torch.multinomial` of the softmax."""
-    n, length = tokens.shape
     texts = tokens[:, None, None].expand(n, length - 1, num, length).clone()
     for prefix in range(1, length):
         for rollout in range(num):
-            state = policy.read(torch.zeros(n, dtype=torch.long), policy.start(n))
+            text, numbers = texts[:, prefix - 1, rollout], uniforms[:, prefix - 1, rollout]
+            state = policy.begun(n)
             for t in range(length):
                 if t >= prefix:
-                    chances = (policy.scores(state) + policy.barred).softmax(-1)
-                    texts[:, prefix - 1, rollout, t] = torch.multinomial(chances, 1).squeeze(1)
+                    text[:, t] = draw(state, numbers[:, t])
                 if t + 1 < length:
-                    state = policy.read(texts[:, prefix - 1, rollout, t], state)
+                    state = policy.read(text[:, t], state)
     return texts
+
+
+def multinomial_completions(policy: Policy, tokens: Tensor, num: int, noise: Noise) -> Tensor:
+    """The nested loop as the field's ports write it, each token by `torch.multinomial` of the softmax."""
+
+    def draw(state: Tensor, uniforms: Tensor) -> Tensor:
+        return torch.multinomial((policy.scores(state) + policy.barred).softmax(-1), 1).squeeze(1)
+
+    return plain_completions(policy, tokens, num, noise, draw)
 
 
 @torch.no_grad()

@@ -28,6 +28,7 @@ from zoo.data import Store
 from zoo.data.store import cache_dir
 from zoo.errors import BadFile, BadValue, CannotWrite, NotFound
 from zoo.safe import check_weights, halved, load_weights, verify, write_sums, write_weights
+from zoo.text.data import decode
 from zoo.text.language_model import Config, LanguageModel, train_language_model
 
 NAME = "text-evaluator"
@@ -106,7 +107,7 @@ def train_evaluator(
 
 
 def _tokens(store: Store, rows: np.ndarray) -> Tensor:
-    return torch.from_numpy(store.samples[rows].astype(np.int64))
+    return decode(store.samples[rows])
 
 
 def _vocabulary_size(store: Store) -> int:

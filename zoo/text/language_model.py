@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.errors import BadValue
+from zoo.text.vocabulary import END
 
-END = 0
 CHUNK = 128  # texts whose logits are held at once where nothing is learned
 
 

@@ -25,9 +25,10 @@ from zoo.metrics.mauve import frontier_divergence
 from zoo.metrics.report import Figure
 from zoo.recipe import Evaluate
 from zoo.text import verse
+from zoo.text.data import decode
 from zoo.text.evaluator import HELD_OUT_SHARE, TextEncoder, evaluator_of, text_encoder
-from zoo.text.language_model import END, LanguageModel, nll_per_token, train_language_model
-from zoo.text.vocabulary import UNK, Vocabulary
+from zoo.text.language_model import LanguageModel, nll_per_token, train_language_model
+from zoo.text.vocabulary import END, UNK, Vocabulary
 
 NUM_REVERSE = 10_000  # samples that the reverse language model learns from, where the training split has as many
 
@@ -139,7 +140,7 @@ def draw(gan: GAN, n: int, *, seed: int, **options: Any) -> Tensor:
 
 def texts_of(store: Store, split: Literal["train", "test"]) -> Tensor:
     """The texts of a split, int64 [N, T]."""
-    return torch.from_numpy(store.samples[store.indices(split)].astype(np.int64))
+    return decode(store.samples[store.indices(split)])
 
 
 def _real_texts(store: Store, settings: Evaluate) -> tuple[Tensor, Tensor]:

@@ -6,12 +6,10 @@ kept where held-out texts are likeliest (`train.keep = "best"`). There is no dis
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from zoo.recipe import Train
-from zoo.text.base import PolicyGAN, likelihood_loss
+from zoo.text.base import PolicyGAN, likelihood_phase
 from zoo.text.lstm import LSTMConfig, LSTMPolicy
-from zoo.training.phases import Phase, Turn, optimiser_for
+from zoo.training.phases import Phase
 
 
 class MLE(PolicyGAN):
@@ -26,8 +24,4 @@ class MLE(PolicyGAN):
         self.generator = LSTMPolicy(config)
 
     def phases(self, train: Train) -> list[Phase]:
-        def predict(turn: Turn) -> dict[str, Tensor]:
-            return {"loss": likelihood_loss(self.generator, turn.real)}
-
-        optimiser = optimiser_for(self.generator, train.generator)
-        return [Phase(name="MLE", player=self.generator, loss=predict, optimiser=optimiser, clip_norm=5.0)]
+        return [likelihood_phase(self.generator, train.generator)]

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.recipe import LossName, Optimiser, Train, within
-from zoo.text.base import END, Policy, PolicyGAN, TextConfig, likelihood_loss
+from zoo.text.base import Policy, PolicyGAN, TextConfig, likelihood_phase
 from zoo.training.losses import LOSSES
 from zoo.training.phases import Phase, Turn, optimiser_for
 
@@ -77,10 +77,7 @@ class RelationalMemory(Policy):
         return torch.eye(self.slots, self.size, device=self.output.weight.device).expand(n, -1, -1)
 
     def read(self, tokens: Tensor, state: Tensor) -> Tensor:
-        return self.read_embedded(self.embedding(tokens), state)
-
-    def read_embedded(self, embedded: Tensor, state: Tensor) -> Tensor:
-        entering = self.enter(embedded)[:, None]  # [N, 1, D]
+        entering = self.enter(self.embedding(tokens))[:, None]  # [N, 1, D]
         memory = torch.cat([state, entering], dim=1)  # [N, M + 1, D]
         memory = self.attended_norm(memory + self.attend(memory))
         memory = self.refined_norm(memory + self.refine(memory))[:, : self.slots]
@@ -103,9 +100,9 @@ class RelationalMemory(Policy):
 
         The token read next is the one at argmax(o + g); no gradient passes through that choice.
         """
-        n, length, _ = uniforms.shape
+        n, length = uniforms.shape[:2]
         gumbel = -torch.log(-torch.log(uniforms.clamp(1e-10, 1 - 1e-7)))
-        state = self.read(torch.full((n,), END, device=uniforms.device), self.start(n))
+        state = self.begun(n)
         points = []
         for t in range(length):
             noisy = self.scores(state) + self.barred + gumbel[:, t]
@@ -120,7 +117,7 @@ class Discriminator(nn.Module):
 
     def __init__(self, config: RelGANConfig) -> None:
         super().__init__()
-        self.vocabulary, self.num_representations = config.vocabulary, config.num_representations
+        self.num_representations = config.num_representations
         self.embedding = nn.Linear(config.vocabulary, config.num_representations, bias=False)
         widths = [min(width, config.length) for width in (2, 3, 4, 5)]
         self.convolutions = nn.ModuleList(nn.Conv1d(1, config.maps, width) for width in widths)
@@ -168,9 +165,6 @@ class RelGAN(PolicyGAN):
             uniforms = turn.noise.uniform(len(turn.real), self.config.length, self.config.vocabulary)
             return generator.relaxed(uniforms.to(turn.real.device), train.beta_max**share)
 
-        def predict(turn: Turn) -> dict[str, Tensor]:
-            return {"loss": likelihood_loss(generator, turn.real)}
-
         def judge(turn: Turn) -> dict[str, Tensor]:
             with torch.no_grad():
                 points = write(turn)
@@ -182,14 +176,7 @@ class RelGAN(PolicyGAN):
             return {"loss": loss.generator(lead)}
 
         return [
-            Phase(
-                name="MLE",
-                player=generator,
-                loss=predict,
-                optimiser=optimiser_for(generator, train.pretrain),
-                until_kimg=train.pretrain_kimg,
-                clip_norm=5.0,
-            ),
+            likelihood_phase(generator, train.pretrain, until_kimg=train.pretrain_kimg),
             Phase(
                 name="D",
                 player=discriminator,

@@ -24,14 +24,13 @@ def completions(policy: Policy, tokens: Tensor, num: int, noise: Noise) -> Tenso
     texts = tokens[:, None, None].expand(n, length - 1, num, length).clone()
     uniforms = noise.uniform(n, length - 1, num, length).to(tokens.device)
     states = policy.states(tokens)  # of the prefix of t tokens at t
-    rows = states.new_empty(0)
+    rows = states.new_empty(0, *states.shape[2:])
     for t in range(1, length):
-        begun = states[:, t].repeat_interleave(num, dim=0)  # [N num, ...]
-        rows = torch.cat([rows.flatten(0, 1), begun]) if t > 1 else begun
+        rows = torch.cat([rows, states[:, t].repeat_interleave(num, dim=0)])  # [t N num, ...]
         drawn = _draw(policy, rows, uniforms[:, :t, :, t].transpose(0, 1).flatten())  # [t N num], prefix by prefix
         texts[:, :t, :, t] = drawn.view(t, n, num).transpose(0, 1)
         if t + 1 < length:
-            rows = policy.read(drawn, rows).view(t, n * num, *rows.shape[1:])
+            rows = policy.read(drawn, rows)
     return ended(texts.flatten(0, 2)).view_as(texts) if policy.config.ends else texts
 
 

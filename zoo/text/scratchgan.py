@@ -172,7 +172,7 @@ class ScratchGAN(PolicyGAN):
 
         def write(turn: Turn) -> Tensor:
             with torch.no_grad():
-                return generator(self.latents(len(turn.real), turn.noise).to(turn.real.device))
+                return generator(turn.latents())
 
         def judge(turn: Turn) -> dict[str, Tensor]:
             places = []

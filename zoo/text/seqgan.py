@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from zoo.errors import BadValue
 from zoo.noise import Noise
 from zoo.recipe import Optimiser, Train, within
-from zoo.text.base import Policy, PolicyGAN, evaluating, likelihood_loss, written
+from zoo.text.base import Policy, PolicyGAN, evaluating, likelihood_phase, written
 from zoo.text.lstm import LSTMConfig, LSTMPolicy
 from zoo.text.rollout import completions
 from zoo.training.losses import LOSSES
@@ -129,10 +129,7 @@ class SeqGAN(PolicyGAN):
 
         def write(turn: Turn) -> Tensor:
             with torch.no_grad(), evaluating(generator):
-                return generator(self.latents(len(turn.real), turn.noise).to(turn.real.device))
-
-        def predict(turn: Turn) -> dict[str, Tensor]:
-            return {"loss": likelihood_loss(generator, turn.real)}
+                return generator(turn.latents())
 
         def judge(turn: Turn) -> dict[str, Tensor]:
             real, fake = discriminator(turn.real), discriminator(write(turn))
@@ -154,14 +151,7 @@ class SeqGAN(PolicyGAN):
             return {"loss": -(chances * reward * mask).sum(1).mean(), "reward": reward.mean()}
 
         return [
-            Phase(
-                name="MLE",
-                player=generator,
-                loss=predict,
-                optimiser=optimiser_for(generator, train.pretrain),
-                until_kimg=judged_from,
-                clip_norm=5.0,
-            ),
+            likelihood_phase(generator, train.pretrain, until_kimg=judged_from),
             Phase(
                 name="D",
                 player=discriminator,

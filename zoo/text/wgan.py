@@ -66,9 +66,7 @@ class Generator(nn.Module):
         self.enter = nn.Linear(config.latent_dim, config.width * config.length)
         self.blocks = nn.Sequential(*(Block(config.width) for _ in range(config.num_blocks)))
         self.output = nn.Conv1d(config.width, config.vocabulary, 1)
-        barred = torch.zeros(config.vocabulary)
-        barred[list(config.never)] = -torch.inf
-        self.register_buffer("barred", barred, persistent=False)
+        self.register_buffer("barred", config.barred(), persistent=False)
 
     def relaxed(self, latents: Tensor) -> Tensor:
         features = self.enter(latents).view(-1, self.config.width, self.config.length)
@@ -121,7 +119,7 @@ class TextWGAN(TextGAN):
         generator, critic, loss = self.generator, self.discriminator, LOSSES[train.loss]
 
         def write(turn: Turn) -> Tensor:
-            return generator.relaxed(self.latents(len(turn.real), turn.noise).to(turn.real.device))
+            return generator.relaxed(turn.latents())
 
         def judge(turn: Turn) -> dict[str, Tensor]:
             with torch.no_grad():

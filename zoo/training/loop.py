@@ -367,9 +367,7 @@ def _play_to_the_end(
             if writer is not None:
                 summary["game/diversity"] = diversity(_sample(training, fixed), real)
                 summary["images_per_second"] = rate
-                _log(run / "log.jsonl", {"kimg": training.kimg, "turn": training.turn, **summary})
-                for name, value in summary.items():
-                    writer.add_scalar(name, value, round(training.kimg * 1000))
+                _log(run, writer, training, summary)
         if judge is not None and writer is not None and _judged(before, training.kimg, settings):
             figures = judge(training.released())
             say(f"{training.kimg:g} kimg, held out: {', '.join(map(_told, figures.items()))}")
@@ -378,9 +376,7 @@ def _play_to_the_end(
                 training.best = first
                 if settings.keep == "best":
                     save_best({**training.state_dict(), "fingerprint": store.fingerprint}, run / "checkpoints")
-            _log(run / "log.jsonl", {"kimg": training.kimg, "turn": training.turn, **scores})
-            for name, value in scores.items():
-                writer.add_scalar(name, value, round(training.kimg * 1000))
+            _log(run, writer, training, scores)
         if main and (over or stopped or _passes(before, training.kimg, settings.checkpoint_kimg)):
             state = {**training.state_dict(), "fingerprint": store.fingerprint}
             save_checkpoint(state, run / "checkpoints", turn=training.turn, keep=settings.keep_checkpoints)
@@ -423,12 +419,16 @@ def _tensorboard(run: Path) -> Any:
     return SummaryWriter(str(run / "tensorboard"))
 
 
-def _log(path: Path, line: dict[str, float]) -> None:
+def _log(run: Path, writer: Any, training: Training, values: Mapping[str, float]) -> None:
+    """Write a line of log.jsonl, and the same numbers for TensorBoard. Raises CannotWrite."""
+    path, line = run / "log.jsonl", {"kimg": training.kimg, "turn": training.turn, **values}
     try:
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
     except OSError as error:
         raise CannotWrite(f"{path}: cannot write: {error.strerror or error}") from error
+    for name, value in values.items():
+        writer.add_scalar(name, value, round(training.kimg * 1000))
 
 
 def _truncate_log(path: Path, kimg: float) -> None:

@@ -39,8 +39,7 @@ class Turn:
     def fake(self) -> Tensor:
         """Samples [N, ...] of the generator as it stands before its own phase."""
         if self._fake is None:
-            latents = self.gan.latents(len(self.real), self.noise).to(self.real.device)
-            generator = self.gan.generator
+            latents, generator = self.latents(), self.gan.generator
             if self._generator_plays:
                 with only(generator):
                     self._fake = generator(latents)
@@ -48,6 +47,10 @@ class Turn:
                 with torch.no_grad():
                     self._fake = generator(latents)
         return self._fake
+
+    def latents(self) -> Tensor:
+        """New latents, as many as real samples."""
+        return self.gan.latents(len(self.real), self.noise).to(self.real.device)
 
 
 @dataclass(kw_only=True)
