@@ -91,10 +91,7 @@ class Policy(nn.Module):
         return ended(tokens) if self.config.ends else tokens
 
     def draw(self, state: Tensor, uniforms: Tensor, temperature: float = 1.0) -> Tensor:
-        """The next token [N] by inverse of the cumulative distribution: one uniform number a token, not one a word.
-
-        Drawing V Gumbel or multinomial numbers a token takes five to ten times as long.
-        """
+        """The next token [N] by inverse of the cumulative distribution: one uniform number a token, not one a word."""
         cumulative = ((self.scores(state) + self.barred) / temperature).softmax(-1).cumsum(-1)
         targets = uniforms[:, None] * cumulative[:, -1:]
         return torch.searchsorted(cumulative, targets, right=True).squeeze(1).clamp_(max=self.config.vocabulary - 1)
