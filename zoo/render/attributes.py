@@ -219,7 +219,12 @@ def _person(identity: int) -> dict:
 def sample_portrait(index: int) -> Portrait:
     """The portrait of an index: the same for ever (given VERSION), whatever else is sampled or rendered."""
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([VERSION, 1, index])))
-    person = _person(index // 2)
+    return portrait_of(index // 2, rng, index=index)
+
+
+def portrait_of(identity: int, rng: np.random.Generator, *, index: int) -> Portrait:
+    """A portrait of a person, whose expression, pose, clothes, light and background are drawn from `rng`."""
+    person = _person(identity)
 
     def normal(sd: float, limit: float) -> float:
         return float(np.clip(rng.normal(0, sd), -limit, limit))

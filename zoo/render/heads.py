@@ -361,9 +361,26 @@ class HeadRenderer:
             records[i] = _record(portrait, skin_rgb)
         return images, records
 
-    def _render_one(self, portrait: Portrait) -> tuple[np.ndarray, np.ndarray]:
+    def render_clip(self, portraits: Sequence[Portrait]) -> tuple[np.ndarray, np.ndarray]:
+        """uint8 frames [T, size, size, 3] of one person, and the attributes [T] of each.
+
+        The portraits differ in expression and pose alone. The camera stands still, where the first would have it.
+        """
+        frames = np.empty((len(portraits), self.size, self.size, 3), np.uint8)
+        records = np.zeros(len(portraits), ATTRIBUTE_DTYPE)
+        neutral = self._body.neutral(portraits[0])
+        for i, portrait in enumerate(portraits):
+            frames[i], skin_rgb = self._render_one(portrait, neutral=neutral, framed_as=portraits[0])
+            records[i] = _record(portrait, skin_rgb)
+        return frames, records
+
+    def _render_one(
+        self, portrait: Portrait, *, neutral: np.ndarray | None = None, framed_as: Portrait | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A picture and its mean skin; from the camera of `framed_as`, if it is not to follow the head."""
         body, k, wp = self._body, self._kernels, self._wp
-        neutral = body.neutral(portrait)
+        neutral = body.neutral(portrait) if neutral is None else neutral
+        framed = portrait if framed_as is None else framed_as
         vertices = body.express(portrait, neutral)
         model = self._model.numpy()  # a view: on the CPU warp arrays share their memory
         eyes = np.stack([vertices[ball].mean(0) for ball in body.eye])
@@ -386,7 +403,8 @@ class HeadRenderer:
         pivot = neutral[np.abs(body.template[:, 2] - NECK_PIVOT_HEIGHT) < 0.02].mean(0)
         head = _rotation(portrait.yaw, portrait.pitch, portrait.roll)
         shoulders = _rotation(0.4 * portrait.yaw, 0.0, 0.0)
-        look = self._look(portrait, head @ (eyes.mean(0) - pivot), head @ (self._centre - pivot), height)
+        aimed = _rotation(framed.yaw, framed.pitch, framed.roll)
+        look = self._look(portrait, aimed @ (eyes.mean(0) - pivot), aimed @ (self._centre - pivot), height)
 
         count, triangles = len(model), len(self._material)
         wp.launch(

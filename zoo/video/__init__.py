@@ -1,0 +1,1 @@
+"""The video wing: one file per architecture, the wing's data and metrics."""

@@ -1,0 +1,161 @@
+"""What a model of clips makes: frames that save themselves as moving pictures, and play in a notebook."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from zoo.errors import BadValue
+from zoo.samples import Samples, replacing
+from zoo.video.files import pyav
+
+PADDING = 2  # white, around each clip of a grid and each frame of a contact sheet
+SHEET_FRAMES = 16  # of a clip in a contact sheet, at most
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Clips(Samples):
+    """Clips [N, 3, T, H, W] in [-1, 1] at `rate` frames a second.
+
+    `save` writes one moving picture of all of them side by side, as near to a square as may be (.webp and .gif, which
+    loop, or .mp4); or a contact sheet (.png) with a row a clip, its frames from left to right; or into a folder (a path
+    without a suffix) a folder of PNG frames each, named by its class where there are classes.
+    """
+
+    rate: float
+    labels: Sequence[str] = ()
+    """The class of each."""
+
+    SUFFIXES = (".webp", ".gif", ".mp4", ".png")
+
+    def __getitem__(self, index: slice) -> Self:
+        if not isinstance(index, slice):
+            raise TypeError(f"samples take a slice, e.g. samples[:4], not {index!r}")
+        latents = self.latents[index] if self.latents is not None else None
+        return replace(self, tensor=self.tensor[index], latents=latents, labels=self.labels[index])
+
+    @classmethod
+    def check_path(cls, path: str | os.PathLike[str]) -> Path:
+        """As `Samples.check_path`; raises MissingExtra for .mp4 where the extra `video` is not installed."""
+        path = super().check_path(path)
+        if path.suffix.lower() == ".mp4":
+            pyav("writing .mp4")
+        return path
+
+    def to_uint8(self) -> np.ndarray:
+        """[N, T, H, W, 3] uint8 in 0..255."""
+        scaled = self.tensor.detach().float().cpu().clamp(-1, 1).add(1).mul(127.5).round()
+        return scaled.to(torch.uint8).permute(0, 2, 3, 4, 1).contiguous().numpy()
+
+    def grid(self, columns: int | None = None) -> np.ndarray:
+        """All clips side by side in one, uint8 [T, H', W', 3]; a single clip as it is, without a border."""
+        clips = self.to_uint8()
+        if not len(clips):
+            raise BadValue("a grid needs at least one clip")
+        return clips[0] if len(clips) == 1 else _tiled(clips, columns or math.ceil(math.sqrt(len(clips))))
+
+    def contact_sheet(self) -> Image.Image:
+        """A row a clip, with all its frames, or 16 of them evenly chosen."""
+        clips = self.to_uint8()
+        if not len(clips):
+            raise BadValue("a contact sheet needs at least one clip")
+        length = clips.shape[1]
+        chosen = np.linspace(0, length - 1, min(length, SHEET_FRAMES)).round().astype(int)
+        frames = clips[:, chosen].reshape(-1, 1, *clips.shape[2:])  # [N * F, 1, H, W, 3]
+        return Image.fromarray(_tiled(frames, len(chosen))[0])
+
+    def save(self, path: str | os.PathLike[str], *, columns: int | None = None) -> Path:
+        """As the class says; `columns` is the number of clips in a line of the grid. Raises BadValue, CannotWrite."""
+        path = self.check_path(path)
+        suffix = path.suffix.lower()
+        if suffix == ".png":
+            with replacing(path) as temporary:
+                self.contact_sheet().save(temporary)
+        elif suffix == ".mp4":
+            frames = _even(self.grid(columns), path)
+            with replacing(path) as temporary:
+                _write_mp4(temporary, frames, self.rate)
+        elif suffix in self.SUFFIXES:
+            frames = self.grid(columns)
+            with replacing(path) as temporary:
+                _animate(temporary, frames, self.rate, suffix)
+        else:
+            self._save_frames(path)
+        return path
+
+    def _save_frames(self, folder: Path) -> None:
+        digits, frame_digits = len(str(len(self) - 1)), len(str(self.tensor.shape[2] - 1))
+        for i, clip in enumerate(self.to_uint8()):
+            name = f"{i:0{digits}}-{self.labels[i]}" if self.labels else f"{i:0{digits}}"
+            for t, frame in enumerate(clip):
+                with replacing(folder / name / f"{t:0{frame_digits}}.png") as temporary:
+                    Image.fromarray(frame).save(temporary)
+
+    def _repr_html_(self) -> str:
+        """The notebook's preview: the first 16, moving."""
+        buffer = io.BytesIO()
+        _animate(buffer, self[:16].grid(), self.rate, ".webp")
+        return f"<img src='data:image/webp;base64,{b64encode(buffer.getvalue()).decode()}'>"
+
+
+def _tiled(clips: np.ndarray, columns: int) -> np.ndarray:
+    """[N, T, H, W, 3] -> [T, H', W', 3], line by line, on white."""
+    n, length, height, width, _ = clips.shape
+    cell = (height + PADDING, width + PADDING)
+    shape = (length, math.ceil(n / columns) * cell[0] + PADDING, columns * cell[1] + PADDING, 3)
+    canvas = np.full(shape, 255, dtype=np.uint8)
+    for i, clip in enumerate(clips):
+        y, x = PADDING + (i // columns) * cell[0], PADDING + (i % columns) * cell[1]
+        canvas[:, y : y + height, x : x + width] = clip
+    return canvas
+
+
+def _animate(target: Path | io.BytesIO, frames: np.ndarray, rate: float, suffix: str) -> None:
+    """Write uint8 [T, H, W, 3] as a moving picture that loops, .webp or .gif."""
+    first, *others = [Image.fromarray(frame) for frame in frames]
+    # Times of whole milliseconds (of GIF, hundredths of a second) that do not drift from the rate.
+    step = 10 if suffix == ".gif" else 1
+    ends = np.round(np.arange(len(frames) + 1) * 1000 / rate / step).astype(int) * step
+    options: dict[str, Any] = {"quality": 90} if suffix == ".webp" else {"disposal": 1}
+    first.save(
+        target,
+        format=suffix.removeprefix("."),
+        save_all=True,
+        append_images=others,
+        duration=np.diff(ends).clip(step).tolist(),
+        loop=0,
+        **options,
+    )
+
+
+def _even(frames: np.ndarray, path: Path) -> np.ndarray:
+    height, width = frames.shape[1:3]
+    if height % 2 or width % 2:
+        raise BadValue(
+            f"{path}: {width} x {height} px: an MP4 that every player shows (yuv420p) needs even sizes; "
+            "save as .webp, .gif or into a folder"
+        )
+    return frames
+
+
+def _write_mp4(path: Path, frames: np.ndarray, rate: float) -> None:
+    av = pyav("writing .mp4")
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1001))
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt, stream.options = "yuv420p", {"crf": "18"}
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
+        container.mux(stream.encode())
