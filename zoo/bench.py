@@ -20,6 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from zoo.errors import BadValue
 from zoo.gan import GAN
+from zoo.nn.layout import channels_last
 from zoo.noise import Noise
 from zoo.recipe import Recipe, load_recipe
 from zoo.registry import Entry
@@ -88,7 +89,7 @@ def compare_sampling(recipe: Recipe, rounds: int) -> Comparison:
 
 def compare_training(recipe: Recipe, rounds: int) -> Comparison:
     """One turn of D and G through this library's phases, without penalties, against the textbook's step."""
-    gan: GAN = recipe.gan(recipe.model).to(memory_format=torch.channels_last).requires_grad_(False)
+    gan: GAN = channels_last(recipe.gan(recipe.model)).requires_grad_(False)
     phases = [phase for phase in gan.phases(recipe.train) if phase.name in ("D", "G")]
     noise = Noise(0)
     real = torch.rand(BATCH, *gan.sample_shape) * 2 - 1

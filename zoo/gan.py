@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from zoo.errors import BadFile, BadValue, NotFound, suggest
 from zoo.nn.fold import folded
+from zoo.nn.layout import channels_last
 from zoo.noise import Noise
 from zoo.recipe import Data as DataTable
 from zoo.recipe import Train as TrainTable
@@ -144,7 +145,7 @@ class GAN(nn.Module):
     ) -> Tensor:
         if batch_size < 1:
             raise BadValue(f"batch_size = {batch_size} should be at least 1")
-        generator = folded(self.generator).to(memory_format=torch.channels_last)  # faster convolutions on a CPU
+        generator = channels_last(folded(self.generator))
         device = next(generator.parameters()).device
         parts = []
         for start in range(0, len(latents), batch_size):

@@ -71,10 +71,12 @@ _SOURCES = ("name", "folder", "hub")
 class Optimiser:
     """One player's optimiser."""
 
-    kind: Literal["adam", "sgd"] = "adam"
+    kind: Literal["adam", "rmsprop", "sgd"] = "adam"
     lr: float = field(default=2e-4, metadata=within(above=0))
     betas: tuple[float, float] = field(default=(0.5, 0.999), metadata=within(0, 0.999999))
     momentum: float = field(default=0.0, metadata=within(0, 0.999999))
+    weight_decay: float = field(default=0.0, metadata=within(0, 1))
+    """Of the weights' squares, half of this added to the loss."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,19 +16,26 @@ from zoo.noise import Noise
 
 
 def diff_augment(images: Tensor, policies: Sequence[str], noise: Noise) -> Tensor:
-    """Images [N, C, H, W] in [-1, 1], each changed by its own random numbers; unchanged where `policies` is empty."""
+    """Images [N, C, H, W] in [-1, 1], each changed by its own random numbers; unchanged where `policies` is empty.
+
+    Clips [N, C, T, H, W] are changed alike in all their frames.
+    """
     for policy in policies:
-        images = _POLICIES[policy](images, noise)
+        if images.dim() == 5 and policy != "color":
+            flat = _POLICIES[policy](images.flatten(1, 2), noise)  # all channels of a sample are moved and cut alike
+            images = flat.unflatten(1, images.shape[1:3])
+        else:
+            images = _POLICIES[policy](images, noise)
     return images
 
 
 def _color(images: Tensor, noise: Noise) -> Tensor:
     draws = noise.uniform(len(images), 3).to(images.device)
-    brightness, saturation, contrast = (draw.view(-1, 1, 1, 1) for draw in draws.unbind(1))
+    brightness, saturation, contrast = (draw.view(-1, *[1] * (images.dim() - 1)) for draw in draws.unbind(1))
     images = images + (brightness - 0.5)  # shift by -0.5..0.5
     grey = images.mean(dim=1, keepdim=True)
     images = torch.lerp(grey, images, saturation * 2)  # 0..2 times the distance from grey
-    mean = images.mean(dim=(1, 2, 3), keepdim=True)
+    mean = images.mean(dim=tuple(range(1, images.dim())), keepdim=True)
     return torch.lerp(mean, images, contrast + 0.5)  # 0.5..1.5 times the distance from the mean
 
 

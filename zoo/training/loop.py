@@ -35,6 +35,7 @@ from torch import Tensor, nn
 from zoo.data import Batches, Store
 from zoo.errors import BadFile, BadValue, CannotWrite, Diverged
 from zoo.gan import GAN
+from zoo.nn.layout import channels_last
 from zoo.noise import Noise
 from zoo.recipe import Recipe, Train, difference, parse_recipe
 from zoo.samples import replacing
@@ -79,7 +80,7 @@ class Training:
         self.gan.attach(store.folder)
         self.gan.prepare(store)
         distributed.broadcast([self.gan.to(device)])
-        self.gan.to(memory_format=torch.channels_last).requires_grad_(False)
+        channels_last(self.gan).requires_grad_(False)
         self.average = copy.deepcopy(self.gan.generator).eval()
         self.phases: list[Phase] = self.gan.phases(train)
         self.noise = Noise(train.seed, rank=rank, world_size=world_size)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from zoo.gan import LabelledGAN
 from zoo.noise import Noise
 from zoo.recipe import Optimiser, Train
 from zoo.training.augment import diff_augment
@@ -40,7 +41,8 @@ class Turn:
         kimg: float = 0.0,
         labels: Tensor | None = None,
     ) -> None:
-        self.gan, self.real, self.noise, self.kimg, self.labels = gan, real, noise, kimg, labels
+        self.gan, self.real, self.noise, self.kimg = gan, real, noise, kimg
+        self.labels = labels if isinstance(gan, LabelledGAN) else None  # other players ask for none
         self._generator_plays = generator_plays
         self._fake: Tensor | None = None
 
@@ -104,9 +106,12 @@ def only(player: nn.Module) -> Iterator[None]:
 def optimiser_for(player: nn.Module, settings: Optimiser) -> torch.optim.Optimizer:
     """The player's optimiser. Fused Adam: one pass over the weights, eight times faster than the loop on a CPU."""
     parameters = list(player.parameters())
+    lr, decay = settings.lr, settings.weight_decay
     if settings.kind == "sgd":
-        return torch.optim.SGD(parameters, lr=settings.lr, momentum=settings.momentum, fused=True)
-    return torch.optim.Adam(parameters, lr=settings.lr, betas=settings.betas, fused=True)
+        return torch.optim.SGD(parameters, lr=lr, momentum=settings.momentum, weight_decay=decay, fused=True)
+    if settings.kind == "rmsprop":
+        return torch.optim.RMSprop(parameters, lr=lr, momentum=settings.momentum, weight_decay=decay)
+    return torch.optim.Adam(parameters, lr=lr, betas=settings.betas, weight_decay=decay, fused=True)
 
 
 def adversarial_phases(gan: GAN, train: Train) -> list[Phase]:

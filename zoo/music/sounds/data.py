@@ -210,9 +210,7 @@ class DebianPackage:
         if not archive.exists():
             apt = shutil.which("apt-get")
             if apt is None:
-                raise MissingExtra(
-                    f"this data set is made from a Debian package, and there is no apt-get here; {self._by_hand(archive)}"
-                )
+                raise MissingExtra(f"this data set is made from a Debian package, and there is no apt-get here; {self._by_hand(archive)}")
             self._download(apt, archive)
         if digest(archive) != self.sha256:
             raise BadFile(f"{archive}: not the archive of {self.name} {self.version} that is known; delete the file")
@@ -264,16 +262,10 @@ def _member(deb: Path, start: str) -> bytes:
 
 
 HYDROGEN_DATA = DebianPackage(
-    "hydrogen-data",
-    "1.2.0~beta1+dfsg-1",
-    "h/hydrogen",
-    "d2cc3f281c02efb71f132bd173e95a958d3fede7c5aefcaba6547baf918cff2a",
+    "hydrogen-data", "1.2.0~beta1+dfsg-1", "h/hydrogen", "d2cc3f281c02efb71f132bd173e95a958d3fede7c5aefcaba6547baf918cff2a"
 )
 HYDROGEN_DRUMKITS = DebianPackage(
-    "hydrogen-drumkits",
-    "2017.09.19~dfsg-1",
-    "h/hydrogen-drumkits",
-    "6ea3c6df9a67762e2362f946c695e619859126b19fbccf32a2e8f07dfd03b2f4",
+    "hydrogen-drumkits", "2017.09.19~dfsg-1", "h/hydrogen-drumkits", "6ea3c6df9a67762e2362f946c695e619859126b19fbccf32a2e8f07dfd03b2f4"
 )
 
 # The kits and their licences, from debian/copyright of the two packages. All of these go together under GPL-2.0. Left
@@ -425,9 +417,7 @@ def open_store(
         CannotWrite: it fails.
     """
     if data.hub:
-        raise BadValue(
-            f"hf:{data.hub}: sounds of the Hub are not read here; fetch them, and give the folder: --data FOLDER"
-        )
+        raise BadValue(f"hf:{data.hub}: sounds of the Hub are not read here; fetch them, and give the folder: --data FOLDER")
     if data.folder:
         return _open_folder(Path(data.folder).expanduser(), data, config, progress=progress, say=say)
     if data.name not in DATASETS:
@@ -437,7 +427,9 @@ def open_store(
     return _open_named(data, config, workers=workers, progress=progress, say=say)
 
 
-def _open_named(data: SoundData, config: Any, *, workers: int, progress: Progress | None, say: Report) -> Store:
+def _open_named(
+    data: SoundData, config: Any, *, workers: int, progress: Progress | None, say: Report
+) -> Store:
     source = DATASETS[data.name]()
     stamp = f"{config.rate}x{config.length}-{data.copies}-{data.cut}"
     place = cache_dir() / "data" / f"{source.name}-v{source.version}-{stamp}"
@@ -446,7 +438,9 @@ def _open_named(data: SoundData, config: Any, *, workers: int, progress: Progres
     return source.build(data, config, place, progress=progress, say=say)
 
 
-def _open_folder(path: Path, data: SoundData, config: Any, *, progress: Progress | None, say: Report) -> Store:
+def _open_folder(
+    path: Path, data: SoundData, config: Any, *, progress: Progress | None, say: Report
+) -> Store:
     """The store of a sound file, or of those in a folder, whose own folders are the classes if all files lie in one."""
     if not path.exists():
         raise BadFile(f"{path}: no such file or folder of sounds")
@@ -481,9 +475,7 @@ def _open_folder(path: Path, data: SoundData, config: Any, *, progress: Progress
         raise BadFile(f"{path}: none of its {len(files)} sound files can be used: {'; '.join(refused[:8])}")
     made_rows = np.concatenate(rows)
     if len(made_rows) < 2:
-        raise BadValue(
-            f"{path}: one row of {config.length / config.rate:.2g} s is not enough to train on and to test on"
-        )
+        raise BadValue(f"{path}: one row of {config.length / config.rate:.2g} s is not enough to train on and to test on")
     source = Rows(
         name=path.name,
         version="1",

@@ -1,0 +1,311 @@
+"""MoCoGAN. Tulyakov, Liu, Yang & Kautz 2018, "MoCoGAN: Decomposing Motion and Content for Video Generation",
+arXiv:1707.04993.
+
+A clip is a path through a space of images (section 3). One content vector z_C ~ N(0, I) stays for the whole clip; motion
+vectors z_M^(t) come from a recurrent net R_M (a GRU of one layer) that is fed noise e^(t) ~ N(0, I) at each step; an image
+generator G_I, a DCGAN's, makes each frame of [z_C, z_M^(t)]. Two discriminators judge it: D_I single frames, patch by
+patch, and D_V the clip, by convolutions in space and time (equation 8).
+
+Categorical dynamics (section 3.3): a clip's class z_A goes to R_M at each step, or to G_I, which did worse in table 4; and
+D_V tells the class of clips, real ones by what they are of and generated ones by what was asked (L_I of equation 9).
+
+Of the released code, not of the paper: DCGAN's weights to begin with, noise before each convolution of a discriminator.
+
+C, M and E are the dimensions of content, motion and e, K the classes, W = width; below for 16 frames of 64 px.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zoo.errors import BadValue
+from zoo.gan import LabelledGAN
+from zoo.noise import Noise
+from zoo.recipe import Optimiser, Train, within
+from zoo.samples import Samples
+from zoo.training.losses import LOSSES, r1_penalty
+from zoo.training.phases import Phase, Turn, optimiser_for
+from zoo.video.base import ClipConfig, LongClipGAN, as_clips
+from zoo.video.samples import Clips
+
+
+@dataclass(frozen=True, kw_only=True)
+class MoCoGANConfig(ClipConfig):
+    """`width` is the number of channels beside the image; each halving of the resolution doubles it, up to 8 times."""
+
+    content_dim: int = field(default=50, metadata=within(1, 4096))
+    motion_dim: int = field(default=10, metadata=within(1, 1024))
+    noise_dim: int = field(default=10, metadata=within(1, 1024))
+    """Of the noise that the recurrent net is fed at each step."""
+    labels: int = field(default=0, metadata=within(0, 1024))
+    """Classes of motion that can be asked for; 0: none. A training sets it by its data."""
+    labels_to: Literal["motion", "image"] = "motion"
+    """Who is told the class: the recurrent net, which did better in the paper, or the image generator."""
+    width: int = field(default=64, metadata=within(1, 512))
+    time_stride: int = field(default=1, metadata=within(1, 2))
+    """Of the clip discriminator: 1 in the paper; 2 halves its work at each layer."""
+    discriminator_noise: float = field(default=0.0, metadata=within(0, 10))
+    """Standard deviation of the noise before each convolution of the discriminators."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.time_left < 1:
+            layers = len(self.widths)
+            raise BadValue(
+                f"model.frames = {self.frames} are too few for {layers} layers of model.time_stride = "
+                f"{self.time_stride}: at least {3 * layers + 1 if self.time_stride == 1 else 1 << layers} are needed"
+            )
+
+    @property
+    def widths(self) -> list[int]:
+        """Channels from the 4 x 4 map to the one beside the image: [8W, 4W, 2W, W] at 64 px."""
+        num_maps = self.resolution.bit_length() - 3
+        return [self.width << min(i, 3) for i in reversed(range(num_maps))]
+
+    @property
+    def time_left(self) -> int:
+        """Steps of time that the clip discriminator's last map has: 16 -> 13 -> 10 -> 7 -> 4, or 16 -> 8 -> ... -> 1."""
+        layers = len(self.widths)
+        return self.frames - 3 * layers if self.time_stride == 1 else self.frames >> layers
+
+
+class Generator(nn.Module):
+    """Latents [N, C + M + T * E + K] -> clips [N, 3, T, R, R] in (-1, 1), of as many frames as there is noise for."""
+
+    def __init__(self, config: MoCoGANConfig) -> None:
+        super().__init__()
+        self.config = config
+        to_motion, to_image = (config.labels if config.labels_to == place else 0 for place in ("motion", "image"))
+        self.recurrent = nn.GRUCell(config.noise_dim + to_motion, config.motion_dim)
+        widths = config.widths
+        layers: list[nn.Module] = [
+            nn.ConvTranspose2d(config.content_dim + config.motion_dim + to_image, widths[0], 4, bias=False),
+            nn.BatchNorm2d(widths[0]),
+            nn.ReLU(inplace=True),  # [N T, 8W, 4, 4]
+        ]
+        for before, after in pairwise(widths):
+            layers += [
+                nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, bias=False),  # height and width double
+                nn.BatchNorm2d(after),
+                nn.ReLU(inplace=True),
+            ]
+        layers += [
+            nn.ConvTranspose2d(widths[-1], 3, 4, stride=2, padding=1, bias=False),  # [N T, 3, R, R]
+            nn.Tanh(),
+        ]
+        self.image = nn.Sequential(*layers)
+        self.image.apply(initialise)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        config = self.config
+        latents, classes = latents.split([latents.shape[1] - config.labels, config.labels], dim=1)
+        content, state = latents[:, : config.content_dim], latents[:, config.content_dim :][:, : config.motion_dim]
+        noise = latents[:, config.content_dim + config.motion_dim :].unflatten(1, (-1, config.noise_dim))  # [N, T, E]
+        told = [classes] if config.labels_to == "motion" else []
+        states = []
+        for step in noise.unbind(1):
+            state = self.recurrent(torch.cat([step, *told], dim=1), state)  # [N, M]
+            states.append(state)
+        motion = torch.stack(states, dim=1)  # [N, T, M]
+        still = torch.cat([content] + ([classes] if config.labels_to == "image" else []), dim=1)
+        codes = torch.cat([still[:, None].expand(-1, motion.shape[1], -1), motion], dim=2)
+        return as_clips(self.image(codes.flatten(0, 1)[:, :, None, None]), len(latents))
+
+
+class ImageDiscriminator(nn.Module):
+    """Images [N, 3, R, R] -> logits [N, P], one for each patch, 4 x 4 of them at 64 px."""
+
+    def __init__(self, config: MoCoGANConfig) -> None:
+        super().__init__()
+        sigma = config.discriminator_noise
+        widths = [3, config.width, 2 * config.width, 4 * config.width]
+        layers: list[nn.Module] = []
+        for i, (before, after) in enumerate(pairwise(widths)):
+            layers += [DiscriminatorNoise(sigma), nn.Conv2d(before, after, 4, stride=2, padding=1, bias=False)]
+            layers += [nn.BatchNorm2d(after)] if i else []
+            layers += [nn.LeakyReLU(0.2, inplace=True)]
+        layers += [DiscriminatorNoise(sigma), nn.Conv2d(widths[-1], 1, 4, stride=2, padding=1, bias=False)]
+        self.main = nn.Sequential(*layers)
+        self.apply(initialise)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.main(images).flatten(1)
+
+
+class ClipDiscriminator(nn.Module):
+    """Clips [N, 3, T, R, R] -> logits [N]; `judge` gives those of the classes [N, K], too."""
+
+    def __init__(self, config: MoCoGANConfig) -> None:
+        super().__init__()
+        sigma, stride = config.discriminator_noise, config.time_stride
+        widths = [3, *config.widths[::-1]]
+        layers: list[nn.Module] = []
+        for i, (before, after) in enumerate(pairwise(widths)):
+            convolution = nn.Conv3d(before, after, 4, (stride, 2, 2), (stride - 1, 1, 1), bias=False)
+            layers += [DiscriminatorNoise(sigma), convolution]  # [N, W, 13, 32, 32], ..., [N, 8W, 4, 4, 4]
+            layers += [nn.BatchNorm3d(after)] if i else []
+            layers += [nn.LeakyReLU(0.2, inplace=True)]
+        last = nn.Conv3d(widths[-1], 1 + config.labels, (config.time_left, 4, 4), bias=False)
+        self.main = nn.Sequential(*layers, DiscriminatorNoise(sigma), last)  # [N, 1 + K, 1, 1, 1]
+        self.apply(initialise)
+
+    def judge(self, clips: Tensor) -> tuple[Tensor, Tensor]:
+        outputs = self.main(clips).flatten(1)
+        return outputs[:, 0], outputs[:, 1:]
+
+    def forward(self, clips: Tensor) -> Tensor:
+        return self.judge(clips)[0]
+
+
+class DiscriminatorNoise(nn.Module):
+    """Adds N(0, sigma) to what passes while it is trained."""
+
+    def __init__(self, sigma: float) -> None:
+        super().__init__()
+        self.sigma = sigma
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.sigma * torch.randn_like(x) if self.training and self.sigma else x
+
+
+def initialise(module: nn.Module) -> None:
+    """As DCGAN does."""
+    if isinstance(module, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+    elif isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+        nn.init.zeros_(module.bias)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MoCoGANTrain(Train):
+    """The rates and the weight decay of the released code; `discriminator` is for both of them."""
+
+    generator: Optimiser = Optimiser(weight_decay=1e-5)
+    discriminator: Optimiser = Optimiser(weight_decay=1e-5)
+    category: float = field(default=1.0, metadata=within(0))
+    """Weight of the classes' cross-entropy, lambda of equation 9."""
+
+
+class MoCoGAN(LongClipGAN, LabelledGAN):
+    """Latents [N, 220 + K] -> clips [N, 3, 16, 64, 64] in [-1, 1]; with six classes told to the recurrent net 3,249,864
+    + 11,253,504 + 663,296 parameters."""
+
+    Config = MoCoGANConfig
+    Train = MoCoGANTrain
+    generator: Generator
+    discriminator: ClipDiscriminator
+
+    def __init__(self, config: MoCoGANConfig) -> None:
+        super().__init__(config)
+        self.generator = Generator(config)
+        self.discriminator = ClipDiscriminator(config)
+        self.image_discriminator = ImageDiscriminator(config)
+
+    def prior(self, n: int, noise: Noise) -> Tensor:
+        """[n, C + M + T * E]: content, the recurrent net's first state, and its noise for each step."""
+        config = self.config
+        return noise.normal(n, config.content_dim + config.motion_dim + config.frames * config.noise_dim)
+
+    def length_of(self, latents: Tensor) -> int:
+        config = self.config
+        return (latents.shape[1] - config.labels - config.content_dim - config.motion_dim) // config.noise_dim
+
+    def lengthened(self, latents: Tensor, frames: int, noise: Noise) -> Tensor:
+        config = self.config
+        body, classes = latents.split([latents.shape[1] - config.labels, config.labels], dim=1)
+        more = noise.normal(len(latents), max(0, frames - config.frames) * config.noise_dim)
+        wanted = config.content_dim + config.motion_dim + frames * config.noise_dim
+        return torch.cat([torch.cat([body, more], dim=1)[:, :wanted], classes], dim=1)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        n: int = 16,
+        *,
+        seed: int | None = None,
+        batch_size: int = 64,
+        progress: Callable[[int], None] | None = None,
+        frames: int | None = None,
+        label: str | None = None,
+    ) -> Samples:
+        """As `LongClipGAN.sample`. With the name of a class all clips are asked to be of it; else they take turns.
+
+        Raises:
+            BadValue: n, seed, batch_size or frames out of range.
+            NotFound: no such class, with the nearest.
+        """
+        seed = self._checked(n, seed)
+        latents = self.latents(n, Noise(seed))
+        if label is not None:
+            latents = self.labelled(self.prior(n, Noise(seed)), torch.full((n,), self.class_of(label)))
+        return self._drawn(latents, seed, batch_size, progress, frames)
+
+    def output(self, tensor: Tensor, latents: Tensor | None = None, seed: int | None = None) -> Clips:
+        labels: tuple[str, ...] = ()
+        if self.labels and latents is not None:
+            labels = tuple(self.labels[label] for label in latents[:, -len(self.labels) :].argmax(1).tolist())
+        return Clips(tensor=tensor, latents=latents, seed=seed, rate=self.config.rate, labels=labels)
+
+    def phases(self, train: MoCoGANTrain) -> list[Phase]:
+        """D judges clips and their classes, D-image a frame of each; G plays against both."""
+        loss, judge, judge_images = LOSSES[train.loss], self.discriminator.judge, self.image_discriminator
+        optimiser = optimiser_for(self.discriminator, train.discriminator)
+
+        def category(logits: Tensor, turn: Turn) -> Tensor:
+            """The classes' part of a loss: of real clips what they are of is what was asked of the generated ones."""
+            if turn.labels is None or not self.config.labels:
+                return logits.new_zeros(())
+            return train.category * F.cross_entropy(logits, turn.labels)
+
+        def play_discriminator(turn: Turn) -> dict[str, Tensor]:
+            (real, classes), (fake, _) = judge(turn.real), judge(turn.fake.detach())
+            told = category(classes, turn)
+            return {"loss": loss.discriminator(real, fake) + told, "real": real, "fake": fake, "category": told}
+
+        def play_r1(turn: Turn) -> dict[str, Tensor]:
+            penalty = r1_penalty(self.discriminator, turn.real)
+            return {"loss": train.r1_gamma / 2 * train.r1_every * penalty, "r1_penalty": penalty}
+
+        def play_image_discriminator(turn: Turn) -> dict[str, Tensor]:
+            real, fake = (any_frames(clips, turn.noise) for clips in (turn.real, turn.fake.detach()))
+            return {"loss": loss.discriminator(judge_images(real), judge_images(fake))}
+
+        def play_generator(turn: Turn) -> dict[str, Tensor]:
+            logits, classes = judge(turn.fake)
+            told = category(classes, turn)
+            of_images = loss.generator(judge_images(any_frames(turn.fake, turn.noise)))
+            return {"loss": loss.generator(logits) + of_images + told, "category_asked": told}
+
+        phases = [
+            Phase(name="D", player=self.discriminator, loss=play_discriminator, optimiser=optimiser),
+            Phase(name="D-R1", player=self.discriminator, loss=play_r1, optimiser=optimiser, every=train.r1_every),
+            Phase(
+                name="D-image",
+                player=self.image_discriminator,
+                loss=play_image_discriminator,
+                optimiser=optimiser_for(self.image_discriminator, train.discriminator),
+            ),
+            Phase(
+                name="G",
+                player=self.generator,
+                loss=play_generator,
+                optimiser=optimiser_for(self.generator, train.generator),
+                every=train.generator_every,
+            ),
+        ]
+        return [phase for phase in phases if phase.name != "D-R1" or train.r1_gamma]
+
+
+def any_frames(clips: Tensor, noise: Noise) -> Tensor:
+    """[N, 3, T, H, W] -> [N, 3, H, W]: a random frame of each clip."""
+    n, _, length = clips.shape[:3]
+    chosen = (noise.uniform(n) * length).long().to(clips.device)
+    return clips[torch.arange(n, device=clips.device), :, chosen]
