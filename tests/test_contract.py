@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from lines import Lines
+from moves import Moves
 
 from zoo.data import Store, build_store
 from zoo.errors import BadValue
@@ -33,10 +34,18 @@ PARAMETERS = {  # of each player; from the papers' sizes (faces.md of the field 
     "text-scratchgan": (660_256, 414_081),
     "text-seqgan": (1_031_392, 576_769),
     "text-wgan": (1_353_508, 829_313),
+    "video-mocogan": (937_254, 2_792_320, 167_808),
+    "video-mocogan-shapes": (937_104, 2_771_840, 167_808),
+    "video-styleganv": (572_015, 418_816),
+    "video-tgan": (1_347_575, 2_763_233),
+    "video-vgan": (1_480_871, 700_082),
 }
+
+CLIP_SIZE = 32  # px of clips, a fourth of the work
 
 CANCELLING = {  # parameters whose gradient is zero by the loss: a constant of the discriminator's cancels in it
     "text-relgan": {"discriminator.hidden.bias", "discriminator.output.bias"},
+    "video-tgan": {"discriminator.output.bias"},
     "text-wgan": {"discriminator.output.bias", "discriminator.blocks.4.layers.3.bias"},
 }
 
@@ -51,6 +60,8 @@ def fitting_store(whole_recipe: Recipe, make_store: Callable[[int], Store], tmp_
     """A small data set of what the recipe's architecture trains on."""
     if whole_recipe.modality == "text":
         return build_store(Lines(length=whole_recipe.model.length), tmp_path / "lines")
+    if whole_recipe.modality == "video":
+        return build_store(Moves(size=CLIP_SIZE, frames=whole_recipe.model.frames), tmp_path / "moves")
     return make_store(whole_recipe.model.resolution)
 
 
@@ -59,7 +70,8 @@ def recipe(whole_recipe: Recipe, fitting_store: Store) -> Recipe:
     """The recipe as it would be trained on the small data set, the game from the first turn on."""
     train = whole_recipe.train
     at_once = {key: 0.0 for key in ("pretrain_kimg", "judge_kimg") if hasattr(train, key)}
-    return fitted(replace(whole_recipe, train=replace(train, generator_every=1, **at_once)), fitting_store)
+    model = replace(whole_recipe.model, **({"resolution": CLIP_SIZE} if whole_recipe.modality == "video" else {}))
+    return fitted(replace(whole_recipe, model=model, train=replace(train, generator_every=1, **at_once)), fitting_store)
 
 
 @pytest.fixture
@@ -90,7 +102,8 @@ def play(recipe: Recipe, run: Path, store: Store, *, kimg: float, until_kimg: fl
 
 def turn_of(gan: GAN, recipe: Recipe, store: Store) -> Turn:
     real = wing_data(recipe.modality).decode(store.samples[:4], None)
-    return Turn(gan, real, Noise(0), generator_plays=True)
+    labels = None if store.labels is None else torch.from_numpy(store.labels[:4])
+    return Turn(gan, real, Noise(0), generator_plays=True, labels=labels)
 
 
 def test_parameter_counts(whole_recipe: Recipe):

@@ -197,13 +197,20 @@ def sample(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="A file (images: .png .jpg .webp, one grid; texts: .txt .jsonl) or a folder (one file each). "
-            "If absent, NAME.png for images; texts are printed."
+            help="A file (images: .png .jpg .webp, one grid; texts: .txt .jsonl; clips: .webp .gif .mp4, or a .png "
+            "contact sheet) or a folder (one file each). If absent, NAME.png for images, NAME.webp for clips; texts are "
+            "printed."
         ),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples generated at once; bounds the memory.")] = 64,
     temperature: Annotated[
         float | None, typer.Option(help="Of texts: below 1 likelier and less varied, above 1 the other way.")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(metavar="CLASS", help="Only samples of this class, where the model knows classes.")
+    ] = None,
+    frames: Annotated[
+        int | None, typer.Option(min=1, help="Of clips: how many, where the model can go on for longer or less long.")
     ] = None,
     interpolate: Annotated[
         int, typer.Option(metavar="STEPS", min=0, help="Instead, N rows of STEPS samples from one latent to another.")
@@ -213,6 +220,7 @@ def sample(
 
     zoo sample faces-dcgan -n 64 --seed 0 --out faces.png
     zoo sample text-seqgan -n 8 --seed 1 --temperature 0.9
+    zoo sample video-mocogan -n 4 --label smile --frames 32 --out smiles.webp
     """
     if interpolate == 1:
         raise BadValue("--interpolate takes at least 2 steps")
@@ -222,9 +230,10 @@ def sample(
     if out is not None and name in registry.entries:  # before any work
         architecture_class(registry.entries[name].architecture).Output.check_path(out)
     model = load(name)
-    options: dict[str, Any] = {} if temperature is None else {"temperature": temperature}
-    if not options.keys() <= signature(model.sample).parameters.keys():
-        raise BadValue(f"{name} has no temperature: {type(model).__name__} draws nothing token by token")
+    given = {"temperature": temperature, "label": label, "frames": frames}
+    options = {key: value for key, value in given.items() if value is not None}
+    for key in options.keys() - signature(model.sample).parameters.keys():
+        raise BadValue(f"{name} has no {key}: {type(model).__name__} {_LACKS[key]}")
     target = out or Path(f"{Path(name.partition('@')[0]).name}{model.Output.SUFFIXES[0]}")
     model.Output.check_path(target)
     if interpolate:
@@ -239,6 +248,13 @@ def sample(
             return
         path = samples.save(target)
     print(f"{len(samples)} samples of {name}, seed {samples.seed}: {path}")
+
+
+_LACKS = {
+    "temperature": "draws nothing token by token",
+    "label": "knows no classes",
+    "frames": "makes samples of one length",
+}
 
 
 @app.command()

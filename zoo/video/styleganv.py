@@ -101,7 +101,8 @@ class Linear(nn.Module):
         self.scale, self.rate = rate * inputs**-0.5, rate
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight * self.scale, None if self.bias is None else self.bias * self.rate)
+        bias = None if self.bias is None else (self.bias * self.rate).to(x)
+        return F.linear(x, (self.weight * self.scale).to(x), bias)
 
 
 def rectified(x: Tensor) -> Tensor:
@@ -138,11 +139,14 @@ class MotionConvolution(nn.Module):
         self.scale = SLOW * (dim * KERNEL) ** -0.5
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv1d(x, self.weight * self.scale, self.bias * SLOW)
+        return F.conv1d(x, (self.weight * self.scale).to(x), (self.bias * SLOW).to(x))
 
 
 class Motion(nn.Module):
-    """Motion noise [N, A + 20, V] and times [N, S], in frames -> motion codes [N, S, V]."""
+    """Motion noise [N, A + 20, V] and times [N, S], in frames -> motion codes [N, S, V].
+
+    In float64, which costs nothing here: the phase of the shortest wave is 64 times a code's, and so its rounding.
+    """
 
     def __init__(self, config: StyleGANVConfig) -> None:
         super().__init__()
@@ -157,6 +161,7 @@ class Motion(nn.Module):
 
     def forward(self, noise: Tensor, times: Tensor) -> Tensor:
         first, second = self.convolutions
+        noise, times = noise.double(), times.double()
         codes = second(rectified(first(noise.transpose(1, 2)))).transpose(1, 2)  # u, [N, A, V]
         left = (times / self.distance).floor().long()  # [N, S]
         rows = torch.arange(len(times), device=times.device)[:, None]
@@ -171,7 +176,8 @@ class Motion(nn.Module):
             return torch.cat([angle.sin(), angle.cos()], dim=2)
 
         line = torch.lerp(waves(start.to(times)), waves(start.to(times) + self.distance), share)
-        return waves(times) - line + torch.lerp(self.aligners(u_left), self.aligners(u_right), share)
+        codes = waves(times) - line + torch.lerp(self.aligners(u_left), self.aligners(u_right), share)
+        return codes.float()
 
 
 class ModulatedConvolution(nn.Module):
