@@ -198,8 +198,8 @@ def sample(
         Path | None,
         typer.Option(
             help="A file (images: .png .jpg .webp, one grid; texts: .txt .jsonl; clips: .webp .gif .mp4, or a .png "
-            "contact sheet) or a folder (one file each). If absent, NAME.png for images, NAME.webp for clips; texts are "
-            "printed."
+            "contact sheet) or a folder (one file each). If absent, NAME.png for images, NAME.webp for clips; "
+            "texts are printed."
         ),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples generated at once; bounds the memory.")] = 64,

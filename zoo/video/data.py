@@ -175,9 +175,10 @@ def _drawn(centre: np.ndarray, side: float, square: bool, size: int) -> np.ndarr
 class TalkingFaces(_Made):
     """Heads of people who do not exist, each performing one of seven actions; light and background stand still.
 
-    1,000 people of `synthetic-faces`, seven clips of 16 frames each, one an action: smile, open-mouth, blink, turn-left,
-    turn-right, nod, raise-brows. A person is in the test split if their number leaves 6 when divided by 7, as there:
-    6,006 clips to train on and 994 of other people to test on. The attributes are those of the first frame, at rest.
+    1,000 people of `synthetic-faces`, seven clips of 16 frames each, one an action: smile, open-mouth, blink,
+    turn-left, turn-right, nod, raise-brows. A person is in the test split if their number leaves 6 when divided by 7,
+    as there: 6,006 clips to train on and 994 of other people to test on. The attributes are those of the first frame,
+    at rest.
     """
 
     name = "talking-faces"
@@ -241,7 +242,7 @@ class MovingDigits(_Made):
     licence = "CC-BY-4.0"
     count = 6000
     length = 32
-    attributes = np.dtype([("digits", "i4", 2)])
+    attributes = np.dtype([("digits", "i4", 2), ("velocity", "f4", (2, 2))])  # px of 64 a frame: right, down
 
     @cached_property
     def _digits(self) -> tuple[np.ndarray, np.ndarray]:
@@ -262,22 +263,24 @@ class MovingDigits(_Made):
         clips, rows = zip(*(self._one(int(i)) for i in indices), strict=True)
         return np.stack(clips), np.array(list(rows), dtype=self.attributes)
 
-    def _one(self, index: int) -> tuple[np.ndarray, tuple[tuple[int, ...]]]:
+    def _one(self, index: int) -> tuple[np.ndarray, tuple[Any, ...]]:
         rng = _generator(int(self.version), index)
         shades, names = self._digits
         of_split = np.flatnonzero((np.arange(len(names)) % 7 == 6) == (index % 7 == 6))
         which = rng.choice(of_split, 2)
+        which = which[names[which].argsort(kind="stable")]
+        velocities = []
         canvas = np.zeros((self.frames, self.size, self.size))
         for digit in which:
             side = shades.shape[1]
             room = self.size - side
             start, angle = rng.uniform(0, room, 2), rng.uniform(0, 2 * np.pi)
-            speed = rng.uniform(1, 5) * self.size / 64
-            free = start + self.moments[:, None] * speed * np.array([np.cos(angle), np.sin(angle)])
+            velocities.append(rng.uniform(1, 5) * np.array([np.cos(angle), np.sin(angle)]))
+            free = start + self.moments[:, None] * velocities[-1] * self.size / 64
             for t, (x, y) in enumerate(np.round(room - abs(free % (2 * room) - room)).astype(int)):
                 canvas[t, y : y + side, x : x + side] += shades[digit]
         pixels = np.round(canvas.clip(0, 1) * 255).astype(np.uint8)
-        return np.repeat(pixels[..., None], 3, axis=-1), (tuple(names[which].tolist()),)
+        return np.repeat(pixels[..., None], 3, axis=-1), (names[which], np.stack(velocities))
 
 
 DATASETS: dict[str, type[Any]] = {

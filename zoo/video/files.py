@@ -53,6 +53,7 @@ def read_clip(path: Path, size: int, *, rate: float = 0.0, crop: Crop = "centre"
 
     Raises BadFile where it cannot be read, is of mixed sizes, or has no frame; MissingExtra.
     """
+    timed: Iterator[tuple[float | None, Image.Image]]
     if path.is_dir():
         timed = ((None, frame) for frame in _folder_frames(path))
     elif path.suffix.lower() in VIDEOS:
@@ -103,7 +104,7 @@ def _folder_frames(folder: Path) -> Iterator[Image.Image]:
             raise BadFile(f"{folder}: {path.name} cannot be read: {error}") from error
 
 
-def _animation_frames(path: Path) -> Iterator[tuple[float, Image.Image]]:
+def _animation_frames(path: Path) -> Iterator[tuple[float | None, Image.Image]]:
     time = 0.0
     try:
         with Image.open(path) as image:
@@ -115,7 +116,7 @@ def _animation_frames(path: Path) -> Iterator[tuple[float, Image.Image]]:
         raise BadFile(f"{path}: cannot be read: {error}") from error
 
 
-def _video_frames(path: Path) -> Iterator[tuple[float, Image.Image]]:
+def _video_frames(path: Path) -> Iterator[tuple[float | None, Image.Image]]:
     av = pyav(f"reading {path.name}")
     try:
         with av.open(str(path)) as container:

@@ -1,13 +1,14 @@
 """MoCoGAN. Tulyakov, Liu, Yang & Kautz 2018, "MoCoGAN: Decomposing Motion and Content for Video Generation",
 arXiv:1707.04993.
 
-A clip is a path through a space of images (section 3). One content vector z_C ~ N(0, I) stays for the whole clip; motion
-vectors z_M^(t) come from a recurrent net R_M (a GRU of one layer) that is fed noise e^(t) ~ N(0, I) at each step; an image
-generator G_I, a DCGAN's, makes each frame of [z_C, z_M^(t)]. Two discriminators judge it: D_I single frames, patch by
-patch, and D_V the clip, by convolutions in space and time (equation 8).
+A clip is a path through a space of images (section 3). One content vector z_C ~ N(0, I) stays for the whole clip;
+motion vectors z_M^(t) come from a recurrent net R_M (a GRU of one layer) that is fed noise e^(t) ~ N(0, I) at each
+step; an image generator G_I, a DCGAN's, makes each frame of [z_C, z_M^(t)]. Two discriminators judge it: D_I single
+frames, patch by patch, and D_V the clip, by convolutions in space and time (equation 8).
 
-Categorical dynamics (section 3.3): a clip's class z_A goes to R_M at each step, or to G_I, which did worse in table 4; and
-D_V tells the class of clips, real ones by what they are of and generated ones by what was asked (L_I of equation 9).
+Categorical dynamics (section 3.3): a clip's class z_A goes to R_M at each step, or to G_I, which did worse in table 4;
+and D_V tells the class of clips, real ones by what they are of and generated ones by what was asked (L_I of equation
+9).
 
 Of the released code, not of the paper: DCGAN's weights to begin with, noise before each convolution of a discriminator.
 
@@ -71,7 +72,7 @@ class MoCoGANConfig(ClipConfig):
 
     @property
     def time_left(self) -> int:
-        """Steps of time that the clip discriminator's last map has: 16 -> 13 -> 10 -> 7 -> 4, or 16 -> 8 -> ... -> 1."""
+        """Steps of time that the clip discriminator's last map has: 16 -> 13 -> 10 -> 7 -> 4, or 16 -> ... -> 1."""
         layers = len(self.widths)
         return self.frames - 3 * layers if self.time_stride == 1 else self.frames >> layers
 

@@ -15,7 +15,6 @@ from typing import Any, Self
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 from zoo.errors import BadValue
 from zoo.samples import Samples, replacing

@@ -2,19 +2,20 @@
 Quality and Perks of StyleGAN2", arXiv:2112.14683.
 
 A clip is a function of time (section 3.1): a style w of the whole clip and a motion code v_t of any moment t make the
-frame of t. Motion noise z_m ~ N(0, I) stands every 16 frames; two convolutions in time without padding make of it codes
-u; between two of them v_t is a sum of sines and cosines of t, whose periods and phases u tells, minus what they are at
-both ends, drawn as a line, plus the line between A u of the left and A u of the right (equations 2 to 5). So it never
-repeats (the encoding is acyclic), is continuous, and goes on for ever. v_t joins the constant that the generator starts
-with; all else is StyleGAN2 (Karras et al. 2020, arXiv:1912.04958): modulated and demodulated convolutions (equations 1 to
-3 there), skips to RGB, and a residual discriminator.
+frame of t. Motion noise z_m ~ N(0, I) stands every 16 frames; two convolutions in time without padding make of it
+codes u; between two of them v_t is a sum of sines and cosines of t, whose periods and phases u tells, minus what they
+are at both ends, drawn as a line, plus the line between A u of the left and A u of the right (equations 2 to 5). So it
+never repeats (the encoding is acyclic), is continuous, and goes on for ever. v_t joins the constant that the generator
+starts with; all else is StyleGAN2 (Karras et al. 2020, arXiv:1912.04958): modulated and demodulated convolutions
+(equations 1 to 3 there), skips to RGB, and a residual discriminator.
 
 Training sees few frames of a clip (section 3.2), three at random moments, and one discriminator judges them together
 (section 3.3): frame by frame down to 16 x 16, then with the frames' features side by side, its score projected on an
-embedding of the times between them. Softplus losses and R1. Augmentation, where there is any, is the same for all frames.
+embedding of the times between them. Softplus losses and R1. Augmentation, where there is any, is the same for all
+frames.
 
-The defaults are the paper's. Narrow layers (`channel_max`) are what a small machine can train. Not here: its noise inputs
-and truncation, which it does not use, nor custom kernels: everything is plain convolutions.
+The defaults are the paper's. Narrow layers (`channel_max`) are what a small machine can train. Not here: its noise
+inputs and truncation, which it does not use, nor custom kernels: everything is plain convolutions.
 
 S = frames seen, Z = latent_dim, W = style_dim, V = motion_dim.
 """
@@ -148,6 +149,9 @@ class Motion(nn.Module):
     In float64, which costs nothing here: the phase of the shortest wave is 64 times a code's, and so its rounding.
     """
 
+    frequencies: Tensor
+    phase_scales: Tensor
+
     def __init__(self, config: StyleGANVConfig) -> None:
         super().__init__()
         dim, self.distance = config.motion_dim, config.motion_distance
@@ -213,8 +217,8 @@ def filter_for(x: Tensor, gain: float = 1.0) -> Tensor:
     return (gain * torch.outer(taps, taps)).expand(x.shape[1], 1, 4, 4)
 
 
-def blurred(x: Tensor, *, padding: int, gain: float = 1.0) -> Tensor:
-    return F.conv2d(x, filter_for(x, gain), padding=padding, groups=x.shape[1])
+def blurred(x: Tensor, *, padding: int, stride: int = 1, gain: float = 1.0) -> Tensor:
+    return F.conv2d(x, filter_for(x, gain), stride=stride, padding=padding, groups=x.shape[1])
 
 
 def doubled(x: Tensor) -> Tensor:
@@ -279,7 +283,9 @@ class Convolution(nn.Module):
         weight = self.weight * self.scale
         if not self.down:
             return F.conv2d(x, weight, self.bias, padding=self.padding)
-        return F.conv2d(blurred(x, padding=1 + self.padding), weight, self.bias, stride=2)
+        if not self.padding:  # of one pixel: only those that are left need to be blurred
+            return F.conv2d(blurred(x, padding=1, stride=2), weight, self.bias)
+        return F.conv2d(blurred(x, padding=2), weight, self.bias, stride=2)
 
 
 class Residual(nn.Module):
@@ -297,6 +303,8 @@ class Residual(nn.Module):
 
 class Times(nn.Module):
     """Times of frames [N, S], ascending -> an embedding [N, D] of the gaps between them."""
+
+    frequencies: Tensor
 
     def __init__(self, config: StyleGANVConfig, dim: int) -> None:
         super().__init__()

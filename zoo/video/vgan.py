@@ -2,12 +2,12 @@
 
 Two streams (section 2.1, figure 1): a background b of two dimensions, which by construction stands still, and a
 foreground f of three, which moves; a mask m says where the foreground is seen, so that a clip is
-m * f + (1 - m) * b (equation 3). Both are DCGANs of fractionally-strided convolutions; one discriminator of convolutions
-in space and time judges the clip. The mask's L1 norm (equation 4, lambda = 0.1) keeps the foreground small. Clips are
-taken to be stabilised: where the camera moves, there is no background that stands still.
+m * f + (1 - m) * b (equation 3). Both are DCGANs of fractionally-strided convolutions; one discriminator of
+convolutions in space and time judges the clip. The mask's L1 norm (equation 4, lambda = 0.1) keeps the foreground
+small. Clips are taken to be stabilised: where the camera moves, there is no background that stands still.
 
-The discriminator has two outputs and a softmax, as the released code does; the logit given is their difference, which is
-the same. Weights start from N(0, 0.01), batch-norm scales from N(1, 0.02).
+The discriminator has two outputs and a softmax, as the released code does; the logit given is their difference, which
+is the same. Weights start from N(0, 0.01), batch-norm scales from N(1, 0.02).
 
 Z = latent_dim, W = width; below for 32 frames of 64 px.
 """
@@ -126,7 +126,8 @@ class Discriminator(nn.Module):
 def initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d):
         nn.init.normal_(module.weight, 0.0, 0.01)
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
     elif isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d):
         nn.init.normal_(module.weight, 1.0, 0.02)
         nn.init.zeros_(module.bias)

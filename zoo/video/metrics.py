@@ -1,0 +1,244 @@
+"""How a generator of clips is judged: against held-out clips, and each figure beside real clips against the same.
+
+Tensors are scored, never files: what a codec leaves out would be counted against the model. No figure is called FVD,
+which is that of one network (I3D, trained on Kinetics-400): see `zoo.video.evaluator` for what stands here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zoo.data import Store
+from zoo.errors import BadValue, NotFound
+from zoo.gan import GAN
+from zoo.metrics.frechet import frechet_distance
+from zoo.metrics.report import Figure, distribution_figures
+from zoo.metrics.swd import COARSEST, sliced_wasserstein
+from zoo.recipe import Evaluate
+from zoo.video.base import as_frames
+from zoo.video.data import decode
+from zoo.video.evaluator import VERSION, Evaluator, load_evaluator
+
+NUM_PATCHED = 128  # clips cut into patches in space and time
+WINDOW = 4  # frames that a patch reaches over
+CLIPS_AT_ONCE = 32
+
+Progress = Callable[[int, int], None]
+Content = Callable[[Tensor], Tensor]
+"""Frames [M, 3, H, W] -> what should stay the same over a clip [M, D]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What is kept of N clips."""
+
+    clips: Tensor  # features [N, 64]
+    frames: Tensor  # features of a random frame of each [N, 64]
+    drift: Tensor  # mean distance between the contents of two frames of a clip [N]
+    windows: Tensor  # four successive frames of the first 128, as channels [M, 12, S, S]
+
+
+def evaluate(gan: GAN, store: Store, settings: Evaluate, *, progress: Progress | None = None) -> list[Figure]:
+    """All figures of `gan` against the test split of `store`.
+
+    The floors score as many clips of the training split in the samples' place; that of `average_content_distance` is
+    the test clips' own, and that of `motion_control_score` how often the classifier knows the class of a real test
+    clip.
+
+    Raises:
+        BadValue: more samples asked for than the test split holds.
+        NotFound, BadFile: no such evaluator, or none that has been trained.
+    """
+    evaluator = _evaluator(settings.features)
+    content, of_what = (
+        (foreground_colour, "foreground colour") if _of_shapes(store) else (evaluator.frames, _named(settings))
+    )
+    done, total = 0, 4 * settings.samples
+
+    def report(count: int) -> None:
+        nonlocal done
+        done += count
+        if progress is not None:
+            progress(done, total)
+
+    test, train = _rows(store, settings)
+    samples = gan.sample(settings.samples, seed=settings.seed)
+    report(settings.samples)
+    fake = look(evaluator, samples.tensor.split(CLIPS_AT_ONCE), content, seed=settings.seed, report=report)
+    real, other = (
+        look(evaluator, _real(store, rows), content, seed=settings.seed, report=report) for rows in (test, train)
+    )
+    count, name = settings.samples, _named(settings)
+    figures = distribution_figures(real.clips, fake.clips, other.clips, extractor=name, seed=settings.seed)
+    figures.append(
+        Figure(
+            name="frame_frechet_distance",
+            value=frechet_distance(real.frames, fake.frames),
+            floor=frechet_distance(real.frames, other.frames),
+            higher_is_better=False,
+            count=count,
+            extractor=name,
+            seed=settings.seed,
+        )
+    )
+    figures.append(
+        Figure(
+            name="average_content_distance",
+            value=float(fake.drift.mean()),
+            floor=float(real.drift.mean()),
+            higher_is_better=False,
+            count=count,
+            extractor=of_what,
+        )
+    )
+    if evaluator.labels and tuple(getattr(gan, "labels", ())) == evaluator.labels:
+        assert store.labels is not None
+        asked = torch.tensor([evaluator.labels.index(label) for label in samples.labels])  # type: ignore[attr-defined]
+        figures.append(
+            Figure(
+                name="motion_control_score",
+                value=_share_known(evaluator, fake, asked),
+                floor=_share_known(evaluator, real, torch.from_numpy(store.labels[test])),
+                higher_is_better=True,
+                count=count,
+                extractor=name,
+            )
+        )
+    return [*figures, *_patch_figures(real, fake, other, seed=settings.seed)]
+
+
+def held_out(store: Store, settings: Evaluate) -> Callable[[GAN], list[Figure]]:
+    """Scores a generator as `evaluate` does, by the features of clips alone; the real ones' are computed once, here."""
+    evaluator = _evaluator(settings.features)
+    real, other = (_features(evaluator, _real(store, rows)) for rows in _rows(store, settings))
+
+    def judge(gan: GAN) -> list[Figure]:
+        samples = gan.sample(settings.samples, seed=settings.seed).tensor
+        fake = _features(evaluator, samples.split(CLIPS_AT_ONCE))
+        return distribution_figures(real, fake, other, extractor=_named(settings), seed=settings.seed)
+
+    return judge
+
+
+@torch.no_grad()
+def look(
+    evaluator: Evaluator,
+    chunks: Iterable[Tensor],
+    content: Content,
+    *,
+    seed: int,
+    report: Callable[[int], None] = lambda count: None,
+) -> Seen:
+    """See clips that arrive by chunks [n, 3, T, S, S]; which frames are looked at is drawn by `seed`."""
+    rng = torch.Generator().manual_seed(seed)
+    clip_features, frame_features, drift = [], [], []
+    windows: list[Tensor] = []
+    for clips in chunks:
+        n, length = len(clips), clips.shape[2]
+        moments = torch.randint(length, (n,), generator=rng)
+        starts = torch.randint(max(1, length - WINDOW + 1), (n,), generator=rng)
+        clip_features.append(evaluator(clips))
+        frame_features.append(evaluator.frames(clips[torch.arange(n), :, moments]))
+        drift.append(content_distance(clips, content))
+        if sum(len(window) for window in windows) < NUM_PATCHED and length >= WINDOW:
+            cut = [clip[:, start : start + WINDOW].flatten(0, 1) for clip, start in zip(clips, starts, strict=True)]
+            windows.append(torch.stack(cut))
+        report(n)
+    return Seen(
+        clips=torch.cat(clip_features),
+        frames=torch.cat(frame_features),
+        drift=torch.cat(drift),
+        windows=torch.cat(windows)[:NUM_PATCHED] if windows else torch.empty(0),
+    )
+
+
+def content_distance(clips: Tensor, content: Content) -> Tensor:
+    """Clips [N, 3, T, H, W] -> the mean Euclidean distance between the contents of two of a clip's frames [N].
+
+    The average content distance (ACD) of Tulyakov et al. 2018, section 4, is the mean over clips.
+    """
+    n, _, length = clips.shape[:3]
+    of_frames = content(as_frames(clips)).unflatten(0, (n, length))  # [N, T, D]
+    return torch.cdist(of_frames, of_frames, compute_mode="donot_use_mm_for_euclid_dist").sum((1, 2)) / max(
+        1, length * (length - 1)
+    )
+
+
+def foreground_colour(frames: Tensor) -> Tensor:
+    """Frames [M, 3, H, W] on black, in [-1, 1] -> the mean colour of what is not black [M, 3], in 0..255.
+
+    That are the pixels whose brightest channel is at least half of the frame's brightest; of a black frame, all.
+    """
+    colours = (frames + 1) * 127.5
+    brightness = colours.amax(1, keepdim=True)
+    seen = (brightness >= brightness.amax((2, 3), keepdim=True) / 2).float()
+    return (colours * seen).sum((2, 3)) / seen.sum((2, 3))
+
+
+def _patch_figures(real: Seen, fake: Seen, other: Seen, *, seed: int) -> list[Figure]:
+    """Sliced Wasserstein distance between patches of 7 x 7 pixels and 4 frames, scale by scale."""
+    size = real.windows.shape[-1] if real.windows.numel() else 0
+    if size < COARSEST or size & (size - 1) or not len(real.windows) == len(fake.windows) == len(other.windows):
+        return []
+    distances, floors = (sliced_wasserstein(real.windows, seen.windows, seed=seed) for seen in (fake, other))
+    return [
+        Figure(
+            name=f"sliced_wasserstein_{level}px",
+            value=distances[level],
+            floor=floors[level],
+            higher_is_better=False,
+            count=len(real.windows),
+            extractor=f"patches of {WINDOW}x7x7",
+            seed=seed,
+        )
+        for level in distances
+    ]
+
+
+@torch.no_grad()
+def _share_known(evaluator: Evaluator, seen: Seen, labels: Tensor) -> float:
+    return float((evaluator.classify(seen.clips).argmax(1) == labels).float().mean())
+
+
+@torch.no_grad()
+def _features(evaluator: Evaluator, chunks: Iterable[Tensor]) -> Tensor:
+    return torch.cat([evaluator(clips) for clips in chunks])
+
+
+def _real(store: Store, rows: np.ndarray) -> Iterator[Tensor]:
+    for start in range(0, len(rows), CLIPS_AT_ONCE):
+        yield decode(store.samples[rows[start : start + CLIPS_AT_ONCE]])
+
+
+def _rows(store: Store, settings: Evaluate) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the test split, and as many of the training split for the floors. Raises BadValue where too few."""
+    test, train = store.indices("test"), store.indices("train")
+    if settings.samples > min(len(test), len(train)):
+        raise BadValue(
+            f"evaluate.samples = {settings.samples} is more than the {min(len(test), len(train))} held-out clips"
+        )
+    rng = np.random.default_rng(settings.seed)
+    chosen_test, chosen_train = (np.sort(rng.permutation(split)[: settings.samples]) for split in (test, train))
+    return chosen_test, chosen_train
+
+
+def _evaluator(features: str) -> Evaluator:
+    kind, _, name = features.partition(":")
+    if kind != "zoo":
+        raise NotFound(
+            f'no features "{features}" of clips: those of timm are of images; there are zoo:video-evaluator-…'
+        )
+    return load_evaluator(name)
+
+
+def _named(settings: Evaluate) -> str:
+    return f"{settings.features}-v{VERSION}"
+
+
+def _of_shapes(store: Store) -> bool:
+    return store.about["name"] == "shape-motion"
