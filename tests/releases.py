@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from lines import Lines
+from moves import Moves
 
 from zoo.data import build_store
 from zoo.recipe import Recipe
@@ -26,8 +27,9 @@ FIGURES = {
 def write_model(recipe: Recipe, folder: Path) -> Path:
     """The least that loads: weights as they are before a training, config.json, assets and digests."""
     folder.mkdir(exist_ok=True)
-    if recipe.gan.ASSETS:  # of texts: the sizes, and what tells what tokens mean, come with data
-        store = build_store(Lines(), folder.with_name(f"{folder.name}-data"))
+    if recipe.gan.ASSETS:  # sizes, and what tells what tokens or classes mean, come with data
+        source = Moves(size=16) if recipe.modality == "video" else Lines()
+        store = build_store(source, folder.with_name(f"{folder.name}-data"))
         recipe = fitted(recipe, store)
         for asset in recipe.gan.ASSETS:
             shutil.copyfile(store.folder / asset, folder / asset)

@@ -1,0 +1,296 @@
+"""Clips as data: what the made ones show, and how one's own are read."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from zoo.errors import BadFile, BadValue, MissingExtra, NotFound
+from zoo.noise import Noise
+from zoo.render.motion import ACTIONS, FRAMES, sample_clip
+from zoo.video.data import ClipData, MovingDigits, ShapeMotion, TalkingFaces, build_dataset, decode, open_store
+from zoo.video.files import read_clip
+
+MODEL = SimpleNamespace(resolution=16, frames=4)
+
+
+def moving(frames: int = 8, width: int = 16, height: int = 16) -> np.ndarray:
+    """uint8 [T, height, width, 3]: a white column that moves to the right on dark red."""
+    clip = np.full((frames, height, width, 3), (60, 0, 0), dtype=np.uint8)
+    for t in range(frames):
+        clip[t, :, 2 * t % width : 2 * t % width + 2] = 255
+    return clip
+
+
+def write_frames(folder: Path, clip: np.ndarray) -> Path:
+    folder.mkdir(parents=True)
+    for t, frame in enumerate(clip):
+        Image.fromarray(frame).save(folder / f"{t:03}.png")
+    return folder
+
+
+def write_gif(path: Path, clip: np.ndarray, duration: int = 40) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    first, *others = map(Image.fromarray, clip)
+    first.save(path, save_all=True, append_images=others, duration=duration)
+    return path
+
+
+def write_video(path: Path, clip: np.ndarray, rate: int = 25) -> Path:
+    av = pytest.importorskip("av")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=rate)
+        stream.height, stream.width = clip.shape[1:3]
+        stream.pix_fmt, stream.options = "yuv420p", {"crf": "10"}
+        for frame in clip:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+# -- made by this library
+
+
+def test_shapes_are_a_pure_function_of_their_number():
+    """A clip does not depend on which others are rendered with it."""
+    together, table = ShapeMotion().render([3, 4, 5])
+    alone, row = ShapeMotion().render([4])
+
+    np.testing.assert_array_equal(together[1:2], alone)
+    assert table[1] == row[0]
+
+
+def test_shapes_move_upwards_or_leftwards_and_keep_colour_and_size():
+    """A shape crosses the picture on its class's axis, in one colour, and no larger than its side."""
+    clips, table = ShapeMotion(stride=1, frames=32).render(range(24))
+    for clip, row in zip(clips, table, strict=True):
+        seen = clip.any(axis=-1)
+        if not seen.any():
+            continue  # black on black: one colour in 2 ** 24
+        first, last = (np.argwhere(seen[t]).mean(0) for t in (0, -1))
+        axis = 0 if row["label"] == 0 else 1  # rows, or columns
+        assert first[axis] > 50
+        assert last[axis] < 12
+        assert abs(first[1 - axis] - last[1 - axis]) <= 1  # back where it began
+        colours = np.unique(clip[seen], axis=0)
+        np.testing.assert_array_equal(colours, [np.round(row["rgb"] * 255)])
+        assert all(np.ptp(np.argwhere(frame), axis=0).max() < row["side"] for frame in seen)
+
+
+def test_a_stride_takes_frames_of_the_same_clip():
+    """Every second frame is every second frame of the whole clip."""
+    whole, half = ShapeMotion(stride=1, frames=32).render([7])[0], ShapeMotion(stride=2, frames=16).render([7])[0]
+
+    np.testing.assert_array_equal(whole[:, ::2], half)
+
+
+def test_more_frames_than_a_clip_has_are_refused():
+    """Who asks for more frames than there are is told how many."""
+    with pytest.raises(BadValue, match="33 frames of stride 1 need 33, and a clip has 32"):
+        ShapeMotion(frames=33, stride=1)
+    with pytest.raises(BadValue, match="talking-faces: 32 frames"):
+        open_store(ClipData(name="talking-faces"), SimpleNamespace(resolution=64, frames=32))
+
+
+def test_digits_bounce_and_test_digits_are_not_for_training():
+    """Two digits stay whole inside of the picture, at the speed that the table says."""
+    pytest.importorskip("sklearn")
+    clips, table = MovingDigits().render([0, 1, 6])
+
+    assert clips.shape == (3, 16, 64, 64, 3)
+    assert clips.max() == 255
+    speeds = np.linalg.norm(table["velocity"], axis=2)
+    assert speeds.min() >= 1
+    assert speeds.max() <= 5
+    mass = clips.astype(float).sum((2, 3, 4))
+    assert (mass.min(1) > 0.6 * mass.max(1)).all()  # less only where the digits lie over one another
+    np.testing.assert_array_equal(table["digits"], np.sort(table["digits"], axis=1))
+
+
+@pytest.mark.parametrize("action", range(len(ACTIONS)), ids=ACTIONS)
+def test_an_action_moves_what_it_says_and_nothing_else(action: int):
+    """All portraits of a clip are of one person in one light; only the action's own feature leaves its rest."""
+    feature, least = {
+        "smile": ("smile", 0.5), "open-mouth": ("mouth_open", 0.5), "blink": ("blink", 0.6), "turn-left": ("yaw", 15),
+        "turn-right": ("yaw", 15), "nod": ("pitch", 8), "raise-brows": ("brow_raise", 0.6),
+    }[ACTIONS[action]]  # fmt: skip
+    swaying = {"yaw", "pitch", "roll"}
+    for identity in range(12):
+        clip = sample_clip(identity * len(ACTIONS) + action)
+        assert len(clip) == FRAMES
+        changed = {name for name in vars(clip[0]) if len({str(getattr(p, name)) for p in clip}) > 1}
+        assert feature in changed
+        assert changed <= swaying | {feature} | {"smile": {"mouth_open"}}.get(ACTIONS[action], set()) | (
+            {"gaze"} if "turn" in ACTIONS[action] else set()
+        )
+        values = np.array([getattr(p, feature) for p in clip])
+        assert np.ptp(values) > least
+        if ACTIONS[action] == "turn-left":
+            assert values.min() < values[0] - 15
+        assert {p.identity for p in clip} == {identity}
+
+
+def test_actions_begin_and_end_gently():
+    """No feature jumps: the largest step between two frames is a small part of a turn."""
+    for identity in range(12):
+        clip = sample_clip(identity * len(ACTIONS) + ACTIONS.index("turn-right"))
+        yaw = np.array([p.yaw for p in clip])
+        assert abs(np.diff(yaw)).max() < 0.5 * np.ptp(yaw)
+
+
+def test_talking_faces_hold_light_and_background():
+    """Only the head moves: the picture's upper corners are the same in all frames."""
+    pytest.importorskip("anny")
+    source = TalkingFaces(size=32)
+    clips, table = source.render([ACTIONS.index("turn-left")])
+
+    assert clips.shape == (1, 16, 32, 32, 3)
+    assert table["label"][0] == ACTIONS.index("turn-left")
+    assert np.ptp(clips[0, :, :3, :3].astype(int), axis=0).max() == 0
+    assert np.ptp(clips[0].astype(int), axis=0).max() > 60
+
+
+def test_people_of_the_test_split_are_nobody_s_of_the_other():
+    """Seven clips of each person, all in one split; at least 6,000 to train on."""
+    split = TalkingFaces().split()
+
+    assert (split == 0).sum() >= 6000
+    assert (split.reshape(-1, len(ACTIONS)) == split[:: len(ACTIONS), None]).all()
+
+
+def test_an_unknown_data_set_suggests_the_nearest():
+    """A slip of the keyboard is answered with what was meant."""
+    with pytest.raises(NotFound, match="talking-faces"):
+        build_dataset("talking-face")
+
+
+# -- between the store and the players
+
+
+def test_decoded_clips_lie_between_minus_one_and_one():
+    """Bytes 0 and 255 become -1 and 1; frames stay in order."""
+    rows = moving()[None]
+    clips = decode(rows)
+
+    assert clips.shape == (1, 3, 8, 16, 16)
+    assert clips.min() == -1
+    assert clips.max() == 1
+    np.testing.assert_array_equal(clips[0, :, 5].permute(1, 2, 0).numpy(), rows[0, 5] / np.float32(127.5) - 1)
+
+
+def test_flipped_clips_are_flipped_in_all_frames():
+    """With random numbers half of the clips are mirrored, each as a whole."""
+    rows = np.stack([moving()] * 16)
+    plain, flipped = decode(rows), decode(rows, Noise(0))
+    same = (flipped == plain).flatten(1).all(1)
+    mirrored = (flipped == plain.flip(4)).flatten(1).all(1)
+
+    assert (same | mirrored).all()
+    assert 0 < same.sum() < 16
+
+
+# -- one's own
+
+
+def test_a_folder_of_videos_animations_and_frames(tmp_path: Path):
+    """All kinds are found; a folder's name is the class where every clip has one; long clips give several."""
+    write_frames(tmp_path / "right" / "a", moving(8))
+    write_gif(tmp_path / "right" / "b.gif", moving(5))
+    write_video(tmp_path / "left" / "c.mp4", moving(12)[:, :, ::-1].copy())
+    lines: list[str] = []
+
+    store = open_store(ClipData(folder=str(tmp_path)), MODEL, say=lines.append)
+
+    assert store.samples.shape == (2 + 1 + 3, 4, 16, 16, 3)
+    assert (store.folder / "labels.json").read_text().split() == ['["left",', '"right"]']
+    assert sorted(store.labels.tolist()) == [0, 0, 0, 1, 1, 1]
+    assert len(store.indices("test")) > 0
+    assert lines == []
+
+
+def test_frames_are_stored_as_they_were(tmp_path: Path):
+    """A folder of frames of the right size comes through unchanged, and a second look finds it built."""
+    write_frames(tmp_path / "clips" / "a", moving(8))
+    data = ClipData(folder=str(tmp_path / "clips"), stride=2)
+    store = open_store(data, MODEL, say=lambda line: None)
+
+    np.testing.assert_array_equal(store.samples[0], moving(8)[::2])
+    assert open_store(data, MODEL).folder == store.folder
+
+
+def test_clips_that_cannot_be_used_are_counted_and_named(tmp_path: Path):
+    """Broken, too short and mixed ones are left out, and it is said which and why."""
+    write_frames(tmp_path / "good", moving(4))
+    write_frames(tmp_path / "short", moving(3))
+    mixed = write_frames(tmp_path / "mixed", moving(4))
+    Image.fromarray(moving(1, width=20)[0]).save(mixed / "900.png")
+    (tmp_path / "broken.gif").write_bytes(b"GIF89a no more")
+    lines: list[str] = []
+
+    store = open_store(ClipData(folder=str(tmp_path)), MODEL, say=lines.append)
+
+    assert len(store.samples) == 1
+    assert "3 of 4 clips are left out" in lines[0]
+    assert "short (3 frames, 4 are needed)" in lines[0]
+    assert "mixed (frames of mixed sizes: 16 x 16 and 20 x 16)" in lines[0]
+    assert "broken.gif" in lines[0]
+
+
+def test_a_video_without_frames_is_named(tmp_path: Path):
+    """A container that holds no picture is a bad file, whatever its name says."""
+    pytest.importorskip("av")
+    write_frames(tmp_path / "good", moving(4))
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    lines: list[str] = []
+    open_store(ClipData(folder=str(tmp_path)), MODEL, say=lines.append)
+
+    assert "empty.mp4" in lines[0]
+    with pytest.raises(BadFile, match="empty"):
+        read_clip(tmp_path / "empty.mp4", 16)
+
+
+def test_a_folder_without_a_long_enough_clip_says_what_is_needed(tmp_path: Path):
+    """Where all are too short the error says how long they would have to be."""
+    write_frames(tmp_path / "short", moving(6))
+    with pytest.raises(BadFile, match=r"no clip of 7 frames or more .* model.frames = 4 at data.stride = 2"):
+        open_store(ClipData(folder=str(tmp_path), stride=2), MODEL, say=lambda line: None)
+    with pytest.raises(BadFile, match="no such folder"):
+        open_store(ClipData(folder=str(tmp_path / "nowhere")), MODEL)
+
+
+def test_a_video_needs_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Without PyAV a video is refused with what to install, and an animation is not."""
+    write_gif(tmp_path / "a.gif", moving(4))
+    (tmp_path / "b.mp4").write_bytes(b"x")
+    monkeypatch.setitem(sys.modules, "av", None)
+
+    assert read_clip(tmp_path / "a.gif", 16).shape == (4, 16, 16, 3)
+    with pytest.raises(MissingExtra, match=r"gan-zoo\[video\]"):
+        open_store(ClipData(folder=str(tmp_path)), MODEL)
+
+
+def test_a_rate_chooses_the_frames_that_are_shown_then(tmp_path: Path):
+    """At half of a video's rate every second frame is read, at twice of it each one twice."""
+    path = write_gif(tmp_path / "a.gif", moving(8), duration=40)
+    own = read_clip(path, 16)
+
+    np.testing.assert_array_equal(read_clip(path, 16, rate=12.5), own[::2])
+    np.testing.assert_array_equal(read_clip(path, 16, rate=50), np.repeat(own, 2, axis=0))
+
+
+def test_crop_takes_the_middle_or_all_on_black(tmp_path: Path):
+    """A wide picture loses its sides, or gets bars above and below."""
+    clip = np.full((2, 16, 32, 3), 200, dtype=np.uint8)
+    clip[:, :, :4] = 0
+    path = write_frames(tmp_path / "wide", clip)
+
+    assert read_clip(path, 16, crop="centre").min() > 190
+    whole = read_clip(path, 16, crop="none")
+    assert whole[:, 0].max() == 0
+    assert whole[:, 8, 8:].min() > 190

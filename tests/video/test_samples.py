@@ -1,0 +1,110 @@
+"""Clips as what `sample` gives: files that move, sheets, frames, and a preview that plays."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from zoo.errors import BadValue, MissingExtra
+from zoo.video.files import read_clip
+from zoo.video.samples import Clips
+
+
+def clips(n: int = 3, frames: int = 6, size: int = 16, rate: float = 12.5, labels: tuple[str, ...] = ()) -> Clips:
+    """Grey clips that grow lighter, each from its own shade."""
+    shades = torch.linspace(-1, 0.5, n)[:, None] + torch.linspace(0, 0.5, frames)
+    tensor = shades[:, None, :, None, None].expand(n, 3, frames, size, size).contiguous()
+    return Clips(tensor=tensor, latents=torch.zeros(n, 2), seed=0, rate=rate, labels=labels)
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".gif"])
+def test_animations_loop_at_their_rate(tmp_path: Path, suffix: str):
+    """All frames are there, shown for as long as the rate says, over and over, all clips in one picture."""
+    path = clips().save(tmp_path / f"out{suffix}")
+    with Image.open(path) as image:
+        durations = []
+        for t in range(image.n_frames):
+            image.seek(t)
+            image.load()
+            durations.append(image.info["duration"])
+        assert image.size == (2 + 2 * 18, 2 + 2 * 18)
+        assert image.info.get("loop") == 0
+
+    assert len(durations) == 6
+    assert sum(durations) == 480
+
+
+def test_mp4_keeps_rate_size_and_frames(tmp_path: Path):
+    """What is read back has the frames, the rate, the size and, to the codec's rounding, the colours."""
+    av = pytest.importorskip("av")
+    some = clips(n=1, rate=12.5)
+    path = some.save(tmp_path / "out.mp4")
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        assert float(stream.average_rate) == 12.5
+        assert stream.pix_fmt == "yuv420p"
+
+    assert np.abs(read_clip(path, 16).astype(int) - some.to_uint8()[0]).max() <= 4
+
+
+def test_odd_sizes_have_no_mp4(tmp_path: Path):
+    """A single clip of an odd size is refused, with the formats that take it; nothing is written."""
+    pytest.importorskip("av")
+    with pytest.raises(BadValue, match=r"15 x 15 px.*even sizes"):
+        clips(n=1, size=15).save(tmp_path / "out.mp4")
+    assert list(tmp_path.iterdir()) == []
+    assert clips(n=1, size=15).save(tmp_path / "out.webp").exists()
+
+
+def test_mp4_without_the_extra_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Already the check of the path tells, before any work is done."""
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(MissingExtra, match=r"writing .mp4 needs .*gan-zoo\[video\]"):
+        Clips.check_path(tmp_path / "out.mp4")
+    assert Clips.check_path(tmp_path / "out.webp")
+
+
+def test_a_folder_holds_frames_that_come_back_exactly(tmp_path: Path):
+    """A folder of PNGs for each clip, named by its class; they are read again as training data would be."""
+    some = clips(labels=("nod", "blink", "nod"))
+    folder = some.save(tmp_path / "out")
+
+    assert sorted(path.name for path in folder.iterdir()) == ["0-nod", "1-blink", "2-nod"]
+    np.testing.assert_array_equal(read_clip(folder / "1-blink", 16), some.to_uint8()[1])
+
+
+def test_a_contact_sheet_is_a_row_a_clip(tmp_path: Path):
+    """Frames run from left to right; of more than 16, 16 with the first and the last."""
+    path = clips(n=2, frames=32).save(tmp_path / "sheet.png")
+    sheet = np.asarray(Image.open(path))
+
+    assert sheet.shape == (2 + 2 * 18, 2 + 16 * 18, 3)
+    first, last = clips(n=2, frames=32).to_uint8()[0, [0, -1], 0, 0, 0]
+    assert (sheet[2, 2, 0], sheet[2, -3, 0]) == (first, last)
+
+
+def test_slices_keep_what_belongs_to_their_clips():
+    """Tensor, latents and classes are cut together."""
+    some = clips(labels=("a", "b", "c"))[1:]
+
+    assert len(some) == 2
+    assert some.labels == ("b", "c")
+    assert len(some.latents) == 2
+    with pytest.raises(TypeError, match="slice"):
+        some[0]  # type: ignore[index]
+
+
+def test_the_notebook_s_preview_plays():
+    """It is an animation in the page itself."""
+    assert clips()._repr_html_().startswith("<img src='data:image/webp;base64,")
+
+
+def test_an_unknown_format_suggests_the_nearest(tmp_path: Path):
+    """A suffix without a format here is refused with those that have one."""
+    with pytest.raises(BadValue, match=r"\.webp, \.gif, \.mp4, \.png"):
+        clips().save(tmp_path / "out.avi")

@@ -1,0 +1,263 @@
+"""The architectures of the video wing: the sizes of their papers, and what each of them promises of motion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from moves import Moves
+from releases import write_model
+
+from zoo.data import build_store
+from zoo.errors import BadValue, NotFound
+from zoo.gan import GAN
+from zoo.hub import load_folder
+from zoo.noise import Noise
+from zoo.recipe import load_recipe
+from zoo.training.augment import diff_augment
+from zoo.training.phases import Turn, only
+from zoo.video.data import decode
+from zoo.video.mocogan import MoCoGAN, MoCoGANConfig, MoCoGANTrain
+from zoo.video.styleganv import StyleGANV, StyleGANVConfig
+from zoo.video.tgan import TGAN, TGANConfig, TGANTrain
+from zoo.video.vgan import VGAN, VGANConfig, composed
+
+TINY_STYLE = {
+    "resolution": 32, "latent_dim": 8, "style_dim": 8, "motion_dim": 8, "channel_base": 128, "channel_max": 8,
+    "time_dim": 4, "time_layers": 1,
+}  # fmt: skip
+
+
+def moco(labels: int = 2, **changes: object) -> MoCoGAN:
+    torch.manual_seed(0)
+    gan = MoCoGAN(MoCoGANConfig(resolution=16, frames=8, width=2, labels=labels, **changes)).eval()
+    gan.labels = ("right", "down")[:labels]
+    return gan
+
+
+def style(**changes: object) -> StyleGANV:
+    torch.manual_seed(0)
+    return StyleGANV(StyleGANVConfig(**{**TINY_STYLE, **changes})).eval()
+
+
+@pytest.mark.parametrize(
+    ("gan", "config", "counts"),
+    [
+        (MoCoGAN, MoCoGANConfig(), (3_249_684, 11_056_896, 663_296)),
+        (MoCoGAN, MoCoGANConfig(labels=6), (3_249_864, 11_253_504, 663_296)),
+        (MoCoGAN, MoCoGANConfig(labels=6, labels_to="image"), (3_298_836, 11_253_504, 663_296)),
+        (VGAN, VGANConfig(), (16_245_383, 11_057_858)),
+        (TGAN, TGANConfig(), (4_448_135, 11_031_489)),
+        (StyleGANV, StyleGANVConfig(resolution=64), (31_158_031, 26_315_776)),
+        (StyleGANV, StyleGANVConfig(), (32_105_941, 26_909_504)),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else None,
+)
+def test_papers_sizes(gan: Callable[..., GAN], config: object, counts: tuple[int, ...]):
+    """The defaults are the papers': 3.30 M with the class told to G_I, 16.25 M, 0.83 + 3.62 M, 31.2 M, ..."""
+    with torch.device("meta"):
+        players = gan(config).players
+
+    assert tuple(sum(p.numel() for p in player.parameters()) for player in players.values()) == counts
+
+
+@pytest.mark.parametrize("make", [moco, style], ids=["mocogan", "styleganv"])
+def test_longer_clips_begin_as_shorter_ones(make: Callable[[], MoCoGAN | StyleGANV]):
+    """A seed's clip of more frames, or of less, is the same clip going on, or cut; whatever their number."""
+    gan = make()
+    usual = gan.sample(3, seed=4).tensor
+    trained = usual.shape[2]
+    longer, shorter = (gan.sample(3, seed=4, frames=frames).tensor for frames in (2 * trained + 3, 3))
+
+    assert longer.shape[2] == 2 * trained + 3
+    torch.testing.assert_close(longer[:, :, :trained], usual, rtol=0, atol=2e-5)
+    torch.testing.assert_close(shorter, usual[:, :, :3], rtol=0, atol=2e-5)
+    fewer = gan.sample(2, seed=4, frames=2 * trained + 3, batch_size=1).tensor
+    torch.testing.assert_close(fewer, longer[:2], rtol=0, atol=2e-5)
+    assert bool((longer[:, :, -1] != longer[:, :, -2]).any())  # and it goes on moving
+    with pytest.raises(BadValue, match="frames = 0"):
+        gan.sample(1, seed=0, frames=0)
+
+
+def test_content_stays_and_motion_goes():
+    """Two clips of one content code and of two noises begin with one state and then differ."""
+    gan = moco(labels=0)
+    latents = gan.latents(2, Noise(0))
+    latents[1, :60] = latents[0, :60]
+    latents[1, 60:70] = latents[0, 60:70]  # the first step's noise
+    clips = gan.generator(latents)
+
+    torch.testing.assert_close(clips[0, :, 0], clips[1, :, 0])
+    assert not torch.allclose(clips[0, :, 4], clips[1, :, 4])
+
+
+def test_an_action_can_be_asked_for():
+    """With a class all clips are of it, without they take turns; an unknown one is answered with the nearest."""
+    gan = moco()
+
+    assert gan.sample(3, seed=0).labels == ("right", "down", "right")
+    assert gan.sample(3, seed=0, label="down", frames=11).labels == ("down",) * 3
+    with pytest.raises(NotFound, match='Did you mean "right"'):
+        gan.sample(1, label="rihgt")
+
+
+@pytest.mark.parametrize("labels_to", ["motion", "image"])
+def test_the_class_reaches_who_is_told(labels_to: str):
+    """Another class gives another clip from the same content and noise, whether R_M or G_I is told."""
+    gan = moco(labels_to=labels_to)
+    right, down = (gan.sample(2, seed=0, label=label).tensor for label in gan.labels)
+
+    assert not torch.allclose(right, down)
+
+
+def test_the_clip_discriminator_learns_classes_and_teaches_them(tmp_path: Path):
+    """With classes D's loss has their cross-entropy on real clips, and G's that of the classes it was asked for."""
+    store = build_store(Moves(size=16, frames=8), tmp_path / "moves")
+    gan = moco().train().requires_grad_(False)
+    labels = torch.from_numpy(store.labels[:4])
+    turn = Turn(gan, decode(store.samples[:4]), Noise(0), generator_plays=True, labels=labels)
+    terms = {phase.name: phase.loss(turn) for phase in gan.phases(MoCoGANTrain())}
+
+    assert bool(terms["D"]["category"] > 0)
+    assert bool(terms["G"]["category_asked"] > 0)
+    torch.testing.assert_close(turn.fake.shape, turn.real.shape)
+    plain = {phase.name: phase.loss(turn) for phase in gan.phases(MoCoGANTrain(category=0.0))}
+    assert float(plain["D"]["category"]) == 0
+
+
+def test_r1_is_a_phase_of_its_own_where_it_is_asked_for():
+    """As in the other games of the house: `r1_gamma` adds it, 0 leaves it out."""
+    assert [phase.name for phase in moco().phases(MoCoGANTrain())] == ["D", "D-image", "G"]
+    assert [phase.name for phase in moco().phases(MoCoGANTrain(r1_gamma=1.0))] == ["D", "D-R1", "D-image", "G"]
+
+
+def test_too_few_frames_for_the_clip_discriminator_are_refused():
+    """Each layer of stride 1 takes three frames away; the message says how many are needed."""
+    with pytest.raises(BadValue, match="at least 13 are needed"):
+        MoCoGANConfig(frames=12)
+    assert MoCoGANConfig(frames=13).time_left == 1
+    with pytest.raises(BadValue, match="power of two"):
+        MoCoGANConfig(resolution=48)
+
+
+def test_vgan_lays_the_foreground_over_a_background_that_stands_still():
+    """Where the mask is 0 there is the background, in every frame; where it is 1 the foreground."""
+    foreground, background = torch.rand(1, 3, 4, 2, 2), torch.rand(1, 3, 1, 2, 2)
+    mask = torch.zeros(1, 1, 4, 2, 2)
+    mask[..., 0] = 1
+    clip = composed(foreground, mask, background)
+
+    torch.testing.assert_close(clip[..., 0], foreground[..., 0])
+    torch.testing.assert_close(clip[..., 1], background.expand_as(foreground)[..., 1])
+
+
+def test_vgan_space_and_time_double_together():
+    """Other lengths than multiples of the doublings are refused."""
+    with pytest.raises(BadValue, match="a multiple of 16"):
+        VGANConfig(frames=24)
+
+
+def test_tgan_s_critic_never_stretches(tmp_path: Path):
+    """After the turns that clip, no layer has a singular value above 1, nor a batch norm a scale above its deviation."""
+    store = build_store(Moves(size=16), tmp_path / "moves")
+    torch.manual_seed(0)
+    gan = TGAN(TGANConfig(resolution=16, width=4)).requires_grad_(False)
+    with torch.no_grad():
+        for p in gan.discriminator.parameters():
+            p.mul_(100)
+    largest: list[float] = []
+    phase = gan.phases(TGANTrain(clip_every=2))[0]
+    for _ in range(4):
+        turn = Turn(gan, decode(store.samples[:4]), Noise(0), generator_plays=False)
+        with only(phase.player):
+            phase.loss(turn)["loss"].backward()
+        phase.optimiser.step()
+        values = [torch.linalg.matrix_norm(p.flatten(1), 2) for p in gan.discriminator.parameters() if p.dim() > 2]
+        largest.append(float(torch.stack(values).max()))
+
+    assert largest[0] > 1.01
+    assert max(largest[1], largest[3]) < 1 + 1e-4
+    for norm in (m for m in gan.discriminator.modules() if isinstance(m, torch.nn.BatchNorm3d)):
+        assert norm.bias is None
+        assert bool((norm.weight <= norm.running_var.sqrt() + 1e-6).all())
+
+
+def test_tgan_s_spectral_norm_bounds_every_layer():
+    """The younger constraint divides by the largest singular value, and has no batch norm to undo it."""
+    torch.manual_seed(0)
+    critic = TGAN(TGANConfig(resolution=16, width=4, constraint="spectral")).discriminator.train()
+    for _ in range(30):
+        critic(torch.rand(2, 3, 16, 16, 16))
+    layers = [m for m in critic.modules() if isinstance(m, torch.nn.Conv3d | torch.nn.Conv2d)]
+
+    assert all(float(torch.linalg.matrix_norm(layer.weight.flatten(1), 2)) < 1.1 for layer in layers)
+    assert not any(isinstance(m, torch.nn.BatchNorm3d) for m in critic.modules())
+
+
+def test_motion_codes_are_continuous_and_aligned():
+    """At an anchor the code is that anchor's A u, from the left as from the right; between, it takes any time."""
+    gan = style()
+    noise = torch.randn(2, gan.config.noise_vectors(40), 8)
+    times = torch.tensor([[15.999, 16.0, 16.001, 7.5]]).expand(2, -1)
+    left, at, right, between = gan.generator.motion(noise, times).unbind(1)
+    first, second = gan.generator.motion.convolutions
+    codes = second(torch.nn.functional.leaky_relu(first(noise.transpose(1, 2)), 0.2) * 2**0.5).transpose(1, 2)
+
+    torch.testing.assert_close(at, gan.generator.motion.aligners(codes[:, 1]), rtol=0, atol=1e-5)
+    torch.testing.assert_close(left, at, rtol=0, atol=1e-2)
+    torch.testing.assert_close(right, at, rtol=0, atol=1e-2)
+    assert not torch.allclose(between, at, atol=1e-2)
+
+
+def test_styleganv_sees_frames_in_order_and_when_they_are():
+    """Training draws different frames in order; the same frames at other times are judged otherwise."""
+    gan = style()
+    turn = Turn(gan, torch.rand(6, *gan.sample_shape), Noise(0), generator_plays=False)
+    times = gan.moments(turn)
+
+    assert times.shape == (6, 3)
+    assert bool((times.diff(dim=1) >= 1).all())
+    assert times.unique().numel() > 4
+    frames = torch.rand(1, 3, 3, 32, 32)
+    near, far = (gan.discriminator(frames, torch.tensor([when])) for when in ([0.0, 1.0, 2.0], [0.0, 7.0, 15.0]))
+    assert not torch.allclose(near, far)
+
+
+def test_augmentation_is_the_same_in_all_frames():
+    """A clip whose frames are alike has frames alike when it was changed, whatever the policy."""
+    clips = torch.rand(8, 3, 1, 16, 16).expand(-1, -1, 5, -1, -1)
+    for policy in ("color", "translation", "cutout"):
+        changed = diff_augment(clips, [policy], Noise(0))
+        assert not torch.equal(changed, clips)
+        torch.testing.assert_close(changed, changed[:, :, :1].expand_as(changed))
+
+
+# -- on the command line
+
+
+def test_the_command_line_asks_for_an_action_and_a_length(tmp_path: Path, command: Callable[..., tuple[int, str, str]]):
+    """`--label` and `--frames` reach the model; what a model has not is said."""
+    recipe = load_recipe("video-mocogan", ["model.resolution=16", "model.width=2"])
+    folder = write_model(recipe, tmp_path / "model")
+    assert load_folder(folder).labels == ("right", "down")
+
+    code, out, _ = command("sample", folder, "-n", 2, "--label", "down", "--frames", 20, "--out", tmp_path / "a.webp")
+    assert (code, "2 samples" in out) == (0, True)
+    code, _, errors = command("sample", folder, "--label", "dwon", "--out", tmp_path / "b.webp")
+    assert code == 2
+    assert 'Did you mean "down"' in errors
+    code, _, errors = command("sample", folder, "--temperature", 0.5, "--out", tmp_path / "b.webp")
+    assert code == 2
+    assert "MoCoGAN draws nothing token by token" in errors
+
+
+def test_a_model_of_one_length_says_so(tmp_path: Path, command: Callable[..., tuple[int, str, str]]):
+    """VGAN's length is its architecture's."""
+    recipe = load_recipe("video-vgan", ["model.resolution=16", "model.width=2"])
+    folder = write_model(recipe, tmp_path / "model")
+    code, _, errors = command("sample", folder, "--frames", 64, "--out", tmp_path / "b.webp")
+
+    assert code == 2
+    assert "VGAN makes samples of one length" in errors
