@@ -160,7 +160,7 @@ def test_vgan_space_and_time_double_together():
 
 
 def test_tgan_s_critic_never_stretches(tmp_path: Path):
-    """After the turns that clip, no layer has a singular value above 1, nor a batch norm a scale above its deviation."""
+    """After turns that clip no layer has a singular value above 1, nor a batch norm a scale above its deviation."""
     store = build_store(Moves(size=16), tmp_path / "moves")
     torch.manual_seed(0)
     gan = TGAN(TGANConfig(resolution=16, width=4)).requires_grad_(False)

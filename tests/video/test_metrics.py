@@ -1,0 +1,213 @@
+"""How clips are judged: what each figure is of, and evaluators that tell what varies in a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from moves import Moves
+from releases import write_model
+
+from zoo.data import Store, build_store
+from zoo.errors import BadFile, BadValue, NotFound
+from zoo.hub import load_folder
+from zoo.recipe import Evaluate, load_recipe
+from zoo.video import data, metrics
+from zoo.video.data import ShapeMotion, decode
+from zoo.video.evaluator import Evaluator, load_evaluator, save_evaluator, target_table, train_evaluator
+from zoo.video.metrics import content_distance, evaluate, foreground_colour, held_out, look
+from zoo.video.mocogan import MoCoGAN, MoCoGANConfig
+from zoo.video.samples import Clips
+
+SETTINGS = Evaluate(samples=8, features="zoo:video-evaluator-shape-motion")
+
+
+@pytest.fixture(scope="module")
+def moves(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return build_store(Moves(size=16, frames=8, count=192), tmp_path_factory.mktemp("data") / "moves")
+
+
+@pytest.fixture(scope="module")
+def trained(moves: Store) -> tuple[Evaluator, dict[str, float]]:
+    return train_evaluator(moves, epochs=6, batch=16, say=lambda line: None)
+
+
+@pytest.fixture
+def gan(moves: Store) -> MoCoGAN:
+    torch.manual_seed(0)
+    gan = MoCoGAN(MoCoGANConfig(resolution=16, frames=8, width=2, labels=2)).eval()
+    gan.attach(moves.folder)
+    return gan
+
+
+@pytest.fixture
+def judged(monkeypatch: pytest.MonkeyPatch, trained: tuple[Evaluator, dict[str, float]]) -> None:
+    """The evaluator of the small data set in the place of released ones."""
+    monkeypatch.setattr(metrics, "load_evaluator", lambda name: trained[0])
+
+
+class Replayed(MoCoGAN):
+    """Gives real clips of a split as its samples, each of the class that it is of, or of the other."""
+
+    def __init__(self, config: MoCoGANConfig, store: Store, *, obeys: bool = True, split: str = "train") -> None:
+        super().__init__(config)
+        self.attach(store.folder)
+        self.store, self.obeys, self.rows = store, obeys, store.indices(split)  # type: ignore[arg-type]
+
+    def sample(self, n: int = 16, **options: object) -> Clips:  # type: ignore[override]
+        rows = self.rows[:n]
+        shown = self.store.labels[rows]
+        asked = shown if self.obeys else 1 - shown
+        names = tuple(self.labels[label] for label in asked)
+        return Clips(tensor=decode(self.store.samples[rows]), rate=12.5, labels=names)
+
+
+def by_name(gan: MoCoGAN, store: Store, settings: Evaluate = SETTINGS) -> dict[str, metrics.Figure]:
+    return {figure.name: figure for figure in evaluate(gan, store, settings)}
+
+
+def test_the_content_distance_of_real_shapes_is_zero():
+    """As in the paper: a shape keeps its colour, so the reference is 0; a colour that changes counts in 0..255."""
+    clips = decode(ShapeMotion().render(range(1, 9))[0])
+    assert content_distance(clips, foreground_colour).max() < 1e-2
+
+    halves = torch.full((1, 3, 2, 4, 4), -1.0)
+    halves[0, 0, 0, 1, 1] = 1.0  # red, then green
+    halves[0, 1, 1, 2, 2] = 1.0
+    assert float(content_distance(halves, foreground_colour)) == pytest.approx(255 * 2**0.5)
+
+
+def test_a_black_frame_has_the_colour_black():
+    """Where a shape has vanished nothing breaks."""
+    assert foreground_colour(torch.full((1, 3, 4, 4), -1.0)).tolist() == [[0.0, 0.0, 0.0]]
+
+
+def test_an_evaluator_tells_classes_colours_and_time(trained: tuple[Evaluator, dict[str, float]]):
+    """After some epochs on moving squares it knows the direction, the colour from one frame, and the arrow of time."""
+    scores = trained[1]
+
+    assert scores["clip:class"] > 0.9
+    assert scores["clip:forwards"] > 0.8
+    assert min(scores[f"frame:rgb_{i}"] for i in range(3)) > 0.5
+
+
+def test_targets_leave_out_what_moves(moves: Store):
+    """The class is one of the clip's alone, and each number of a field is a target."""
+    classes, values = target_table(moves.attributes)
+
+    assert classes == {"rgb_0": 0, "rgb_1": 0, "rgb_2": 0}
+    assert abs(float(values["rgb_0"].mean())) < 1e-5
+
+
+def test_evaluators_take_other_lengths_and_sizes():
+    """Clips are brought to 16 frames of 64 px; of 32 frames every second one is seen."""
+    evaluator = Evaluator({}, ()).eval()
+    clips = torch.rand(2, 3, 32, 64, 64) * 2 - 1
+
+    torch.testing.assert_close(evaluator(clips), evaluator(clips[:, :, ::2]))
+    assert evaluator(torch.rand(2, 3, 5, 16, 16)).shape == (2, 64)
+
+
+def test_a_saved_evaluator_is_the_same(trained: tuple[Evaluator, dict[str, float]], moves: Store, tmp_path: Path):
+    """It travels as safetensors with a card, and a damaged one is refused."""
+    about = {
+        "licence": "apache-2.0", "data": {"name": "moves"}, "test_scores": trained[1], "command": "python -m …",
+    }  # fmt: skip
+    save_evaluator(trained[0], tmp_path, about)
+    loaded = load_evaluator("moves", tmp_path)
+    clips = decode(moves.samples[:4])
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(clips), trained[0](clips), rtol=0.02, atol=0.02)
+    assert "clip:class" in (tmp_path / "README.md").read_text()
+
+    weights = tmp_path / "evaluator.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-8] + b"\0" * 8)
+    with pytest.raises(BadFile):
+        load_evaluator("moves", tmp_path)
+
+
+def test_an_evaluator_that_is_not_there_says_how_to_train_it():
+    """An unknown name is answered with those there are; one that was never trained with the command."""
+    with pytest.raises(NotFound, match="video-evaluator-talking-faces"):
+        load_evaluator("video-evaluator-talking-face")
+    with pytest.raises(NotFound, match="those of timm are of images"):
+        metrics._evaluator("timm:resnet18")
+    with pytest.raises(BadFile, match=r"python -m zoo.video.evaluator moving-digits"):
+        load_evaluator("video-evaluator-moving-digits")
+
+
+@pytest.mark.usefixtures("judged")
+def test_figures_stand_beside_their_floors(gan: MoCoGAN, moves: Store):
+    """Every figure has a floor; real clips in the samples' place come near it, an untrained model does not."""
+    untrained = by_name(gan, moves)
+    real = by_name(Replayed(gan.config, moves), moves)
+
+    assert set(untrained) == {
+        "frechet_distance", "kernel_distance", "precision", "recall", "density", "coverage", "frame_frechet_distance",
+        "average_content_distance", "motion_control_score", "sliced_wasserstein_16px",
+    }  # fmt: skip
+    assert next(iter(untrained)) == "frechet_distance"  # which `train.keep = "best"` goes by
+    assert all(figure.floor is not None for figure in untrained.values())
+    for name in ("frechet_distance", "frame_frechet_distance", "sliced_wasserstein_16px"):
+        assert real[name].value < untrained[name].value
+    assert not any("fvd" in name.lower() for name in untrained)
+
+
+@pytest.mark.usefixtures("judged")
+def test_motion_control_is_whether_the_asked_action_is_seen(gan: MoCoGAN, moves: Store):
+    """A model that shows what it is asked for scores as real clips do; one that shows the other action, nothing."""
+    settings = replace(SETTINGS, samples=24)
+    obedient = by_name(Replayed(gan.config, moves), moves, settings)["motion_control_score"]
+    contrary = by_name(Replayed(gan.config, moves, obeys=False), moves, settings)["motion_control_score"]
+
+    assert obedient.value > 0.9
+    assert obedient.floor is not None
+    assert obedient.floor > 0.9
+    assert contrary.value < 0.1
+
+
+@pytest.mark.usefixtures("judged")
+def test_a_training_is_judged_by_the_features_of_clips(gan: MoCoGAN, moves: Store):
+    """`held_out` gives the first figures of `evaluate`, by the same numbers."""
+    told = held_out(moves, SETTINGS)(gan)
+    whole = by_name(gan, moves)
+
+    assert told[0].name == "frechet_distance"
+    assert told[0].value == pytest.approx(whole["frechet_distance"].value, rel=1e-4)
+    assert told[0].floor == pytest.approx(whole["frechet_distance"].floor, rel=1e-4)
+
+
+@pytest.mark.usefixtures("judged")
+def test_more_samples_than_clips_are_refused(gan: MoCoGAN, moves: Store):
+    """Counts must be equal on both sides."""
+    with pytest.raises(BadValue, match="more than the 48 held-out clips"):
+        evaluate(gan, moves, replace(SETTINGS, samples=49))
+
+
+def test_what_is_looked_at_does_not_depend_on_how_clips_arrive(trained: tuple[Evaluator, dict[str, float]]):
+    """Chunks of a fixed size come alike for real and generated clips: the same moments of both are compared."""
+    clips = torch.rand(6, 3, 8, 16, 16) * 2 - 1
+    a, b = (look(trained[0], clips.split(3), trained[0].frames, seed=0) for _ in range(2))
+
+    torch.testing.assert_close(a.frames, b.frames)
+    torch.testing.assert_close(a.windows, b.windows)
+    assert a.windows.shape == (6, 12, 16, 16)
+
+
+@pytest.mark.usefixtures("judged")
+def test_the_command_reports_them(
+    moves: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Callable[..., tuple[int, str, str]]
+):
+    """`zoo evaluate` prints each figure of a folder of weights beside its floor."""
+    recipe = load_recipe("video-mocogan", ["model.resolution=16", "model.frames=8", "model.width=2"])
+    folder = write_model(recipe, tmp_path / "model")
+    (folder / "recipe.toml").write_text(replace(recipe, model=load_folder(folder).config).to_toml())
+    monkeypatch.setattr(data, "open_store", lambda *arguments, **options: moves)
+    code, out, errors = command("evaluate", folder, "--samples", 8)
+
+    assert code == 0, errors
+    assert "motion_control_score" in out
+    assert "real vs real" in out
