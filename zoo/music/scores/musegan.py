@@ -112,29 +112,35 @@ def bars_apart(rolls: Tensor, config: MuseGANConfig) -> Tensor:
 
 
 class Private(nn.Module):
-    """The private generator of one track: features [N B, C, 16, O] -> logits of its roll [N B, 1, S, P]."""
+    """The private generators of all rolls, as groups side by side: [N B, C, 16, O] -> logits [N B, R, S, P]."""
 
     def __init__(self, channels: int, config: MuseGANConfig) -> None:
         super().__init__()
-        width, finer = config.private_width, config.finer
+        width, rolls, finer = config.private_width, config.rolls, config.finer
         pitch, time = (1, 12), (finer, 1)
         if finer == 1:
-            streams = [layer(BlockConvTranspose2d(channels, c, pitch), c) for c in (2 * width, width)]
-            joined = 3 * width
+            self.widths = (2 * width, width)
+            streams = [layer(BlockConvTranspose2d(channels, rolls * w, pitch), rolls * w) for w in self.widths]
         else:
+            self.widths = (width, width)
             streams = [
-                [
-                    *layer(BlockConvTranspose2d(channels, 2 * width, first), 2 * width),
-                    *layer(BlockConvTranspose2d(2 * width, width, second), width),
-                ]
+                layer(BlockConvTranspose2d(channels, rolls * 2 * width, first), rolls * 2 * width)
+                + layer(BlockConvTranspose2d(rolls * 2 * width, rolls * width, second, groups=rolls), rolls * width)
                 for first, second in ((pitch, time), (time, pitch))
             ]
-            joined = 2 * width
-        self.streams = nn.ModuleList(nn.Sequential(*stream) for stream in streams)  # [N B, ., S, P] each
-        self.merge = nn.Sequential(nn.Conv2d(joined, 1, 1), nn.BatchNorm2d(1))
+        self.streams = nn.ModuleList(nn.Sequential(*stream) for stream in streams)  # [N B, R ., S, P] each
+        self.merge = nn.Sequential(
+            BlockConv2d(rolls * sum(self.widths), rolls, (1, 1), groups=rolls), nn.BatchNorm2d(rolls)
+        )
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.merge(torch.cat([stream(features) for stream in self.streams], dim=1))
+        return self.merge(side_by_side([stream(features) for stream in self.streams], self.widths))
+
+
+def side_by_side(features: list[Tensor], widths: tuple[int, ...]) -> Tensor:
+    """Several [N, R w, ., .], of R groups each, as one of R groups."""
+    groups = [f.unflatten(1, (-1, width)) for f, width in zip(features, widths, strict=True)]
+    return torch.cat(groups, dim=2).flatten(1, 2)
 
 
 class Encoder(nn.Module):
@@ -146,7 +152,7 @@ class Encoder(nn.Module):
     def __init__(self, config: MuseGANConfig) -> None:
         super().__init__()
         width = config.critic_width
-        self.reading = nn.Sequential(Stream(2, config), nn.Conv2d(4 * width, 4 * width, 1), nn.LeakyReLU(0.2))
+        self.reading = Streams(2, 1, config)
         self.shrinking = nn.ModuleList(shrink(4 * width, config))
 
     def forward(self, given: Tensor) -> list[Tensor]:
@@ -177,7 +183,7 @@ class Generator(nn.Module):
             to_sixteenths = nn.ConvTranspose2d(2 * width + given[1], width, (4, 3), stride=(4, 2))
         self.beats = nn.Sequential(*layer(to_beats, 2 * width))  # [N B, 2W, 4, .]
         self.sixteenths = nn.Sequential(*layer(to_sixteenths, width))  # [N B, W, 16, O]
-        self.private = nn.ModuleList(Private(width + given[2], config) for _ in range(config.rolls))
+        self.private = Private(width + given[2], config)
         self.encoder = Encoder(config) if config.given >= 0 else None
         self.register_buffer("slope", torch.ones(()))
         self.apply(initialise)
@@ -189,7 +195,7 @@ class Generator(nn.Module):
         features = self.enter(latents[..., None]).transpose(1, 2).flatten(0, 1)[..., None, None]  # [N B, 4W, 1, 1]
         features = self.beats(joined(features, found[0]))
         features = joined(self.sixteenths(joined(features, found[1])), found[2])
-        logits = torch.cat([private(features) for private in self.private], dim=1)  # [N B, R, S, P]
+        logits = self.private(features)  # [N B, R, S, P]
         logits = logits.unflatten(0, (-1, config.bars)).transpose(1, 2).flatten(2, 3)  # [N, R, B S, P]
         rolls = binary(logits, self.slope, thresholds)
         return rolls if given is None else with_given(rolls, given, config)
@@ -224,30 +230,39 @@ def with_given(rolls: Tensor, given: Tensor, config: MuseGANConfig) -> Tensor:
     return torch.cat([before, given[:, :1], after, struck], dim=1)
 
 
-class Stream(nn.Module):
-    """How one private stream reads all rolls: [N B, C, S, P] -> [N B, 4W, 16, O], time and pitch in both orders."""
+class Streams(nn.Module):
+    """How private streams read all rolls, as groups side by side: [N B, C, S, P] -> [N B, 4W a stream, 16, O].
 
-    def __init__(self, channels: int, config: MuseGANConfig) -> None:
+    Each reads time and pitch in both orders.
+    """
+
+    def __init__(self, channels: int, streams: int, config: MuseGANConfig) -> None:
         super().__init__()
         width, finer = config.critic_width, config.finer
         pitch, time = (1, 12), (finer, 1)
         if finer == 1:
-            self.streams = nn.ModuleList(reading(channels, [(c, pitch)]) for c in (width, 2 * width))
+            self.widths = (width, 2 * width)
+            orders = [reading(channels, [(streams * w, pitch)]) for w in self.widths]
         else:
-            orders = ((pitch, time), (time, pitch))
-            self.streams = nn.ModuleList(reading(channels, [(width, a), (2 * width, b)]) for a, b in orders)
-        together = 3 * width if finer == 1 else 4 * width
-        self.merge = reading(together, [(4 * width, (1, 1))])
+            self.widths = (2 * width, 2 * width)
+            orders = [
+                reading(channels, [(streams * width, first), (streams * 2 * width, second)], groups=(1, streams))
+                for first, second in ((pitch, time), (time, pitch))
+            ]
+        self.orders = nn.ModuleList(orders)
+        self.merge = reading(streams * sum(self.widths), [(streams * 4 * width, (1, 1))], groups=(streams,))
 
     def forward(self, rolls: Tensor) -> Tensor:
-        return self.merge(torch.cat([stream(rolls) for stream in self.streams], dim=1))
+        return self.merge(side_by_side([order(rolls) for order in self.orders], self.widths))
 
 
-def reading(channels: int, layers: list[tuple[int, tuple[int, int]]]) -> nn.Sequential:
+def reading(
+    channels: int, layers: list[tuple[int, tuple[int, int]]], *, groups: tuple[int, ...] = (1, 1)
+) -> nn.Sequential:
     """Convolutions of so many channels with such kernels side by side, each with a LeakyReLU."""
     modules: list[nn.Module] = []
-    for width, kernel in layers:
-        modules += [BlockConv2d(channels, width, kernel), nn.LeakyReLU(0.2)]
+    for (width, kernel), num_groups in zip(layers, groups, strict=False):
+        modules += [BlockConv2d(channels, width, kernel, groups=num_groups), nn.LeakyReLU(0.2)]
         channels = width
     return nn.Sequential(*modules)
 
@@ -266,18 +281,18 @@ class Critic(nn.Module):
         super().__init__()
         self.config = config
         width, rolls, finer = config.critic_width, config.rolls, config.finer
-        self.private = nn.ModuleList(Stream(rolls, config) for _ in range(rolls))
+        self.private = Streams(rolls, rolls, config)
         self.shared = nn.Sequential(*shrink(4 * width * rolls, config))  # [N B, 16W, 1, 1]
         self.chroma = reading(rolls, [(2 * width, (1, 12)), (4 * width, (BEATS, 1))])
         fine = [(width, (finer, 1))] if finer > 1 else []
-        self.changes = reading(rolls, [*fine, (2 * width, (4, 1)), (4 * width, (4, 1))])
+        self.changes = reading(rolls, [*fine, (2 * width, (4, 1)), (4 * width, (4, 1))], groups=(1, 1, 1))
         self.pairs = nn.Sequential(nn.Conv1d(24 * width, 32 * width, 2), nn.LeakyReLU(0.2))  # [N, 32W, B - 1]
         self.score = nn.Conv1d(32 * width, 1, 1)
         self.apply(initialise)
 
     def forward(self, rolls: Tensor) -> Tensor:
         bars = bars_apart(rolls, self.config)
-        read = self.shared(torch.cat([stream(bars) for stream in self.private], dim=1))
+        read = self.shared(self.private(bars))
         features = torch.cat([read, self.chroma(chroma(bars)), self.changes(changes(bars))], dim=1)  # [N B, 24W, 1, 1]
         features = features.flatten(1).unflatten(0, (-1, self.config.bars)).transpose(1, 2)  # [N, 24W, B]
         return self.score(self.pairs(features)).mean(dim=(1, 2))
