@@ -38,7 +38,7 @@ _QUALITY_OF = {
 
 def lines(grids: np.ndarray) -> np.ndarray:
     """The pitch of each voice at each step [N, V, T], SILENCE where it has none."""
-    sounding = grids != SILENT
+    sounding = np.not_equal(grids, SILENT)
     highest = grids.shape[3] - 1 - sounding[..., ::-1].argmax(axis=3)
     return np.where(sounding.any(axis=3), highest, SILENCE)
 
@@ -93,7 +93,7 @@ def interval_histogram(grids: np.ndarray) -> np.ndarray:
 
 def quality_histogram(grids: np.ndarray, steps: int, lowest: int) -> np.ndarray:
     """[QUALITIES, other chords, fewer than three pitch classes]: the chords of all scores at their beats."""
-    chroma = chroma_of(grids, lowest).any(axis=1)[:, :: steps // BEATS]  # [N, beats, 12]
+    chroma = chroma_of(grids, lowest).max(axis=1)[:, :: steps // BEATS]  # [N, beats, 12]
     found = np.zeros(len(QUALITIES) + 2, dtype=np.int64)
     for chord in chroma.reshape(-1, 12):
         classes = frozenset(np.flatnonzero(chord).tolist())

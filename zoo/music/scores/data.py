@@ -100,7 +100,7 @@ class BachChorales:
         if not place.exists():
             parsed = {name: as_line(grid) for name, grid in parse_chorales(progress).items()}
             with replacing(place) as temporary:
-                np.savez_compressed(temporary, **parsed)
+                np.savez_compressed(temporary, **parsed)  # type: ignore[arg-type]
         with np.load(place, allow_pickle=False) as lines:
             return {name: as_grid(lines[name]) for name in lines.files}
 

@@ -19,24 +19,29 @@ B = bars, S = steps of a bar, P = pitches, O = octaves, R = rolls: one for each 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from zoo.data import Store
 from zoo.errors import BadValue
 from zoo.gan import GAN
 from zoo.music.scores.blocks import BlockConv2d, BlockConvTranspose2d
-from zoo.music.scores.data import ScoreConfig, ScoreData
+from zoo.music.scores.data import ScoreConfig, ScoreData, decode
 from zoo.music.scores.neurons import binary
 from zoo.music.scores.samples import Scores, scores
 from zoo.noise import Noise
 from zoo.recipe import LossName, Optimiser, Train, within
+from zoo.samples import Samples
 from zoo.training.losses import LOSSES, gradient_penalty
 from zoo.training.phases import Phase, Turn, optimiser_for
 
 BEATS = 4
+NUM_TUNES = 16
 COARSE_STEPS = 16  # of a bar, where the shared generator ends
 
 
@@ -166,6 +171,8 @@ class Generator(nn.Module):
     """Latents [N, D] -> rolls [N, R, B S, P] of -1 and 1; see `MuseGAN.latents`."""
 
     slope: Tensor
+    tunes: Tensor
+    """Given tracks that travel with the weights, 0 and 1 for -1 and 1: what is accompanied where nothing is given."""
 
     def __init__(self, config: MuseGANConfig) -> None:
         super().__init__()
@@ -186,6 +193,8 @@ class Generator(nn.Module):
         self.private = Private(width + given[2], config)
         self.encoder = Encoder(config) if config.given >= 0 else None
         self.register_buffer("slope", torch.ones(()))
+        if config.given >= 0:
+            self.register_buffer("tunes", torch.zeros(NUM_TUNES, 2, *config.roll[1:], dtype=torch.uint8))
         self.apply(initialise)
 
     def forward(self, latents: Tensor) -> Tensor:
@@ -213,7 +222,7 @@ def parts(latents: Tensor, config: MuseGANConfig) -> tuple[Tensor, Tensor | None
         thresholds = torch.special.ndtr(rest[:, : math.prod(config.roll)]).unflatten(1, config.roll)
         rest = rest[:, math.prod(config.roll) :]
     if config.given >= 0:
-        given = rest.unflatten(1, (2, *config.roll[1:]))
+        given = torch.where(rest > 0, 1.0, -1.0).unflatten(1, (2, *config.roll[1:]))
     return latent, thresholds, given
 
 
@@ -226,7 +235,7 @@ def given_track(rolls: Tensor, track: int) -> Tensor:
 def with_given(rolls: Tensor, given: Tensor, config: MuseGANConfig) -> Tensor:
     """Rolls [N, R, T, P] whose given track sounds and is struck as `given` [N, 2, T, P] says."""
     before, after = rolls[:, : config.given], rolls[:, config.given + 1 : -1]
-    struck = torch.maximum(rolls[:, -1:], given[:, 1:])
+    struck = torch.where(given[:, :1] > 0, given[:, 1:], rolls[:, -1:])  # where it sounds, it alone says what is struck
     return torch.cat([before, given[:, :1], after, struck], dim=1)
 
 
@@ -334,15 +343,65 @@ class MuseGAN(GAN):
     def sample_shape(self) -> tuple[int, int, int]:
         return self.config.roll
 
+    def prepare(self, data: Store) -> None:
+        """Keep the first training windows' given tracks, one of each piece, where one is accompanied."""
+        if self.config.given < 0:
+            return
+        train = data.indices("train")
+        _, first = np.unique(data.attributes["piece"][train], return_index=True)
+        rolls = decode(data.samples[np.resize(train[np.sort(first)], NUM_TUNES)])
+        self.generator.tunes.copy_(given_track(rolls, self.config.given) > 0)
+
     def latents(self, n: int, noise: Noise) -> Tensor:
         """[n, Z] from N(0, I) within two standard deviations of 0.
 
-        Stochastic neurons have their own chance behind it, a number from N(0, 1) for every cell of the rolls.
+        Stochastic neurons have their own chance behind it, a number from N(0, 1) for every cell of the rolls; and then
+        comes a given track, as it sounds and is struck, here one of the generator's tunes in turn.
         """
+        latents = self._prior(n, noise)
+        if self.config.given < 0:
+            return latents
+        tunes = self.generator.tunes[torch.arange(n, device=latents.device) % NUM_TUNES].cpu()
+        return torch.cat([latents, tunes.float().mul(2).sub(1).flatten(1)], dim=1)
+
+    def latents_like(self, real: Tensor, noise: Noise, labels: Tensor | None = None) -> Tensor:
+        """The latents of as many fakes as there are real rolls [N, R, T, P], which give the track to accompany."""
+        latents = self._prior(len(real), noise).to(real.device)
+        if self.config.given < 0:
+            return latents
+        return torch.cat([latents, given_track(real, self.config.given).flatten(1)], dim=1)
+
+    def _prior(self, n: int, noise: Noise) -> Tensor:
         cells = math.prod(self.config.roll) if self.config.neurons == "stochastic" else 0
         numbers = noise.normal(n, self.config.latent_dim + cells)
         numbers[:, : self.config.latent_dim] = truncated(numbers[:, : self.config.latent_dim])
         return numbers
+
+    @torch.no_grad()
+    def sample(
+        self,
+        n: int = 16,
+        *,
+        seed: int | None = None,
+        batch_size: int = 64,
+        progress: Callable[[int], None] | None = None,
+        given: Scores | None = None,
+    ) -> Samples:
+        """As `GAN.sample`. The track `config.given` of the scores `given` is accompanied, which take turns.
+
+        Raises:
+            BadValue: n, seed or batch_size out of range; `given` of other sizes, or for a model that accompanies none.
+        """
+        if given is None:
+            return super().sample(n, seed=seed, batch_size=batch_size, progress=progress)
+        if self.config.given < 0:
+            raise BadValue("this model writes all tracks and accompanies none: it was trained with model.given = -1")
+        if given.tensor.shape[1:] != self.config.roll:
+            raise BadValue(f"the given scores have the shape {tuple(given.tensor.shape[1:])}, not {self.config.roll}")
+        seed = self._checked(n, seed)
+        rolls = given.tensor[torch.arange(n) % len(given)]
+        latents = self.latents_like(torch.where(rolls > 0, 1.0, -1.0), Noise(seed))
+        return self.output(self._generate(latents, batch_size, progress), latents, seed)
 
     def output(self, tensor: Tensor, latents: Tensor | None = None, seed: int | None = None) -> Scores:
         return scores(tensor, latents, seed, self.config)
@@ -352,7 +411,7 @@ class MuseGAN(GAN):
 
         def write(turn: Turn) -> Tensor:
             generator.slope.fill_(train.slope(turn.kimg))
-            return generator(turn.latents())
+            return generator(self.latents_like(turn.real, turn.noise))
 
         def judge(turn: Turn) -> dict[str, Tensor]:
             with torch.no_grad():

@@ -36,11 +36,11 @@ def notes(grids: np.ndarray) -> Notes:
     starts = (grids == STRUCK) | ((grids == HELD) & (before == SILENT))
     held = np.zeros(grids.shape[:2] + grids.shape[3:], dtype=np.int64)
     lengths = np.zeros(grids.shape, dtype=np.uint16)
-    for step in reversed(range(grids.shape[2])):
-        lengths[:, :, step] = held + 1
-        held = np.where(grids[:, :, step] == HELD, held + 1, 0)
-    score, voice, step, pitch = np.nonzero(starts)
-    return Notes(score, voice, step, pitch, lengths[score, voice, step, pitch])
+    for t in reversed(range(grids.shape[2])):
+        lengths[:, :, t] = held + 1
+        held = np.where(grids[:, :, t] == HELD, held + 1, 0)
+    score, voice, step, pitch = np.argwhere(starts).T
+    return Notes(score, voice, step, pitch, lengths[starts])
 
 
 def counts(found: Notes, values: np.ndarray, num_scores: int, num_values: int) -> np.ndarray:
@@ -137,7 +137,7 @@ def tonal_distance(grids: np.ndarray, steps: int, lowest: int) -> np.ndarray:
     centroids = chroma / np.maximum(totals, 1) @ CENTROIDS  # [N, V, beats, 6]
     sounds = totals[..., 0] > 0
     first, second = np.triu_indices(voices, 1)
-    both = sounds[:, first] & sounds[:, second]
+    both = np.logical_and(sounds[:, first], sounds[:, second])
     distances = np.linalg.norm(centroids[:, first] - centroids[:, second], axis=3)
     pairs = both.sum(axis=(1, 2))
     return np.where(pairs > 0, (distances * both).sum(axis=(1, 2)) / np.maximum(pairs, 1), np.nan)
@@ -150,5 +150,5 @@ CENTROIDS = np.concatenate([np.sin(_ANGLES), np.cos(_ANGLES)], axis=1) * np.arra
 def chroma_of(grids: np.ndarray, lowest: int) -> np.ndarray:
     """bool [N, V, T, 12]: which pitch classes sound."""
     above_c = lowest % 12
-    octaves = np.pad(grids != SILENT, ((0, 0), (0, 0), (0, 0), (above_c, -(above_c + grids.shape[3]) % 12)))
-    return octaves.reshape(*grids.shape[:3], -1, 12).any(axis=3)
+    octaves = np.pad(np.not_equal(grids, SILENT), ((0, 0), (0, 0), (0, 0), (above_c, -(above_c + grids.shape[3]) % 12)))
+    return octaves.reshape(*grids.shape[:3], -1, 12).max(axis=3)
