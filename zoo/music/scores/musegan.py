@@ -194,7 +194,7 @@ class Generator(nn.Module):
         self.encoder = Encoder(config) if config.given >= 0 else None
         self.register_buffer("slope", torch.ones(()))
         if config.given >= 0:
-            self.register_buffer("tunes", torch.zeros(NUM_TUNES, 2, *config.roll[1:], dtype=torch.uint8))
+            self.register_buffer("tunes", torch.zeros(NUM_TUNES, 2, *config.roll[1:]))
         self.apply(initialise)
 
     def forward(self, latents: Tensor) -> Tensor:
@@ -362,7 +362,7 @@ class MuseGAN(GAN):
         if self.config.given < 0:
             return latents
         tunes = self.generator.tunes[torch.arange(n, device=latents.device) % NUM_TUNES].cpu()
-        return torch.cat([latents, tunes.float().mul(2).sub(1).flatten(1)], dim=1)
+        return torch.cat([latents, tunes.mul(2).sub(1).flatten(1)], dim=1)
 
     def latents_like(self, real: Tensor, noise: Noise, labels: Tensor | None = None) -> Tensor:
         """The latents of as many fakes as there are real rolls [N, R, T, P], which give the track to accompany."""
