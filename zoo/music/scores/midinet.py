@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from zoo.data import Store
 from zoo.errors import BadValue
 from zoo.gan import GAN
+from zoo.music.scores.blocks import BlockConv2d, BlockConvTranspose2d
 from zoo.music.scores.data import CHORD_BASE, LeadSheetData, ScoreConfig, decode
 from zoo.music.scores.samples import Scores, scores
 from zoo.noise import Noise
@@ -77,13 +78,8 @@ class Conditioner(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        shapes: list[tuple[int, tuple[int, int], tuple[int, int]]] = [
-            (1, (1, PITCHES), (1, 1)), *[(16, (2, 1), (2, 1))] * 3,
-        ]  # fmt: skip
-        self.layers = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(channels, 16, kernel, stride), nn.BatchNorm2d(16), nn.LeakyReLU(0.2))
-            for channels, kernel, stride in shapes
-        )
+        layers = [BlockConv2d(1, 16, (1, PITCHES)), *(BlockConv2d(16, 16, (2, 1)) for _ in range(3))]
+        self.layers = nn.ModuleList(nn.Sequential(layer, nn.BatchNorm2d(16), nn.LeakyReLU(0.2)) for layer in layers)
 
     def forward(self, before: Tensor) -> list[Tensor]:
         maps = [before]
@@ -110,12 +106,10 @@ class Generator(nn.Module):
             for inputs, outputs in ((config.latent_dim, 1024), (1024, 256))
         )
         self.grow = nn.ModuleList(  # heights 2 to 4, 8 and 16
-            nn.Sequential(
-                nn.ConvTranspose2d(128 + CHORD + 16, 128, (2, 1), stride=(2, 1)), nn.BatchNorm2d(128), nn.ReLU()
-            )
+            nn.Sequential(BlockConvTranspose2d(128 + CHORD + 16, 128, (2, 1)), nn.BatchNorm2d(128), nn.ReLU())
             for _ in range(3)
         )
-        self.spread = nn.ConvTranspose2d(128 + CHORD + 16, 1, (1, PITCHES))
+        self.spread = BlockConvTranspose2d(128 + CHORD + 16, 1, (1, PITCHES))
         self.register_buffer("progressions", torch.zeros(NUM_PROGRESSIONS, config.bars, CHORD))
         self.apply(initialise)
 
@@ -173,9 +167,9 @@ class Discriminator(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first = nn.Sequential(nn.Conv2d(1 + CHORD, 14, (2, PITCHES), stride=(2, 2)), nn.LeakyReLU(0.2))
+        self.first = nn.Sequential(BlockConv2d(1 + CHORD, 14, (2, PITCHES)), nn.LeakyReLU(0.2))
         self.second = nn.Sequential(
-            nn.Conv2d(14 + CHORD, 77, (4, 1), stride=(2, 2)), nn.BatchNorm2d(77), nn.LeakyReLU(0.2)
+            nn.Conv2d(14 + CHORD, 77, (4, 1), stride=(2, 1)), nn.BatchNorm2d(77), nn.LeakyReLU(0.2)
         )
         self.third = nn.Sequential(nn.Linear(77 * 3 + CHORD, 1024), nn.BatchNorm1d(1024), nn.LeakyReLU(0.2))
         self.output = nn.Linear(1024 + CHORD, 1)
