@@ -16,6 +16,9 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from zoo.data.images import ImageData
 from zoo.faces.dcgan import DCGANConfig
 from zoo.faces.gan import VanillaGANConfig
+from zoo.music.scores.data import ScoreConfig, ScoreData
+from zoo.music.scores.midinet import MidiNetConfig, MidiNetTrain
+from zoo.music.scores.musegan import MuseGANConfig, MuseGANTrain
 from zoo.recipe import Data, Evaluate, Train
 from zoo.registry import Weights
 from zoo.text.base import TextConfig
@@ -43,6 +46,11 @@ TABLES = {
     "scratchgan": ("model", ScratchGANConfig),
     "scratchgan-train": ("train", ScratchGANTrain),
     "wgan": ("model", WGANConfig),
+    "score-data": ("data", ScoreData),
+    "musegan": ("model", MuseGANConfig),
+    "musegan-train": ("train", MuseGANTrain),
+    "midinet": ("model", MidiNetConfig),
+    "midinet-train": ("train", MidiNetTrain),
 }
 BASES = {  # what is in another table already
     "text-data": Data,
@@ -53,6 +61,10 @@ BASES = {  # what is in another table already
     "scratchgan": TextConfig,
     "scratchgan-train": Train,
     "wgan": TextConfig,
+    "score-data": Data,
+    "musegan-train": Train,
+    "midinet": ScoreConfig,
+    "midinet-train": Train,
 }
 NOTES = {  # of the keys whose dataclass says nothing
     "data.name": "A data set that this library builds: `synthetic-faces`.",

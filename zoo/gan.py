@@ -57,6 +57,10 @@ class GAN(nn.Module):
         """[n, latent_dim] from the prior; N(0, I) unless the architecture says otherwise."""
         return noise.normal(n, self.config.latent_dim)
 
+    def latents_like(self, real: Tensor, noise: Noise, labels: Tensor | None = None) -> Tensor:
+        """The latents of a turn's fakes, as many as its real samples, whose classes are `labels` if they have any."""
+        return self.latents(len(real), noise)
+
     def phases(self, train: Any) -> list[Phase]:
         """The optimiser steps of one turn of the game, in order. `train` is this architecture's `Train`."""
         raise NotImplementedError

@@ -50,7 +50,7 @@ class Turn:
 
     def latents(self) -> Tensor:
         """New latents, as many as real samples."""
-        return self.gan.latents(len(self.real), self.noise).to(self.real.device)
+        return self.gan.latents_like(self.real, self.noise).to(self.real.device)
 
 
 @dataclass(kw_only=True)
