@@ -197,8 +197,8 @@ def sample(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="A file (images: .png .jpg .webp, one grid; texts: .txt .jsonl) or a folder (one file each). "
-            "If absent, NAME.png for images; texts are printed."
+            help="A file (images: .png .jpg .webp, one grid; texts: .txt .jsonl; scores: .mid .wav .png .npz) or a "
+            "folder (one file each). If absent, NAME.png for images, NAME.mid for scores; texts are printed."
         ),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples generated at once; bounds the memory.")] = 64,
@@ -213,6 +213,7 @@ def sample(
 
     zoo sample faces-dcgan -n 64 --seed 0 --out faces.png
     zoo sample text-seqgan -n 8 --seed 1 --temperature 0.9
+    zoo sample music-musegan -n 4 --seed 1 --out chorales.mid
     """
     if interpolate == 1:
         raise BadValue("--interpolate takes at least 2 steps")

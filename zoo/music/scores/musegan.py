@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -351,8 +351,9 @@ class MuseGAN(GAN):
         train = data.indices("train")
         some = decode(data.samples[train[:: len(train) // NUM_COUNTED + 1]])
         shares = some.gt(0).float().mean(dim=(0, 2, 3)).clamp(1e-3, 0.5)
+        norm: Any = self.generator.private.merge[1]
         with torch.no_grad():
-            self.generator.private.merge[1].bias.copy_(torch.special.ndtri(shares))
+            norm.bias.copy_(torch.special.ndtri(shares))
         if self.config.given < 0:
             return
         _, first = np.unique(data.attributes["piece"][train], return_index=True)
