@@ -32,7 +32,7 @@ from zoo.errors import BadValue
 from zoo.gan import GAN
 from zoo.music.scores.blocks import BlockConv2d, BlockConvTranspose2d
 from zoo.music.scores.data import ScoreConfig, ScoreData, decode
-from zoo.music.scores.neurons import binary
+from zoo.music.scores.neurons import binary, one_of
 from zoo.music.scores.samples import Scores, scores
 from zoo.noise import Noise
 from zoo.recipe import LossName, Optimiser, Train, within
@@ -55,6 +55,8 @@ class MuseGANConfig(ScoreConfig):
     private_width: int = field(default=16, metadata=within(1, 256))
     critic_width: int = field(default=16, metadata=within(1, 256))
     neurons: Literal["deterministic", "stochastic"] = "deterministic"
+    single: bool = False
+    """Whether a voice sounds one pitch at a time: its deterministic neurons compete, and the largest one says 1."""
     given: int = field(default=-1, metadata=within(-1, 15))
     """The track that is given and accompanied, from 0; -1: none, all are written."""
 
@@ -65,6 +67,8 @@ class MuseGANConfig(ScoreConfig):
                 f"model.steps = {self.steps} should be a multiple of {COARSE_STEPS}, and model.pitches = "
                 f"{self.pitches} whole octaves, 2 at least"
             )
+        if self.single and self.neurons != "deterministic":
+            raise BadValue("model.single = true: the neurons of single voices are deterministic")
         if self.given >= self.tracks:
             raise BadValue(f"model.given = {self.given}: the model has tracks 0 to {self.tracks - 1}")
 
@@ -206,7 +210,11 @@ class Generator(nn.Module):
         features = joined(self.sixteenths(joined(features, found[1])), found[2])
         logits = self.private(features)  # [N B, R, S, P]
         logits = logits.unflatten(0, (-1, config.bars)).transpose(1, 2).flatten(2, 3)  # [N, R, B S, P]
-        rolls = binary(logits, self.slope, thresholds)
+        if config.single:
+            voices, struck = logits[:, :-1], logits[:, -1:]
+            rolls = torch.cat([one_of(voices, self.slope), binary(struck, self.slope)], dim=1)
+        else:
+            rolls = binary(logits, self.slope, thresholds)
         return rolls if given is None else with_given(rolls, given, config)
 
 
@@ -351,6 +359,8 @@ class MuseGAN(GAN):
         train = data.indices("train")
         some = decode(data.samples[train[:: len(train) // NUM_COUNTED + 1]])
         shares = some.gt(0).float().mean(dim=(0, 2, 3)).clamp(1e-3, 0.5)
+        if self.config.single:
+            shares[:-1] = 0.5  # neurons that compete need no threshold
         norm: Any = self.generator.private.merge[1]
         with torch.no_grad():
             norm.bias.copy_(torch.special.ndtri(shares))
