@@ -27,6 +27,7 @@ from zoo.training.session import fitted, wing_data
 PARAMETERS = {  # of each player; from the papers' sizes (faces.md of the field gives DCGAN's)
     "faces-dcgan": (3_576_704, 2_765_568),
     "faces-gan": (5_251_872, 3_977_041),
+    "text-gail": (1_216_128, 1_018_368),
     "text-mle": (1_031_392,),
     "text-mle-letters": (306_340,),
     "text-relgan": (1_090_400, 235_849),

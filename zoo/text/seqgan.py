@@ -1,4 +1,4 @@
-"""SeqGAN. Yu, Zhang, Wang & Yu 2017, "SeqGAN: Sequence Generative Adversarial Nets with Policy Gradient",
+"""SeqGAN. Yu, Zhang, Wang & Yu 2017, "SeqGAN: Sequence Generative Adversarial Nets with RecurrentPolicy Gradient",
 arXiv:1609.05473.
 
 Tokens are discrete, so no gradient passes from the discriminator to the generator. The generator is a policy instead,
@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from zoo.errors import BadValue
 from zoo.noise import Noise
 from zoo.recipe import Optimiser, Train, within
-from zoo.text.base import Policy, PolicyGAN, evaluating, likelihood_phase, written
+from zoo.text.base import PolicyGAN, RecurrentPolicy, evaluating, likelihood_phase, written
 from zoo.text.lstm import LSTMConfig, LSTMPolicy
 from zoo.text.rollout import completions
 from zoo.training.losses import LOSSES
@@ -199,7 +199,7 @@ class SeqGAN(PolicyGAN):
             ),
         ]
 
-    def reward(self, tokens: Tensor, policy: Policy, train: SeqGANTrain, noise: Noise) -> Tensor:
+    def reward(self, tokens: Tensor, policy: RecurrentPolicy, train: SeqGANTrain, noise: Noise) -> Tensor:
         """Q of each token of texts [N, T] (equation 4): the probability, to the discriminator, of "real".
 
         That of the last token is of the text itself, that of another the mean over the completions of its prefix.
