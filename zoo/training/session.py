@@ -14,16 +14,13 @@ from typing import TYPE_CHECKING
 from zoo.data import Store
 from zoo.errors import BadFile, BadValue
 from zoo.gan import GAN
-from zoo.recipe import Recipe, load_recipe
+from zoo.recipe import OTHER_LIBRARIES, Recipe, load_recipe
 from zoo.registry import Entry, registry
 from zoo.training import distributed
 from zoo.training.loop import Judge, Progress, continue_run, open_run, start_run, train
 
 if TYPE_CHECKING:
     from zoo.metrics.report import Figure
-
-OTHER_LIBRARIES = ("transformers:",)
-"""How a `train.start` begins that names weights of another library, which an architecture reads by itself."""
 
 
 def wing_data(modality: str) -> ModuleType:
