@@ -89,8 +89,8 @@ class Train:
     total_kimg: float = field(default=400.0, metadata=within(above=0))
     seed: int = field(default=0, metadata=within(0, 2**63 - 1))
     start: str = ""
-    """Weights that the players start from, by what `zoo.load` takes; for text-gail also `transformers:` with a Hub id or
-    folder. Empty: random ones, as the paper draws them."""
+    """Weights that the players start from, by what `zoo.load` takes, or for text-gail `transformers:` and a Hub id or
+    folder; empty: random ones, as the paper draws them."""
     loss: LossName = "non_saturating"
     generator: Optimiser = Optimiser()
     discriminator: Optimiser = Optimiser()

@@ -142,7 +142,7 @@ def test_mini_batches_together_are_the_whole_buffer():
     phases = [p for p in gan.phases(GAILTrain(batch=8, mini_batch=3, demonstrations=0.5)) if p.name == "G"]
     losses = [float(p.loss(turn)["loss"]) for p in phases]
 
-    assert sum(loss * size for loss, size in zip(losses, (3, 3, 2), strict=True)) == pytest.approx(-4 * 2.0, abs=1e-4)
+    assert sum(loss * size for loss, size in zip(losses, (3, 3, 2), strict=True)) == pytest.approx(-4 * 2.0, abs=1e-3)
 
 
 def test_the_generator_s_step_makes_what_was_rewarded_likelier():
@@ -231,7 +231,8 @@ def texts(tmp_path: Path) -> Path:
 def start_training(texts: Path, checkpoint: Path, out: Path, *more: str) -> TextGAIL:
     overrides = [
         f"train.start=transformers:{checkpoint}", f"data.tokenizer={checkpoint}", "model.length=10", "train.batch=4",
-        "train.total_kimg=0.004", "train.pretrain_kimg=0", "train.judge_kimg=0", *more,
+        "train.total_kimg=0.004", "train.pretrain_kimg=0", "train.judge_kimg=0",
+        "train.lr_decay_share=0", *more,
     ]  # fmt: skip
     zoo.train("text-gail", out=out, data=str(texts), overrides=overrides, say=lambda line: None)
     return load_run(out)[1]  # type: ignore[return-value]

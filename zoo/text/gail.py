@@ -29,6 +29,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self, TypeVar
 
@@ -268,7 +269,7 @@ class TextGAIL(PolicyGAN):
                 Phase(
                     name="D",
                     player=discriminator,
-                    loss=lambda turn, part=part: judge(turn, part),
+                    loss=partial(judge, part=part),
                     optimiser=judge_optimiser,
                     from_kimg=judged_from,
                     clip_norm=1.0,
@@ -279,7 +280,7 @@ class TextGAIL(PolicyGAN):
                 Phase(
                     name="G",
                     player=generator,
-                    loss=lambda turn, part=part: play(turn, part),
+                    loss=partial(play, part=part),
                     optimiser=optimiser,
                     every=train.generator_every,
                     from_kimg=played_from,
