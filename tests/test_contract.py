@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from chorales import chorale_store
 from lines import Lines
 
 from zoo.data import Store, build_store
@@ -27,6 +28,7 @@ from zoo.training.session import fitted, wing_data
 PARAMETERS = {  # of each player; from the papers' sizes (faces.md of the field gives DCGAN's)
     "faces-dcgan": (3_576_704, 2_765_568),
     "faces-gan": (5_251_872, 3_977_041),
+    "music-musegan": (194_703, 263_257),
     "text-gail": (1_216_128, 1_018_368),
     "text-mle": (1_031_392,),
     "text-mle-letters": (306_340,),
@@ -37,6 +39,7 @@ PARAMETERS = {  # of each player; from the papers' sizes (faces.md of the field 
 }
 
 CANCELLING = {  # parameters whose gradient is zero by the loss: a constant of the discriminator's cancels in it
+    "music-musegan": {"discriminator.score.bias"},
     "text-relgan": {"discriminator.hidden.bias", "discriminator.output.bias"},
     "text-wgan": {"discriminator.output.bias", "discriminator.blocks.4.layers.3.bias"},
 }
@@ -52,6 +55,8 @@ def fitting_store(whole_recipe: Recipe, make_store: Callable[[int], Store], tmp_
     """A small data set of what the recipe's architecture trains on."""
     if whole_recipe.modality == "text":
         return build_store(Lines(length=whole_recipe.model.length), tmp_path / "lines")
+    if hasattr(whole_recipe.model, "bars"):  # of scores
+        return chorale_store(whole_recipe.model, tmp_path / "progressions")
     return make_store(whole_recipe.model.resolution)
 
 

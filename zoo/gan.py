@@ -114,11 +114,15 @@ class GAN(nn.Module):
         self, n: int, seed: int | None, batch_size: int, progress: Callable[[int], None] | None, **options: Any
     ) -> Samples:
         """`sample`, with what else an architecture's generator takes."""
-        if n < 1:
-            raise BadValue(f"n = {n} should be at least 1")
-        seed = _chosen(seed)
+        seed = self._checked(n, seed)
         latents = self.latents(n, Noise(seed))
         return self.output(self._generate(latents, batch_size, progress, **options), latents, seed)
+
+    def _checked(self, n: int, seed: int | None) -> int:
+        """The seed of n samples, drawn where there is none. Raises BadValue for n below 1 or a seed below 0."""
+        if n < 1:
+            raise BadValue(f"n = {n} should be at least 1")
+        return _chosen(seed)
 
     @torch.no_grad()
     def interpolate(self, n: int = 8, *, steps: int = 8, seed: int | None = None, batch_size: int = 64) -> Samples:
