@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from lines import ALPHABET, Lines
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
@@ -275,6 +275,31 @@ def test_training_starts_from_a_checkpoint_and_goes_on(texts: Path, tmp_path: Pa
 
     assert "0.008" in (tmp_path / "run" / "log.jsonl").read_text()
     assert load_run(tmp_path / "run")[1].config == gan.config
+
+
+def test_a_start_finds_the_tokens_of_a_byte_level_tokenizer(texts: Path, tmp_path: Path):
+    """With merges of bytes, as GPT-2's, and one token for its end, beginning and unknown: names find their rows."""
+    checkpoint = write_checkpoint(tmp_path / "checkpoint", vocab_size=300)
+    pieces = Tokenizer(models.BPE())
+    pieces.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    pieces.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    pieces.train_from_iterator(
+        texts.read_text().splitlines(), trainers.BpeTrainer(vocab_size=280, initial_alphabet=alphabet)
+    )
+    end = "<|endoftext|>"
+    fast = PreTrainedTokenizerFast(tokenizer_object=pieces, eos_token=end, bos_token=end, unk_token=end)
+    fast.save_pretrained(checkpoint)
+
+    gan = start_training(texts, checkpoint, tmp_path / "run")
+
+    theirs = AutoModelForCausalLM.from_pretrained(checkpoint).get_input_embeddings().weight
+    assert gan.vocabulary is not None
+    ids = fast.get_vocab()
+    places = [ids[token] for token in gan.vocabulary.tokens[2:]]
+    ours = gan.generator.trunk.wte.weight
+    torch.testing.assert_close(ours[2:], theirs[places], rtol=0, atol=1e-3)  # a step of the game apart
+    torch.testing.assert_close(ours[0], theirs[ids[end]], rtol=0, atol=1e-3)
 
 
 def test_the_random_players_of_a_start_are_the_seed_s(tmp_path: Path):

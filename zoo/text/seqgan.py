@@ -1,4 +1,4 @@
-"""SeqGAN. Yu, Zhang, Wang & Yu 2017, "SeqGAN: Sequence Generative Adversarial Nets with RecurrentPolicy Gradient",
+"""SeqGAN. Yu, Zhang, Wang & Yu 2017, "SeqGAN: Sequence Generative Adversarial Nets with Policy Gradient",
 arXiv:1609.05473.
 
 Tokens are discrete, so no gradient passes from the discriminator to the generator. The generator is a policy instead,
@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -127,7 +127,7 @@ class Discriminator(nn.Module):
             after = self.embedding(texts).movedim(2, 3)  # [N, R, E, T]
             features = []
             for layer, seen in zip(self.convolutions, begun, strict=True):
-                (width,) = layer.kernel_size
+                (width,) = cast(nn.Conv1d, layer).kernel_size
                 fresh = after[..., max(0, t + 1 - width) :].flatten(0, 1)
                 greatest = layer(fresh).amax(2).unflatten(0, texts.shape[:2])  # [N, R, M]
                 features.append(greatest.maximum(seen[:, None, :, t - width]) if t >= width else greatest)
