@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from lines import ALPHABET, Lines
+from releases import FIGURES
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
@@ -19,6 +20,7 @@ from zoo.card import public_start
 from zoo.data import build_store
 from zoo.errors import BadFile, BadValue
 from zoo.noise import Noise
+from zoo.releasing import release
 from zoo.text.gail import (
     GAILConfig,
     GAILTrain,
@@ -352,6 +354,19 @@ def test_an_architecture_without_use_for_them_refuses_weights_of_another_library
     overrides = ["train.start=transformers:gpt2", "train.batch=4", "model.length=10"]
     with pytest.raises(BadValue, match="MLE cannot begin with weights of another library"):
         zoo.train("text-mle", out=tmp_path / "run", data=str(texts), overrides=overrides, say=lambda line: None)
+
+
+def test_a_release_of_such_a_start_says_nothing_of_the_trainer_s_disk(texts: Path, tmp_path: Path):
+    """Card, recipe and config name the checkpoint's folder and not its path; the weights load and write."""
+    checkpoint = write_checkpoint(tmp_path / "checkpoint")
+    start_training(texts, checkpoint, tmp_path / "run")
+
+    folder = release(tmp_path / "run", out=tmp_path / "release", figures=FIGURES)
+
+    for file in folder.rglob("*"):
+        assert file.is_dir() or str(tmp_path).encode() not in file.read_bytes(), file
+    assert "`transformers:checkpoint`" in (folder / "README.md").read_text()
+    assert zoo.load(folder).sample(3, seed=0).tensor.shape == (3, 10)
 
 
 def test_a_card_tells_a_folder_by_its_name_alone():
