@@ -23,6 +23,7 @@ from zoo.recipe import Data, Evaluate, Train
 from zoo.registry import Weights
 from zoo.text.base import TextConfig
 from zoo.text.data import TextData
+from zoo.text.gail import GAILConfig, GAILTrain
 from zoo.text.lstm import LSTMConfig
 from zoo.text.relgan import RelGANConfig, RelGANTrain
 from zoo.text.scratchgan import ScratchGANConfig, ScratchGANTrain
@@ -41,6 +42,8 @@ TABLES = {
     "lstm": ("model", LSTMConfig),
     "seqgan": ("model", SeqGANConfig),
     "seqgan-train": ("train", SeqGANTrain),
+    "gail": ("model", GAILConfig),
+    "gail-train": ("train", GAILTrain),
     "relgan": ("model", RelGANConfig),
     "relgan-train": ("train", RelGANTrain),
     "scratchgan": ("model", ScratchGANConfig),
@@ -56,6 +59,8 @@ BASES = {  # what is in another table already
     "text-data": Data,
     "seqgan": LSTMConfig,
     "seqgan-train": Train,
+    "gail": TextConfig,
+    "gail-train": Train,
     "relgan": TextConfig,
     "relgan-train": Train,
     "scratchgan": TextConfig,

@@ -30,6 +30,7 @@ PARAMETERS = {  # of each player; from the papers' sizes (faces.md of the field 
     "faces-gan": (5_251_872, 3_977_041),
     "music-midinet": (530_625, 312_703),
     "music-musegan": (194_703, 263_257),
+    "text-gail": (1_216_128, 1_018_368),
     "text-mle": (1_031_392,),
     "text-mle-letters": (306_340,),
     "text-relgan": (1_090_400, 235_849),
