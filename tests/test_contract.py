@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from chorales import chorale_store
 from lines import Lines
 from moves import Moves
 
@@ -28,6 +29,9 @@ from zoo.training.session import fitted, wing_data
 PARAMETERS = {  # of each player; from the papers' sizes (faces.md of the field gives DCGAN's)
     "faces-dcgan": (3_576_704, 2_765_568),
     "faces-gan": (5_251_872, 3_977_041),
+    "music-midinet": (530_625, 312_703),
+    "music-musegan": (194_703, 263_257),
+    "text-gail": (1_216_128, 1_018_368),
     "text-mle": (1_031_392,),
     "text-mle-letters": (306_340,),
     "text-relgan": (1_090_400, 235_849),
@@ -44,6 +48,7 @@ PARAMETERS = {  # of each player; from the papers' sizes (faces.md of the field 
 CLIP_SIZE = 32  # px of clips, a fourth of the work
 
 CANCELLING = {  # parameters whose gradient is zero by the loss: a constant of the discriminator's cancels in it
+    "music-musegan": {"discriminator.score.bias"},
     "text-relgan": {"discriminator.hidden.bias", "discriminator.output.bias"},
     "video-tgan": {"discriminator.output.bias"},
     "text-wgan": {"discriminator.output.bias", "discriminator.blocks.4.layers.3.bias"},
@@ -62,6 +67,8 @@ def fitting_store(whole_recipe: Recipe, make_store: Callable[[int], Store], tmp_
         return build_store(Lines(length=whole_recipe.model.length), tmp_path / "lines")
     if whole_recipe.modality == "video":
         return build_store(Moves(size=CLIP_SIZE, frames=whole_recipe.model.frames), tmp_path / "moves")
+    if hasattr(whole_recipe.model, "bars"):  # of scores
+        return chorale_store(whole_recipe.model, tmp_path / "progressions")
     return make_store(whole_recipe.model.resolution)
 
 

@@ -197,9 +197,9 @@ def sample(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="A file (images: .png .jpg .webp, one grid; texts: .txt .jsonl; clips: .webp .gif .mp4, or a .png "
-            "contact sheet) or a folder (one file each). If absent, NAME.png for images, NAME.webp for clips; "
-            "texts are printed."
+            help="A file (images: .png .jpg .webp, one grid; texts: .txt .jsonl; scores: .mid .wav .png .npz; clips: "
+            ".webp .gif .mp4, or a .png contact sheet) or a folder (one file each). If absent, NAME.png for images, "
+            "NAME.mid for scores, NAME.webp for clips; texts are printed."
         ),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples generated at once; bounds the memory.")] = 64,
@@ -220,6 +220,7 @@ def sample(
 
     zoo sample faces-dcgan -n 64 --seed 0 --out faces.png
     zoo sample text-seqgan -n 8 --seed 1 --temperature 0.9
+    zoo sample music-musegan -n 4 --seed 1 --out chorales.mid
     zoo sample video-mocogan -n 4 --label smile --frames 32 --out smiles.webp
     """
     if interpolate == 1:
