@@ -29,6 +29,12 @@ from zoo.text.relgan import RelGANConfig, RelGANTrain
 from zoo.text.scratchgan import ScratchGANConfig, ScratchGANTrain
 from zoo.text.seqgan import SeqGANConfig, SeqGANTrain
 from zoo.text.wgan import WGANConfig
+from zoo.video.base import ClipConfig
+from zoo.video.data import ClipData
+from zoo.video.mocogan import MoCoGANConfig, MoCoGANTrain
+from zoo.video.styleganv import StyleGANVConfig, StyleGANVTrain
+from zoo.video.tgan import TGANConfig, TGANTrain
+from zoo.video.vgan import VGANConfig, VGANTrain
 
 PAGE = Path(__file__).with_name("recipes.md")
 TABLES = {
@@ -54,6 +60,15 @@ TABLES = {
     "musegan-train": ("train", MuseGANTrain),
     "midinet": ("model", MidiNetConfig),
     "midinet-train": ("train", MidiNetTrain),
+    "clip-data": ("data", ClipData),
+    "mocogan": ("model", MoCoGANConfig),
+    "mocogan-train": ("train", MoCoGANTrain),
+    "vgan": ("model", VGANConfig),
+    "vgan-train": ("train", VGANTrain),
+    "tgan": ("model", TGANConfig),
+    "tgan-train": ("train", TGANTrain),
+    "styleganv": ("model", StyleGANVConfig),
+    "styleganv-train": ("train", StyleGANVTrain),
 }
 BASES = {  # what is in another table already
     "text-data": Data,
@@ -70,6 +85,14 @@ BASES = {  # what is in another table already
     "musegan-train": Train,
     "midinet": ScoreConfig,
     "midinet-train": Train,
+    "clip-data": Data,
+    "mocogan-train": Train,
+    "vgan": ClipConfig,
+    "vgan-train": Train,
+    "tgan": ClipConfig,
+    "tgan-train": Train,
+    "styleganv": ClipConfig,
+    "styleganv-train": Train,
 }
 NOTES = {  # of the keys whose dataclass says nothing
     "data.name": "A data set that this library builds: `synthetic-faces`.",
@@ -79,8 +102,10 @@ NOTES = {  # of the keys whose dataclass says nothing
     "train.total_kimg": "Length of the training, in thousands of real samples shown to the discriminator.",
     "train.seed": "Of initial weights, latents, order of the data and augmentation.",
     "train.loss": "The game; see [what came after](game.md#what-came-after).",
-    "train.generator.betas": "Of Adam; `sgd` does not read them.",
-    "train.generator.momentum": "Of `sgd`; Adam does not read it.",
+    "train.generator.betas": "Of Adam; the others do not read them.",
+    "train.generator.momentum": "Of `sgd` and `rmsprop`; Adam does not read it.",
+    "train.generator.weight_decay": "Of the weights' squares, half of this added to the loss.",
+    "train.discriminator.weight_decay": "As the generator's.",
     "train.discriminator.betas": "As the generator's.",
     "train.discriminator.momentum": "As the generator's.",
     "train.r1_gamma": "Strength of the R1 penalty, gamma in its paper; 0: none.",

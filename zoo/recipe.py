@@ -80,7 +80,6 @@ class Optimiser:
     betas: tuple[float, float] = field(default=(0.5, 0.999), metadata=within(0, 0.999999))
     momentum: float = field(default=0.0, metadata=within(0, 0.999999))
     weight_decay: float = field(default=0.0, metadata=within(0, 1))
-    """Of the weights' squares, half of this added to the loss."""
 
 
 @dataclass(frozen=True, kw_only=True)

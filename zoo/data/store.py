@@ -2,7 +2,8 @@
 
 A folder in the cache, readable with NumPy alone:
 
-    samples.npy      uint8 [N, H, W, C] (images), uint16 [N, T] (tokens of texts), int16 [N, T] (sounds)
+    samples.npy      uint8 [N, H, W, C] (images), [N, T, H, W, C] (clips), uint16 [N, T] (tokens of texts),
+                     int16 [N, T] (sounds)
     attributes.npy   a structured array [N], one field per attribute, where the data set has attributes
     split.npy        uint8 [N]: 0 train, 1 test
     store.json       name, version, licence, count, fingerprint
