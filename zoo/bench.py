@@ -3,7 +3,8 @@
 The textbook script is a DCGAN as tutorials write it: a plain `nn.Sequential` of the same layers in the default memory
 format, default Adam, the discriminator's gradients left on in the generator's step, float32. That of a SeqGAN is the
 nested loop over prefixes and rollouts, with `torch.multinomial`, and the same networks, in the paper's sizes. Beside
-both stands the share of this machine's own matrix-multiplication peak, measured in the same run.
+both stands the share of this machine's own matrix-multiplication peak, measured in the same run. That of a MoCoGAN is
+the same networks, in the default memory format, with default Adam, the discriminators' gradients left on.
 """
 
 from __future__ import annotations
@@ -66,11 +67,13 @@ def run_bench(entry: Entry, *, rounds: int = 15) -> str:
     tasks = {
         "zoo.faces.dcgan:DCGAN": (compare_sampling, compare_training),
         "zoo.text.seqgan:SeqGAN": (compare_completions, compare_reward),
+        "zoo.video.mocogan:MoCoGAN": (compare_clips,),
     }
     if entry.architecture not in tasks:
         raise BadValue(f"{entry.name}: there is a textbook script to compare with for {' and '.join(tasks)} only")
     recipe = load_recipe(entry)
-    lines = [f"{entry.name}, batch {BATCH}, {torch.get_num_threads()} threads, {rounds} rounds in turns"]
+    threads = torch.get_num_threads()
+    lines = [f"{entry.name}, batch {BATCH} unless said otherwise, {threads} threads, {rounds} rounds in turns"]
     return "\n".join([*lines, *(compare(recipe, rounds).line() for compare in tasks[entry.architecture])])
 
 
@@ -137,6 +140,30 @@ def compare_reward(recipe: Recipe, rounds: int) -> Comparison:
             gan.reward(tokens, gan.generator, train, Noise(0))
 
     return _alternate("rollouts and their judgement", ours, lambda: plain_reward(gan, tokens, ROLLOUTS), rounds)
+
+
+def compare_clips(recipe: Recipe, rounds: int) -> Comparison:
+    """One turn of MoCoGAN through this library's phases against its step written plainly, at batch 16."""
+    from zoo.video.bench import plain_step
+
+    n = 16
+    gan: Any = channels_last(recipe.gan(recipe.model)).requires_grad_(False)
+    phases = gan.phases(recipe.train)
+    real = torch.rand(n, *gan.sample_shape) * 2 - 1
+    ours_real = real.contiguous(memory_format=torch.channels_last_3d)
+    labels = torch.arange(n) % recipe.model.labels if recipe.model.labels else None
+
+    def ours() -> None:
+        turn = Turn(gan, ours_real, Noise(0), generator_plays=True, labels=labels)
+        for phase in phases:
+            with only(phase.player):
+                loss = phase.loss(turn)["loss"]
+                phase.optimiser.zero_grad(set_to_none=True)
+                loss.backward()
+            phase.optimiser.step()
+
+    plain = plain_step(recipe.gan(recipe.model), real, labels)  # type: ignore[arg-type]
+    return _alternate(f"training step, {n} clips", ours, plain, rounds)
 
 
 def textbook_players(recipe: Recipe) -> tuple[nn.Sequential, nn.Sequential]:

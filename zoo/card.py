@@ -25,6 +25,10 @@ _TYPES = {  # metric of figures.json -> type in the Hub's model-index, where the
 
 _NOTES = {  # figures, by how their names begin, that cannot be read without a word
     "faces_found": "The floor of `faces_found` is the share found in those test images themselves.",
+    "average_content_distance": "The floor of `average_content_distance` is that of the real test clips; clips that "
+    "stand still have 0.",
+    "motion_control_score": "The floor of `motion_control_score` is how often the classifier knows the class of a real "
+    "test clip.",
     "ms_ssim": "MS-SSIM is best near its real value: above it samples are too much alike, far below it they are noise.",
 }
 

@@ -19,6 +19,7 @@ from zoo.recipe import load_recipe
 from zoo.training.augment import diff_augment
 from zoo.training.phases import Turn, only
 from zoo.video.data import decode
+from zoo.video.mocogan import Generator as MoCoGANGenerator
 from zoo.video.mocogan import MoCoGAN, MoCoGANConfig, MoCoGANTrain
 from zoo.video.styleganv import StyleGANV, StyleGANVConfig
 from zoo.video.tgan import TGAN, TGANConfig, TGANTrain
@@ -79,6 +80,23 @@ def test_longer_clips_begin_as_shorter_ones(make: Callable[[], MoCoGAN | StyleGA
     assert bool((longer[:, :, -1] != longer[:, :, -2]).any())  # and it goes on moving
     with pytest.raises(BadValue, match="frames = 0"):
         gan.sample(1, seed=0, frames=0)
+
+
+def test_many_clips_are_made_some_at_a_time(monkeypatch: pytest.MonkeyPatch):
+    """However many are asked for at once, at most 128 frames go through the generator together."""
+    sizes: list[int] = []
+    forward = MoCoGANGenerator.forward
+
+    def counted(self: MoCoGANGenerator, latents: torch.Tensor) -> torch.Tensor:
+        clips = forward(self, latents)
+        sizes.append(clips.shape[0] * clips.shape[2])
+        return clips
+
+    monkeypatch.setattr(MoCoGANGenerator, "forward", counted)
+    moco().sample(64, seed=0, batch_size=64)
+    moco().sample(4, seed=0, frames=100)
+
+    assert sizes == [128] * 4 + [100] * 4
 
 
 def test_content_stays_and_motion_goes():

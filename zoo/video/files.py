@@ -113,7 +113,7 @@ def _animation_frames(path: Path) -> Iterator[tuple[float | None, Image.Image]]:
                 yield time, picture
                 time += (frame.info.get("duration") or 100) / 1000
     except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise BadFile(f"{path}: cannot be read: {error}") from error
+        raise BadFile(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _video_frames(path: Path) -> Iterator[tuple[float | None, Image.Image]]:
@@ -127,4 +127,4 @@ def _video_frames(path: Path) -> Iterator[tuple[float | None, Image.Image]]:
     except (av.FFmpegError, OSError, ValueError) as error:
         if isinstance(error, BadFile):
             raise
-        raise BadFile(f"{path}: cannot be read: {error}") from error
+        raise BadFile(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
