@@ -1,0 +1,1 @@
+"""The wing of music: scores, which are notes, and sounds, which are waves."""

@@ -1,0 +1,1 @@
+"""The floor of notes: data, systems, samples and metrics of piano rolls."""

@@ -1,0 +1,373 @@
+"""Notes to train on: Bach's chorales from the corpus of `music21`, or one's own MIDI files.
+
+A sample is a window of whole bars, uint8 [V, T, P]: what each voice does at each step with each pitch. SILENT, STRUCK
+and HELD are as in `zoo.music.scores.midi`; BEYOND marks, where nothing sounds, the pitches that the voice reaches
+nowhere in the training split. So a row tells by itself how far it may be transposed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zoo.data import Store, build_store, cache_dir
+from zoo.errors import BadFile, BadValue, CannotWrite, MissingExtra, NotFound, suggest
+from zoo.music.scores.midi import HELD, NUM_PITCHES, SILENT, STRUCK, put, read_grid
+from zoo.music.scores.midi import Mapping as TrackMapping
+from zoo.noise import Noise
+from zoo.recipe import Data, within
+from zoo.samples import replacing
+
+__all__ = ["DATASETS", "ScoreConfig", "ScoreData", "build_dataset", "decode", "open_store"]
+
+BEYOND = 3
+FURTHEST = 6  # semitones up or down; with both, every key is reached
+MIDI_SUFFIXES = (".mid", ".midi")
+
+Report = Callable[[str], None]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreConfig:
+    """The sizes of a score: `tracks` voices, `bars` of `steps` each, and `pitches` from MIDI's `lowest` on."""
+
+    tracks: int = field(default=5, metadata=within(1, 16))
+    bars: int = field(default=4, metadata=within(1, 64))
+    steps: int = field(default=48, metadata=within(4, 192))
+    """Of a bar of 4/4."""
+    pitches: int = field(default=84, metadata=within(12, NUM_PITCHES))
+    lowest: int = field(default=24, metadata=within(0, NUM_PITCHES - 12))
+    """The MIDI number of the lowest pitch; 60 is the middle C."""
+
+    def __post_init__(self) -> None:
+        if self.steps % 4:
+            raise BadValue(f"model.steps = {self.steps} should be a multiple of 4, a bar's beats")
+        if self.lowest + self.pitches > NUM_PITCHES:
+            highest = self.lowest + self.pitches - 1
+            raise BadValue(f"model.lowest + model.pitches: MIDI number {highest} is above {NUM_PITCHES - 1}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreData(Data):
+    """Scores to train on."""
+
+    transpose: bool = True
+    """Move each window by a random interval that keeps every voice in its range."""
+    mapping: TrackMapping = "pitch"
+    """Of one's own MIDI files: tracks from high to low, or gathered into drums, piano, guitar, bass and others."""
+
+    @property
+    def augments(self) -> bool:
+        return self.transpose
+
+
+class BachChorales:
+    """Four-part pieces by Bach in 4/4, chorales nearly all, in windows of four bars of sixteenths.
+
+    From the corpus of the package `music21`; 326 pieces of 4,294 bars.
+    """
+
+    name = "bach-chorales"
+    version = "1"
+    licence = "public domain (Bach); encodings as distributed with music21"
+    tracks = 4
+    steps = 16
+
+    def pieces(self, progress: Progress | None = None) -> dict[str, np.ndarray]:
+        """uint8 [4, T, 128] by BWV number: parsed once, which takes a minute, then kept in the cache.
+
+        Raises MissingExtra, CannotWrite.
+        """
+        place = cache_dir() / "data" / f"{self.name}-v{self.version}-pieces.npz"
+        if not place.exists():
+            parsed = {name: as_line(grid) for name, grid in parse_chorales(progress).items()}
+            with replacing(place) as temporary:
+                np.savez_compressed(temporary, **parsed)
+        with np.load(place, allow_pickle=False) as lines:
+            return {name: as_grid(lines[name]) for name in lines.files}
+
+
+DATASETS: dict[str, type[BachChorales]] = {BachChorales.name: BachChorales}
+
+
+def parse_chorales(progress: Progress | None = None) -> dict[str, np.ndarray]:
+    """The pieces for four parts and in 4/4 throughout, sixteenths from the first note on, by BWV number.
+
+    Bars are counted from the first note, so that an upbeat begins its piece, as it begins most phrases. A last bar that
+    is not whole is left out. Raises MissingExtra.
+    """
+    try:
+        from music21 import corpus, meter
+    except ImportError:
+        raise MissingExtra("bach-chorales is read from the package 'music21': pip install 'gan-zoo[data]'") from None
+    paths = sorted(path for path in corpus.getComposer("bach") if path.suffix == ".mxl")
+    pieces: dict[str, np.ndarray] = {}
+    for i, path in enumerate(paths):
+        if progress is not None:
+            progress(i, len(paths))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what the encodings lack
+            score = corpus.parse(path)
+        meters = {found.ratioString for found in score.recurse().getElementsByClass(meter.TimeSignature)}
+        if len(score.parts) == BachChorales.tracks and meters == {"4/4"}:
+            pieces[path.stem] = _grid_of(score)
+    return pieces
+
+
+def _grid_of(score: Any) -> np.ndarray:
+    """The grid [4, T, 128] of a parsed piece of monophonic parts."""
+    end = max(float(part.highestTime) for part in score.parts)
+    grid = np.zeros((len(score.parts), int(end // 4) * BachChorales.steps, NUM_PITCHES), dtype=np.uint8)
+    for track, part in zip(grid, score.parts, strict=True):
+        for note in part.flatten().notes:
+            start, end = (round(4 * float(time)) for time in (note.offset, note.offset + note.duration.quarterLength))
+            if start >= len(track) or note.duration.isGrace:
+                continue
+            track[start:] = SILENT  # a part sings one note at a time
+            put(track, note.pitches[0].midi, start, end)
+            if note.tie is not None and note.tie.type in ("stop", "continue"):
+                track[start, note.pitches[0].midi] = HELD
+    return grid
+
+
+def as_line(grid: np.ndarray) -> np.ndarray:
+    """A monophonic grid [V, T, 128] as a line a voice, int16 [V, T]: the pitch struck, its negative held, 0 silent."""
+    pitches = grid.argmax(axis=2)
+    states = grid.max(axis=2)
+    return np.where(states == SILENT, 0, np.where((grid == STRUCK).any(axis=2), pitches, -pitches)).astype(np.int16)
+
+
+def as_grid(lines: np.ndarray) -> np.ndarray:
+    """The inverse of `as_line`."""
+    grid = np.zeros((*lines.shape, NUM_PITCHES), dtype=np.uint8)
+    states = np.where(lines > 0, STRUCK, np.where(lines < 0, HELD, SILENT)).astype(np.uint8)
+    np.put_along_axis(grid, np.abs(lines)[..., None], states[..., None], axis=2)
+    return grid
+
+
+WINDOW = np.dtype([("piece", "U64"), ("bar", np.uint16)])
+
+
+@dataclass
+class Windows:
+    """What a store of scores is built from: every window of `config.bars` bars, one bar apart, of the pieces' grids."""
+
+    name: str
+    licence: str
+    pieces: Mapping[str, np.ndarray]  # [V, T, P] each, already of the model's pitches
+    config: ScoreConfig
+    version: str = "1"
+    dtype: np.dtype = field(default=np.dtype(np.uint8), init=False)
+    attributes: np.dtype = field(default=WINDOW, init=False)
+    assets: Mapping[str, str] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        names = list(self.pieces)
+        in_test = dict(zip(names, hash_split(names), strict=True))
+        length = self.config.bars * self.config.steps
+        self._windows = [
+            (name, bar)
+            for name, grid in self.pieces.items()
+            for bar in range((grid.shape[1] - length) // self.config.steps + 1)
+            if grid[:, bar * self.config.steps :][:, :length].any()
+        ]
+        self._test = np.array([in_test[name] for name, _ in self._windows], dtype=np.uint8)
+        reached = [grid.any(axis=1) for name, grid in self.pieces.items() if not in_test[name]]
+        self._beyond = ~_between_ends(np.any(reached, axis=0)) if reached else np.array(True)
+
+    @property
+    def count(self) -> int:
+        return len(self._windows)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return (self.config.tracks, self.config.bars * self.config.steps, self.config.pitches)
+
+    def render(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        chosen = [self._windows[i] for i in indices]
+        steps, length = self.config.steps, self.shape[1]
+        rows = np.stack([self.pieces[name][:, bar * steps : bar * steps + length] for name, bar in chosen])
+        beyond = np.broadcast_to(self._beyond[None, :, None], rows.shape)
+        return np.where((rows == SILENT) & beyond, BEYOND, rows).astype(np.uint8), np.array(chosen, dtype=WINDOW)
+
+    def split(self) -> np.ndarray:
+        return self._test
+
+
+def _between_ends(reached: np.ndarray) -> np.ndarray:
+    """bool [V, P]: from the lowest to the highest pitch of bool [V, P]; all of a voice that has none."""
+    up = np.maximum.accumulate(reached, axis=1)
+    down = np.maximum.accumulate(reached[:, ::-1], axis=1)[:, ::-1]
+    return (up & down) | ~reached.any(axis=1, keepdims=True)
+
+
+def ranges(rows: np.ndarray) -> np.ndarray:
+    """bool [V, P]: the pitches that each voice reaches in the training split, by rows [N, V, T, P] of the store."""
+    return (np.asarray(rows) != BEYOND).all(axis=(0, 2))
+
+
+def hash_split(names: Sequence[str]) -> np.ndarray:
+    """uint8 [N]: one in ten is 1, test, by the sha256 of its name; at least one of each where there are two."""
+    split = np.array([hashlib.sha256(name.encode()).digest()[0] % 10 == 0 for name in names], dtype=np.uint8)
+    if len(split) > 1 and split.min() == split.max():
+        split[0] = 1 - split[0]
+    return split
+
+
+def decode(rows: np.ndarray, noise: Noise | None = None) -> Tensor:
+    """Stored windows [N, V, T, P] -> what the players see, float32 [N, V + 1, T, P] of -1 and 1.
+
+    1 is where a voice sounds; the last track is where any voice strikes. With `noise` each window is transposed by up
+    to FURTHEST semitones, as far as all its voices stay in their ranges.
+    """
+    rows = np.asarray(rows)
+    if noise is not None:
+        rows = np.stack([transposed(row, float(u)) for row, u in zip(rows, noise.uniform(len(rows)), strict=True)])
+    sounds = (rows == STRUCK) | (rows == HELD)
+    struck = (rows == STRUCK).any(axis=1, keepdims=True)
+    return torch.from_numpy(np.concatenate([sounds, struck], axis=1)).float().mul_(2).sub_(1)
+
+
+def transposed(row: np.ndarray, share: float) -> np.ndarray:
+    """A window [V, T, P] moved by one of the intervals that keep all voices in their ranges, by `share` in [0, 1)."""
+    down, up = room(row)
+    shift = -down + int(share * (down + up + 1))
+    notes = np.where(row == BEYOND, SILENT, row)
+    return np.roll(notes, shift, axis=2)  # nothing comes round: what is moved over an end is silent
+
+
+def room(row: np.ndarray) -> tuple[int, int]:
+    """By how many semitones a window [V, T, P] may go down and up; at most FURTHEST."""
+    down = up = FURTHEST
+    for voice in row:
+        sounding = np.flatnonzero(((voice == STRUCK) | (voice == HELD)).any(axis=0))
+        if not len(sounding):
+            continue
+        reach = np.flatnonzero((voice != BEYOND).all(axis=0))
+        down = min(down, sounding[0] - reach[0])
+        up = min(up, reach[-1] - sounding[-1])
+    return int(down), int(up)
+
+
+def build_dataset(name: str, *, size: int | None = None, workers: int = 1, progress: Progress | None = None) -> Store:
+    """The store of a named data set, in the sizes of its own; `size` is of other wings. Raises as `open_store`."""
+    config = ScoreConfig(tracks=4, bars=4, steps=16, pitches=48, lowest=36)
+    return open_store(ScoreData(name=name), config, progress=progress)
+
+
+def open_store(
+    data: ScoreData, config: ScoreConfig, *, workers: int = 1, progress: Progress | None = None, say: Report = print
+) -> Store:
+    """The store that a recipe's `[data]` names, windows of the sizes of its `[model]`, built at first use.
+
+    One process makes it, whatever `workers` says.
+
+    Raises:
+        NotFound: no data set of that name.
+        BadFile: a folder that is none, or none of its files can be used, which says why for each.
+        BadValue: sizes that the data does not have; a data set of the Hub.
+        MissingExtra: the extra `data` is needed.
+    """
+    if data.hub:
+        raise BadValue(f"hf:{data.hub}: scores come from a named data set or a folder of MIDI files, not from the Hub")
+    if data.folder:
+        return _open_folder(Path(data.folder).expanduser(), data, config, progress=progress, say=say)
+    if data.name not in DATASETS:
+        raise NotFound(
+            f'no data set "{data.name}" of scores; there are {", ".join(DATASETS)}.{suggest(data.name, DATASETS)}'
+        )
+    corpus = DATASETS[data.name]()
+    if config.tracks != corpus.tracks or config.steps % corpus.steps:
+        raise BadValue(
+            f"{corpus.name} has {corpus.tracks} voices and {corpus.steps} steps a bar: set model.tracks = "
+            f"{corpus.tracks} and model.steps to a multiple of {corpus.steps}"
+        )
+    sizes = f"{config.bars}x{config.steps}x{config.pitches}from{config.lowest}"
+    place = cache_dir() / "data" / f"{corpus.name}-v{corpus.version}-{sizes}"
+    if (place / "store.json").exists():
+        return Store.open(place)
+    pieces = {
+        name: within_pitches(stretched(grid, config.steps // corpus.steps), config)
+        for name, grid in corpus.pieces(progress).items()
+    }
+    source = Windows(corpus.name, corpus.licence, pieces, config, version=corpus.version)
+    return build_store(source, place, progress=progress)
+
+
+def stretched(grid: np.ndarray, factor: int) -> np.ndarray:
+    """A grid [V, T, P] with each step as `factor` steps, of which only the first strikes."""
+    grid = grid.repeat(factor, axis=1)
+    later = np.arange(grid.shape[1]) % factor > 0
+    grid[:, later] = np.where(grid[:, later] == STRUCK, HELD, grid[:, later])
+    return grid
+
+
+def within_pitches(grid: np.ndarray, config: ScoreConfig) -> np.ndarray:
+    """The config's pitches of a grid [V, T, 128], with notes outside of them moved inside by octaves."""
+    low, high = config.lowest, config.lowest + config.pitches
+    inside = grid[:, :, low:high].copy()
+    for pitch in [*range(low), *range(high, NUM_PITCHES)]:
+        octaves = -(-(low - pitch) // 12) if pitch < low else -(-(pitch - high + 1) // 12) * -1
+        place = pitch + 12 * octaves - low
+        outside = grid[:, :, pitch]
+        inside[:, :, place] = np.where(inside[:, :, place] == SILENT, outside, inside[:, :, place])
+    return inside
+
+
+def _open_folder(
+    folder: Path, data: ScoreData, config: ScoreConfig, *, progress: Progress | None, say: Report
+) -> Store:
+    """The store of the MIDI files in a folder and below."""
+    if not folder.is_dir():
+        raise BadFile(f"{folder}: no such folder of MIDI files")
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in MIDI_SUFFIXES and path.is_file())
+    if not files:
+        raise BadFile(f"{folder}: no MIDI file ({', '.join(MIDI_SUFFIXES)}) here nor in the folders below")
+    try:
+        digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+    except OSError as error:
+        raise CannotWrite(f"{error.filename}: cannot read: {error.strerror}") from error
+    sizes = (config.tracks, config.bars, config.steps, config.pitches, config.lowest, data.mapping)
+    names = [str(path.relative_to(folder)) for path in files]
+    stamp = hashlib.sha256(repr((sizes, names, digests)).encode()).hexdigest()[:16]
+    place = cache_dir() / "data" / f"midi-{stamp}"
+    if (place / "store.json").exists():
+        return Store.open(place)
+    pieces = _read_pieces(dict(zip(names, files, strict=True)), data, config, folder, say)
+    source = Windows(folder.name, "unknown", pieces, config)
+    return build_store(source, place, progress=progress)
+
+
+def _read_pieces(
+    files: Mapping[str, Path], data: ScoreData, config: ScoreConfig, folder: Path, say: Report
+) -> dict[str, np.ndarray]:
+    """The grids of the files that can be used; says of each other one why not. Raises BadFile where none can."""
+    pieces: dict[str, np.ndarray] = {}
+    reasons: list[str] = []
+    for name, path in files.items():
+        try:
+            grid = read_grid(path, tracks=config.tracks, steps=config.steps, mapping=data.mapping)
+            if grid.shape[1] < config.bars * config.steps:
+                bars = grid.shape[1] // config.steps
+                raise BadFile(f"{path}: {bars} bars, and the model's scores have {config.bars}")
+        except BadFile as error:
+            reasons.append(str(error))
+        else:
+            pieces[name] = within_pitches(grid, config)
+    if not pieces:
+        told = "\n  ".join(reasons)
+        raise BadFile(f"{folder}: none of {len(files)} MIDI files can be used:\n  {told}")
+    if len(pieces) < 2:
+        raise BadFile(f"{folder}: two usable MIDI files are needed at least, one to train on and one to test on")
+    if reasons:
+        say(f"{len(reasons)} of {len(files)} MIDI files are left out:\n  " + "\n  ".join(reasons))
+    return pieces
