@@ -28,6 +28,7 @@ PARAMETERS = {  # of each player; from the papers' sizes (faces.md of the field 
     "faces-dcgan": (3_576_704, 2_765_568),
     "faces-gan": (5_251_872, 3_977_041),
     "text-mle": (1_031_392,),
+    "text-mle-letters": (306_340,),
     "text-relgan": (1_090_400, 235_849),
     "text-scratchgan": (660_256, 414_081),
     "text-seqgan": (1_031_392, 576_769),

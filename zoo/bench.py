@@ -2,8 +2,8 @@
 
 The textbook script is a DCGAN as tutorials write it: a plain `nn.Sequential` of the same layers in the default memory
 format, default Adam, the discriminator's gradients left on in the generator's step, float32. That of a SeqGAN is the
-nested loop over prefixes and rollouts, with `torch.multinomial`, and the same networks. Beside both stands the
-share of this machine's own matrix-multiplication peak, measured in the same run.
+nested loop over prefixes and rollouts, with `torch.multinomial`, and the same networks, in the paper's sizes. Beside
+both stands the share of this machine's own matrix-multiplication peak, measured in the same run.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def compare_completions(recipe: Recipe, rounds: int) -> Comparison:
     from zoo.text.bench import multinomial_completions
     from zoo.text.rollout import completions
 
-    gan: GAN = recipe.gan(recipe.model).eval()
+    gan: GAN = recipe.gan(recipe.gan.Config()).eval()
     tokens, policy = gan.sample(BATCH, seed=0).tensor, gan.generator
 
     def ours() -> None:
@@ -127,7 +127,7 @@ def compare_reward(recipe: Recipe, rounds: int) -> Comparison:
     """One whole reward of SeqGAN, rollouts and discriminator."""
     from zoo.text.bench import plain_reward
 
-    gan: Any = recipe.gan(recipe.model).eval()
+    gan: Any = recipe.gan(recipe.gan.Config()).eval()
     tokens = gan.sample(BATCH, seed=0).tensor
     train: Any = load_recipe(recipe.name, [f"train.rollouts={ROLLOUTS}", "train.reward=discriminator"]).train
 

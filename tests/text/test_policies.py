@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from zoo.noise import Noise
-from zoo.text.base import Policy, ended, likelihood_loss, written
+from zoo.text.base import Policy, drawn, ended, likelihood_loss, written
 from zoo.text.bench import plain_completions
 from zoo.text.lstm import LSTMConfig, LSTMPolicy
 from zoo.text.relgan import RelationalMemory, RelGANConfig
@@ -39,10 +39,10 @@ def test_a_policy_draws_each_token_with_its_probability(policy: Policy):
     state = state.expand(20_000, *state.shape[1:])
     uniforms = (torch.arange(20_000) + 0.5) / 20_000
     for temperature in (1.0, 0.5):
-        drawn = policy.draw(state, uniforms, temperature).bincount(minlength=30) / 20_000
+        shares = policy.draw(state, uniforms, temperature).bincount(minlength=30) / 20_000
         expected = ((policy.scores(state[:1])[0] + policy.barred) / temperature).softmax(-1)
 
-        torch.testing.assert_close(drawn, expected, rtol=0, atol=2e-4)
+        torch.testing.assert_close(shares, expected, rtol=0, atol=2e-4)
 
 
 def test_barred_tokens_are_never_drawn(policy: Policy):
@@ -105,3 +105,14 @@ def test_completions_are_those_of_the_nested_loop(policy: Policy):
     assert torch.equal(fast, plain)
     for prefix in range(1, 7):
         assert (fast[:, prefix - 1, :, :prefix] == tokens[:, None, :prefix]).all()
+
+
+def test_drawing_by_blocks_is_drawing_by_the_running_sum():
+    """The token found block by block is the first at which the plain running sum exceeds the number."""
+    chances = torch.rand(500, 150, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) ** 8
+    chances[:, 60:130] *= torch.arange(500)[:, None] % 2  # whole blocks, and parts of them, without a chance
+    chances = chances / chances.sum(1, keepdim=True)
+    uniforms = torch.linspace(0, 1 - 1e-9, 500, dtype=torch.float64)
+    plain = torch.searchsorted(chances.cumsum(1), uniforms[:, None], right=True).squeeze(1)
+
+    assert drawn(chances, uniforms).tolist() == plain.tolist()

@@ -46,6 +46,18 @@ def test_a_token_s_reward_is_the_mean_of_what_its_completions_get():
     torch.testing.assert_close(reward[:, -1], gan.discriminator(tokens).sigmoid())
 
 
+def test_completions_are_judged_as_the_texts_they_are():
+    """Looking at a beginning once for all its completions gives each text the logit that it has by itself."""
+    torch.manual_seed(0)
+    gan = SeqGAN(SeqGANConfig(vocabulary=30, length=7, kernel_widths=(1, 3, 7), kernel_maps=(5, 6, 7))).eval()
+    tokens = gan.sample(5, seed=0).tensor
+    with torch.no_grad():
+        texts = completions(gan.generator, tokens, 4, Noise(1))
+        logits = gan.discriminator.completed(tokens, texts, chunk=2)
+
+        torch.testing.assert_close(logits, gan.discriminator(texts.flatten(0, 2)).view(5, 6, 4))
+
+
 def test_the_policy_gradient_makes_rewarded_tokens_likelier():
     """Where the discriminator likes token 5 alone, the generator comes to write it."""
     torch.manual_seed(0)

@@ -29,6 +29,8 @@ from zoo.text.samples import Texts
 from zoo.text.vocabulary import END, UNK, Vocabulary
 from zoo.training.phases import Phase, optimiser_for
 
+BLOCK = 64  # tokens whose chances are summed at once when one is drawn
+
 
 @dataclass(frozen=True, kw_only=True)
 class TextConfig:
@@ -92,9 +94,8 @@ class Policy(nn.Module):
 
     def draw(self, state: Tensor, uniforms: Tensor, temperature: float = 1.0) -> Tensor:
         """The next token [N] by inverse of the cumulative distribution: one uniform number a token, not one a word."""
-        cumulative = ((self.scores(state) + self.barred) / temperature).softmax(-1).cumsum(-1)
-        targets = uniforms[:, None] * cumulative[:, -1:]
-        return torch.searchsorted(cumulative, targets, right=True).squeeze(1).clamp_(max=self.config.vocabulary - 1)
+        scores = self.scores(state) + self.barred
+        return drawn((scores / temperature if temperature != 1 else scores).softmax(-1), uniforms)
 
     def states(self, tokens: Tensor) -> Tensor:
         """The states that tokens 1..T of texts [N, T] are drawn from [N, T, ...]."""
@@ -114,6 +115,32 @@ class Policy(nn.Module):
         """The natural logarithm of the probability of each token of texts [N, T], given those before it."""
         logits = self.logits(tokens)
         return -F.cross_entropy(logits.flatten(0, 1), tokens.flatten(), reduction="none").view_as(tokens)
+
+
+def drawn(chances: Tensor, uniforms: Tensor) -> Tensor:
+    """The tokens [N] that uniform numbers in [0, 1) [N] fall on, by the chances of each [N, V].
+
+    A running sum over the vocabulary is what drawing costs. So the vocabulary is cut into blocks: the sums of whole
+    blocks tell which one a number falls into, and only that block is summed token by token.
+    """
+    blocks = F.pad(chances, (0, -chances.shape[1] % BLOCK)).view(len(chances), -1, BLOCK)
+    sums = blocks.sum(-1)
+    ends = sums.cumsum(-1)
+    targets = uniforms[:, None] * ends[:, -1:]
+    block = _first_above(ends, targets)
+    rest = targets - (ends - sums).gather(1, block)
+    inside = blocks[torch.arange(len(blocks), device=block.device), block.squeeze(1)].cumsum(-1)
+    return (block * BLOCK + _first_above(inside, rest)).squeeze(1)
+
+
+def _first_above(cumulative: Tensor, targets: Tensor) -> Tensor:
+    """Where running sums [N, K] first exceed the targets [N, 1], kept inside by what rounding may be off: [N, 1].
+
+    Where a running sum first exceeds something it has grown, so nothing without a chance is ever found.
+    """
+    last = cumulative[:, -1:]
+    inside = targets.clamp(min=0).minimum(last.nextafter(torch.zeros_like(last)))
+    return torch.searchsorted(cumulative, inside, right=True)
 
 
 def ended(tokens: Tensor) -> Tensor:

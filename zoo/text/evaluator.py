@@ -7,6 +7,7 @@ is trained at first use and kept in the cache. Its figures are comparable with n
 name and version:
 
     python -m zoo.text.evaluator --data tang-quatrains --out zoo/weights/text-evaluator-tang-quatrains
+    python -m zoo.text.evaluator --entry text-wgan --out zoo/weights/text-evaluator-wordnet-sentences-letters
 """
 
 from __future__ import annotations
@@ -75,9 +76,9 @@ def evaluator_of(store: Store, *, say: Say | None = None) -> tuple[str, Language
     A released one is of use for the same tokens alone, so it is taken where the tokenizer is its own.
     Raises BadFile where it is damaged, CannotWrite.
     """
-    released = WEIGHTS / f"{NAME}-{store.about['name']}"
-    if _same_tokens(released, store.folder):
-        return f"zoo:{released.name}-v{VERSION}", load_evaluator(released)
+    for released in sorted(WEIGHTS.glob(f"{NAME}-{store.about['name']}*")):
+        if _same_tokens(released, store.folder):
+            return f"zoo:{released.name}-v{VERSION}", load_evaluator(released)
     folder = cache_dir() / "evaluators" / f"{NAME}-{store.fingerprint[:16]}-v{VERSION}"
     if not (folder / "config.json").is_file():
         if say is not None:
@@ -249,17 +250,22 @@ def _identity(folder: Path) -> str:
 def main() -> None:
     import argparse
 
+    from zoo.recipe import load_recipe
     from zoo.text.data import build_dataset
+    from zoo.training.session import open_data
 
     parser = argparse.ArgumentParser(description="Train the evaluator of a text data set.")
-    parser.add_argument("--data", required=True, help="a data set's name")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--data", help="a data set's name")
+    what.add_argument("--entry", help="an entry's name: its data, in its tokens")
     parser.add_argument("--out", type=Path, required=True, help="the folder of its weights")
     options = parser.parse_args()
-    store = build_dataset(options.data)
+    store = build_dataset(options.data) if options.data else open_data(load_recipe(options.entry))
+    command = f"--data {options.data}" if options.data else f"--entry {options.entry}"
     model, scores = train_evaluator(store, say=print)
     for name, value in scores.items():
         print(f"{name:<14} {value:.4f} nats per token")
-    about = about_evaluator(store, scores, f"python -m zoo.text.evaluator --data {options.data}")
+    about = about_evaluator(store, scores, f"python -m zoo.text.evaluator {command}")
     save_evaluator(model, options.out, store.folder / "tokenizer.json", about)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from zoo.noise import Noise
 from zoo.text.base import Policy, ended
 
-CHUNK = 1024  # rows whose scores are computed at once, so that they stay in the processor's cache
+CHUNK = 128  # rows whose scores are computed at once, so that they stay in the processor's cache
 
 
 @torch.no_grad()
