@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hits import Hits
 from lines import Lines
 
 from zoo.data import Store, build_store
@@ -27,6 +28,7 @@ from zoo.training.session import fitted, wing_data
 PARAMETERS = {  # of each player; from the papers' sizes (faces.md of the field gives DCGAN's)
     "faces-dcgan": (3_576_704, 2_765_568),
     "faces-gan": (5_251_872, 3_977_041),
+    "music-wavegan": (1_535_617, 1_125_761),
     "text-mle": (1_031_392,),
     "text-mle-letters": (306_340,),
     "text-relgan": (1_090_400, 235_849),
@@ -36,6 +38,7 @@ PARAMETERS = {  # of each player; from the papers' sizes (faces.md of the field 
 }
 
 CANCELLING = {  # parameters whose gradient is zero by the loss: a constant of the discriminator's cancels in it
+    "music-wavegan": {"discriminator.score.output.bias"},
     "text-relgan": {"discriminator.hidden.bias", "discriminator.output.bias"},
     "text-wgan": {"discriminator.output.bias", "discriminator.blocks.4.layers.3.bias"},
 }
@@ -51,12 +54,14 @@ def fitting_store(whole_recipe: Recipe, make_store: Callable[[int], Store], tmp_
     """A small data set of what the recipe's architecture trains on."""
     if whole_recipe.modality == "text":
         return build_store(Lines(length=whole_recipe.model.length), tmp_path / "lines")
+    if hasattr(whole_recipe.model, "rate"):  # of sounds
+        return build_store(Hits(length=whole_recipe.model.length, rate=whole_recipe.model.rate), tmp_path / "hits")
     return make_store(whole_recipe.model.resolution)
 
 
 @pytest.fixture
 def recipe(whole_recipe: Recipe, fitting_store: Store) -> Recipe:
-    """The recipe as it would be trained on the small data set, the game from the first turn on."""
+    """The recipe as it would be trained on the small data set, the game from the first turn on, with all players."""
     train = whole_recipe.train
     at_once = {key: 0.0 for key in ("pretrain_kimg", "judge_kimg") if hasattr(train, key)}
     return fitted(replace(whole_recipe, train=replace(train, generator_every=1, **at_once)), fitting_store)
@@ -67,6 +72,7 @@ def gan(recipe: Recipe, fitting_store: Store) -> GAN:
     torch.manual_seed(0)
     gan = recipe.gan(recipe.model).eval()
     gan.attach(fitting_store.folder)
+    gan.prepare(fitting_store)
     return gan
 
 
@@ -90,7 +96,8 @@ def play(recipe: Recipe, run: Path, store: Store, *, kimg: float, until_kimg: fl
 
 def turn_of(gan: GAN, recipe: Recipe, store: Store) -> Turn:
     real = wing_data(recipe.modality).decode(store.samples[:4], None)
-    return Turn(gan, real, Noise(0), generator_plays=True)
+    labels = None if store.labels is None else torch.from_numpy(store.labels[:4])
+    return Turn(gan, real, Noise(0), generator_plays=True, labels=labels)
 
 
 def test_parameter_counts(whole_recipe: Recipe):

@@ -28,7 +28,7 @@ from zoo.data import Store, build_store, cache_dir
 from zoo.errors import BadFile, BadValue, CannotWrite, MissingExtra, NotFound, suggest
 from zoo.gan import LABELS
 from zoo.music.sounds.mel import resampled
-from zoo.music.sounds.music import RenderedMusic
+from zoo.music.sounds.rendered import RenderedMusic
 from zoo.noise import Noise
 from zoo.recipe import Data, within
 from zoo.safe import digest
@@ -296,7 +296,6 @@ CLASSES = {
     "hat": r"hat\b|hi-hat|\bhh\b|ohh",
     "cymbal": r"crash|splash|china|cymbal|ride|\bbell\b",
     "cowbell": r"cowbell|agogo",
-    "shaker": r"shaker|maraca|tambourine",
 }
 
 
@@ -330,7 +329,15 @@ class DrumHits:
     length = 16384
     defaults: ClassVar[dict[str, Any]] = {"copies": 8, "cut": "first"}
 
-    def build(self, data: SoundData, config: Any, place: Path, *, progress: Progress | None, say: Report) -> Store:
+    @classmethod
+    def open(cls, data: SoundData, config: Any, *, workers: int, progress: Progress | None, say: Report) -> Store:
+        stamp = f"{config.rate}x{config.length}-{data.copies}-{data.cut}"
+        place = cache_dir() / "data" / f"{cls.name}-v{cls.version}-{stamp}"
+        if (place / "store.json").exists():
+            return Store.open(place)
+        return build_store(cls().rows(data, config, progress=progress), place)
+
+    def rows(self, data: SoundData, config: Any, *, progress: Progress | None) -> Rows:
         hits = list(self.hits())
         rows, sounds, labels, test = [], [], [], []
         for i, hit in enumerate(hits):
@@ -341,7 +348,7 @@ class DrumHits:
             test += [in_test(hit.group, 5)] * len(made)
             if progress is not None:
                 progress(i + 1, len(hits))
-        source = Rows(
+        return Rows(
             name=self.name,
             version=self.version,
             licence=self.licence,
@@ -351,7 +358,6 @@ class DrumHits:
             test=np.array(test, dtype=np.uint8),
             classes=list(CLASSES),
         )
-        return build_store(source, place)
 
     def hits(self) -> Iterator[Hit]:
         """All labelled strokes, no recording twice."""
@@ -397,7 +403,8 @@ def build_dataset(
 ) -> Store:
     """The store of a named data set as its own recipe has it; `size` is not asked of sounds. Raises as `open_store`."""
     source = DATASETS[name]
-    return _open_named(SoundData(name=name, **source.defaults), source, workers=workers, progress=progress, say=print)
+    data = SoundData(name=name, **source.defaults)
+    return source.open(data, source, workers=workers, progress=progress, say=print)
 
 
 def open_store(
@@ -424,18 +431,7 @@ def open_store(
         raise NotFound(
             f'no data set "{data.name}" of sounds; there are {", ".join(DATASETS)}.{suggest(data.name, DATASETS)}'
         )
-    return _open_named(data, config, workers=workers, progress=progress, say=say)
-
-
-def _open_named(
-    data: SoundData, config: Any, *, workers: int, progress: Progress | None, say: Report
-) -> Store:
-    source = DATASETS[data.name]()
-    stamp = f"{config.rate}x{config.length}-{data.copies}-{data.cut}"
-    place = cache_dir() / "data" / f"{source.name}-v{source.version}-{stamp}"
-    if (place / "store.json").exists():
-        return Store.open(place)
-    return source.build(data, config, place, progress=progress, say=say)
+    return DATASETS[data.name].open(data, config, workers=workers, progress=progress, say=say)
 
 
 def _open_folder(
