@@ -106,6 +106,8 @@ def optimiser_for(player: nn.Module, settings: Optimiser) -> torch.optim.Optimiz
     parameters = list(player.parameters())
     if settings.kind == "sgd":
         return torch.optim.SGD(parameters, lr=settings.lr, momentum=settings.momentum, fused=True)
+    if settings.kind == "adamw":
+        return torch.optim.AdamW(parameters, lr=settings.lr, betas=settings.betas, weight_decay=0.01, fused=True)
     return torch.optim.Adam(parameters, lr=settings.lr, betas=settings.betas, fused=True)
 
 

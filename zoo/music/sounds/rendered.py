@@ -100,10 +100,10 @@ def play(parts: Sequence[Part], rate: int) -> np.ndarray:
     from symusic import Note as Played
     from symusic import Score, Track
 
-    score = Score("second")
+    score = Score(480, ttype="second")
     for part in parts:
         track = Track("", max(part.program, 0), part.program < 0, ttype="second")
-        track.notes.extend([Played(n.start, n.length, n.pitch, n.velocity, ttype="second") for n in part.notes])
+        track.notes = [Played(n.start, n.length, n.pitch, n.velocity, ttype="second") for n in part.notes]
         score.tracks.append(track)
     return np.asarray(_synthesizer(rate).render(score, stereo=False))[0]
 
