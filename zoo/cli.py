@@ -197,14 +197,19 @@ def sample(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="A file (images: .png .jpg .webp, one grid; texts: .txt .jsonl) or a folder (one file each). "
-            "If absent, NAME.png for images; texts are printed."
+            help="A file (images: .png .jpg .webp, one grid; texts: .txt .jsonl; sounds: .wav .flac, one after the "
+            "other, or .png) or a folder (one file each). If absent, NAME.png or NAME.wav; texts are printed."
         ),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples generated at once; bounds the memory.")] = 64,
     temperature: Annotated[
         float | None, typer.Option(help="Of texts: below 1 likelier and less varied, above 1 the other way.")
     ] = None,
+    label: Annotated[str | None, typer.Option(help="Of models with classes: all samples of this one.")] = None,
+    input: Annotated[
+        Path | None, typer.Option(help="Of vocoders: a sound file, which comes back as the model has it.")
+    ] = None,
+    play: Annotated[bool, typer.Option("--play", help="Play the samples, where this machine has a player.")] = False,
     interpolate: Annotated[
         int, typer.Option(metavar="STEPS", min=0, help="Instead, N rows of STEPS samples from one latent to another.")
     ] = 0,
@@ -213,6 +218,8 @@ def sample(
 
     zoo sample faces-dcgan -n 64 --seed 0 --out faces.png
     zoo sample text-seqgan -n 8 --seed 1 --temperature 0.9
+    zoo sample music-wavegan -n 8 --label kick --out kicks.wav
+    zoo sample music-hifigan --input song.wav --out resynth.wav
     """
     if interpolate == 1:
         raise BadValue("--interpolate takes at least 2 steps")
@@ -222,9 +229,12 @@ def sample(
     if out is not None and name in registry.entries:  # before any work
         architecture_class(registry.entries[name].architecture).Output.check_path(out)
     model = load(name)
-    options: dict[str, Any] = {} if temperature is None else {"temperature": temperature}
-    if not options.keys() <= signature(model.sample).parameters.keys():
-        raise BadValue(f"{name} has no temperature: {type(model).__name__} draws nothing token by token")
+    given = {"temperature": temperature, "label": label, "input": input}
+    options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    if unknown := options.keys() - signature(model.sample).parameters.keys():
+        raise BadValue(f"{name} has no {unknown.pop()}: {_why_not(unknown_of=type(model).__name__)}")
+    if play and not hasattr(model.Output, "play"):
+        raise BadValue(f"{name}: {model.Output.__name__.lower()} cannot be played")
     target = out or Path(f"{Path(name.partition('@')[0]).name}{model.Output.SUFFIXES[0]}")
     model.Output.check_path(target)
     if interpolate:
