@@ -231,8 +231,8 @@ def sample(
     model = load(name)
     given = {"temperature": temperature, "label": label, "input": input}
     options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-    if unknown := options.keys() - signature(model.sample).parameters.keys():
-        raise BadValue(f"{name} has no {unknown.pop()}: {_why_not(unknown_of=type(model).__name__)}")
+    for key in options.keys() - signature(model.sample).parameters.keys():
+        raise BadValue(f"{name} takes no {key}: {type(model).__name__} {_WHY_NOT[key]}")
     if play and not hasattr(model.Output, "play"):
         raise BadValue(f"{name}: {model.Output.__name__.lower()} cannot be played")
     target = out or Path(f"{Path(name.partition('@')[0]).name}{model.Output.SUFFIXES[0]}")
@@ -244,11 +244,20 @@ def sample(
         with _bars() as bar:
             move = bar("sampling")
             samples = model.sample(n, seed=seed, batch_size=batch_size, progress=lambda done: move(done, n), **options)
-        if out is None and model.Output.READABLE:
-            print(samples)
+        if play:
+            samples.play()
+        if out is None and (play or model.Output.READABLE):
+            print(samples if model.Output.READABLE else f"{len(samples)} samples of {name}, seed {samples.seed}")
             return
         path = samples.save(target)
     print(f"{len(samples)} samples of {name}, seed {samples.seed}: {path}")
+
+
+_WHY_NOT = {
+    "temperature": "draws nothing token by token",
+    "label": "knows no classes",
+    "input": "makes samples from latents, not from sounds",
+}
 
 
 @app.command()
