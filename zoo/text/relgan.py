@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.recipe import LossName, Optimiser, Train, within
-from zoo.text.base import Policy, PolicyGAN, TextConfig, likelihood_phase
+from zoo.text.base import Policy, PolicyGAN, TextConfig, evaluating, likelihood_phase
 from zoo.training.losses import LOSSES
 from zoo.training.phases import Phase, Turn, optimiser_for
 
@@ -34,6 +34,8 @@ class RelGANConfig(TextConfig):
     num_slots: int = field(default=1, metadata=within(1, 64))
     num_heads: int = field(default=2, metadata=within(1, 64))
     head_dim: int = field(default=256, metadata=within(1, 4096))
+    dropout: float = field(default=0.0, metadata=within(0, 0.9))
+    """Of the embedding and of the memory that scores are read from, in pre-training."""
     num_representations: int = field(default=64, metadata=within(1, 1024))
     maps: int = field(default=300, metadata=within(1, 4096))
     judge_dropout: float = field(default=0.25, metadata=within(0, 0.9))
@@ -68,6 +70,7 @@ class RelationalMemory(Policy):
         self.refine = nn.Sequential(nn.Linear(size, size), nn.ReLU(), nn.Linear(size, size), nn.ReLU())
         self.input_gates, self.memory_gates = nn.Linear(size, 2 * size), nn.Linear(size, 2 * size)
         self.output = nn.Linear(config.num_slots * size, config.vocabulary)
+        self.dropout = nn.Dropout(config.dropout)
         for parameter in self.parameters():
             if parameter.dim() > 1:  # the authors' truncated normal, by the width of the layer's input
                 deviation = 1 / math.sqrt(parameter.shape[-1])
@@ -77,7 +80,7 @@ class RelationalMemory(Policy):
         return torch.eye(self.slots, self.size, device=self.output.weight.device).expand(n, -1, -1)
 
     def read(self, tokens: Tensor, state: Tensor) -> Tensor:
-        entering = self.enter(self.embedding(tokens))[:, None]  # [N, 1, D]
+        entering = self.enter(self.dropout(self.embedding(tokens)))[:, None]  # [N, 1, D]
         memory = torch.cat([state, entering], dim=1)  # [N, M + 1, D]
         memory = self.attended_norm(memory + self.attend(memory))
         memory = self.refined_norm(memory + self.refine(memory))[:, : self.slots]
@@ -93,7 +96,7 @@ class RelationalMemory(Policy):
         return (weights @ value).transpose(1, 2).flatten(2)
 
     def scores(self, state: Tensor) -> Tensor:
-        return self.output(state.flatten(1))
+        return self.output(self.dropout(state.flatten(1)))
 
     def relaxed(self, uniforms: Tensor, beta: float) -> Tensor:
         """Texts [N, T, V] as points between tokens: softmax(beta (o + g)), with g of uniform numbers [N, T, V].
@@ -163,7 +166,8 @@ class RelGAN(PolicyGAN):
         def write(turn: Turn) -> Tensor:
             share = min(1.0, max(0.0, (turn.kimg - train.pretrain_kimg) / game_kimg)) if game_kimg > 0 else 1.0
             uniforms = turn.noise.uniform(len(turn.real), self.config.length, self.config.vocabulary)
-            return generator.relaxed(uniforms.to(turn.real.device), train.beta_max**share)
+            with evaluating(generator):
+                return generator.relaxed(uniforms.to(turn.real.device), train.beta_max**share)
 
         def judge(turn: Turn) -> dict[str, Tensor]:
             with torch.no_grad():
