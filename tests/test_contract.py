@@ -29,6 +29,7 @@ PARAMETERS = {  # of each player; from the papers' sizes (faces.md of the field 
     "faces-dcgan": (3_576_704, 2_765_568),
     "faces-gan": (5_251_872, 3_977_041),
     "music-hifigan": (119_170, 388_218),
+    "music-specgan": (495_553, 290_881),
     "music-wavegan": (1_535_617, 1_125_761),
     "text-mle": (1_031_392,),
     "text-mle-letters": (306_340,),
@@ -39,7 +40,7 @@ PARAMETERS = {  # of each player; from the papers' sizes (faces.md of the field 
 }
 
 CANCELLING = {  # parameters whose gradient is zero by the loss: a constant of the discriminator's cancels in it
-    "music-wavegan": {"discriminator.score.output.bias"},
+    "music-specgan": {"discriminator.score.output.bias"},
     "text-relgan": {"discriminator.hidden.bias", "discriminator.output.bias"},
     "text-wgan": {"discriminator.output.bias", "discriminator.blocks.4.layers.3.bias"},
 }

@@ -89,12 +89,17 @@ def read_vocoder(source: Path) -> HiFiGAN:
     Raises BadFile where there is none, or a tensor is missing, unknown, or of another shape.
     """
     path = weights_in(source)
-    state = {_renamed(name): value for name, value in _tensors(path).items()}
-    about = _config_beside(path)
+    return converted(_tensors(path), _config_beside(path), where=str(path))
+
+
+def converted(state: Mapping[str, Tensor], about: Mapping[str, Any], *, where: str) -> HiFiGAN:
+    """The vocoder of a state in any of the layouts; `about` are values of its config that are known. Raises BadFile."""
+    state = {_renamed(name): value for name, value in state.items()}
     try:
-        config = build(HiFiGANConfig, {**_sizes(state), **about, "held": 0, "periods": [], "scales": 0}, where=str(path))
+        sizes = {**_sizes(state), **about, "held": 0, "periods": [], "scales": 0}
+        config = build(HiFiGANConfig, sizes, where=where)
     except (BadValue, KeyError, IndexError) as error:
-        raise BadFile(f"{path}: no HiFi-GAN generator: {error}") from error
+        raise BadFile(f"{where}: no HiFi-GAN generator: {error}") from error
     gan = HiFiGAN(config).eval()
     wanted = gan.generator.state_dict()
     found = {name: value.float() for name, value in normed(state).items()}
@@ -107,7 +112,8 @@ def read_vocoder(source: Path) -> HiFiGAN:
         if name not in wanted or name not in found or wanted[name].shape != found[name].shape
     ]
     if wrong:
-        raise BadFile(f"{path}: no HiFi-GAN generator of {config.width} channels: {', '.join(sorted(wrong)[:4])} do not fit")
+        some = ", ".join(sorted(wrong)[:4])
+        raise BadFile(f"{where}: no HiFi-GAN generator of {config.width} channels: {some} do not fit")
     gan.generator.load_state_dict(found)
     return gan
 
