@@ -32,7 +32,7 @@ NAME = "music-evaluator-drum-hits"
 VERSION = 1
 LENGTH, RATE = 16384, 16000
 MEL = MelConfig(rate=RATE, mels=64, fft=512, hop=128, high=0.0)
-CHANNELS = (32, 64, 128, 128)
+CHANNELS = (16, 32, 64, 128)
 
 
 class Evaluator(nn.Module):
