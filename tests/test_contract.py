@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from chorales import chorale_store
 from hits import Hits
 from lines import Lines
 
@@ -31,6 +32,7 @@ PARAMETERS = {  # of each player; from the papers' sizes (faces.md of the field 
     "music-hifigan": (119_170, 388_218),
     "music-specgan": (495_553, 290_881),
     "music-wavegan": (1_535_617, 1_125_761),
+    "music-musegan": (194_703, 263_257),
     "text-mle": (1_031_392,),
     "text-mle-letters": (306_340,),
     "text-relgan": (1_090_400, 235_849),
@@ -41,6 +43,7 @@ PARAMETERS = {  # of each player; from the papers' sizes (faces.md of the field 
 
 CANCELLING = {  # parameters whose gradient is zero by the loss: a constant of the discriminator's cancels in it
     "music-specgan": {"discriminator.score.output.bias"},
+    "music-musegan": {"discriminator.score.bias"},
     "text-relgan": {"discriminator.hidden.bias", "discriminator.output.bias"},
     "text-wgan": {"discriminator.output.bias", "discriminator.blocks.4.layers.3.bias"},
 }
@@ -58,6 +61,8 @@ def fitting_store(whole_recipe: Recipe, make_store: Callable[[int], Store], tmp_
         return build_store(Lines(length=whole_recipe.model.length), tmp_path / "lines")
     if hasattr(whole_recipe.model, "rate"):  # of sounds
         return build_store(Hits(length=whole_recipe.model.length, rate=whole_recipe.model.rate), tmp_path / "hits")
+    if hasattr(whole_recipe.model, "bars"):  # of scores
+        return chorale_store(whole_recipe.model, tmp_path / "progressions")
     return make_store(whole_recipe.model.resolution)
 
 

@@ -245,7 +245,7 @@ def sample(
             move = bar("sampling")
             samples = model.sample(n, seed=seed, batch_size=batch_size, progress=lambda done: move(done, n), **options)
         if play:
-            samples.play()
+            samples.play()  # type: ignore[attr-defined]
         if out is None and (play or model.Output.READABLE):
             print(samples if model.Output.READABLE else f"{len(samples)} samples of {name}, seed {samples.seed}")
             return

@@ -46,7 +46,7 @@ def evaluator(store: Store) -> Evaluator:
 
 
 def test_inception_score_is_one_of_sameness_and_k_of_certainty():
-    """1 where all samples look alike or nothing is told; the number of classes where each is certain and as frequent."""
+    """1 where all samples look alike or nothing is told; the number of classes where each is certain and frequent."""
     assert inception_score(torch.full((8, 4), 0.25)) == pytest.approx(1)
     assert inception_score(torch.eye(4)[[1] * 8]) == pytest.approx(1)
     assert inception_score(torch.eye(4).repeat(2, 1)) == pytest.approx(4)

@@ -48,9 +48,7 @@ def count(module: nn.Module) -> int:
 # --- WaveGAN -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("width", "millions"), [(64, (19.07, 17.43)), (32, (5.18, 4.36)), (16, (1.50, 1.09))]
-)
+@pytest.mark.parametrize(("width", "millions"), [(64, (19.07, 17.43)), (32, (5.18, 4.36)), (16, (1.50, 1.09))])
 def test_wavegan_has_the_papers_sizes(width: int, millions: tuple[float, float]):
     """Generator and critic of 16384 samples have the parameters that table 3's layers make."""
     with torch.device("meta"):
@@ -210,7 +208,7 @@ def test_hifigan_discriminators_have_the_papers_sizes():
 
 
 def test_period_discriminators_see_columns():
-    """A discriminator of period p cannot tell a shift within one column from the same in another: it never mixes them."""
+    """A score of one column depends on every p-th sample alone: columns never mix."""
     torch.manual_seed(0)
     judge, wave = PeriodDiscriminator(3, 2), torch.randn(1, 1, 300, requires_grad=True)
     scores = judge(wave)[-1]  # [1, 1, T', 3]
@@ -246,7 +244,7 @@ def test_hifigan_losses_are_the_papers_equations():
 
 
 def test_real_features_are_heard_without_gradient():
-    """In the generator's step nothing of the real sound's way through the discriminators is kept for a backward pass."""
+    """In the generator's step nothing of the real sound's way through the discriminators is kept to go back by."""
     gan = HiFiGAN(SMALL).train().requires_grad_(False)
     turn = Turn(gan, 0.3 * torch.randn(2, 1, 512), Noise(0), generator_plays=True)
     hear, heard = gan.discriminator.hear, []

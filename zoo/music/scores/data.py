@@ -47,6 +47,12 @@ class ScoreConfig:
     pitches: int = field(default=84, metadata=within(12, NUM_PITCHES))
     lowest: int = field(default=24, metadata=within(0, NUM_PITCHES - 12))
     """The MIDI number of the lowest pitch; 60 is the middle C."""
+    names: tuple[str, ...] = ()
+    """Of the tracks, in what is written; one called `drums` is written as drums."""
+    programs: tuple[int, ...] = field(default=(), metadata=within(0, 127))
+    """Their instruments, by General MIDI's numbers from 0."""
+    bpm: float = field(default=90.0, metadata=within(10, 400))
+    """Quarter notes a minute, in what is written."""
 
     def __post_init__(self) -> None:
         if self.steps % 4:
@@ -54,6 +60,9 @@ class ScoreConfig:
         if self.lowest + self.pitches > NUM_PITCHES:
             highest = self.lowest + self.pitches - 1
             raise BadValue(f"model.lowest + model.pitches: MIDI number {highest} is above {NUM_PITCHES - 1}")
+        for key in ("names", "programs"):
+            if len(getattr(self, key)) not in (0, self.tracks):
+                raise BadValue(f"model.{key}: {len(getattr(self, key))} for {self.tracks} tracks")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +100,7 @@ class BachChorales:
         if not place.exists():
             parsed = {name: as_line(grid) for name, grid in parse_chorales(progress).items()}
             with replacing(place) as temporary:
-                np.savez_compressed(temporary, **parsed)
+                np.savez_compressed(temporary, **parsed)  # type: ignore[arg-type]
         with np.load(place, allow_pickle=False) as lines:
             return {name: as_grid(lines[name]) for name in lines.files}
 

@@ -94,7 +94,7 @@ def write_midi(
     score.tempos.append(symusic.Tempo(0, qpm=bpm))
     ticks = TICKS * 4 // steps
     for voice, name, program in zip(grid, names, programs, strict=True):
-        track = symusic.Track(program=program, is_drum=name == "drums", name=name)
+        track: Any = symusic.Track(program=program, is_drum=name == "drums", name=name)
         for start, length, pitch in notes_of(voice):
             track.notes.append(symusic.Note(start * ticks, length * ticks, pitch + lowest, VELOCITY))
         score.tracks.append(track)

@@ -18,9 +18,10 @@ FRAMES = 256  # of the spectrogram that vocoders are given: 3 s
 def plain_wavegan(gan: WaveGAN) -> nn.Module:
     """The generator as the paper's equations read: its filter is a convolution of 512 taps."""
 
+    generator: Any = gan.generator
+
     class Plain(nn.Module):
         def forward(self, latents: Tensor) -> Tensor:
-            generator = gan.generator
             wave = generator.main(generator.enter(latents).unflatten(1, (-1, 16)))
             taps = generator.filter.weight.shape[-1]
             return F.conv1d(F.pad(wave, ((taps - 1) // 2, taps // 2)), generator.filter.weight)

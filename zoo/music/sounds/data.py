@@ -117,7 +117,7 @@ def copies_of(wave: Tensor, rate: int, new_rate: int, length: int, data: SoundDa
     for copy in range(1, data.copies):
         rng = np.random.default_rng([*seed, copy])
         semitones, gain, delay = rng.uniform(-1, 1), 10 ** (rng.uniform(-6, 0) / 20), rng.integers(0, new_rate // 100)
-        faster = round(rate * 2 ** (semitones / 12), -2)  # whole hundreds of Hz, for which resampling is quick
+        faster = 100 * round(rate * 2 ** (semitones / 12) / 100)  # whole hundreds of Hz, for which resampling is quick
         for row in rows_of(resampled(wave, faster, new_rate), length, data.cut):
             rows.append(torch.nn.functional.pad(row, (int(delay), 0))[:length] * gain)
     return torch.stack(rows)
@@ -210,7 +210,9 @@ class DebianPackage:
         if not archive.exists():
             apt = shutil.which("apt-get")
             if apt is None:
-                raise MissingExtra(f"this data set is made from a Debian package, and there is no apt-get here; {self._by_hand(archive)}")
+                raise MissingExtra(
+                    f"this data set is made from a Debian package, and here is no apt-get; {self._by_hand(archive)}"
+                )
             self._download(apt, archive)
         if digest(archive) != self.sha256:
             raise BadFile(f"{archive}: not the archive of {self.name} {self.version} that is known; delete the file")
@@ -262,10 +264,16 @@ def _member(deb: Path, start: str) -> bytes:
 
 
 HYDROGEN_DATA = DebianPackage(
-    "hydrogen-data", "1.2.0~beta1+dfsg-1", "h/hydrogen", "d2cc3f281c02efb71f132bd173e95a958d3fede7c5aefcaba6547baf918cff2a"
+    "hydrogen-data",
+    "1.2.0~beta1+dfsg-1",
+    "h/hydrogen",
+    "d2cc3f281c02efb71f132bd173e95a958d3fede7c5aefcaba6547baf918cff2a",
 )
 HYDROGEN_DRUMKITS = DebianPackage(
-    "hydrogen-drumkits", "2017.09.19~dfsg-1", "h/hydrogen-drumkits", "6ea3c6df9a67762e2362f946c695e619859126b19fbccf32a2e8f07dfd03b2f4"
+    "hydrogen-drumkits",
+    "2017.09.19~dfsg-1",
+    "h/hydrogen-drumkits",
+    "6ea3c6df9a67762e2362f946c695e619859126b19fbccf32a2e8f07dfd03b2f4",
 )
 
 # The kits and their licences, from debian/copyright of the two packages. All of these go together under GPL-2.0. Left
@@ -424,7 +432,9 @@ def open_store(
         CannotWrite: it fails.
     """
     if data.hub:
-        raise BadValue(f"hf:{data.hub}: sounds of the Hub are not read here; fetch them, and give the folder: --data FOLDER")
+        raise BadValue(
+            f"hf:{data.hub}: sounds of the Hub are not read here; fetch them, and give the folder: --data FOLDER"
+        )
     if data.folder:
         return _open_folder(Path(data.folder).expanduser(), data, config, progress=progress, say=say)
     if data.name not in DATASETS:
@@ -434,9 +444,7 @@ def open_store(
     return DATASETS[data.name].open(data, config, workers=workers, progress=progress, say=say)
 
 
-def _open_folder(
-    path: Path, data: SoundData, config: Any, *, progress: Progress | None, say: Report
-) -> Store:
+def _open_folder(path: Path, data: SoundData, config: Any, *, progress: Progress | None, say: Report) -> Store:
     """The store of a sound file, or of those in a folder, whose own folders are the classes if all files lie in one."""
     if not path.exists():
         raise BadFile(f"{path}: no such file or folder of sounds")
@@ -451,7 +459,11 @@ def _open_folder(
         return Store.open(place)
     folders = [file.relative_to(path).parts[0] if len(file.relative_to(path).parts) > 1 else "" for file in files]
     classes = sorted(set(folders)) if "" not in folders and len(set(folders)) > 1 else []
-    rows, sounds, labels, names, refused = [], [], [], [], []
+    rows: list[np.ndarray] = []
+    sounds: list[int] = []
+    labels: list[int] = []
+    names: list[str] = []
+    refused: list[str] = []
     for i, (file, folder) in enumerate(zip(files, folders, strict=True)):
         try:
             wave, rate = read_sound(file)
@@ -471,7 +483,9 @@ def _open_folder(
         raise BadFile(f"{path}: none of its {len(files)} sound files can be used: {'; '.join(refused[:8])}")
     made_rows = np.concatenate(rows)
     if len(made_rows) < 2:
-        raise BadValue(f"{path}: one row of {config.length / config.rate:.2g} s is not enough to train on and to test on")
+        raise BadValue(
+            f"{path}: one row of {config.length / config.rate:.2g} s is not enough to train on and to test on"
+        )
     source = Rows(
         name=path.name,
         version="1",

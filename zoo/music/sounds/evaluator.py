@@ -54,7 +54,9 @@ class Evaluator(nn.Module):
 
     def forward(self, waves: Tensor) -> Tensor:
         if waves.shape[1:] != (1, LENGTH):
-            raise BadValue(f"the evaluator of drum hits hears waves [N, 1, {LENGTH}] at {RATE} Hz, not {list(waves.shape)}")
+            raise BadValue(
+                f"the evaluator of drum hits hears waves [N, 1, {LENGTH}] at {RATE} Hz, not {list(waves.shape)}"
+            )
         waves = waves[:, 0] / waves[:, 0].abs().amax(dim=1, keepdim=True).clamp_min(FLOOR)
         seen = log_mel(waves, MEL) / 4 + 1  # about N(0, 1)
         return self.main(seen[:, None]).mean(dim=(2, 3))

@@ -7,8 +7,8 @@ taken (section 2.2). Multi-period discriminators look at every p-th sample, as r
 the wave and its averages (section 2.3). Beside least squares the generator learns to give the discriminators the real
 sound's features (weight 2) and to give back the spectrogram it was given (weight 45; equations 1 to 7).
 
-V1, V2 and V3 are the paper's sizes (appendix A.1). Weights are normalised (Salimans & Kingma 2016), which is folded away
-for sampling. The paper multiplies the rates by 0.999 each epoch; here they fall as `train.lr_decay_share` says.
+V1, V2 and V3 are the paper's sizes (appendix A.1). Weights are normalised (Salimans & Kingma 2016), which is folded
+away for sampling. The paper multiplies the rates by 0.999 each epoch; here they fall as `train.lr_decay_share` says.
 
 F = frames, T = samples = F * hop.
 """
@@ -19,6 +19,8 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -65,7 +67,7 @@ class HiFiGANConfig(MelConfig):
     period_width: int = field(default=32, metadata=within(1, 256))
     """Channels of their first layer; 32 times as many in the last."""
     scales: int = field(default=3, metadata=within(0, 8))
-    """Multi-scale discriminators: of the wave, its half rate, its quarter, ...; 0: none, as in the paper's ablation."""
+    """Multi-scale discriminators: of the wave, its half rate, its quarter, ...; 0: none."""
     scale_width: int = field(default=128, metadata=within(16, 512))
     """Channels of their first layer, a multiple of 16; 8 times as many in the last."""
     held: int = field(default=16, metadata=within(0, 1024))
@@ -74,7 +76,9 @@ class HiFiGANConfig(MelConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if math.prod(self.ups) != self.hop:
-            raise BadValue(f"model.ups = {list(self.ups)} raise the rate by {math.prod(self.ups)}, not by hop = {self.hop}")
+            raise BadValue(
+                f"model.ups = {list(self.ups)} raise the rate by {math.prod(self.ups)}, not by hop = {self.hop}"
+            )
         if len(self.up_kernels) != len(self.ups) or len(self.dilations) != len(self.kernels):
             raise BadValue("model: as many up_kernels as ups, and as many lists of dilations as kernels, are needed")
         if any((kernel - up) % 2 or kernel < up for up, kernel in zip(self.ups, self.up_kernels, strict=True)):
@@ -207,7 +211,7 @@ class PeriodDiscriminator(nn.Module):
         widths = [1, width, 4 * width, 16 * width, 32 * width, 32 * width]
         self.convs = nn.ModuleList(
             weight_norm(nn.Conv2d(before, after, (5, 1), (1 if i == 4 else 3, 1), (2, 0)))
-            for i, (before, after) in enumerate(zip(widths[:-1], widths[1:], strict=True))
+            for i, (before, after) in enumerate(pairwise(widths))
         )
         self.conv_post = weight_norm(nn.Conv2d(widths[-1], 1, (3, 1), padding=(1, 0)))
 
@@ -351,7 +355,7 @@ class HiFiGAN(GAN):
         if input is None:
             return self._draw(n, seed, batch_size, progress)  # type: ignore[return-value]
         self._checked(n, seed)
-        wave, rate = read_sound(os.fspath(input))
+        wave, rate = read_sound(Path(input))
         mel = self.mel_of(resampled(wave, rate, self.config.rate), self.config.rate)[None]
         made = self.vocode(mel)[..., : round(len(wave) / rate * self.config.rate)]
         if progress is not None:

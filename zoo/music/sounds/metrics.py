@@ -41,9 +41,7 @@ def evaluate(gan: GAN, store: Store, settings: Evaluate, *, progress: Progress |
     report = progress or (lambda done, total: None)
     evaluator = extractor(settings.features)
     real, other, labels = _real_sounds(store, settings)
-    samples = gan.sample(
-        settings.samples, seed=settings.seed, progress=lambda done: report(done, 2 * settings.samples)
-    )
+    samples = gan.sample(settings.samples, seed=settings.seed, progress=lambda done: report(done, 2 * settings.samples))
     figures = sound_figures(evaluator, real, samples.tensor, other, seed=settings.seed)
     report(2 * settings.samples, 2 * settings.samples)
     if isinstance(gan, LabelledGAN) and gan.labels == evaluator.labels and labels is not None:

@@ -6,7 +6,7 @@ without any system package. Piece number i is a function of i and the version al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
@@ -21,6 +21,8 @@ from zoo.errors import MissingExtra
 VERSION = 1
 NUM_PIECES = 1200
 ROWS = 8  # of a piece, one after the other
+SAMPLES = np.dtype(np.int16)
+ATTRIBUTES = np.dtype([("sound", np.int32)])
 PEAK = 0.95
 
 _SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10), (0, 2, 4, 7, 9), (0, 3, 5, 7, 10))
@@ -100,9 +102,9 @@ def play(parts: Sequence[Part], rate: int) -> np.ndarray:
     from symusic import Note as Played
     from symusic import Score, Track
 
-    score = Score(480, ttype="second")
+    score: Any = Score(480, ttype="second")  # its stubs are a union of three kinds of time
     for part in parts:
-        track = Track("", max(part.program, 0), part.program < 0, ttype="second")
+        track: Any = Track("", max(part.program, 0), part.program < 0, ttype="second")
         track.notes = [Played(n.start, n.length, n.pitch, n.velocity, ttype="second") for n in part.notes]
         score.tracks.append(track)
     return np.asarray(_synthesizer(rate).render(score, stereo=False))[0]
@@ -120,7 +122,9 @@ def soundfont() -> Path:
     spec = find_spec("pretty_midi")
     path = Path(spec.origin).with_name("TimGM6mb.sf2") if spec is not None and spec.origin else None
     if path is None or not path.is_file():
-        raise MissingExtra("music is rendered with the soundfont of the package pretty_midi: pip install 'gan-zoo[data]'")
+        raise MissingExtra(
+            "music is rendered with the soundfont of the package pretty_midi: pip install 'gan-zoo[data]'"
+        )
     return path
 
 
@@ -134,9 +138,9 @@ class RenderedMusic:
     rate: int = 22050
     length: int = 8192
     pieces: int = NUM_PIECES
-    dtype: np.dtype = np.dtype(np.int16)
+    dtype: np.dtype = SAMPLES
     assets: Mapping[str, str] = field(default_factory=dict)
-    attributes: np.dtype = np.dtype([("sound", np.int32)])
+    attributes: np.dtype = ATTRIBUTES
 
     name: ClassVar[str] = "rendered-music"
     version: ClassVar[str] = str(VERSION)

@@ -110,9 +110,7 @@ class Generator(nn.Module):
     def forward(self, latents: Tensor) -> Tensor:
         magnitudes = self.spectra.magnitudes(self.picture(latents))
         # One by one, so that the first phases do not depend on how many there are.
-        waves = [
-            griffin_lim(one[None], FFT, HOP, iterations=self.iterations, length=SIDE * HOP) for one in magnitudes
-        ]
+        waves = [griffin_lim(one[None], FFT, HOP, iterations=self.iterations, length=SIDE * HOP) for one in magnitudes]
         return torch.stack(waves).clamp(-1, 1)
 
 

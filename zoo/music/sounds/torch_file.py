@@ -16,7 +16,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from zoo.errors import BadFile
 
@@ -62,7 +61,9 @@ def read_torch_file(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise BadFile(f"{path}: cannot read: {error.strerror or error}") from error
     except zipfile.BadZipFile as error:
-        raise BadFile(f"{path}: neither safetensors nor a file of torch.save since 1.6, which is a zip archive") from error
+        raise BadFile(
+            f"{path}: neither safetensors nor a file of torch.save since 1.6, which is a zip archive"
+        ) from error
     except Exception as error:  # a broken program can fail in any way
         raise BadFile(f"{path}: not a file of tensors, or damaged ({type(error).__name__}); refused") from error
 

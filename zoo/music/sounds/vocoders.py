@@ -1,6 +1,7 @@
 """Published HiFi-GAN vocoders, converted to folders that this library loads.
 
-    python -m zoo.music.sounds.vocoders generator_v1 --out my-vocoder        # then: zoo sample ./my-vocoder --input a.wav
+    python -m zoo.music.sounds.vocoders generator_v1 --out my-vocoder
+    zoo sample ./my-vocoder --input a.wav --out b.wav
 
 It reads the layouts of the authors' release (a pickle with `generator`), of torchaudio (a pickled state), of
 `transformers.SpeechT5HifiGan` (a folder with config.json and model.safetensors), and of what that was made from. Weight

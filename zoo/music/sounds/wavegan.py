@@ -2,8 +2,8 @@
 
 DCGAN in one dimension (section 3.1): 5 x 5 kernels become 25, strides of 2 become 4, and there is no batch norm. The
 checkerboard of a strided generator is a tone in sound, which a critic learns to hear by its phase alone; so each layer
-of the critic has its features shifted by chance, all by the same step in [-2, 2] (phase shuffle, section 3.3). A filter of
-512 taps after the generator, learned with it, takes out what tone is left (appendix B). Sizes are those of table 3
+of the critic has its features shifted by chance, all by the same step in [-2, 2] (phase shuffle, section 3.3). A filter
+of 512 taps after the generator, learned with it, takes out what tone is left (appendix B). Sizes are those of table 3
 (appendix D), and of appendix D for longer sounds.
 
 The class condition is not the paper's: a one-hot label beside the latent, and a projection in the critic.
@@ -60,7 +60,9 @@ class Generator(nn.Module):
             padding = (KERNEL - stride + 1) // 2
             layers += [
                 nn.ReLU(),
-                nn.ConvTranspose1d(before, after, KERNEL, stride, padding, output_padding=2 * padding + stride - KERNEL),
+                nn.ConvTranspose1d(
+                    before, after, KERNEL, stride, padding, output_padding=2 * padding + stride - KERNEL
+                ),
             ]
         self.main = nn.Sequential(*layers, nn.Tanh())
         self.filter = PostFilter(config.post_filter) if config.post_filter else nn.Identity()
@@ -90,7 +92,7 @@ class PostFilter(nn.Module):
 
 
 class PhaseShuffle(nn.Module):
-    """[N, C, T] -> the same shifted by one random step in [-reach, reach], the edge mirrored; as it is in evaluation."""
+    """[N, C, T] -> the same shifted by one random step in [-reach, reach], the edge mirrored; in evaluation not."""
 
     def __init__(self, reach: int) -> None:
         super().__init__()

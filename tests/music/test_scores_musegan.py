@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from chorales import chorale_store
+from torch import nn
+
+from zoo.errors import BadValue
+from zoo.music.scores.blocks import BlockConv2d, BlockConvTranspose2d
+from zoo.music.scores.data import decode
+from zoo.music.scores.musegan import (
+    MuseGAN,
+    MuseGANConfig,
+    MuseGANTrain,
+    changes,
+    chroma,
+    given_track,
+    truncated,
+)
+from zoo.music.scores.neurons import binary
+from zoo.music.scores.samples import Scores
+from zoo.noise import Noise
+from zoo.training.phases import Turn, only
+
+SMALL = MuseGANConfig(
+    tracks=2, bars=2, steps=16, pitches=24, lowest=48, latent_dim=8, generator_width=4, private_width=2, critic_width=2
+)
+
+
+def parameters(gan: MuseGAN) -> tuple[int, ...]:
+    return tuple(sum(p.numel() for p in player.parameters()) for player in gan.players.values())
+
+
+def test_default_sizes_are_those_of_the_second_version():
+    """Four voices and what is struck are the five tracks of the authors' code: 2,578,127 and 1,365,841 parameters."""
+    with torch.device("meta"):
+        gan = MuseGAN(MuseGANConfig())
+
+    assert parameters(gan) == (2_578_127, 1_365_841)
+
+
+@pytest.mark.parametrize(("steps", "pitches"), [(16, 24), (48, 84), (16, 72), (32, 36), (16, 60)])
+def test_bars_may_be_finer_and_pitches_any_whole_octaves(steps: int, pitches: int):
+    """Samples have the shape of the config, and the critic gives each one score."""
+    config = replace(SMALL, steps=steps, pitches=pitches, lowest=24)
+    gan = MuseGAN(config).eval()
+    rolls = gan.sample(2, seed=0).tensor
+
+    assert rolls.shape == (2, 3, 2 * steps, pitches)
+    assert set(rolls.unique().tolist()) <= {-1.0, 1.0}
+    assert gan.discriminator(rolls).shape == (2,)
+
+
+@pytest.mark.parametrize(
+    ("values", "told"), [({"steps": 24}, "16"), ({"pitches": 30}, "octaves"), ({"given": 2}, "0 to 1")]
+)
+def test_sizes_that_no_layer_fits_are_refused(values: dict[str, int], told: str):
+    with pytest.raises(BadValue, match=told):
+        replace(SMALL, **values)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_block_convolutions_are_convolutions(groups: int):
+    """They compute what PyTorch's layers compute with the same weights."""
+    torch.manual_seed(0)
+    images = torch.randn(2, 6, 8, 24)
+    narrow, wide = BlockConv2d(6, 4, (4, 12), groups=groups), BlockConvTranspose2d(6, 4, (4, 12), groups=groups)
+
+    torch.testing.assert_close(narrow(images), nn.Conv2d.forward(narrow, images))
+    torch.testing.assert_close(wide(images), nn.ConvTranspose2d.forward(wide, images))
+
+
+def test_deterministic_neurons_round_and_pass_the_gradient_of_the_sigmoid():
+    """They say -1 or 1; their gradient is that of 2 sigmoid(slope x) - 1."""
+    logits = torch.tensor([-0.3, 0.1, 2.0], requires_grad=True)
+    slope = torch.tensor(3.0)
+    said = binary(logits, slope)
+    said.sum().backward()
+
+    torch.testing.assert_close(said.detach(), torch.tensor([-1.0, 1.0, 1.0]))
+    share = torch.sigmoid(slope * logits.detach())
+    torch.testing.assert_close(logits.grad, 2 * slope * share * (1 - share))
+
+
+def test_stochastic_neurons_sound_as_often_as_their_probability():
+    logits, slope = torch.full((20_000,), 0.4), torch.tensor(2.0)
+    thresholds = Noise(0).uniform(20_000)
+
+    assert binary(logits, slope, thresholds).gt(0).float().mean() == pytest.approx(
+        1 / (1 + 2.718281828**-0.8), abs=0.01
+    )
+
+
+def test_stochastic_samples_repeat_by_seed_at_any_batch_size():
+    """The neurons' chance is a part of the latents."""
+    torch.manual_seed(0)
+    gan = MuseGAN(replace(SMALL, neurons="stochastic")).eval()
+    samples = gan.sample(5, seed=1)
+
+    assert torch.equal(gan.sample(5, seed=1, batch_size=2).tensor, samples.tensor)
+    assert torch.equal(gan.sample(2, seed=1).tensor, samples.tensor[:2])
+    thresholds = torch.special.ndtr(samples.latents[:, SMALL.latent_dim :])
+    assert thresholds.mean() == pytest.approx(0.5, abs=0.02)
+
+
+def test_the_slope_grows_with_the_training():
+    """From 1 at a fifth of the training to 5 at its end, and it is the generator's while it plays."""
+    train = MuseGANTrain(total_kimg=100)
+
+    assert [train.slope(kimg) for kimg in (0, 20, 60, 100)] == [1, 1, 3, 5]
+    gan = MuseGAN(SMALL).requires_grad_(False)
+    turn = Turn(gan, torch.ones(2, *SMALL.roll), Noise(0), generator_plays=True, kimg=60)
+    gan.phases(train)[1].loss(turn)
+    assert gan.generator.slope == 3
+
+
+def test_latents_are_normal_within_two_deviations():
+    latents = truncated(torch.linspace(-6, 6, 1001))
+
+    assert latents.abs().max() <= 2
+    assert (latents.diff() >= 0).all()
+    assert latents[500] == pytest.approx(0, abs=1e-6)
+
+
+def test_chroma_folds_octaves_and_counts_steps():
+    """A pitch and its octave are one note; a beat of four steps counts four of each."""
+    bars = -torch.ones(1, 1, 16, 24)
+    bars[0, 0, 4:8, 2] = 1
+    bars[0, 0, 4:6, 14] = 1
+
+    found = chroma(bars)
+    assert found.shape == (1, 1, 4, 12)
+    assert found[0, 0, 1, 2] == 6
+    assert found.sum() == 6
+
+
+def test_changes_are_onsets_and_offsets():
+    """1 where a note more sounds than a step before, -1 where one less; a bar's first step has none before."""
+    bars = -torch.ones(1, 1, 16, 24)
+    bars[0, 0, 4:8, [2, 9]] = 1
+
+    found = changes(bars)[0, 0, :, 0]
+    assert found.tolist() == [0, 0, 0, 0, 2, 0, 0, 0, -2, 0, 0, 0, 0, 0, 0, 0]
+
+
+@pytest.fixture
+def accompanist(tmp_path: Path) -> MuseGAN:
+    """A model that accompanies track 0, and has seen a small data set."""
+    torch.manual_seed(0)
+    gan = MuseGAN(replace(SMALL, given=0)).eval()
+    gan.prepare(chorale_store(SMALL, tmp_path / "store"))
+    return gan
+
+
+def test_a_given_track_is_kept_and_accompanied(accompanist: MuseGAN, tmp_path: Path):
+    """Samples hold the given track note for note, and others beside it that depend on it."""
+    rolls = decode(chorale_store(SMALL, tmp_path / "store").samples[:3])
+    given = Scores(tensor=rolls, lowest=48)
+    samples = accompanist.sample(3, seed=0, given=given)
+
+    assert torch.equal(given_track(samples.tensor, 0), given_track(rolls, 0))
+    other = accompanist.sample(3, seed=0, given=Scores(tensor=rolls.roll(1, 0), lowest=48))
+    assert not torch.equal(samples.tensor[:, 1], other.tensor[:, 1])
+
+
+def test_without_one_a_tune_of_the_training_split_is_accompanied(accompanist: MuseGAN, tmp_path: Path):
+    """They travel with the weights, and take turns."""
+    store = chorale_store(SMALL, tmp_path / "store")
+    known = given_track(decode(store.samples[store.indices("train")]), 0)
+    found = given_track(accompanist.sample(2, seed=0).tensor, 0)
+
+    assert all(any(torch.equal(tune, other) for other in known) for tune in found)
+
+
+def test_what_cannot_be_accompanied_is_refused(accompanist: MuseGAN):
+    """Scores of other sizes, and any by a model that writes all tracks."""
+    wrong = Scores(tensor=torch.ones(1, 3, 16, 24))
+    with pytest.raises(BadValue, match=r"\(3, 16, 24\), not \(3, 32, 24\)"):
+        accompanist.sample(1, given=wrong)
+    with pytest.raises(BadValue, match="accompanies none"):
+        MuseGAN(SMALL).eval().sample(1, given=Scores(tensor=torch.ones(1, *SMALL.roll)))
+
+
+def test_an_accompanist_learns_from_the_tracks_of_the_turn(accompanist: MuseGAN, tmp_path: Path):
+    """Both phases run on real rolls, and reach all parameters but the critic's last constant."""
+    rolls = decode(chorale_store(SMALL, tmp_path / "store").samples[:4])
+    gan = accompanist.train().requires_grad_(False)
+    for phase in gan.phases(MuseGANTrain()):
+        with only(phase.player):
+            phase.loss(Turn(gan, rolls, Noise(0), generator_plays=True))["loss"].backward()
+
+    reached = {name for name, p in gan.named_parameters() if p.grad is not None and bool(p.grad.any())}
+    assert {name for name, _ in gan.named_parameters()} - reached == {"discriminator.score.bias"}

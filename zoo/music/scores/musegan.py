@@ -1,0 +1,446 @@
+"""MuseGAN with binary neurons. Dong, Hsiao, Yang & Yang 2018, "MuseGAN: Multi-track Sequential Generative Adversarial
+Networks for Symbolic Music Generation and Accompaniment", arXiv:1709.06298; Dong & Yang 2018, arXiv:1804.09399.
+
+A shared generator writes what all tracks have in common, coarsely: first bars, then beats, then sixteenths by octaves.
+A private one for each track fills in time and pitch, in both orders, and binary neurons decide what sounds. The
+discriminator reads the rolls by private streams, one for each track, and beside them two summaries: the chroma of each
+beat, where octaves are folded together, and what begins and ends at each step. It is trained as a critic, WGAN-GP with
+weight 10 and 5 steps to one of the generator. As accompaniment (sections 3.3 and 4.3 of the first paper) one track is
+given: an encoder reads it, and what it finds joins the shared generator at each resolution.
+
+The default sizes and the order of layers are those of the authors' second version, which the papers do not print:
+2,578,127 and 1,365,841 parameters. Its critic reads pairs of neighbouring bars and gives each a score; a sample's score
+is their mean. The kernels of the tables there span bar, step and pitch, but all beyond the first and last layer are of
+one bar, so that here bars lie in the batch: [N, C, B, S, P] is [N B, C, S, P].
+
+B = bars, S = steps of a bar, P = pitches, O = octaves, R = rolls: one for each voice and one for what is struck.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from zoo.data import Store
+from zoo.errors import BadValue
+from zoo.gan import GAN
+from zoo.music.scores.blocks import BlockConv2d, BlockConvTranspose2d
+from zoo.music.scores.data import ScoreConfig, ScoreData, decode
+from zoo.music.scores.neurons import binary
+from zoo.music.scores.samples import Scores, scores
+from zoo.noise import Noise
+from zoo.recipe import LossName, Optimiser, Train, within
+from zoo.samples import Samples
+from zoo.training.losses import LOSSES, gradient_penalty
+from zoo.training.phases import Phase, Turn, optimiser_for
+
+BEATS = 4
+NUM_TUNES = 16
+COARSE_STEPS = 16  # of a bar, where the shared generator ends
+
+
+@dataclass(frozen=True, kw_only=True)
+class MuseGANConfig(ScoreConfig):
+    """`generator_width` is the channels where the shared generator ends, and `critic_width` where the streams begin."""
+
+    tracks: int = field(default=4, metadata=within(1, 16))
+    latent_dim: int = field(default=128, metadata=within(1, 4096))
+    generator_width: int = field(default=128, metadata=within(1, 1024))
+    private_width: int = field(default=16, metadata=within(1, 256))
+    critic_width: int = field(default=16, metadata=within(1, 256))
+    neurons: Literal["deterministic", "stochastic"] = "deterministic"
+    given: int = field(default=-1, metadata=within(-1, 15))
+    """The track that is given and accompanied, from 0; -1: none, all are written."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.steps % COARSE_STEPS or self.pitches % 12 or not self.pitches // 12 >= 2:
+            raise BadValue(
+                f"model.steps = {self.steps} should be a multiple of {COARSE_STEPS}, and model.pitches = "
+                f"{self.pitches} whole octaves, 2 at least"
+            )
+        if self.given >= self.tracks:
+            raise BadValue(f"model.given = {self.given}: the model has tracks 0 to {self.tracks - 1}")
+
+    @property
+    def rolls(self) -> int:
+        return self.tracks + 1
+
+    @property
+    def roll(self) -> tuple[int, int, int]:
+        """The shape of one sample [R, B S, P]."""
+        return (self.rolls, self.bars * self.steps, self.pitches)
+
+    @property
+    def finer(self) -> int:
+        """Steps to a coarse one: 3 of 48; 1 of 16, where no layer refines time."""
+        return self.steps // COARSE_STEPS
+
+    @property
+    def octaves(self) -> tuple[int, int]:
+        """The pitch kernels that lead from 1 to O octaves, the second with stride 2: 3 and 3 to 7, 2 and 2 to 4."""
+        last = 2 + self.pitches // 12 % 2
+        return (self.pitches // 12 - last) // 2 + 1, last
+
+
+@dataclass(frozen=True, kw_only=True)
+class MuseGANTrain(Train):
+    loss: LossName = "wasserstein"
+    generator: Optimiser = Optimiser(lr=1e-3, betas=(0.5, 0.9))
+    discriminator: Optimiser = Optimiser(lr=1e-3, betas=(0.5, 0.9))
+    generator_every: int = field(default=5, metadata=within(1))
+    gradient_penalty: float = field(default=10.0, metadata=within(0))
+    lr_decay_share: float = field(default=0.1, metadata=within(0, 1))
+    last_slope: float = field(default=5.0, metadata=within(1))
+    """Of the binary neurons at the end of the training; they begin with 1."""
+    slope_from_share: float = field(default=0.2, metadata=within(0, 1))
+    """The share of the training after which the slope begins to grow."""
+
+    def slope(self, kimg: float) -> float:
+        share = (kimg / self.total_kimg - self.slope_from_share) / (1 - self.slope_from_share)
+        return 1 + (self.last_slope - 1) * min(1.0, max(0.0, share))
+
+
+def layer(convolution: nn.Module, channels: int) -> list[nn.Module]:
+    return [convolution, nn.BatchNorm2d(channels), nn.ReLU()]
+
+
+def bars_apart(rolls: Tensor, config: MuseGANConfig) -> Tensor:
+    """[N, R, B S, P] -> [N B, R, S, P]."""
+    return rolls.unflatten(2, (config.bars, config.steps)).transpose(1, 2).flatten(0, 1)
+
+
+class Private(nn.Module):
+    """The private generators of all rolls, as groups side by side: [N B, C, 16, O] -> logits [N B, R, S, P]."""
+
+    def __init__(self, channels: int, config: MuseGANConfig) -> None:
+        super().__init__()
+        width, rolls, finer = config.private_width, config.rolls, config.finer
+        pitch, time = (1, 12), (finer, 1)
+        if finer == 1:
+            self.widths = (2 * width, width)
+            streams = [layer(BlockConvTranspose2d(channels, rolls * w, pitch), rolls * w) for w in self.widths]
+        else:
+            self.widths = (width, width)
+            streams = [
+                layer(BlockConvTranspose2d(channels, rolls * 2 * width, first), rolls * 2 * width)
+                + layer(BlockConvTranspose2d(rolls * 2 * width, rolls * width, second, groups=rolls), rolls * width)
+                for first, second in ((pitch, time), (time, pitch))
+            ]
+        self.streams = nn.ModuleList(nn.Sequential(*stream) for stream in streams)  # [N B, R ., S, P] each
+        self.merge = nn.Sequential(
+            BlockConv2d(rolls * sum(self.widths), rolls, (1, 1), groups=rolls), nn.BatchNorm2d(rolls)
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.merge(side_by_side([stream(features) for stream in self.streams], self.widths))
+
+
+def side_by_side(features: list[Tensor], widths: tuple[int, ...]) -> Tensor:
+    """Several [N, R w, ., .], of R groups each, as one of R groups."""
+    groups = [f.unflatten(1, (-1, width)) for f, width in zip(features, widths, strict=True)]
+    return torch.cat(groups, dim=2).flatten(1, 2)
+
+
+class Encoder(nn.Module):
+    """A given track, sounding and struck [N B, 2, S, P] -> its features, coarse first.
+
+    [N B, 16W, 1, 1], [N B, 8W, 4, .] and [N B, 4W, 16, O], with W the width of the critic, which it is built like.
+    """
+
+    def __init__(self, config: MuseGANConfig) -> None:
+        super().__init__()
+        width = config.critic_width
+        self.reading = Streams(2, 1, config)
+        self.shrinking = nn.ModuleList(shrink(4 * width, config))
+
+    def forward(self, given: Tensor) -> list[Tensor]:
+        features = [self.reading(given)]
+        for step in self.shrinking:
+            features.append(step(features[-1]))
+        return features[::-1]
+
+
+class Generator(nn.Module):
+    """Latents [N, D] -> rolls [N, R, B S, P] of -1 and 1; see `MuseGAN.latents`."""
+
+    slope: Tensor
+    tunes: Tensor
+    """Given tracks that travel with the weights, 0 and 1 for -1 and 1: what is accompanied where nothing is given."""
+
+    def __init__(self, config: MuseGANConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, (first, last) = config.generator_width, config.octaves
+        given = [w * config.critic_width for w in (16, 8, 4)] if config.given >= 0 else [0, 0, 0]
+        self.enter = nn.Sequential(  # [N, 4W, B]
+            nn.ConvTranspose1d(config.latent_dim, 4 * width, config.bars), nn.BatchNorm1d(4 * width), nn.ReLU()
+        )
+        to_beats = BlockConvTranspose2d(4 * width + given[0], 2 * width, (4, first))
+        to_sixteenths: nn.Module
+        if last == 2:
+            to_sixteenths = BlockConvTranspose2d(2 * width + given[1], width, (4, 2))
+        else:
+            to_sixteenths = nn.ConvTranspose2d(2 * width + given[1], width, (4, 3), stride=(4, 2))
+        self.beats = nn.Sequential(*layer(to_beats, 2 * width))  # [N B, 2W, 4, .]
+        self.sixteenths = nn.Sequential(*layer(to_sixteenths, width))  # [N B, W, 16, O]
+        self.private = Private(width + given[2], config)
+        self.encoder = Encoder(config) if config.given >= 0 else None
+        self.register_buffer("slope", torch.ones(()))
+        if config.given >= 0:
+            self.register_buffer("tunes", torch.zeros(NUM_TUNES, 2, *config.roll[1:], dtype=torch.uint8))
+        self.apply(initialise)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        config = self.config
+        latents, thresholds, given = parts(latents, config)
+        found = [None] * 3 if given is None or self.encoder is None else self.encoder(bars_apart(given, config))
+        features = self.enter(latents[..., None]).transpose(1, 2).flatten(0, 1)[..., None, None]  # [N B, 4W, 1, 1]
+        features = self.beats(joined(features, found[0]))
+        features = joined(self.sixteenths(joined(features, found[1])), found[2])
+        logits = self.private(features)  # [N B, R, S, P]
+        logits = logits.unflatten(0, (-1, config.bars)).transpose(1, 2).flatten(2, 3)  # [N, R, B S, P]
+        rolls = binary(logits, self.slope, thresholds)
+        return rolls if given is None else with_given(rolls, given, config)
+
+
+def joined(features: Tensor, others: Tensor | None) -> Tensor:
+    return features if others is None else torch.cat([features, others], dim=1)
+
+
+def parts(latents: Tensor, config: MuseGANConfig) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """The latent [N, Z], the thresholds of stochastic neurons [N, R, B S, P], the given track [N, 2, B S, P]."""
+    thresholds = given = None
+    latent, rest = latents.split([config.latent_dim, latents.shape[1] - config.latent_dim], dim=1)
+    if config.neurons == "stochastic":
+        thresholds = torch.special.ndtr(rest[:, : math.prod(config.roll)]).unflatten(1, config.roll)
+        rest = rest[:, math.prod(config.roll) :]
+    if config.given >= 0:
+        given = torch.where(rest > 0, 1.0, -1.0).unflatten(1, (2, *config.roll[1:]))
+    return latent, thresholds, given
+
+
+def given_track(rolls: Tensor, track: int) -> Tensor:
+    """A track of rolls [N, R, T, P], sounding and struck: [N, 2, T, P] of -1 and 1."""
+    sounding = rolls[:, track]
+    return torch.stack([sounding, torch.minimum(sounding, rolls[:, -1])], dim=1)
+
+
+def with_given(rolls: Tensor, given: Tensor, config: MuseGANConfig) -> Tensor:
+    """Rolls [N, R, T, P] whose given track sounds and is struck as `given` [N, 2, T, P] says."""
+    before, after = rolls[:, : config.given], rolls[:, config.given + 1 : -1]
+    struck = torch.where(given[:, :1] > 0, given[:, 1:], rolls[:, -1:])  # where it sounds, it alone says what is struck
+    return torch.cat([before, given[:, :1], after, struck], dim=1)
+
+
+class Streams(nn.Module):
+    """How private streams read all rolls, as groups side by side: [N B, C, S, P] -> [N B, 4W a stream, 16, O].
+
+    Each reads time and pitch in both orders.
+    """
+
+    def __init__(self, channels: int, streams: int, config: MuseGANConfig) -> None:
+        super().__init__()
+        width, finer = config.critic_width, config.finer
+        pitch, time = (1, 12), (finer, 1)
+        if finer == 1:
+            self.widths = (width, 2 * width)
+            orders = [reading(channels, [(streams * w, pitch)]) for w in self.widths]
+        else:
+            self.widths = (2 * width, 2 * width)
+            orders = [
+                reading(channels, [(streams * width, first), (streams * 2 * width, second)], groups=(1, streams))
+                for first, second in ((pitch, time), (time, pitch))
+            ]
+        self.orders = nn.ModuleList(orders)
+        self.merge = reading(streams * sum(self.widths), [(streams * 4 * width, (1, 1))], groups=(streams,))
+
+    def forward(self, rolls: Tensor) -> Tensor:
+        return self.merge(side_by_side([order(rolls) for order in self.orders], self.widths))
+
+
+def reading(
+    channels: int, layers: list[tuple[int, tuple[int, int]]], *, groups: tuple[int, ...] = (1, 1)
+) -> nn.Sequential:
+    """Convolutions of so many channels with such kernels side by side, each with a LeakyReLU."""
+    modules: list[nn.Module] = []
+    for (width, kernel), num_groups in zip(layers, groups, strict=False):
+        modules += [BlockConv2d(channels, width, kernel, groups=num_groups), nn.LeakyReLU(0.2)]
+        channels = width
+    return nn.Sequential(*modules)
+
+
+def shrink(channels: int, config: MuseGANConfig) -> list[nn.Sequential]:
+    """From [N B, C, 16, O] to [N B, 8W, 4, .] and to [N B, 16W, 1, 1]."""
+    width, (first, last) = config.critic_width, config.octaves
+    to_beats = BlockConv2d(channels, 8 * width, (4, 2)) if last == 2 else nn.Conv2d(channels, 8 * width, (4, 3), (4, 2))
+    return [nn.Sequential(to_beats, nn.LeakyReLU(0.2)), reading(8 * width, [(16 * width, (4, first))])]
+
+
+class Critic(nn.Module):
+    """Rolls [N, R, B S, P] -> scores [N], the mean over the B - 1 pairs of neighbouring bars."""
+
+    def __init__(self, config: MuseGANConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, rolls, finer = config.critic_width, config.rolls, config.finer
+        self.private = Streams(rolls, rolls, config)
+        self.shared = nn.Sequential(*shrink(4 * width * rolls, config))  # [N B, 16W, 1, 1]
+        self.chroma = reading(rolls, [(2 * width, (1, 12)), (4 * width, (BEATS, 1))])
+        fine = [(width, (finer, 1))] if finer > 1 else []
+        self.changes = reading(rolls, [*fine, (2 * width, (4, 1)), (4 * width, (4, 1))], groups=(1, 1, 1))
+        self.pairs = nn.Sequential(nn.Conv1d(24 * width, 32 * width, 2), nn.LeakyReLU(0.2))  # [N, 32W, B - 1]
+        self.score = nn.Conv1d(32 * width, 1, 1)
+        self.apply(initialise)
+
+    def forward(self, rolls: Tensor) -> Tensor:
+        bars = bars_apart(rolls, self.config)
+        read = self.shared(self.private(bars))
+        features = torch.cat([read, self.chroma(chroma(bars)), self.changes(changes(bars))], dim=1)  # [N B, 24W, 1, 1]
+        features = features.flatten(1).unflatten(0, (-1, self.config.bars)).transpose(1, 2)  # [N, 24W, B]
+        return self.score(self.pairs(features)).mean(dim=(1, 2))
+
+
+def chroma(bars: Tensor) -> Tensor:
+    """How often each of the twelve notes sounds in each beat, over all octaves: [N, R, S, P] -> [N, R, 4, 12]."""
+    return bars.add(1).div(2).unflatten(3, (-1, 12)).sum(3).unflatten(2, (BEATS, -1)).sum(3)
+
+
+def changes(bars: Tensor) -> Tensor:
+    """How many pitches more sound at a step than at the one before, in the same bar: [N, R, S, P] -> [N, R, S, 1]."""
+    return nn.functional.pad(bars.diff(dim=2).div(2).sum(3, keepdim=True), (0, 0, 1, 0))
+
+
+def initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv1d | nn.Conv2d | nn.ConvTranspose1d | nn.ConvTranspose2d):
+        nn.init.trunc_normal_(module.weight, std=0.05, a=-0.1, b=0.1)
+        nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+
+
+class MuseGAN(GAN):
+    """Latent [N, 128] -> rolls [N, R, B S, P] of -1 and 1."""
+
+    Config = MuseGANConfig
+    Data = ScoreData
+    Train = MuseGANTrain
+    Output = Scores
+
+    generator: Generator
+    discriminator: Critic
+
+    def __init__(self, config: MuseGANConfig) -> None:
+        super().__init__(config)
+        self.generator = Generator(config)
+        self.discriminator = Critic(config)
+
+    @property
+    def sample_shape(self) -> tuple[int, int, int]:
+        return self.config.roll
+
+    def prepare(self, data: Store) -> None:
+        """Keep the first training windows' given tracks, one of each piece, where one is accompanied."""
+        if self.config.given < 0:
+            return
+        train = data.indices("train")
+        _, first = np.unique(data.attributes["piece"][train], return_index=True)
+        rolls = decode(data.samples[np.resize(train[np.sort(first)], NUM_TUNES)])
+        self.generator.tunes.copy_(given_track(rolls, self.config.given) > 0)
+
+    def latents(self, n: int, noise: Noise) -> Tensor:
+        """[n, Z] from N(0, I) within two standard deviations of 0.
+
+        Stochastic neurons have their own chance behind it, a number from N(0, 1) for every cell of the rolls; and then
+        comes a given track, as it sounds and is struck, here one of the generator's tunes in turn.
+        """
+        latents = self._prior(n, noise)
+        if self.config.given < 0:
+            return latents
+        tunes = self.generator.tunes[torch.arange(n, device=latents.device) % NUM_TUNES].cpu()
+        return torch.cat([latents, tunes.float().mul(2).sub(1).flatten(1)], dim=1)
+
+    def latents_like(self, real: Tensor, noise: Noise, labels: Tensor | None = None) -> Tensor:
+        """The latents of as many fakes as there are real rolls [N, R, T, P], which give the track to accompany."""
+        latents = self._prior(len(real), noise).to(real.device)
+        if self.config.given < 0:
+            return latents
+        return torch.cat([latents, given_track(real, self.config.given).flatten(1)], dim=1)
+
+    def _prior(self, n: int, noise: Noise) -> Tensor:
+        cells = math.prod(self.config.roll) if self.config.neurons == "stochastic" else 0
+        numbers = noise.normal(n, self.config.latent_dim + cells)
+        numbers[:, : self.config.latent_dim] = truncated(numbers[:, : self.config.latent_dim])
+        return numbers
+
+    @torch.no_grad()
+    def sample(
+        self,
+        n: int = 16,
+        *,
+        seed: int | None = None,
+        batch_size: int = 64,
+        progress: Callable[[int], None] | None = None,
+        given: Scores | None = None,
+    ) -> Samples:
+        """As `GAN.sample`. The track `config.given` of the scores `given` is accompanied, which take turns.
+
+        Raises:
+            BadValue: n, seed or batch_size out of range; `given` of other sizes, or for a model that accompanies none.
+        """
+        if given is None:
+            return super().sample(n, seed=seed, batch_size=batch_size, progress=progress)
+        if self.config.given < 0:
+            raise BadValue("this model writes all tracks and accompanies none: it was trained with model.given = -1")
+        if given.tensor.shape[1:] != self.config.roll:
+            raise BadValue(f"the given scores have the shape {tuple(given.tensor.shape[1:])}, not {self.config.roll}")
+        seed = self._checked(n, seed)
+        rolls = given.tensor[torch.arange(n) % len(given)]
+        latents = self.latents_like(torch.where(rolls > 0, 1.0, -1.0), Noise(seed))
+        return self.output(self._generate(latents, batch_size, progress), latents, seed)
+
+    def output(self, tensor: Tensor, latents: Tensor | None = None, seed: int | None = None) -> Scores:
+        return scores(tensor, latents, seed, self.config)
+
+    def phases(self, train: MuseGANTrain) -> list[Phase]:
+        generator, critic, loss = self.generator, self.discriminator, LOSSES[train.loss]
+
+        def write(turn: Turn) -> Tensor:
+            generator.slope.fill_(train.slope(turn.kimg))
+            return generator(self.latents_like(turn.real, turn.noise))
+
+        def judge(turn: Turn) -> dict[str, Tensor]:
+            with torch.no_grad():
+                rolls = write(turn)
+            real, fake = critic(turn.real), critic(rolls)
+            penalty = gradient_penalty(critic, turn.real, rolls, turn.noise)
+            return {
+                "loss": loss.discriminator(real, fake) + train.gradient_penalty * penalty,
+                "real": real,
+                "fake": fake,
+                "gradient_penalty": penalty,
+            }
+
+        def play(turn: Turn) -> dict[str, Tensor]:
+            return {"loss": loss.generator(critic(write(turn)))}
+
+        return [
+            Phase(name="D", player=critic, loss=judge, optimiser=optimiser_for(critic, train.discriminator)),
+            Phase(
+                name="G",
+                player=generator,
+                loss=play,
+                optimiser=optimiser_for(generator, train.generator),
+                every=train.generator_every,
+            ),
+        ]
+
+
+def truncated(normal: Tensor, limit: float = 2.0) -> Tensor:
+    """N(0, 1) -> N(0, 1) within `limit`, each number to the one of the same rank."""
+    low = torch.special.ndtr(torch.tensor(-limit))
+    return torch.special.ndtri(torch.lerp(low, 1 - low, torch.special.ndtr(normal)))
