@@ -120,7 +120,7 @@ class HiFiGANTrain(Train):
     mel_weight: float = field(default=45.0, metadata=within(0))
     """Of the distance between log-mel spectrograms, over all frequencies."""
     pretrain_kimg: float = field(default=0.0, metadata=within(0))
-    """Until then the generator learns from spectrograms alone, at a quarter of the cost; 0: the paper's game at once."""
+    """Until then the generator learns from spectrograms alone, which costs less; 0: the paper's game at once."""
 
 
 class ResBlock1(nn.Module):
