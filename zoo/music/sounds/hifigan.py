@@ -35,6 +35,7 @@ from zoo.music.sounds.data import SoundData, decode, read_sound
 from zoo.music.sounds.mel import MelConfig, log_mel, resampled
 from zoo.music.sounds.samples import Sounds
 from zoo.nn.fold import folded
+from zoo.nn.rows import RowConv1d, RowConvTranspose1d, as_row, as_wave
 from zoo.noise import Noise
 from zoo.recipe import LossName, Optimiser, Train, within
 from zoo.training.losses import LOSSES
@@ -124,7 +125,7 @@ class HiFiGANTrain(Train):
 
 
 class ResBlock1(nn.Module):
-    """Steps of two convolutions, the first dilated, each beside a straight way: [N, C, T] -> [N, C, T]."""
+    """Steps of two convolutions, the first dilated, each beside a straight way: rows [N, C, 1, T] as they come."""
 
     def __init__(self, channels: int, kernel: int, dilations: tuple[int, ...]) -> None:
         super().__init__()
@@ -134,12 +135,12 @@ class ResBlock1(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         for first, second in zip(self.convs1, self.convs2, strict=True):
             inner = F.leaky_relu(first(F.leaky_relu(x, SLOPE)), SLOPE, inplace=True)
-            x = x + second(inner)
+            x = second(inner).add_(x)
         return x
 
 
 class ResBlock2(nn.Module):
-    """Steps of one dilated convolution, each beside a straight way: [N, C, T] -> [N, C, T]."""
+    """Steps of one dilated convolution, each beside a straight way: rows [N, C, 1, T] as they come."""
 
     def __init__(self, channels: int, kernel: int, dilations: tuple[int, ...]) -> None:
         super().__init__()
@@ -147,13 +148,13 @@ class ResBlock2(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         for conv in self.convs:
-            x = x + conv(F.leaky_relu(x, SLOPE))
+            x = conv(F.leaky_relu(x, SLOPE)).add_(x)
         return x
 
 
 def _same(channels: int, kernel: int, dilation: int) -> nn.Module:
     return _normed(
-        nn.Conv1d(channels, channels, kernel, dilation=dilation, padding=dilation * (kernel - 1) // 2), start=0.01
+        RowConv1d(channels, channels, kernel, dilation=dilation, padding=dilation * (kernel - 1) // 2), start=0.01
     )
 
 
@@ -175,31 +176,31 @@ class Generator(nn.Module):
         super().__init__()
         block = ResBlock1 if config.block == 1 else ResBlock2
         self.num_kernels = len(config.kernels)
-        self.conv_pre = _normed(nn.Conv1d(config.mels, config.width, 7, padding=3))
+        self.conv_pre = _normed(RowConv1d(config.mels, config.width, 7, padding=3))
         self.ups = nn.ModuleList()
         self.resblocks = nn.ModuleList()
         channels = config.width
         for up, kernel in zip(config.ups, config.up_kernels, strict=True):
-            layer = nn.ConvTranspose1d(channels, channels // 2, kernel, up, padding=(kernel - up) // 2)
+            layer = RowConvTranspose1d(channels, channels // 2, kernel, up, padding=(kernel - up) // 2)
             self.ups.append(_normed(layer, start=0.01))
             channels //= 2
             for size, dilations in zip(config.kernels, config.dilations, strict=True):
                 self.resblocks.append(block(channels, size, dilations))
-        self.conv_post = _normed(nn.Conv1d(channels, 1, 7, padding=3), start=0.01)
+        self.conv_post = _normed(RowConv1d(channels, 1, 7, padding=3), start=0.01)
         self.register_buffer("held", torch.zeros(config.held, config.mels, config.frames))
         self.register_buffer("mean", torch.zeros(config.mels, 1))  # of the bands, and their spread: published vocoders
         self.register_buffer("scale", torch.ones(config.mels, 1))  # may have been trained on standardised spectrograms
 
     def forward(self, mel: Tensor) -> Tensor:
-        x = self.conv_pre((mel - self.mean) / self.scale)  # [N, W, F]
+        x = self.conv_pre(as_row((mel - self.mean) / self.scale))  # [N, W, 1, F]
         for i, up in enumerate(self.ups):
             x = up(F.leaky_relu(x, SLOPE, inplace=True))  # half the channels, `up` times the rate
             blocks = self.resblocks[i * self.num_kernels : (i + 1) * self.num_kernels]
             total = blocks[0](x)
             for block in blocks[1:]:
-                total = total + block(x)
-            x = total / self.num_kernels
-        return self.conv_post(F.leaky_relu(x, LAST_SLOPE, inplace=True)).tanh_()
+                total.add_(block(x))
+            x = total.div_(self.num_kernels)
+        return as_wave(self.conv_post(F.leaky_relu(x, LAST_SLOPE, inplace=True)).tanh_())
 
 
 class PeriodDiscriminator(nn.Module):
@@ -305,6 +306,8 @@ class HiFiGAN(GAN):
     generator: Generator
     discriminator: Discriminator
 
+    _kept: tuple[list[tuple[int, int]], nn.Module] | None = None
+
     def __init__(self, config: HiFiGANConfig) -> None:
         super().__init__(config)
         self.generator = Generator(config)
@@ -380,13 +383,20 @@ class HiFiGAN(GAN):
         """
         if mel.dim() != 3 or mel.shape[1] != self.config.mels:
             raise BadValue(f"spectrograms [N, {self.config.mels}, F] are needed; got {list(mel.shape)}")
-        generator, hop = folded(self.generator), self.config.hop
+        generator, hop = self._folded(), self.config.hop
         parts = []
         for start in range(0, mel.shape[-1], CHUNK):
             first, last = max(0, start - CONTEXT), min(mel.shape[-1], start + CHUNK + CONTEXT)
             wave = generator(mel[..., first:last])
             parts.append(wave[..., (start - first) * hop :][..., : min(CHUNK, mel.shape[-1] - start) * hop])
         return torch.cat(parts, dim=-1)
+
+    def _folded(self) -> nn.Module:
+        """The generator without weight norm, which is kept until a weight changes."""
+        state = [(value.data_ptr(), value._version) for value in self.generator.state_dict().values()]
+        if self._kept is None or self._kept[0] != state:
+            self._kept = (state, folded(self.generator))
+        return self._kept[1]
 
     def interpolate(self, n: int = 8, *, steps: int = 8, seed: int | None = None, batch_size: int = 64) -> Sounds:
         raise BadValue("there is nothing between two spectrograms: a vocoder makes the sound of each")
