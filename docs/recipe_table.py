@@ -16,6 +16,11 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from zoo.data.images import ImageData
 from zoo.faces.dcgan import DCGANConfig
 from zoo.faces.gan import VanillaGANConfig
+from zoo.music.sounds.base import CriticTrain, SoundConfig
+from zoo.music.sounds.data import SoundData
+from zoo.music.sounds.hifigan import HiFiGANConfig, HiFiGANTrain
+from zoo.music.sounds.specgan import SpecGANConfig
+from zoo.music.sounds.wavegan import WaveGANConfig
 from zoo.recipe import Data, Evaluate, Train
 from zoo.registry import Weights
 from zoo.text.base import TextConfig
@@ -43,6 +48,13 @@ TABLES = {
     "scratchgan": ("model", ScratchGANConfig),
     "scratchgan-train": ("train", ScratchGANTrain),
     "wgan": ("model", WGANConfig),
+    "sound-data": ("data", SoundData),
+    "sound": ("model", SoundConfig),
+    "sound-train": ("train", CriticTrain),
+    "wavegan": ("model", WaveGANConfig),
+    "specgan": ("model", SpecGANConfig),
+    "hifigan": ("model", HiFiGANConfig),
+    "hifigan-train": ("train", HiFiGANTrain),
 }
 BASES = {  # what is in another table already
     "text-data": Data,
@@ -53,6 +65,11 @@ BASES = {  # what is in another table already
     "scratchgan": TextConfig,
     "scratchgan-train": Train,
     "wgan": TextConfig,
+    "sound-data": Data,
+    "sound-train": Train,
+    "wavegan": SoundConfig,
+    "specgan": SoundConfig,
+    "hifigan-train": Train,
 }
 NOTES = {  # of the keys whose dataclass says nothing
     "data.name": "A data set that this library builds: `synthetic-faces`.",
