@@ -23,6 +23,7 @@ def test_rows_are_convolved_as_waves():
         assert row.is_contiguous(memory_format=torch.channels_last)
         torch.testing.assert_close(as_wave(row), plain(wave), rtol=0, atol=1e-5)
         gradients = [
-            torch.autograd.grad(out.square().sum(), layer.weight)[0] for out, layer in ((row, rows), (plain(wave), plain))
+            torch.autograd.grad(out.square().sum(), layer.weight)[0]
+            for out, layer in ((row, rows), (plain(wave), plain))
         ]
         torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-4)

@@ -36,9 +36,7 @@ def trained(command, entry: str, sounds: Path, run: Path) -> Path:
     return run
 
 
-def test_own_folder_to_sounds_of_a_class(
-    command, sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_own_folder_to_sounds_of_a_class(command, sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A folder trains, its inner folders are the classes, and one of them can be asked for by name."""
     run = trained(command, "music-wavegan", sounds, tmp_path / "run")
 

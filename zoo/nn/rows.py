@@ -30,7 +30,7 @@ class RowConv1d(nn.Conv1d):
             self.weight[:, :, None],
             self.bias,
             stride=(1, *self.stride),
-            padding=(0, *self.padding),  # type: ignore[arg-type]
+            padding=(0, *self.padding),
             dilation=(1, *self.dilation),
             groups=self.groups,
         )
@@ -45,7 +45,7 @@ class RowConvTranspose1d(nn.ConvTranspose1d):
             self.weight[:, :, None],
             self.bias,
             stride=(1, *self.stride),
-            padding=(0, *self.padding),  # type: ignore[arg-type]
+            padding=(0, *self.padding),
             output_padding=(0, *self.output_padding),
             groups=self.groups,
             dilation=(1, *self.dilation),
