@@ -250,7 +250,8 @@ def sample(
             print(samples if model.Output.READABLE else f"{len(samples)} samples of {name}, seed {samples.seed}")
             return
         path = samples.save(target)
-    print(f"{len(samples)} samples of {name}, seed {samples.seed}: {path}")
+    what = f"{input} by" if input is not None else f"{len(samples)} samples of"
+    print(f"{what} {name}{'' if samples.seed is None else f', seed {samples.seed}'}: {path}")
 
 
 _WHY_NOT = {

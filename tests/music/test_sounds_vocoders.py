@@ -129,26 +129,29 @@ class Evil:
         return exec, (f"open({str(self.path)!r}, 'w').close()",)
 
 
-def test_pickles_that_ask_for_more_than_tensors_run_nothing(tmp_path: Path):
+@pytest.mark.parametrize("old", [False, True])
+def test_pickles_that_ask_for_more_than_tensors_run_nothing(tmp_path: Path, old: bool):
     """A program in the place of a tensor is refused before it runs."""
-    torch.save({"generator": {"conv_pre.weight": Evil(tmp_path / "ran")}}, tmp_path / "evil.pth")
+    evil = {"generator": {"conv_pre.weight": Evil(tmp_path / "ran")}}
+    torch.save(evil, tmp_path / "evil.pth", _use_new_zipfile_serialization=not old)
 
     with pytest.raises(BadFile, match="no tensor needs"):
         read_torch_file(tmp_path / "evil.pth")
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize("old", [False, True])
 @pytest.mark.parametrize("damage", ["not a zip", "bare pickle", "cut", "no storage"])
-def test_files_that_are_none_are_refused(tmp_path: Path, damage: str):
-    """Whatever is no whole file of tensors ends in one clear error."""
+def test_files_that_are_none_are_refused(tmp_path: Path, damage: str, old: bool):
+    """Whatever is no whole file of tensors, of the format of today or of before torch 1.6, ends in one clear error."""
     path = tmp_path / "g.pth"
-    torch.save({"a": torch.arange(5.0)}, path)
+    torch.save({"a": torch.arange(5.0)}, path, _use_new_zipfile_serialization=not old)
     if damage == "not a zip":
         path.write_bytes(b"hello")
     elif damage == "bare pickle":
         path.write_bytes(pickle.dumps({"a": 1}))
-    elif damage == "cut":
-        path.write_bytes(path.read_bytes()[:-200])
+    elif damage == "cut" or old:
+        path.write_bytes(path.read_bytes()[: -8 if old else -200])
     else:
         with zipfile.ZipFile(path) as whole, zipfile.ZipFile(tmp_path / "cut.pth", "w") as cut:
             for name in whole.namelist():
@@ -160,14 +163,15 @@ def test_files_that_are_none_are_refused(tmp_path: Path, damage: str):
         read_torch_file(path)
 
 
-def test_tensors_come_as_they_were_saved(tmp_path: Path):
+@pytest.mark.parametrize("old", [False, True])
+def test_tensors_come_as_they_were_saved(tmp_path: Path, old: bool):
     """Views, parameters, numbers of several kinds and nested dictionaries are read as torch reads them."""
     base = torch.arange(24.0).reshape(4, 6)
     saved = {
         "whole": base, "view": base.T[1:3], "one": base[2, 3], "half": base.half(), "long": base.long(),
         "inner": {"parameter": nn.Parameter(base[:, 2])}, "steps": 7, "rate": 0.5, "name": "v1",
     }  # fmt: skip
-    torch.save(saved, tmp_path / "a.pth")
+    torch.save(saved, tmp_path / "a.pth", _use_new_zipfile_serialization=not old)
 
     found = read_torch_file(tmp_path / "a.pth")
 

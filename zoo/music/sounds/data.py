@@ -14,10 +14,10 @@ import subprocess
 import tarfile
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 from xml.etree import ElementTree
 
 import numpy as np
@@ -134,6 +134,29 @@ def decode(rows: np.ndarray, noise: Noise | None = None) -> Tensor:
 
 # --- stores ------------------------------------------------------------------------------------------------------
 
+
+class About(Protocol):
+    """What a store says of itself."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def licence(self) -> str: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnSounds:
+    """A folder of somebody's own."""
+
+    name: str
+    version: str = "1"
+    licence: str = "unknown"
+
+
 ATTRIBUTES = np.dtype([("label", np.int16), ("sound", np.int32)])
 UNLABELLED = np.dtype([("sound", np.int32)])
 
@@ -181,6 +204,58 @@ class Rows:
 
     def split(self) -> np.ndarray:
         return self.test
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A recording of class number `label`. Those of one `group`, such as an instrument's layers, stay together."""
+
+    group: str
+    label: int
+    wave: Tensor
+    rate: int
+
+
+def make_rows(
+    sounds: Iterable[Sound], data: SoundData, config: Any, *, about: About, classes: Sequence[str], one_in: int
+) -> Rows:
+    """The rows of the sounds and of their copies; one group in so many is the test split, by the sha256 of its name.
+
+    Raises BadValue for fewer than two rows.
+    """
+    rows: list[np.ndarray] = []
+    labels: list[int] = []
+    groups: list[str] = []
+    for i, sound in enumerate(sounds):
+        rows.append(to_int16(copies_of(sound.wave, sound.rate, config.rate, config.length, data, seed=(1, i))))
+        labels.append(sound.label)
+        groups.append(sound.group)
+    counts = [len(made) for made in rows]
+    if sum(counts) < 2:
+        raise BadValue(
+            f"{about.name}: one row of {config.length / config.rate:.2g} s is not enough to train on and to test on"
+        )
+    owners = np.repeat(np.arange(len(rows), dtype=np.int32), counts)
+    return Rows(
+        name=about.name,
+        version=about.version,
+        licence=about.licence,
+        rows=np.concatenate(rows),
+        sounds=owners,
+        labels=np.array(labels, dtype=np.int16)[owners] if classes else None,
+        test=split_of(groups, owners, one_in),
+        classes=classes,
+    )
+
+
+def split_of(groups: Sequence[str], owners: np.ndarray, one_in: int) -> np.ndarray:
+    """uint8 [N]: one group in so many is held out, at least one; of a single sound, the last tenth of its rows."""
+    if len(set(groups)) == 1:
+        return (np.arange(len(owners)) >= len(owners) - max(1, len(owners) // 10)).astype(np.uint8)
+    held = np.array([in_test(group, one_in) for group in groups])
+    if held.all() or not held.any():
+        held[np.array(groups) == groups[0]] ^= True
+    return held[owners].astype(np.uint8)
 
 
 def in_test(name: str, one_in: int) -> bool:
@@ -313,16 +388,6 @@ def class_of(instrument: str) -> str | None:
     return next((label for label, pattern in CLASSES.items() if re.search(pattern, name)), None)
 
 
-@dataclass(frozen=True)
-class Hit:
-    """One recorded stroke. Those of one instrument of a kit, soft to hard, are of one `group`."""
-
-    group: str
-    label: str
-    wave: Tensor
-    rate: int
-
-
 class DrumHits:
     """Strokes of drums and cymbals, a second each, from 13 kits of the drum machine Hydrogen.
 
@@ -343,31 +408,12 @@ class DrumHits:
         place = cache_dir() / "data" / f"{cls.name}-v{cls.version}-{stamp}"
         if (place / "store.json").exists():
             return Store.open(place)
-        return build_store(cls().rows(data, config, progress=progress), place)
+        hits = list(cls().hits())
+        classes = list(CLASSES)
+        source = make_rows(watched(hits, len(hits), progress), data, config, about=cls(), classes=classes, one_in=5)
+        return build_store(source, place)
 
-    def rows(self, data: SoundData, config: Any, *, progress: Progress | None) -> Rows:
-        hits = list(self.hits())
-        rows, sounds, labels, test = [], [], [], []
-        for i, hit in enumerate(hits):
-            made = to_int16(copies_of(hit.wave, hit.rate, config.rate, config.length, data, seed=(1, i)))
-            rows.append(made)
-            sounds += [i] * len(made)
-            labels += [list(CLASSES).index(hit.label)] * len(made)
-            test += [in_test(hit.group, 5)] * len(made)
-            if progress is not None:
-                progress(i + 1, len(hits))
-        return Rows(
-            name=self.name,
-            version=self.version,
-            licence=self.licence,
-            rows=np.concatenate(rows),
-            sounds=np.array(sounds, dtype=np.int32),
-            labels=np.array(labels, dtype=np.int16),
-            test=np.array(test, dtype=np.uint8),
-            classes=list(CLASSES),
-        )
-
-    def hits(self) -> Iterator[Hit]:
+    def hits(self) -> Iterator[Sound]:
         """All labelled strokes, no recording twice."""
         seen: set[str] = set()
         for package in (HYDROGEN_DATA, HYDROGEN_DRUMKITS):
@@ -381,7 +427,7 @@ class DrumHits:
                     with warnings.catch_warnings():
                         warnings.simplefilter("ignore")  # some are clipped, as their makers wanted them
                         wave, rate = read_sound(content, f"{kit}/{file}")
-                    yield Hit(group=f"{kit}/{instrument}", label=label, wave=wave, rate=rate)
+                    yield Sound(f"{kit}/{instrument}", list(CLASSES).index(label), wave, rate)
 
 
 def instruments(drumkit: bytes) -> Iterator[tuple[str, str]]:
@@ -459,51 +505,30 @@ def _open_folder(path: Path, data: SoundData, config: Any, *, progress: Progress
         return Store.open(place)
     folders = [file.relative_to(path).parts[0] if len(file.relative_to(path).parts) > 1 else "" for file in files]
     classes = sorted(set(folders)) if "" not in folders and len(set(folders)) > 1 else []
-    rows: list[np.ndarray] = []
-    sounds: list[int] = []
-    labels: list[int] = []
-    names: list[str] = []
     refused: list[str] = []
-    for i, (file, folder) in enumerate(zip(files, folders, strict=True)):
-        try:
-            wave, rate = read_sound(file)
-        except BadFile as error:
-            refused.append(str(error))
-            continue
-        made = to_int16(copies_of(wave, rate, config.rate, config.length, data, seed=(1, i)))
-        rows.append(made)
-        sounds += [len(names)] * len(made)
-        labels += [classes.index(folder) if classes else 0] * len(made)
-        names.append(file.relative_to(path).as_posix() if file != path else file.name)
-        if progress is not None:
-            progress(i + 1, len(files))
+
+    def usable() -> Iterator[Sound]:
+        for file, folder in zip(files, folders, strict=True):
+            try:
+                wave, rate = read_sound(file)
+            except BadFile as error:
+                refused.append(str(error))
+                continue
+            name = file.relative_to(path).as_posix() if file != path else file.name
+            yield Sound(name, classes.index(folder) if classes else 0, wave, rate)
+
+    sounds = list(watched(usable(), len(files), progress))
     for line in refused:
         say(f"left out: {line}")
-    if not rows:
+    if not sounds:
         raise BadFile(f"{path}: none of its {len(files)} sound files can be used: {'; '.join(refused[:8])}")
-    made_rows = np.concatenate(rows)
-    if len(made_rows) < 2:
-        raise BadValue(
-            f"{path}: one row of {config.length / config.rate:.2g} s is not enough to train on and to test on"
-        )
-    source = Rows(
-        name=path.name,
-        version="1",
-        licence="unknown",
-        rows=made_rows,
-        sounds=np.array(sounds, dtype=np.int32),
-        labels=np.array(labels, dtype=np.int16) if classes else None,
-        test=_split(names, np.array(sounds)),
-        classes=classes,
-    )
+    source = make_rows(sounds, data, config, about=OwnSounds(name=path.name), classes=classes, one_in=10)
     return build_store(source, place)
 
 
-def _split(names: Sequence[str], sounds: np.ndarray) -> np.ndarray:
-    """uint8 [N]: a tenth of the files is held out, at least one; of a single file, the last tenth of its rows."""
-    if len(names) == 1:
-        return (np.arange(len(sounds)) >= len(sounds) - max(1, len(sounds) // 10)).astype(np.uint8)
-    held = np.array([in_test(name, 10) for name in names])
-    if held.all() or not held.any():
-        held[0] = not held[0]
-    return held[sounds].astype(np.uint8)
+def watched(sounds: Iterable[Sound], total: int, progress: Progress | None) -> Iterator[Sound]:
+    """The sounds as they come, with the progress told of each."""
+    for i, sound in enumerate(sounds):
+        yield sound
+        if progress is not None:
+            progress(i + 1, total)

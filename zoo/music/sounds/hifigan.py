@@ -33,9 +33,9 @@ from zoo.errors import BadValue
 from zoo.gan import GAN
 from zoo.music.sounds.data import SoundData, decode, read_sound
 from zoo.music.sounds.mel import MelConfig, log_mel, resampled
+from zoo.music.sounds.rows import RowConv1d, RowConvTranspose1d, as_row, as_wave
 from zoo.music.sounds.samples import Sounds
 from zoo.nn.fold import folded
-from zoo.nn.rows import RowConv1d, RowConvTranspose1d, as_row, as_wave
 from zoo.noise import Noise
 from zoo.recipe import LossName, Optimiser, Train, within
 from zoo.training.losses import LOSSES

@@ -19,7 +19,7 @@ from zoo.errors import BadValue, NotFound
 from zoo.gan import GAN, LabelledGAN
 from zoo.metrics.report import Figure, distribution_figures
 from zoo.music.sounds.data import decode
-from zoo.music.sounds.evaluator import NAME, VERSION, Evaluator, load_evaluator
+from zoo.music.sounds.evaluator import NAME, RATE, VERSION, Evaluator, load_evaluator
 from zoo.music.sounds.hifigan import HiFiGAN
 from zoo.music.sounds.mel import log_mel, wave_from_mel
 from zoo.recipe import Evaluate
@@ -39,7 +39,7 @@ def evaluate(gan: GAN, store: Store, settings: Evaluate, *, progress: Progress |
     if isinstance(gan, HiFiGAN):
         return vocoder_figures(gan, held_out_sounds(store, settings.samples), control=True, progress=progress)
     report = progress or (lambda done, total: None)
-    evaluator = extractor(settings.features)
+    evaluator = extractor(settings.features, gan)
     real, other, labels = _real_sounds(store, settings)
     samples = gan.sample(settings.samples, seed=settings.seed, progress=lambda done: report(done, 2 * settings.samples))
     figures = sound_figures(evaluator, real, samples.tensor, other, seed=settings.seed)
@@ -60,13 +60,20 @@ def held_out(store: Store, settings: Evaluate) -> Callable[[GAN], list[Figure]]:
             return vocoder_figures(gan, sounds, control=False)
         real, other, _ = _real_sounds(store, settings)
         fake = gan.sample(settings.samples, seed=settings.seed).tensor
-        return sound_figures(extractor(settings.features), real, fake, other, seed=settings.seed)
+        return sound_figures(extractor(settings.features, gan), real, fake, other, seed=settings.seed)
 
     return judge
 
 
-def extractor(name: str) -> Evaluator:
-    """The network that a recipe's `evaluate.features` names. Raises NotFound for another name."""
+def extractor(name: str, gan: GAN) -> Evaluator:
+    """The network that a recipe's `evaluate.features` names.
+
+    Raises NotFound for another name, BadValue where it does not hear such sounds as `gan` makes.
+    """
+    if gan.config.rate != RATE:
+        raise BadValue(
+            f"the evaluator of drum hits hears sounds at {RATE} Hz, and the model's are at {gan.config.rate}"
+        )
     if name != f"zoo:{NAME}":
         raise NotFound(f'no features "{name}" of sounds; there are zoo:{NAME}')
     return load_evaluator()

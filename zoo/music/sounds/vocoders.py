@@ -15,6 +15,7 @@ spectrograms of that model (logarithms to base 10) by `vocode`; with `--input` i
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -184,7 +185,9 @@ def _config_beside(path: Path) -> dict[str, Any]:
         raise BadFile(f"{beside}: should be an object")
     about = {key: content[name] for key, names in _KEYS.items() for name in names if content.get(name) is not None}
     if "ups" in about and "hop" not in about:
-        about["hop"] = _product(about["ups"])
+        if not isinstance(about["ups"], list) or not all(type(up) is int for up in about["ups"]):
+            raise BadFile(f"{beside}: its upsample_rates = {about['ups']!r:.80} should be a list of whole numbers")
+        about["hop"] = math.prod(about["ups"])
         about["length"] = 32 * about["hop"]
     if "high" not in about and "fmax" in content:
         about["high"] = 0.0  # null in the authors' files: up to half of the rate
@@ -208,7 +211,7 @@ def _sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
     step = "convs" if single else "convs1"
     num_kernels = num_blocks // max(1, num_ups)
     ups = [kernel // 2 for kernel in up_kernels]
-    hop = _product(ups)
+    hop = math.prod(ups)
     return {
         "mels": mels,
         "width": width,
@@ -221,13 +224,6 @@ def _sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
         "kernels": [shape(f"resblocks.{i}.{step}.0")[2] for i in range(num_kernels)],
         "dilations": [[1, 2], [2, 6], [3, 12]] if single else [[1, 3, 5]] * num_kernels,
     }
-
-
-def _product(numbers: list[int]) -> int:
-    total = 1
-    for number in numbers:
-        total *= number
-    return total
 
 
 def main() -> None:
