@@ -31,7 +31,7 @@ from zoo.music.sounds.data import (
     rows_of,
     trimmed,
 )
-from zoo.music.sounds.rendered import ROWS, RenderedMusic, compose, play
+from zoo.music.sounds.rendered import ROWS, Note, Part, RenderedMusic, compose, play
 
 CONFIG = SoundConfig(length=16384, rate=16000)
 
@@ -298,6 +298,19 @@ def test_rendered_music_is_a_function_of_its_number():
     assert list(table["sound"]) == [0] * ROWS + [1] * ROWS
     assert not np.array_equal(rows[:ROWS], rows[ROWS:])
     assert 0.2 < np.abs(rows[:ROWS]).max() / 32767 <= 0.951
+
+
+def test_all_instruments_play_the_same_each_time():
+    """Every program that pieces choose from is deterministic, finite, and not silent."""
+    programs = {part.program for piece in range(400) for part in compose(piece, 3.0)}
+
+    assert programs == {*range(-1, 112)} - {78}
+    for program in programs:
+        part = Part(program, (Note(0.0, 0.2, 48, 100),))
+        first = play([part], 8000)
+        np.random.default_rng(0).random(200_000)  # leaves something in memory that was freed
+        assert np.array_equal(first, play([part], 8000))
+        assert 0 < np.abs(first).max() < 2
 
 
 def test_composed_music_is_heard_and_has_no_holes():

@@ -26,7 +26,8 @@ ATTRIBUTES = np.dtype([("sound", np.int32)])
 PEAK = 0.95
 
 _SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10), (0, 2, 4, 7, 9), (0, 3, 5, 7, 10))
-_LAST_PROGRAM = 111  # of General MIDI; those after are percussion and noises
+_WHISTLE = 78  # of this soundfont is played from memory that nobody filled: another noise each time
+_PROGRAMS = [program for program in range(112) if program != _WHISTLE]  # of General MIDI; those after are noises
 _REGISTERS = ((36, 55), (48, 72), (60, 88))
 _KICK, _SNARE, _CLOSED, _OPEN, _CRASH = 36, 38, 42, 46, 49
 
@@ -81,7 +82,7 @@ def _voice(
                 pitch = int(within[min(place + 2 * step, len(within) - 1)])
                 notes.append(Note(start + 1, length * rng.uniform(0.6, 1.2), pitch, velocity))
         start += length
-    return Part(int(rng.integers(_LAST_PROGRAM + 1)), tuple(notes))
+    return Part(int(rng.choice(_PROGRAMS)), tuple(notes))
 
 
 def _drums(rng: np.random.Generator, beat: float, seconds: float) -> Part:
