@@ -16,6 +16,9 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from zoo.data.images import ImageData
 from zoo.faces.dcgan import DCGANConfig
 from zoo.faces.gan import VanillaGANConfig
+from zoo.music.scores.data import ScoreConfig, ScoreData
+from zoo.music.scores.midinet import MidiNetConfig, MidiNetTrain
+from zoo.music.scores.musegan import MuseGANConfig, MuseGANTrain
 from zoo.music.sounds.base import CriticTrain, SoundConfig
 from zoo.music.sounds.data import SoundData
 from zoo.music.sounds.hifigan import HiFiGANConfig, HiFiGANTrain
@@ -25,6 +28,7 @@ from zoo.recipe import Data, Evaluate, Train
 from zoo.registry import Weights
 from zoo.text.base import TextConfig
 from zoo.text.data import TextData
+from zoo.text.gail import GAILConfig, GAILTrain
 from zoo.text.lstm import LSTMConfig
 from zoo.text.relgan import RelGANConfig, RelGANTrain
 from zoo.text.scratchgan import ScratchGANConfig, ScratchGANTrain
@@ -43,11 +47,18 @@ TABLES = {
     "lstm": ("model", LSTMConfig),
     "seqgan": ("model", SeqGANConfig),
     "seqgan-train": ("train", SeqGANTrain),
+    "gail": ("model", GAILConfig),
+    "gail-train": ("train", GAILTrain),
     "relgan": ("model", RelGANConfig),
     "relgan-train": ("train", RelGANTrain),
     "scratchgan": ("model", ScratchGANConfig),
     "scratchgan-train": ("train", ScratchGANTrain),
     "wgan": ("model", WGANConfig),
+    "score-data": ("data", ScoreData),
+    "musegan": ("model", MuseGANConfig),
+    "musegan-train": ("train", MuseGANTrain),
+    "midinet": ("model", MidiNetConfig),
+    "midinet-train": ("train", MidiNetTrain),
     "sound-data": ("data", SoundData),
     "sound": ("model", SoundConfig),
     "sound-train": ("train", CriticTrain),
@@ -60,11 +71,17 @@ BASES = {  # what is in another table already
     "text-data": Data,
     "seqgan": LSTMConfig,
     "seqgan-train": Train,
+    "gail": TextConfig,
+    "gail-train": Train,
     "relgan": TextConfig,
     "relgan-train": Train,
     "scratchgan": TextConfig,
     "scratchgan-train": Train,
     "wgan": TextConfig,
+    "score-data": Data,
+    "musegan-train": Train,
+    "midinet": ScoreConfig,
+    "midinet-train": Train,
     "sound-data": Data,
     "sound-train": Train,
     "wavegan": SoundConfig,

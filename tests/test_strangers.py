@@ -50,6 +50,7 @@ def write_recipe(tmp_path: Path):
         ({"data": 'hub = "somebody/images"'}, "--data hf:somebody/images"),
         ({"train": 'start = "somebody/weights"'}, "train.start=somebody/weights"),
         ({"train": 'start = "./weights"'}, "train.start=./weights"),
+        ({"train": 'start = "transformers:gpt2"'}, "train.start=transformers:gpt2"),
         ({"evaluate": 'features = "timm:resnet18"'}, "evaluate.features=timm:resnet18"),
     ],
 )

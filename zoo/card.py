@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.gan import GAN
-from zoo.recipe import Recipe
+from zoo.recipe import OTHER_LIBRARIES, Recipe
 from zoo.samples import Samples
 
 PIPELINE_TAGS = {"faces": "unconditional-image-generation", "text": "text-generation"}  # music, video: the Hub has none
@@ -73,7 +73,8 @@ def card_text(
     suffix = samples.SUFFIXES[0]
     shape = " x ".join(map(str, gan.sample_shape))
     num_turns = kimg * 1000 / recipe.train.batch
-    start = f"The players began with the weights of `{recipe.train.start}`.\n" if recipe.train.start else ""
+    begun = public_start(recipe.train.start)
+    start = f"The players began with the weights of `{begun}`.\n" if begun else ""
     averaged = "\nThe generator is the exponential moving average of the training."
     average = averaged if recipe.train.ema_halflife_kimg else ""
     return f"""{_front_matter(recipe, figures, name)}
@@ -148,6 +149,13 @@ def _curve_section(figures: Mapping[str, Any]) -> str:
 
 **{curve["verdict"]}**
 """
+
+
+def public_start(start: str) -> str:
+    """What a card may say of `train.start`: of a folder its name alone, and not where it lies on the trainer's disk."""
+    library = next((known for known in OTHER_LIBRARIES if start.startswith(known)), "")
+    name = start.removeprefix(library)
+    return library + Path(name).name if Path(name).expanduser().is_absolute() else start
 
 
 def _front_matter(recipe: Recipe, figures: Mapping[str, Any], name: str) -> str:

@@ -197,8 +197,9 @@ def sample(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="A file (images: .png .jpg .webp, one grid; texts: .txt .jsonl; sounds: .wav .flac, one after the "
-            "other, or .png) or a folder (one file each). If absent, NAME.png or NAME.wav; texts are printed."
+            help="A file (images: .png .jpg .webp, one grid; texts: .txt .jsonl; scores: .mid .wav .png .npz; sounds: "
+            ".wav .flac .png) or a folder (one file each). If absent, NAME.png for images, NAME.mid for scores, "
+            "NAME.wav for sounds; texts are printed."
         ),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples generated at once; bounds the memory.")] = 64,
@@ -218,6 +219,7 @@ def sample(
 
     zoo sample faces-dcgan -n 64 --seed 0 --out faces.png
     zoo sample text-seqgan -n 8 --seed 1 --temperature 0.9
+    zoo sample music-musegan -n 4 --seed 1 --out chorales.mid
     zoo sample music-wavegan -n 8 --label kick --out kicks.wav
     zoo sample music-hifigan --input song.wav --out resynth.wav
     """

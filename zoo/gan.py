@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -72,6 +72,16 @@ class GAN(nn.Module):
     def fitted(cls, config: Any, data: Store) -> Any:
         """The config with those values that it leaves to the data, e.g. the size of a vocabulary."""
         return config
+
+    @classmethod
+    def begun(cls, config: Any, start: str, data: Store, *, seed: int) -> Self:
+        """The players with weights of another library, which `start` names as "library:name".
+
+        The config of what is returned has the sizes of those weights; `seed` is of what they leave random.
+
+        Raises BadValue where the architecture has no use for such weights.
+        """
+        raise BadValue(f'train.start = "{start}": {cls.__name__} cannot begin with weights of another library')
 
     def prepare(self, data: Store) -> None:
         """Initialise from the data, where the paper does; called once, before a training starts."""

@@ -28,6 +28,10 @@ T = TypeVar("T")
 LossName = Literal["minimax", "non_saturating", "least_squares", "hinge", "wasserstein", "relativistic"]
 
 
+OTHER_LIBRARIES = ("transformers:",)
+"""How a `train.start` begins that names weights of another library, which an architecture reads by itself."""
+
+
 def within(low: float = -math.inf, high: float = math.inf, *, above: float | None = None) -> dict[str, Any]:
     """Metadata of a number field: the closed range [low, high], or the open one from `above`."""
     return {"low": low, "high": high, "above": above}
@@ -86,7 +90,8 @@ class Train:
     total_kimg: float = field(default=400.0, metadata=within(above=0))
     seed: int = field(default=0, metadata=within(0, 2**63 - 1))
     start: str = ""
-    """Weights that the players start from, by what `zoo.load` takes; empty: random ones, as the paper draws them."""
+    """Weights that the players start from, by what `zoo.load` takes, or for text-gail `transformers:` and a Hub id or
+    folder; empty: random ones, as the paper draws them."""
     loss: LossName = "non_saturating"
     generator: Optimiser = Optimiser()
     discriminator: Optimiser = Optimiser()

@@ -23,7 +23,7 @@ from typing import Any
 
 from torch import Tensor
 
-from zoo.card import card_text, evaluate_command, write_card
+from zoo.card import card_text, evaluate_command, public_start, write_card
 from zoo.errors import BadFile, BadValue, CannotWrite
 from zoo.gan import GAN
 from zoo.hub import FORMAT, load_folder, weight_files
@@ -152,9 +152,10 @@ def _released_recipe(recipe: Recipe) -> str:
 
     table = recipe.to_table()
     del table["weights"]  # digests of what lies beside it would never agree with themselves
-    for section, key in (("data", "folder"), ("train", "start")):
-        if Path(str(table[section].get(key, ""))).is_absolute():
-            table[section][key] = Path(table[section][key]).name  # not the trainer's own path
+    for key in ("folder", "tokenizer"):  # not the trainer's own paths
+        if Path(str(table["data"].get(key, ""))).is_absolute():
+            table["data"][key] = Path(table["data"][key]).name
+    table["train"]["start"] = public_start(table["train"]["start"])
     return f"# {recipe.name}, resolved: every value that trained these weights\n" + tomlkit.dumps(table)
 
 

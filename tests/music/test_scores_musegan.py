@@ -20,7 +20,7 @@ from zoo.music.scores.musegan import (
     given_track,
     truncated,
 )
-from zoo.music.scores.neurons import binary
+from zoo.music.scores.neurons import binary, one_of
 from zoo.music.scores.samples import Scores
 from zoo.noise import Noise
 from zoo.training.phases import Turn, only
@@ -113,7 +113,7 @@ def test_the_slope_grows_with_the_training():
     assert [train.slope(kimg) for kimg in (0, 20, 60, 100)] == [1, 1, 3, 5]
     gan = MuseGAN(SMALL).requires_grad_(False)
     turn = Turn(gan, torch.ones(2, *SMALL.roll), Noise(0), generator_plays=True, kimg=60)
-    gan.phases(train)[1].loss(turn)
+    gan.phases(train)[0].loss(turn)
     assert gan.generator.slope == 3
 
 
@@ -152,6 +152,8 @@ def accompanist(tmp_path: Path) -> MuseGAN:
     torch.manual_seed(0)
     gan = MuseGAN(replace(SMALL, given=0)).eval()
     gan.prepare(chorale_store(SMALL, tmp_path / "store"))
+    with torch.no_grad():
+        gan.generator.private.merge[1].bias.zero_()  # half full, so that what it accompanies is heard
     return gan
 
 
@@ -194,3 +196,26 @@ def test_an_accompanist_learns_from_the_tracks_of_the_turn(accompanist: MuseGAN,
 
     reached = {name for name, p in gan.named_parameters() if p.grad is not None and bool(p.grad.any())}
     assert {name for name, _ in gan.named_parameters()} - reached == {"discriminator.score.bias"}
+
+
+def test_neurons_of_single_voices_compete():
+    """The largest of a step says 1 if it is above 0, and all learn by the softmax."""
+    logits = torch.tensor([[0.5, 2.0, -1.0], [-0.1, -2.0, -3.0]], requires_grad=True)
+    said = one_of(logits, torch.tensor(1.0))
+    said[:, 0].sum().backward()
+
+    torch.testing.assert_close(said.detach(), torch.tensor([[-1.0, 1.0, -1.0], [-1.0, -1.0, -1.0]]))
+    silent = torch.cat([logits.detach(), torch.zeros(2, 1)], dim=1).softmax(1)
+    torch.testing.assert_close(logits.grad[:, 0], 2 * silent[:, 0] * (1 - silent[:, 0]))
+    torch.testing.assert_close(logits.grad[:, 1], -2 * silent[:, 0] * silent[:, 1])
+
+
+def test_single_voices_sound_one_pitch_at_a_time():
+    """What is struck has neurons of its own, which do not compete."""
+    torch.manual_seed(0)
+    rolls = MuseGAN(replace(SMALL, single=True)).eval().sample(4, seed=0).tensor
+
+    assert rolls[:, :2].gt(0).sum(3).max() == 1
+    assert rolls[:, 2].gt(0).sum(2).max() > 1
+    with pytest.raises(BadValue, match="deterministic"):
+        replace(SMALL, single=True, neurons="stochastic")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from zoo.noise import Noise
-from zoo.text.base import Policy, drawn, ended, likelihood_loss, written
+from zoo.text.base import RecurrentPolicy, drawn, ended, likelihood_loss, written
 from zoo.text.bench import plain_completions
 from zoo.text.lstm import LSTMConfig, LSTMPolicy
 from zoo.text.relgan import RelationalMemory, RelGANConfig
@@ -24,7 +24,7 @@ POLICIES = {
 
 
 @pytest.fixture(params=POLICIES)
-def policy(request: pytest.FixtureRequest) -> Policy:
+def policy(request: pytest.FixtureRequest) -> RecurrentPolicy:
     torch.manual_seed(0)
     cls, config = POLICIES[request.param]
     policy = cls(config).eval().requires_grad_(False)
@@ -33,7 +33,7 @@ def policy(request: pytest.FixtureRequest) -> Policy:
     return policy
 
 
-def test_a_policy_draws_each_token_with_its_probability(policy: Policy):
+def test_a_policy_draws_each_token_with_its_probability(policy: RecurrentPolicy):
     """Over evenly spread uniform numbers a token comes as often as its softmax says, at every temperature."""
     state = policy.read(torch.zeros(1, dtype=torch.long), policy.start(1))
     state = state.expand(20_000, *state.shape[1:])
@@ -45,14 +45,14 @@ def test_a_policy_draws_each_token_with_its_probability(policy: Policy):
         torch.testing.assert_close(shares, expected, rtol=0, atol=2e-4)
 
 
-def test_barred_tokens_are_never_drawn(policy: Policy):
+def test_barred_tokens_are_never_drawn(policy: RecurrentPolicy):
     """What the config bars is not drawn, not even by the smallest and the greatest uniform number."""
     edges = torch.tensor([[0.0], [1 - 2**-24]]).expand(2, 7)
 
     assert not torch.isin(policy(edges), torch.tensor([0, 1])).any()
 
 
-def test_reading_ahead_gives_the_logits_of_writing(policy: Policy):
+def test_reading_ahead_gives_the_logits_of_writing(policy: RecurrentPolicy):
     """Teacher-forced logits are those that each token was drawn from."""
     uniforms = Noise(0).uniform(5, 7)
     tokens = policy(uniforms)
@@ -64,7 +64,7 @@ def test_reading_ahead_gives_the_logits_of_writing(policy: Policy):
     torch.testing.assert_close(policy.log_probabilities(tokens), expected)
 
 
-def test_a_low_temperature_writes_what_is_likelier(policy: Policy):
+def test_a_low_temperature_writes_what_is_likelier(policy: RecurrentPolicy):
     """At temperature 0.5 texts are likelier to the policy than at 1, and at 1 likelier than at 2."""
     likelihoods = [
         float(policy.log_probabilities(policy(Noise(1).uniform(500, 7), temperature)).mean())
@@ -96,7 +96,7 @@ def test_the_likelihood_of_texts_that_end_counts_their_end_and_nothing_after():
     torch.testing.assert_close(likelihood_loss(policy, tokens), expected)
 
 
-def test_completions_are_those_of_the_nested_loop(policy: Policy):
+def test_completions_are_those_of_the_nested_loop(policy: RecurrentPolicy):
     """All prefixes at once give, number for number, the texts of completing each by itself."""
     tokens = policy(Noise(2).uniform(4, 7))
 

@@ -54,8 +54,7 @@ class TextConfig:
 class Policy(nn.Module):
     """A generator that writes token by token: latents, uniform in [0, 1) [N, T] -> tokens [N, T].
 
-    A subclass says how a state starts and what a token does to it. Every state is a tensor of rows [N, ...], which may
-    be chosen, repeated and joined.
+    A subclass says how it writes, by `forward`, and what it thinks of texts that are there, by `logits`.
     """
 
     barred: Tensor
@@ -64,6 +63,34 @@ class Policy(nn.Module):
         super().__init__()
         self.config = config
         self.register_buffer("barred", config.barred(), persistent=False)
+
+    def forward(self, uniforms: Tensor, temperature: float = 1.0) -> Tensor:
+        raise NotImplementedError
+
+    def logits(self, tokens: Tensor) -> Tensor:
+        """Logits [N, T, V] of each token of texts [N, T], given those before it."""
+        raise NotImplementedError
+
+    def pick(self, scores: Tensor, uniforms: Tensor, temperature: float = 1.0) -> Tensor:
+        """The next token [N] by logits [N, V], by inverse of the cumulative distribution.
+
+        It takes one uniform number a token, not one a word.
+        """
+        scores = scores + self.barred
+        return drawn((scores / temperature if temperature != 1 else scores).softmax(-1), uniforms)
+
+    def log_probabilities(self, tokens: Tensor) -> Tensor:
+        """The natural logarithm of the probability of each token of texts [N, T], given those before it."""
+        logits = self.logits(tokens)
+        return -F.cross_entropy(logits.flatten(0, 1), tokens.flatten(), reduction="none").view_as(tokens)
+
+
+class RecurrentPolicy(Policy):
+    """A policy that carries a state from token to token.
+
+    A subclass says how a state starts and what a token does to it. Every state is a tensor of rows [N, ...], which may
+    be chosen, repeated and joined.
+    """
 
     def start(self, n: int) -> Tensor:
         """The state before anything is written [n, ...]."""
@@ -93,9 +120,8 @@ class Policy(nn.Module):
         return ended(tokens) if self.config.ends else tokens
 
     def draw(self, state: Tensor, uniforms: Tensor, temperature: float = 1.0) -> Tensor:
-        """The next token [N] by inverse of the cumulative distribution: one uniform number a token, not one a word."""
-        scores = self.scores(state) + self.barred
-        return drawn((scores / temperature if temperature != 1 else scores).softmax(-1), uniforms)
+        """The next token [N] after a state, see `pick`."""
+        return self.pick(self.scores(state), uniforms, temperature)
 
     def states(self, tokens: Tensor) -> Tensor:
         """The states that tokens 1..T of texts [N, T] are drawn from [N, T, ...]."""
@@ -107,14 +133,8 @@ class Policy(nn.Module):
         return torch.stack(states, dim=1)
 
     def logits(self, tokens: Tensor) -> Tensor:
-        """Logits [N, T, V] of each token of texts [N, T], given those before it."""
         states = self.states(tokens)
         return self.scores(states.flatten(0, 1)).view(*states.shape[:2], -1)
-
-    def log_probabilities(self, tokens: Tensor) -> Tensor:
-        """The natural logarithm of the probability of each token of texts [N, T], given those before it."""
-        logits = self.logits(tokens)
-        return -F.cross_entropy(logits.flatten(0, 1), tokens.flatten(), reduction="none").view_as(tokens)
 
 
 def drawn(chances: Tensor, uniforms: Tensor) -> Tensor:

@@ -8,14 +8,16 @@ import torch
 from torch import Tensor
 
 from zoo.noise import Noise
-from zoo.text.base import Policy
+from zoo.text.base import RecurrentPolicy
 from zoo.text.seqgan import SeqGAN
 
 Draw = Callable[[Tensor, Tensor], Tensor]  # states, and their uniform numbers [N] -> tokens [N]
 
 
 @torch.no_grad()
-def plain_completions(policy: Policy, tokens: Tensor, num: int, noise: Noise, draw: Draw | None = None) -> Tensor:
+def plain_completions(
+    policy: RecurrentPolicy, tokens: Tensor, num: int, noise: Noise, draw: Draw | None = None
+) -> Tensor:
     """As `completions`, by the nested loop over prefixes and rollouts, each from the first token on.
 
     Tokens are drawn by `draw`, or as the policy does.
@@ -36,7 +38,7 @@ def plain_completions(policy: Policy, tokens: Tensor, num: int, noise: Noise, dr
     return texts
 
 
-def multinomial_completions(policy: Policy, tokens: Tensor, num: int, noise: Noise) -> Tensor:
+def multinomial_completions(policy: RecurrentPolicy, tokens: Tensor, num: int, noise: Noise) -> Tensor:
     """The nested loop as the field's ports write it, each token by `torch.multinomial` of the softmax."""
 
     def draw(state: Tensor, uniforms: Tensor) -> Tensor:

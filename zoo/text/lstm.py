@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.recipe import within
-from zoo.text.base import Policy, TextConfig
+from zoo.text.base import RecurrentPolicy, TextConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class LSTMConfig(TextConfig):
     """Of the embedding and of the state that scores are read from, in training."""
 
 
-class LSTMPolicy(Policy):
+class LSTMPolicy(RecurrentPolicy):
     """Latents [N, T] -> tokens [N, T]. A state [N, 2, H] is the hidden state and the cell."""
 
     config: LSTMConfig

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.recipe import LossName, Optimiser, Train, within
-from zoo.text.base import Policy, PolicyGAN, TextConfig, evaluating, likelihood_phase
+from zoo.text.base import PolicyGAN, RecurrentPolicy, TextConfig, evaluating, likelihood_phase
 from zoo.training.losses import LOSSES
 from zoo.training.phases import Phase, Turn, optimiser_for
 
@@ -55,7 +55,7 @@ class RelGANTrain(Train):
     """Inverse temperature at the end: the paper trades quality (100) against diversity (1,000) with it."""
 
 
-class RelationalMemory(Policy):
+class RelationalMemory(RecurrentPolicy):
     """Latents [N, T] -> tokens [N, T]. A state [N, M, D] is the memory."""
 
     def __init__(self, config: RelGANConfig) -> None:

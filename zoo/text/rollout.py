@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from zoo.noise import Noise
-from zoo.text.base import Policy, ended
+from zoo.text.base import RecurrentPolicy, ended
 
 CHUNK = 128  # rows whose scores are computed at once, so that they stay in the processor's cache
 
 
 @torch.no_grad()
-def completions(policy: Policy, tokens: Tensor, num: int, noise: Noise) -> Tensor:
+def completions(policy: RecurrentPolicy, tokens: Tensor, num: int, noise: Noise) -> Tensor:
     """Texts [N, T] completed `num` times from each of their prefixes of 1 to T - 1 tokens: [N, T - 1, num, T]."""
     n, length = tokens.shape
     texts = tokens[:, None, None].expand(n, length - 1, num, length).clone()
@@ -34,6 +34,6 @@ def completions(policy: Policy, tokens: Tensor, num: int, noise: Noise) -> Tenso
     return ended(texts.flatten(0, 2)).view_as(texts) if policy.config.ends else texts
 
 
-def _draw(policy: Policy, rows: Tensor, uniforms: Tensor) -> Tensor:
+def _draw(policy: RecurrentPolicy, rows: Tensor, uniforms: Tensor) -> Tensor:
     chunks = zip(rows.split(CHUNK), uniforms.split(CHUNK), strict=True)
     return torch.cat([policy.draw(some, numbers) for some, numbers in chunks])

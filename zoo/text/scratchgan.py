@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.recipe import Optimiser, Train, within
-from zoo.text.base import Policy, PolicyGAN, TextConfig, evaluating, written
+from zoo.text.base import PolicyGAN, RecurrentPolicy, TextConfig, evaluating, written
 from zoo.training.losses import LOSSES
 from zoo.training.phases import Phase, Turn, optimiser_for
 
@@ -47,7 +47,7 @@ class ScratchGANTrain(Train):
     judge_weight_decay: float = field(default=1e-6, metadata=within(0))
 
 
-class Generator(Policy):
+class Generator(RecurrentPolicy):
     """Latents [N, T] -> tokens [N, T]. A state [N, 2 L, H] is each layer's hidden state, then each layer's cell."""
 
     config: ScratchGANConfig

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from zoo.errors import BadValue
 from zoo.noise import Noise
 from zoo.recipe import Optimiser, Train, within
-from zoo.text.base import Policy, PolicyGAN, evaluating, likelihood_phase, written
+from zoo.text.base import PolicyGAN, RecurrentPolicy, evaluating, likelihood_phase, written
 from zoo.text.lstm import LSTMConfig, LSTMPolicy
 from zoo.text.rollout import completions
 from zoo.training.losses import LOSSES
@@ -127,7 +127,7 @@ class Discriminator(nn.Module):
             after = self.embedding(texts).movedim(2, 3)  # [N, R, E, T]
             features = []
             for layer, seen in zip(self.convolutions, begun, strict=True):
-                (width,) = layer.kernel_size
+                (width,) = cast(nn.Conv1d, layer).kernel_size
                 fresh = after[..., max(0, t + 1 - width) :].flatten(0, 1)
                 greatest = layer(fresh).amax(2).unflatten(0, texts.shape[:2])  # [N, R, M]
                 features.append(greatest.maximum(seen[:, None, :, t - width]) if t >= width else greatest)
@@ -199,7 +199,7 @@ class SeqGAN(PolicyGAN):
             ),
         ]
 
-    def reward(self, tokens: Tensor, policy: Policy, train: SeqGANTrain, noise: Noise) -> Tensor:
+    def reward(self, tokens: Tensor, policy: RecurrentPolicy, train: SeqGANTrain, noise: Noise) -> Tensor:
         """Q of each token of texts [N, T] (equation 4): the probability, to the discriminator, of "real".
 
         That of the last token is of the text itself, that of another the mean over the completions of its prefix.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from zoo.data import Store
 from zoo.errors import BadFile, BadValue
 from zoo.gan import GAN
-from zoo.recipe import Recipe, load_recipe
+from zoo.recipe import OTHER_LIBRARIES, Recipe, load_recipe
 from zoo.registry import Entry, registry
 from zoo.training import distributed
 from zoo.training.loop import Judge, Progress, continue_run, open_run, start_run, train
@@ -60,10 +60,14 @@ def train_run(
     """Start or resume a training; see `zoo.train`. `watch` is told after every turn, `build_progress` of the data."""
     recipe, run = _recipe_and_run(recipe, out=out, resume=resume, data=data, overrides=list(overrides))
     start = _start(recipe) if resume is None else None
+    foreign = resume is None and recipe.train.start.startswith(OTHER_LIBRARIES)
     with distributed.process_group() as device:
         with distributed.first_process_first():
             store = open_data(recipe, workers=workers, progress=build_progress, say=say)
             recipe = fitted(recipe, store)
+            if foreign:
+                start = recipe.gan.begun(recipe.model, recipe.train.start, store, seed=recipe.train.seed)
+                recipe = replace(recipe, model=start.config)
             if recipe.train.batch > (count := len(store.indices("train"))):
                 raise BadValue(f"train.batch = {recipe.train.batch} is more than the {count} training samples")
             if distributed.rank() == 0 and resume is None:
@@ -80,10 +84,11 @@ def train_run(
 
 
 def _start(recipe: Recipe) -> GAN | None:
-    """The trained players that a recipe starts from, if it names any. Raises as `zoo.load`."""
+    """The trained players of this library that a recipe starts from, if it names any. Raises as `zoo.load`."""
     from zoo.hub import load
 
-    return load(recipe.train.start) if recipe.train.start else None
+    start = recipe.train.start
+    return load(start) if start and not start.startswith(OTHER_LIBRARIES) else None
 
 
 def _judge(recipe: Recipe, store: Store) -> Judge:

@@ -30,6 +30,7 @@ __all__ = ["DATASETS", "ScoreConfig", "ScoreData", "build_dataset", "decode", "o
 
 BEYOND = 3
 FURTHEST = 6  # semitones up or down; with both, every key is reached
+MOST_TRACKS = 16  # of a file that becomes a lead sheet
 MIDI_SUFFIXES = (".mid", ".midi")
 
 Report = Callable[[str], None]
@@ -77,6 +78,14 @@ class ScoreData(Data):
     @property
     def augments(self) -> bool:
         return self.transpose
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeadSheetData(ScoreData):
+    """Melodies with chords to train on, made of scores: the highest track, and the chord of each bar.
+
+    `mapping` is that of the scores.
+    """
 
 
 class BachChorales:
@@ -163,6 +172,32 @@ def as_grid(lines: np.ndarray) -> np.ndarray:
     return grid
 
 
+CHORD_BASE = 48  # MIDI number of the lowest root in a track of chords
+TRIADS = np.array([np.roll([1, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0, 0], root) for root in range(12)]
+                  + [np.roll([1, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0], root) for root in range(12)])  # fmt: skip
+
+
+def lead_sheet(grid: np.ndarray, steps: int) -> np.ndarray:
+    """A grid [V, T, 128] as a lead sheet [2, T, 128]: its highest sounding voice, and the chord of each bar.
+
+    The chord is the major or minor triad whose notes sound longest in the bar less half of what else sounds, in close
+    position from CHORD_BASE up; a bar of silence keeps the chord before.
+    """
+    sounding = grid != SILENT
+    means = [(voice * np.arange(NUM_PITCHES)).sum() / voice.sum() if voice.any() else -1 for voice in sounding]
+    chords = np.zeros(grid.shape[1:], dtype=np.uint8)
+    durations = np.pad(sounding.sum(axis=0), ((0, 0), (0, 4))).reshape(grid.shape[1], -1, 12).sum(axis=1)  # [T, 12]
+    triad = 0
+    for start in range(0, grid.shape[1], steps):
+        heard = durations[start : start + steps].sum(axis=0)
+        if heard.any():
+            triad = int((heard @ (1.5 * TRIADS.T - 0.5)).argmax())
+        root, third = triad % 12, 4 - triad // 12
+        for interval in (0, third, 7):
+            put(chords, CHORD_BASE + root + interval, start, start + steps)
+    return np.stack([grid[int(np.argmax(means))], chords])
+
+
 WINDOW = np.dtype([("piece", "U64"), ("bar", np.uint16)])
 
 
@@ -175,6 +210,7 @@ class Windows:
     pieces: Mapping[str, np.ndarray]  # [V, T, P] each, already of the model's pitches
     config: ScoreConfig
     version: str = "1"
+    anywhere: tuple[int, ...] = ()  # tracks that go along with any transposition
     dtype: np.dtype = field(default=np.dtype(np.uint8), init=False)
     attributes: np.dtype = field(default=WINDOW, init=False)
     assets: Mapping[str, str] = field(default_factory=dict, init=False)
@@ -191,7 +227,8 @@ class Windows:
         ]
         self._test = np.array([in_test[name] for name, _ in self._windows], dtype=np.uint8)
         reached = [grid.any(axis=1) for name, grid in self.pieces.items() if not in_test[name]]
-        self._beyond = ~_between_ends(np.any(reached, axis=0)) if reached else np.array(True)
+        self._beyond = ~_between_ends(np.any(reached, axis=0))
+        self._beyond[list(self.anywhere)] = False
 
     @property
     def count(self) -> int:
@@ -295,21 +332,27 @@ def open_store(
             f'no data set "{data.name}" of scores; there are {", ".join(DATASETS)}.{suggest(data.name, DATASETS)}'
         )
     corpus = DATASETS[data.name]()
-    if config.tracks != corpus.tracks or config.steps % corpus.steps:
+    sheets = isinstance(data, LeadSheetData)
+    if (config.tracks != corpus.tracks and not sheets) or config.steps % corpus.steps:
         raise BadValue(
             f"{corpus.name} has {corpus.tracks} voices and {corpus.steps} steps a bar: set model.tracks = "
             f"{corpus.tracks} and model.steps to a multiple of {corpus.steps}"
         )
-    sizes = f"{config.bars}x{config.steps}x{config.pitches}from{config.lowest}"
+    sizes = f"{'sheets' if sheets else ''}{config.bars}x{config.steps}x{config.pitches}from{config.lowest}"
     place = cache_dir() / "data" / f"{corpus.name}-v{corpus.version}-{sizes}"
     if (place / "store.json").exists():
         return Store.open(place)
     pieces = {
-        name: within_pitches(stretched(grid, config.steps // corpus.steps), config)
+        name: _prepared(stretched(grid, config.steps // corpus.steps), data, config)
         for name, grid in corpus.pieces(progress).items()
     }
-    source = Windows(corpus.name, corpus.licence, pieces, config, version=corpus.version)
+    source = Windows(corpus.name, corpus.licence, pieces, config, corpus.version, anywhere=(1,) if sheets else ())
     return build_store(source, place, progress=progress)
+
+
+def _prepared(grid: np.ndarray, data: ScoreData, config: ScoreConfig) -> np.ndarray:
+    """A grid [V, T, 128] in the pitches of the config, as a lead sheet where the data is made of those."""
+    return within_pitches(lead_sheet(grid, config.steps) if isinstance(data, LeadSheetData) else grid, config)
 
 
 def stretched(grid: np.ndarray, factor: int) -> np.ndarray:
@@ -345,14 +388,15 @@ def _open_folder(
         digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
     except OSError as error:
         raise CannotWrite(f"{error.filename}: cannot read: {error.strerror}") from error
-    sizes = (config.tracks, config.bars, config.steps, config.pitches, config.lowest, data.mapping)
+    sizes = (config.tracks, config.bars, config.steps, config.pitches, config.lowest, data.mapping, type(data).__name__)
     names = [str(path.relative_to(folder)) for path in files]
     stamp = hashlib.sha256(repr((sizes, names, digests)).encode()).hexdigest()[:16]
     place = cache_dir() / "data" / f"midi-{stamp}"
     if (place / "store.json").exists():
         return Store.open(place)
     pieces = _read_pieces(dict(zip(names, files, strict=True)), data, config, folder, say)
-    source = Windows(folder.name, "unknown", pieces, config)
+    anywhere = (1,) if isinstance(data, LeadSheetData) else ()
+    source = Windows(folder.name, "unknown", pieces, config, anywhere=anywhere)
     return build_store(source, place, progress=progress)
 
 
@@ -364,14 +408,15 @@ def _read_pieces(
     reasons: list[str] = []
     for name, path in files.items():
         try:
-            grid = read_grid(path, tracks=config.tracks, steps=config.steps, mapping=data.mapping)
+            tracks = MOST_TRACKS if isinstance(data, LeadSheetData) else config.tracks
+            grid = read_grid(path, tracks=tracks, steps=config.steps, mapping=data.mapping)
             if grid.shape[1] < config.bars * config.steps:
                 bars = grid.shape[1] // config.steps
                 raise BadFile(f"{path}: {bars} bars, and the model's scores have {config.bars}")
         except BadFile as error:
             reasons.append(str(error))
         else:
-            pieces[name] = within_pitches(grid, config)
+            pieces[name] = _prepared(grid, data, config)
     if not pieces:
         told = "\n  ".join(reasons)
         raise BadFile(f"{folder}: none of {len(files)} MIDI files can be used:\n  {told}")

@@ -19,9 +19,9 @@ B = bars, S = steps of a bar, P = pitches, O = octaves, R = rolls: one for each 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -32,16 +32,16 @@ from zoo.errors import BadValue
 from zoo.gan import GAN
 from zoo.music.scores.blocks import BlockConv2d, BlockConvTranspose2d
 from zoo.music.scores.data import ScoreConfig, ScoreData, decode
-from zoo.music.scores.neurons import binary
+from zoo.music.scores.neurons import binary, one_of
 from zoo.music.scores.samples import Scores, scores
 from zoo.noise import Noise
 from zoo.recipe import LossName, Optimiser, Train, within
 from zoo.samples import Samples
-from zoo.training.losses import LOSSES, gradient_penalty
-from zoo.training.phases import Phase, Turn, optimiser_for
+from zoo.training.phases import Phase, Turn, adversarial_phases
 
 BEATS = 4
 NUM_TUNES = 16
+NUM_COUNTED = 1000  # windows
 COARSE_STEPS = 16  # of a bar, where the shared generator ends
 
 
@@ -55,6 +55,8 @@ class MuseGANConfig(ScoreConfig):
     private_width: int = field(default=16, metadata=within(1, 256))
     critic_width: int = field(default=16, metadata=within(1, 256))
     neurons: Literal["deterministic", "stochastic"] = "deterministic"
+    single: bool = False
+    """Whether a voice sounds one pitch at a time: its deterministic neurons compete, and the largest one says 1."""
     given: int = field(default=-1, metadata=within(-1, 15))
     """The track that is given and accompanied, from 0; -1: none, all are written."""
 
@@ -65,6 +67,8 @@ class MuseGANConfig(ScoreConfig):
                 f"model.steps = {self.steps} should be a multiple of {COARSE_STEPS}, and model.pitches = "
                 f"{self.pitches} whole octaves, 2 at least"
             )
+        if self.single and self.neurons != "deterministic":
+            raise BadValue("model.single = true: the neurons of single voices are deterministic")
         if self.given >= self.tracks:
             raise BadValue(f"model.given = {self.given}: the model has tracks 0 to {self.tracks - 1}")
 
@@ -194,7 +198,7 @@ class Generator(nn.Module):
         self.encoder = Encoder(config) if config.given >= 0 else None
         self.register_buffer("slope", torch.ones(()))
         if config.given >= 0:
-            self.register_buffer("tunes", torch.zeros(NUM_TUNES, 2, *config.roll[1:], dtype=torch.uint8))
+            self.register_buffer("tunes", torch.zeros(NUM_TUNES, 2, *config.roll[1:]))
         self.apply(initialise)
 
     def forward(self, latents: Tensor) -> Tensor:
@@ -206,7 +210,11 @@ class Generator(nn.Module):
         features = joined(self.sixteenths(joined(features, found[1])), found[2])
         logits = self.private(features)  # [N B, R, S, P]
         logits = logits.unflatten(0, (-1, config.bars)).transpose(1, 2).flatten(2, 3)  # [N, R, B S, P]
-        rolls = binary(logits, self.slope, thresholds)
+        if config.single:
+            voices, struck = logits[:, :-1], logits[:, -1:]
+            rolls = torch.cat([one_of(voices, self.slope), binary(struck, self.slope)], dim=1)
+        else:
+            rolls = binary(logits, self.slope, thresholds)
         return rolls if given is None else with_given(rolls, given, config)
 
 
@@ -344,10 +352,20 @@ class MuseGAN(GAN):
         return self.config.roll
 
     def prepare(self, data: Store) -> None:
-        """Keep the first training windows' given tracks, one of each piece, where one is accompanied."""
+        """Start each roll as full as the data's; keep the given tracks of 16 pieces, where one is accompanied.
+
+        The papers do neither. A roll of two notes in a hundred would take a thousand steps to become so empty.
+        """
+        train = data.indices("train")
+        some = decode(data.samples[train[:: len(train) // NUM_COUNTED + 1]])
+        shares = some.gt(0).float().mean(dim=(0, 2, 3)).clamp(1e-3, 0.5)
+        if self.config.single:
+            shares[:-1] = 0.5  # neurons that compete need no threshold
+        norm: Any = self.generator.private.merge[1]
+        with torch.no_grad():
+            norm.bias.copy_(torch.special.ndtri(shares))
         if self.config.given < 0:
             return
-        train = data.indices("train")
         _, first = np.unique(data.attributes["piece"][train], return_index=True)
         rolls = decode(data.samples[np.resize(train[np.sort(first)], NUM_TUNES)])
         self.generator.tunes.copy_(given_track(rolls, self.config.given) > 0)
@@ -362,7 +380,7 @@ class MuseGAN(GAN):
         if self.config.given < 0:
             return latents
         tunes = self.generator.tunes[torch.arange(n, device=latents.device) % NUM_TUNES].cpu()
-        return torch.cat([latents, tunes.float().mul(2).sub(1).flatten(1)], dim=1)
+        return torch.cat([latents, tunes.mul(2).sub(1).flatten(1)], dim=1)
 
     def latents_like(self, real: Tensor, noise: Noise, labels: Tensor | None = None) -> Tensor:
         """The latents of as many fakes as there are real rolls [N, R, T, P], which give the track to accompany."""
@@ -407,37 +425,13 @@ class MuseGAN(GAN):
         return scores(tensor, latents, seed, self.config)
 
     def phases(self, train: MuseGANTrain) -> list[Phase]:
-        generator, critic, loss = self.generator, self.discriminator, LOSSES[train.loss]
+        first, *others = adversarial_phases(self, train)
 
-        def write(turn: Turn) -> Tensor:
-            generator.slope.fill_(train.slope(turn.kimg))
-            return generator(self.latents_like(turn.real, turn.noise))
+        def play(turn: Turn) -> Mapping[str, Tensor]:  # the discriminator is the first to see a turn's fakes
+            self.generator.slope.fill_(train.slope(turn.kimg))
+            return first.loss(turn)
 
-        def judge(turn: Turn) -> dict[str, Tensor]:
-            with torch.no_grad():
-                rolls = write(turn)
-            real, fake = critic(turn.real), critic(rolls)
-            penalty = gradient_penalty(critic, turn.real, rolls, turn.noise)
-            return {
-                "loss": loss.discriminator(real, fake) + train.gradient_penalty * penalty,
-                "real": real,
-                "fake": fake,
-                "gradient_penalty": penalty,
-            }
-
-        def play(turn: Turn) -> dict[str, Tensor]:
-            return {"loss": loss.generator(critic(write(turn)))}
-
-        return [
-            Phase(name="D", player=critic, loss=judge, optimiser=optimiser_for(critic, train.discriminator)),
-            Phase(
-                name="G",
-                player=generator,
-                loss=play,
-                optimiser=optimiser_for(generator, train.generator),
-                every=train.generator_every,
-            ),
-        ]
+        return [replace(first, loss=play), *others]
 
 
 def truncated(normal: Tensor, limit: float = 2.0) -> Tensor:

@@ -10,7 +10,7 @@ arXiv:1609.01704).
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def binary(logits: Tensor, slope: Tensor, thresholds: Tensor | None = None) -> Tensor:
@@ -23,3 +23,15 @@ def binary(logits: Tensor, slope: Tensor, thresholds: Tensor | None = None) -> T
     probabilities = torch.sigmoid(slope * logits)
     on = probabilities > (0.5 if thresholds is None else thresholds)
     return 2 * (on.float() - probabilities.detach() + probabilities) - 1 if logits.requires_grad else 2 * on.float() - 1
+
+
+def one_of(logits: Tensor, slope: Tensor) -> Tensor:
+    """-1 or 1 in place of logits [..., P], with 1 at the largest if it is above 0, and nowhere else.
+
+    For voices that sing one note at a time: their neurons compete, and silence has the logit 0. The gradient is that of
+    2 softmax(slope logits) - 1, with silence among them. Not from the papers.
+    """
+    probabilities = torch.softmax(slope * nn.functional.pad(logits, (0, 1)), dim=-1)[..., :-1]
+    largest, place = logits.max(dim=-1, keepdim=True)
+    on = torch.zeros_like(logits).scatter(-1, place, (largest > 0).to(logits))
+    return 2 * (on - probabilities.detach() + probabilities) - 1 if logits.requires_grad else 2 * on - 1

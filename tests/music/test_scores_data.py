@@ -1,0 +1,271 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import symusic
+import torch
+from chorales import chorale_store, progression
+
+from zoo.data import cache_dir
+from zoo.errors import BadFile, BadValue, NotFound
+from zoo.music import data as door
+from zoo.music.scores.data import (
+    BEYOND,
+    FURTHEST,
+    ScoreConfig,
+    ScoreData,
+    Windows,
+    as_grid,
+    as_line,
+    decode,
+    hash_split,
+    open_store,
+    ranges,
+    room,
+    stretched,
+    transposed,
+    within_pitches,
+)
+from zoo.music.scores.midi import FAMILIES, HELD, SILENT, STRUCK, notes_of, put, read_grid, write_midi
+from zoo.noise import Noise
+
+CONFIG = ScoreConfig(tracks=2, bars=2, steps=16, pitches=36, lowest=48)
+
+
+def tell_nobody(line: str) -> None:
+    pass
+
+
+def write(
+    path: Path,
+    tracks: list[list[tuple[int, int, int]]],
+    *,
+    programs: tuple[int, ...] = (),
+    drums: tuple[int, ...] = (),
+    meter: tuple[int, int] = (4, 4),
+) -> Path:
+    """A MIDI file of tracks of notes (start, length, pitch) in sixteenths."""
+    score = symusic.Score(480)
+    score.time_signatures.append(symusic.TimeSignature(0, *meter))
+    for i, notes in enumerate(tracks):
+        track = symusic.Track(program=programs[i] if programs else 0, is_drum=i in drums, name=str(i))
+        for start, length, pitch in notes:
+            track.notes.append(symusic.Note(start * 120, length * 120, pitch, 80))
+        score.tracks.append(track)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    score.dump_midi(str(path))
+    return path
+
+
+def tune(start: int = 60, *, bars: int = 3) -> list[tuple[int, int, int]]:
+    return [(4 * i, 4, start + i % 5) for i in range(4 * bars)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Six MIDI files of two tracks and three bars, the lower track first."""
+    for i in range(6):
+        write(tmp_path / "midi" / f"{i}.mid", [tune(50 + i), tune(65 + i)])
+    return tmp_path / "midi"
+
+
+def test_a_midi_file_becomes_a_grid_and_comes_back(tmp_path: Path):
+    """Notes keep their voice, step, length and pitch; a repeated pitch is struck twice."""
+    grid = progression(0, tracks=3, bars=2, steps=16)
+    put(grid[0], 90, 4, 8)
+    put(grid[0], 90, 8, 10)
+    write_midi(grid, tmp_path / "a.mid", steps=16, lowest=0, names=["a", "b", "c"], programs=[0, 40, 52], bpm=90)
+    found = read_grid(tmp_path / "a.mid", tracks=3, steps=16)
+
+    assert (found == grid).all()
+    assert (4, 4, 90) in notes_of(found[0])
+    assert (8, 2, 90) in notes_of(found[0])
+
+
+def test_tracks_go_from_high_to_low_without_drums(tmp_path: Path):
+    """Missing tracks are silent."""
+    path = write(tmp_path / "a.mid", [tune(40), tune(36), tune(70)], drums=(1,))
+    grid = read_grid(path, tracks=3, steps=16)
+
+    assert [notes_of(track)[0][2] if track.any() else None for track in grid] == [70, 40, None]
+
+
+def test_families_gather_programs(tmp_path: Path):
+    """Piano, guitar, bass, drums, and others: as in the data of MuseGAN."""
+    path = write(tmp_path / "a.mid", [tune(40), tune(36), tune(70), tune(80)], programs=(33, 0, 73, 25), drums=(1,))
+    grid = read_grid(path, tracks=5, steps=16, mapping="families")
+
+    firsts = dict(zip(FAMILIES, (notes_of(track)[0][2] if track.any() else None for track in grid), strict=True))
+    assert firsts == {"drums": 36, "piano": None, "guitar": 80, "bass": 40, "others": 70}
+
+
+def test_notes_are_moved_to_the_nearest_step(tmp_path: Path):
+    """And last one step at least."""
+    score = symusic.Score(480)
+    track = symusic.Track(name="a")
+    track.notes.append(symusic.Note(130, 10, 60, 80))
+    score.tracks.append(track)
+    score.dump_midi(str(tmp_path / "a.mid"))
+
+    assert notes_of(read_grid(tmp_path / "a.mid", tracks=1, steps=16)[0]) == [(1, 1, 60)]
+
+
+def test_a_folder_of_midi_files_becomes_a_store(folder: Path):
+    """Every window of the model's bars, one bar apart; whole files in one split; the same store the second time."""
+    data = ScoreData(folder=str(folder))
+    store = open_store(data, CONFIG, say=tell_nobody)
+
+    assert (store.samples.shape, store.samples.dtype) == ((12, 2, 32, 36), np.uint8)
+    assert sorted(set(store.attributes["piece"])) == [f"{i}.mid" for i in range(6)]
+    assert set(store.attributes["bar"]) == {0, 1}
+    by_piece = {piece: set(store.split[store.attributes["piece"] == piece]) for piece in store.attributes["piece"]}
+    assert all(len(splits) == 1 for splits in by_piece.values())
+    assert 0 < len(store.indices("test")) < len(store.samples)
+    assert open_store(data, CONFIG, say=tell_nobody).folder == store.folder
+    write(folder / "7.mid", [tune(52), tune(66)])
+    assert open_store(data, CONFIG, say=tell_nobody).folder != store.folder
+
+
+def test_files_that_cannot_be_used_are_left_out_one_by_one_with_the_reason(folder: Path):
+    write(folder / "waltz.mid", [tune()], meter=(3, 4))
+    write(folder / "drums.mid", [tune()], drums=(0,))
+    write(folder / "short.mid", [[(0, 4, 60)]])
+    write(folder / "many.mid", [tune(50), tune(60), tune(70)])
+    (folder / "broken.mid").write_bytes(b"MThd nothing")
+    said: list[str] = []
+    store = open_store(ScoreData(folder=str(folder)), CONFIG, say=said.append)
+
+    assert len(set(store.attributes["piece"])) == 6
+    (line,) = said
+    assert "5 of 11 MIDI files are left out" in line
+    for reason in (
+        "waltz.mid: not in 4/4 throughout, but in 3/4",
+        "drums.mid: no notes besides drums",
+        "short.mid: 1 bars, and the model's scores have 2",
+        "many.mid: 3 tracks with notes, more than the model's 2; train one with model.tracks=3",
+        "broken.mid: not a MIDI file",
+    ):
+        assert reason in line
+
+
+def test_a_folder_without_usable_files_says_why(tmp_path: Path):
+    """No folder, no MIDI file, or none that can be used, with every reason."""
+    with pytest.raises(BadFile, match="no such folder"):
+        open_store(ScoreData(folder=str(tmp_path / "nowhere")), CONFIG)
+    with pytest.raises(BadFile, match=r"no MIDI file \(.mid, .midi\)"):
+        open_store(ScoreData(folder=str(tmp_path)), CONFIG)
+    write(tmp_path / "waltz.mid", [tune()], meter=(3, 4))
+    with pytest.raises(BadFile, match=r"none of 1 MIDI files can be used:\n  .*waltz.mid: not in 4/4"):
+        open_store(ScoreData(folder=str(tmp_path)), CONFIG)
+
+
+def test_unknown_names_and_wrong_sizes_are_refused():
+    with pytest.raises(NotFound, match='Did you mean "bach-chorales"'):
+        open_store(ScoreData(name="bach-chorale"), CONFIG)
+    with pytest.raises(BadValue, match=r"model.tracks = 4"):
+        open_store(ScoreData(name="bach-chorales"), CONFIG)
+    with pytest.raises(BadValue, match="not from the Hub"):
+        open_store(ScoreData(hub="org/set"), CONFIG)
+    with pytest.raises(NotFound, match="bach-chorales"):
+        door.build_dataset("bach-choral")
+
+
+def test_pieces_are_kept_as_lines():
+    """A monophonic grid and its lines are the same thing: pitches struck, held, silent."""
+    grid = progression(3, tracks=4, bars=2, steps=16)
+    grid[1, 4:8] = SILENT
+
+    assert (as_grid(as_line(grid)) == grid).all()
+
+
+def test_finer_steps_hold_what_was_struck():
+    grid = np.zeros((1, 2, 128), dtype=np.uint8)
+    put(grid[0], 60, 0, 1)
+    put(grid[0], 60, 1, 2)
+
+    assert stretched(grid, 3)[0, :, 60].tolist() == [STRUCK, HELD, HELD, STRUCK, HELD, HELD]
+
+
+def test_notes_outside_move_by_octaves():
+    """Into the nearest octave that the model has."""
+    grid = np.zeros((1, 1, 128), dtype=np.uint8)
+    grid[0, 0, [24, 60, 100]] = STRUCK
+    found = within_pitches(grid, ScoreConfig(tracks=1, bars=1, steps=16, pitches=24, lowest=48))
+
+    assert (np.flatnonzero(found[0, 0]) + 48).tolist() == [48, 60, 64]
+
+
+def windows(*pieces: tuple[int, ...]) -> np.ndarray:
+    """The first window of each piece, which has its pitches as quarter notes; all pieces train."""
+    grids = {}
+    names = [name for name in map(str, range(100)) if not hash_split([name])[0]]
+    for name, pitches in zip(names, pieces, strict=False):
+        grid = np.zeros((1, 16, 24), dtype=np.uint8)
+        for i, pitch in enumerate(pitches):
+            put(grid[0], pitch, 4 * i, 4 * i + 4)
+        grids[name] = grid
+    source = Windows("w", "CC0-1.0", grids, ScoreConfig(tracks=1, bars=1, steps=16, pitches=24, lowest=48))
+    return source.render(range(len(pieces)))[0]
+
+
+def test_a_row_tells_how_far_it_may_be_transposed():
+    """No further than the lowest and the highest pitch of its voice in the training split, and half an octave."""
+    rows = windows((5, 6, 7, 8), (10, 11, 12, 13), (3, 20, 3, 20))
+    assert (rows[0] == BEYOND).any(axis=(0, 1)).nonzero()[0].tolist() == [0, 1, 2, 21, 22, 23]
+    assert np.flatnonzero(ranges(rows)[0]).tolist() == list(range(3, 21))
+    assert [room(row) for row in rows] == [(2, FURTHEST), (FURTHEST, FURTHEST), (0, 0)]
+    assert {
+        int(np.flatnonzero((transposed(rows[0], share) == STRUCK)[0, 0])[0]) for share in np.linspace(0, 0.99, 50)
+    } == set(range(3, 12))
+
+
+def test_players_see_what_sounds_and_what_is_struck(tmp_path: Path):
+    """A roll a voice, and one of all onsets, of -1 and 1; without random numbers in the key that is stored."""
+    store = chorale_store(CONFIG, tmp_path / "store")
+    rolls = decode(store.samples[:5])
+    rows = store.samples[:5]
+
+    assert rolls.shape == (5, 3, 32, 36)
+    assert ((rolls[:, :2] > 0).numpy() == ((rows == STRUCK) | (rows == HELD))).all()
+    assert ((rolls[:, 2] > 0).numpy() == (rows == STRUCK).any(axis=1)).all()
+    assert set(rolls.unique().tolist()) == {-1.0, 1.0}
+
+
+def test_transposition_keeps_intervals_and_ranges(tmp_path: Path):
+    """Every voice moves by the same interval, and none leaves its range; the same numbers, the same keys."""
+    store = chorale_store(CONFIG, tmp_path / "store")
+    rows = store.samples[store.indices("train")]
+    moved = decode(rows, Noise(0))
+
+    assert torch.equal(moved, decode(rows, Noise(0)))
+    assert not torch.equal(moved, decode(rows))
+    reach = torch.from_numpy(ranges(rows))
+    assert not ((moved[:, :2] > 0).any(dim=2) & ~reach).any()
+    for before, after in zip(decode(rows), moved, strict=True):
+        shifts = [int((roll > 0).nonzero()[:, 2].min()) for roll in (before, after)]
+        assert torch.equal(before.roll(shifts[1] - shifts[0], 2), after)
+
+
+def test_doors_lead_to_this_floor(tmp_path: Path):
+    """The wing finds it by the table of the data, and by the kind of what is stored."""
+    store = chorale_store(CONFIG, tmp_path / "store")
+
+    assert door.floor_of(store.samples) == "scores"
+    assert torch.equal(door.decode(store.samples[:2]), decode(store.samples[:2]))
+    assert "bach-chorales" in door.DATASETS
+
+
+def test_chorales_are_windows_of_kept_pieces():
+    """Pieces that were parsed once are not parsed again; windows of the config's bars, steps and pitches."""
+    lines = {f"bwv{i}": as_line(progression(i, tracks=4, bars=5, steps=16)) for i in range(12)}
+    place = cache_dir() / "data" / "bach-chorales-v1-pieces.npz"
+    place.parent.mkdir(parents=True)
+    np.savez_compressed(place, **lines)
+    store = door.build_dataset("bach-chorales")
+
+    assert store.samples.shape == (24, 4, 64, 48)
+    assert store.about["licence"].startswith("public domain (Bach)")
+    finer = ScoreConfig(tracks=4, bars=2, steps=48, pitches=84, lowest=24)
+    assert open_store(ScoreData(name="bach-chorales"), finer).samples.shape == (48, 4, 96, 84)

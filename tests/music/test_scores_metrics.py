@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from chorales import chorale_store
+
+from zoo.data import Store
+from zoo.errors import BadValue
+from zoo.music import metrics as door
+from zoo.music.scores import counterpoint, statistics
+from zoo.music.scores.data import decode
+from zoo.music.scores.metrics import evaluate, held_out
+from zoo.music.scores.midi import put
+from zoo.music.scores.musegan import MuseGAN, MuseGANConfig
+from zoo.music.scores.samples import Scores
+from zoo.recipe import Evaluate
+
+LOW = 36
+
+
+def at_random(seed: int) -> np.ndarray:
+    """uint8 [3, 64, 48]: four bars in which each voice has a note of any pitch and length in most beats."""
+    rng = np.random.default_rng([7, seed])
+    grid = np.zeros((3, 64, 48), dtype=np.uint8)
+    for voice in grid:
+        for start in range(0, 64, 4):
+            if rng.random() < 0.8:
+                put(voice, int(rng.integers(48)), start + int(rng.integers(2)), start + int(rng.integers(2, 5)))
+    return grid
+
+
+@pytest.fixture
+def grids() -> np.ndarray:
+    """Four scores at random, of which the third ends before its last bar does."""
+    grids = np.stack([at_random(i) for i in range(4)])
+    grids[2, :, 60:] = 0
+    return grids
+
+
+def voices(*lines: list[int], steps: int = 4) -> np.ndarray:
+    """uint8 [1, V, T, 48]: each voice sings its pitches, `steps` each; -1 is a rest."""
+    grid = np.zeros((1, len(lines), len(lines[0]) * steps, 48), dtype=np.uint8)
+    for voice, line in zip(grid[0], lines, strict=True):
+        for i, pitch in enumerate(line):
+            if pitch >= 0:
+                put(voice, pitch, i * steps, (i + 1) * steps)
+    return grid
+
+
+MUSPY = {  # muspy 0.5.0 on the same four scores
+    "pitch_class_entropy": [3.254353, 3.430876, 3.352477, 3.500153],
+    "scale_consistency": [0.72973, 0.682927, 0.769231, 0.685714],
+    "groove_consistency": [0.8125, 0.8125, 0.770833, 0.765625],
+    "polyphony": [1.55102, 2.0, 2.039216, 1.698113],
+    "n_pitches_used": [26.0, 28.0, 25.0, 26.0],
+}
+
+
+def test_statistics_are_muspy_s(grids: np.ndarray):
+    """Entropy, scale consistency, polyphony and used pitches; and groove consistency, where it is asked to miscount."""
+    found = {
+        "pitch_class_entropy": statistics.pitch_class_entropy(grids, LOW),
+        "scale_consistency": statistics.scale_consistency(grids, LOW),
+        "groove_consistency": statistics.groove_consistency(grids, 16, muspy_compat=True),
+        "polyphony": statistics.polyphony(grids),
+        "n_pitches_used": statistics.used_pitches(grids),
+    }
+
+    for name, values in MUSPY.items():
+        np.testing.assert_allclose(found[name], values, atol=1e-6, err_msg=name)
+
+
+def test_equal_bars_have_the_same_groove():
+    """1 for them, and not for muspy, which compares the last with an empty bar that it adds; no bars, no groove."""
+    equal = np.tile(voices([1, 2, 3, 4]), (1, 1, 4, 1))
+
+    assert statistics.groove_consistency(equal, 16)[0] == 1
+    assert statistics.groove_consistency(equal, 16, muspy_compat=True)[0] == 1 - 4 / (4 * 16)
+    assert np.isnan(statistics.groove_consistency(np.zeros_like(equal), 16)[0])
+
+
+def test_a_scale_has_its_entropy_and_lies_in_itself():
+    """Seven notes of C major, each once: log2 7 bits; with one foreign note among eight, 7/8 in the scale."""
+    major = voices([0, 2, 4, 5, 7, 9, 11])
+    foreign = voices([0, 2, 4, 5, 7, 9, 11, 1])
+
+    assert statistics.pitch_class_entropy(major, LOW)[0] == pytest.approx(np.log2(7))
+    assert statistics.scale_consistency(major, LOW)[0] == 1
+    assert statistics.scale_consistency(foreign, LOW)[0] == 7 / 8
+
+
+def test_unisons_are_one_pitch_and_silence_does_not_count():
+    """Polyphony counts different pitches, over the steps where any sounds."""
+    assert statistics.polyphony(voices([5, 7, -1], [5, 3, -1]))[0] == 1.5
+
+
+def test_empty_bars_are_counted_by_voice():
+    """One of two voices rests in one of two bars."""
+    grid = voices([5, 5, 5, 5, 5, 5, 5, 5], [3, 3, 3, 3, -1, -1, -1, -1])
+
+    assert statistics.empty_bars(grid, 16)[0] == 0.25
+    assert statistics.note_density(grid, 16)[0] == 6
+    assert statistics.used_pitch_classes(grid, 16, LOW)[0] == 1
+
+
+def test_notes_that_are_held_into_a_window_begin_with_it():
+    grid = voices([5, 7])[:, :, 2:]
+
+    found = statistics.notes(grid)
+    assert (found.step.tolist(), found.length.tolist(), found.pitch.tolist()) == ([0, 2], [2, 4], [5, 7])
+
+
+@pytest.mark.parametrize(("interval", "expected"), [(0, 0.0), (7, 1.737), (6, 2.828), (12, 0.0)])
+def test_tonal_distance_is_that_of_harte(interval: int, expected: float):
+    """A fifth is near and a tritone far: two sines a pitch apart, by hand from equation 3; octaves are no distance."""
+    angles = interval * np.pi * np.array([7 / 6, 3 / 2, 2 / 3])
+    by_hand = np.sqrt((np.array([1, 1, 0.25]) * (2 - 2 * np.cos(angles))).sum())
+    found = statistics.tonal_distance(voices([20 + interval] * 4, [20] * 4), 16, LOW)[0]
+
+    assert found == pytest.approx(by_hand)
+    assert found == pytest.approx(expected, abs=1e-3)
+
+
+def test_parallels_are_found():
+    """Fifths and octaves that move the same way; not those that stay, leap against each other, or rest between."""
+
+    def rate(upper: list[int], lower: list[int], interval: int) -> float:
+        return float(counterpoint.parallels(voices(upper, lower), interval, 16)[0])
+
+    assert rate([17, 19, 21, 21], [10, 12, 14, 14], 7) == 2
+    assert rate([29, 31, 29, 29], [10, 12, 10, 10], 7) == 2  # over an octave
+    assert rate([22, 24, 24, 24], [10, 12, 12, 12], 0) == 1
+    assert rate([22, 24, 24, 24], [10, 12, 12, 12], 7) == 0
+    assert rate([17, -1, 19, 19], [10, -1, 12, 12], 7) == 0
+    assert rate([17, 22, 22, 22], [10, 3, 3, 3], 7) == 0  # contrary motion
+
+
+def test_crossings_and_ranges():
+    """A tenor above its alto; a bar in which a voice rests or leaves its range."""
+    crossing = voices([20, 20, 20, 20], [10, 10, 25, 10])
+    assert counterpoint.crossings(crossing)[0] == 0.25
+
+    ranges = np.zeros((2, 48), dtype=bool)
+    ranges[0, 15:30], ranges[1, 5:20] = True, True
+    assert counterpoint.in_range(crossing, ranges, 16).tolist() == [[False]]
+    assert counterpoint.in_range(crossing, ranges, 8).tolist() == [[True, False]]
+    assert counterpoint.in_range(voices([20] * 4, [-1] * 4), ranges, 16).tolist() == [[False]]
+
+
+def test_chords_have_their_quality_in_any_key_and_inversion():
+    """C major, its inversion, D minor, and G7 without its fifth; then two notes alone."""
+    chords = voices([28, 31, 33, 35, 31], [24, 28, 29, 29, 24], [19, 24, 26, 19, 24])
+    found = counterpoint.quality_histogram(chords, 16, LOW)
+    names = [*counterpoint.QUALITIES, "other", "incomplete"]
+
+    assert {names[i]: int(n) for i, n in enumerate(found) if n} == {
+        "major": 2, "minor": 1, "dominant seventh without fifth": 1, "incomplete": 1,
+    }  # fmt: skip
+
+
+def test_intervals_are_those_of_each_voice():
+    """Up two, down two; rests do not break a line; the wide ones are taken together."""
+    found = counterpoint.interval_histogram(voices([20, 22, -1, 20], [0, 30, 30, 30]))
+
+    assert {int(i) - 12: int(found[i]) for i in np.flatnonzero(found)} == {2: 1, -2: 1, 12: 1, 0: 2}
+
+
+def test_distance_of_histograms():
+    """0 for the same shares, 1 for nothing in common, and the same both ways."""
+    a, b = np.array([2, 2, 0]), np.array([5, 5, 0])
+
+    assert counterpoint.distance(a, b) == 0
+    assert counterpoint.distance(a, np.array([0, 0, 3])) == 1
+    assert counterpoint.distance(a, np.array([1, 0, 1])) == counterpoint.distance(np.array([1, 0, 1]), a) > 0
+    assert np.isnan(counterpoint.distance(a, np.zeros(3)))
+
+
+def test_copies_are_found_in_any_key(grids: np.ndarray):
+    """Two bars that are moved to another key are the same passage; with a note less they are none."""
+    known = set().union(*counterpoint.passages(grids[:2], 16, 2))
+    moved = np.roll(np.where(np.arange(48) < 40, grids[0], 0), 3, axis=2)
+    moved_known = set().union(*counterpoint.passages(np.where(np.arange(48) < 40, grids[:1], 0), 16, 2))
+
+    assert counterpoint.copied(counterpoint.passages(grids, 16, 2), known) == 0.5
+    assert counterpoint.copied(counterpoint.passages(moved[None], 16, 2), moved_known) == 1
+    assert counterpoint.passages(np.zeros_like(grids[:1]), 16, 2) == [set()]
+
+
+CONFIG = MuseGANConfig(
+    tracks=3, bars=2, steps=16, pitches=48, lowest=36, latent_dim=8, generator_width=4, private_width=2, critic_width=2
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return chorale_store(CONFIG, tmp_path / "store", pieces=60)
+
+
+class Parrot(MuseGAN):
+    """Writes the rolls that it is given."""
+
+    rolls: torch.Tensor
+
+    def sample(self, n: int = 16, **options: object) -> Scores:
+        return Scores(tensor=self.rolls[torch.arange(n) % len(self.rolls)])
+
+
+def parrot(rolls: torch.Tensor) -> Parrot:
+    gan = Parrot(CONFIG)
+    gan.rolls = rolls
+    return gan
+
+
+def test_real_scores_are_as_good_as_their_floors(store: Store):
+    """A generator that repeats the test split has every statistic's floor and no distance."""
+    rows = store.samples[store.indices("test")]
+    figures = {f.name: f for f in evaluate(parrot(decode(rows)), store, Evaluate(samples=len(rows)))}
+
+    for name in ("pitch_class_entropy", "polyphony", "note_density", "voices_in_range", "crossings", "copied"):
+        assert figures[name].value == pytest.approx(figures[name].floor, abs=1e-9), name
+    for name in ("style_distance", "interval_distance", "chord_distance", "length_distance"):
+        assert figures[name].value == pytest.approx(0, abs=1e-6), name
+        assert figures[name].floor > 0, name
+
+
+def test_a_copyist_is_found(store: Store):
+    """Training scores in another key: all copied."""
+    rows = store.samples[store.indices("train")[:6]]
+    figures = {f.name: f.value for f in evaluate(parrot(decode(rows).roll(1, 3)), store, Evaluate(samples=6))}
+
+    assert figures["copied"] == 1
+
+
+def test_silence_is_judged_without_an_error(store: Store):
+    """It has no voice in range and the largest distances."""
+    figures = {f.name: f.value for f in held_out(store, Evaluate(samples=6))(parrot(-torch.ones(1, *CONFIG.roll)))}
+
+    assert next(iter(figures)) == "style_distance"
+    assert (figures["style_distance"], figures["voices_in_range"], figures["note_density"]) == (1, 0, 0)
+
+
+def test_the_door_leads_to_the_floor_and_asks_for_no_more_than_there_is(store: Store):
+    with pytest.raises(BadValue, match="held-out scores"):
+        door.evaluate(parrot(-torch.ones(1, *CONFIG.roll)), store, Evaluate(samples=1000))
+    assert door.held_out(store, replace(Evaluate(), samples=6))(MuseGAN(CONFIG).eval())[0].floor is not None
