@@ -70,7 +70,7 @@ def fitting_store(whole_recipe: Recipe, make_store: Callable[[int], Store], tmp_
 
 @pytest.fixture
 def recipe(whole_recipe: Recipe, fitting_store: Store) -> Recipe:
-    """The recipe as it would be trained on the small data set, the game from the first turn on, with all players."""
+    """The recipe as it would be trained on the small data set, the game from the first turn on."""
     train = whole_recipe.train
     at_once = {key: 0.0 for key in ("pretrain_kimg", "judge_kimg") if hasattr(train, key)}
     return fitted(replace(whole_recipe, train=replace(train, generator_every=1, **at_once)), fitting_store)
@@ -81,7 +81,6 @@ def gan(recipe: Recipe, fitting_store: Store) -> GAN:
     torch.manual_seed(0)
     gan = recipe.gan(recipe.model).eval()
     gan.attach(fitting_store.folder)
-    gan.prepare(fitting_store)
     return gan
 
 

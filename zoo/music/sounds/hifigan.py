@@ -187,7 +187,7 @@ class Generator(nn.Module):
             for size, dilations in zip(config.kernels, config.dilations, strict=True):
                 self.resblocks.append(block(channels, size, dilations))
         self.conv_post = _normed(RowConv1d(channels, 1, 7, padding=3), start=0.01)
-        self.register_buffer("held", torch.zeros(config.held, config.mels, config.frames))
+        self.register_buffer("held", torch.randn(config.held, config.mels, config.frames))  # noise, until prepared
         self.register_buffer("mean", torch.zeros(config.mels, 1))  # of the bands, and their spread: published vocoders
         self.register_buffer("scale", torch.ones(config.mels, 1))  # may have been trained on standardised spectrograms
 
