@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +15,8 @@ import torch.nn.functional as F
 from hits import LABELS, Hits
 from torch import Tensor, nn
 
-from zoo.data import build_store
-from zoo.errors import BadFile, BadValue, NotFound
+from zoo.data import Batches, build_store
+from zoo.errors import BadFile, BadValue, MissingExtra, NotFound
 from zoo.gan import LabelledGAN
 from zoo.music.sounds.data import decode
 from zoo.music.sounds.hifigan import (
@@ -28,7 +30,8 @@ from zoo.music.sounds.hifigan import (
     PeriodDiscriminator,
     feature_distance,
 )
-from zoo.music.sounds.mel import MelConfig, log_mel, mel_filters, wave_from_mel
+from zoo.music.sounds.mel import MelConfig, log_mel, mel_filters, resampled, wave_from_mel
+from zoo.music.sounds.rendered import RenderedMusic
 from zoo.music.sounds.specgan import SpecGAN, SpecGANConfig, Spectra
 from zoo.music.sounds.wavegan import PhaseShuffle, PostFilter, WaveGAN, WaveGANConfig
 from zoo.nn.fold import folded
@@ -135,6 +138,18 @@ def test_labels_of_another_model_are_refused(labelled: WaveGAN, tmp_path: Path):
         (tmp_path / "labels.json").write_text(content)
         with pytest.raises(BadFile, match=message):
             labelled.attach(tmp_path)
+
+
+def test_labels_are_those_of_the_batch(tmp_path: Path):
+    """The classes of a turn belong to its real sounds, row by row; data without classes has none."""
+    store = build_store(Hits(), tmp_path / "hits")
+    batches = Batches(store, decode, batch=8, seed=0)
+    known = {store.samples[i].tobytes(): store.labels[i] for i in range(len(store.samples))}
+    for turn in (0, 5):
+        real = (batches.at(turn, Noise(0))[:, 0] * 32768).round().to(torch.int16).numpy()
+        assert batches.labels_at(turn).tolist() == [known[row.tobytes()] for row in real]
+    unlabelled = build_store(RenderedMusic(length=1024, pieces=1), tmp_path / "music")
+    assert Batches(unlabelled, decode, batch=2, seed=0).labels_at(0) is None
 
 
 def test_fakes_of_a_turn_are_of_the_real_sounds_classes(labelled: WaveGAN):
@@ -266,6 +281,20 @@ def test_pretraining_is_a_phase_that_ends():
     assert names == [["Mel"], ["Mel"], ["D", "G"]]
     assert phases[0].optimiser is phases[2].optimiser
     assert [phase.name for phase in HiFiGAN(SMALL).phases(HiFiGANTrain())] == ["D", "G"]
+
+
+def test_without_torchaudio_the_message_says_what_fits(monkeypatch: pytest.MonkeyPatch):
+    """Where the package is missing or was built for another torch, sounds say so; the wing itself can be imported."""
+    monkeypatch.setitem(sys.modules, "torchaudio", None)
+    with pytest.raises(MissingExtra, match="pip install --upgrade torch torchaudio"):
+        resampled(torch.zeros(10), 8000, 16000)
+    assert torch.equal(resampled(torch.zeros(10), 8000, 8000), torch.zeros(10))
+
+
+def test_importing_the_wing_imports_no_torchaudio():
+    """Only what resamples, or needs mel filters, imports it."""
+    code = "import sys, zoo.music.data, zoo.music.metrics; sys.exit('torchaudio' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_mel_filters_are_made_once():
