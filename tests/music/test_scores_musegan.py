@@ -144,6 +144,7 @@ def test_changes_are_onsets_and_offsets():
 
     found = changes(bars)[0, 0, :, 0]
     assert found.tolist() == [0, 0, 0, 0, 2, 0, 0, 0, -2, 0, 0, 0, 0, 0, 0, 0]
+    assert changes(bars, single=True)[0, 0, :, 0].tolist() == [0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
 
 
 @pytest.fixture

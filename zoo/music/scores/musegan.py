@@ -310,7 +310,9 @@ class Critic(nn.Module):
     def forward(self, rolls: Tensor) -> Tensor:
         bars = bars_apart(rolls, self.config)
         read = self.shared(self.private(bars))
-        features = torch.cat([read, self.chroma(chroma(bars)), self.changes(changes(bars))], dim=1)  # [N B, 24W, 1, 1]
+        features = torch.cat(
+            [read, self.chroma(chroma(bars)), self.changes(changes(bars, single=self.config.single))], dim=1
+        )  # [N B, 24W, 1, 1]
         features = features.flatten(1).unflatten(0, (-1, self.config.bars)).transpose(1, 2)  # [N, 24W, B]
         return self.score(self.pairs(features)).mean(dim=(1, 2))
 
@@ -320,9 +322,14 @@ def chroma(bars: Tensor) -> Tensor:
     return bars.add(1).div(2).unflatten(3, (-1, 12)).sum(3).unflatten(2, (BEATS, -1)).sum(3)
 
 
-def changes(bars: Tensor) -> Tensor:
-    """How many pitches more sound at a step than at the one before, in the same bar: [N, R, S, P] -> [N, R, S, 1]."""
-    return nn.functional.pad(bars.diff(dim=2).div(2).sum(3, keepdim=True), (0, 0, 1, 0))
+def changes(bars: Tensor, *, single: bool = False) -> Tensor:
+    """How many pitches more sound at a step than at the one before, in the same bar: [N, R, S, P] -> [N, R, S, 1].
+
+    In `single` voices, where one note ends as the next begins, that is 0; there it is how many begin.
+    """
+    steps = bars.diff(dim=2).div(2)
+    counted = (steps.clamp(min=0) if single else steps).sum(3, keepdim=True)
+    return nn.functional.pad(counted, (0, 0, 1, 0))
 
 
 def initialise(module: nn.Module) -> None:
