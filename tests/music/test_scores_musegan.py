@@ -127,7 +127,7 @@ def test_latents_are_normal_within_two_deviations():
 
 def test_chroma_folds_octaves_and_counts_steps():
     """A pitch and its octave are one note; a beat of four steps counts four of each."""
-    bars = -torch.ones(1, 1, 16, 24)
+    bars = torch.zeros(1, 1, 16, 24)
     bars[0, 0, 4:8, 2] = 1
     bars[0, 0, 4:6, 14] = 1
 
@@ -139,7 +139,7 @@ def test_chroma_folds_octaves_and_counts_steps():
 
 def test_changes_are_onsets_and_offsets():
     """1 where a note more sounds than a step before, -1 where one less; a bar's first step has none before."""
-    bars = -torch.ones(1, 1, 16, 24)
+    bars = torch.zeros(1, 1, 16, 24)
     bars[0, 0, 4:8, [2, 9]] = 1
 
     found = changes(bars)[0, 0, :, 0]

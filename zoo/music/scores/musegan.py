@@ -308,7 +308,7 @@ class Critic(nn.Module):
         self.apply(initialise)
 
     def forward(self, rolls: Tensor) -> Tensor:
-        bars = bars_apart(rolls, self.config)
+        bars = bars_apart(rolls, self.config).add(1).div(2)  # silence is 0, where the layers bend, and not beyond
         read = self.shared(self.private(bars))
         features = torch.cat(
             [read, self.chroma(chroma(bars)), self.changes(changes(bars, single=self.config.single))], dim=1
@@ -318,8 +318,8 @@ class Critic(nn.Module):
 
 
 def chroma(bars: Tensor) -> Tensor:
-    """How often each of the twelve notes sounds in each beat, over all octaves: [N, R, S, P] -> [N, R, 4, 12]."""
-    return bars.add(1).div(2).unflatten(3, (-1, 12)).sum(3).unflatten(2, (BEATS, -1)).sum(3)
+    """How many steps of each beat each of the twelve notes sounds, in all octaves: [N, R, S, P] -> [N, R, 4, 12]."""
+    return bars.unflatten(3, (-1, 12)).sum(3).unflatten(2, (BEATS, -1)).sum(3)
 
 
 def changes(bars: Tensor, *, single: bool = False) -> Tensor:
@@ -327,7 +327,7 @@ def changes(bars: Tensor, *, single: bool = False) -> Tensor:
 
     In `single` voices, where one note ends as the next begins, that is 0; there it is how many begin.
     """
-    steps = bars.diff(dim=2).div(2)
+    steps = bars.diff(dim=2)
     counted = (steps.clamp(min=0) if single else steps).sum(3, keepdim=True)
     return nn.functional.pad(counted, (0, 0, 1, 0))
 
