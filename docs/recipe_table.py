@@ -19,6 +19,11 @@ from zoo.faces.gan import VanillaGANConfig
 from zoo.music.scores.data import ScoreConfig, ScoreData
 from zoo.music.scores.midinet import MidiNetConfig, MidiNetTrain
 from zoo.music.scores.musegan import MuseGANConfig, MuseGANTrain
+from zoo.music.sounds.base import CriticTrain, SoundConfig
+from zoo.music.sounds.data import SoundData
+from zoo.music.sounds.hifigan import HiFiGANConfig, HiFiGANTrain
+from zoo.music.sounds.specgan import SpecGANConfig
+from zoo.music.sounds.wavegan import WaveGANConfig
 from zoo.recipe import Data, Evaluate, Train
 from zoo.registry import Weights
 from zoo.text.base import TextConfig
@@ -60,6 +65,13 @@ TABLES = {
     "musegan-train": ("train", MuseGANTrain),
     "midinet": ("model", MidiNetConfig),
     "midinet-train": ("train", MidiNetTrain),
+    "sound-data": ("data", SoundData),
+    "sound": ("model", SoundConfig),
+    "sound-train": ("train", CriticTrain),
+    "wavegan": ("model", WaveGANConfig),
+    "specgan": ("model", SpecGANConfig),
+    "hifigan": ("model", HiFiGANConfig),
+    "hifigan-train": ("train", HiFiGANTrain),
     "clip-data": ("data", ClipData),
     "mocogan": ("model", MoCoGANConfig),
     "mocogan-train": ("train", MoCoGANTrain),
@@ -85,6 +97,11 @@ BASES = {  # what is in another table already
     "musegan-train": Train,
     "midinet": ScoreConfig,
     "midinet-train": Train,
+    "sound-data": Data,
+    "sound-train": Train,
+    "wavegan": SoundConfig,
+    "specgan": SoundConfig,
+    "hifigan-train": Train,
     "clip-data": Data,
     "mocogan-train": Train,
     "vgan": ClipConfig,

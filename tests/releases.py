@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from hits import Hits
 from lines import Lines
 from moves import Moves
 
@@ -27,8 +28,8 @@ FIGURES = {
 def write_model(recipe: Recipe, folder: Path) -> Path:
     """The least that loads: weights as they are before a training, config.json, assets and digests."""
     folder.mkdir(exist_ok=True)
-    if recipe.gan.ASSETS:  # sizes, and what tells what tokens or classes mean, come with data
-        source = Moves(size=16) if recipe.modality == "video" else Lines()
+    if recipe.gan.ASSETS:  # sizes, and what tells what tokens and classes are, come with data
+        source = {"music": Hits(), "video": Moves(size=16)}.get(recipe.modality, Lines())
         store = build_store(source, folder.with_name(f"{folder.name}-data"))
         recipe = fitted(recipe, store)
         for asset in recipe.gan.ASSETS:

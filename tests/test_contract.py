@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from chorales import chorale_store
+from hits import Hits
 from lines import Lines
 from moves import Moves
 
@@ -29,7 +30,10 @@ from zoo.training.session import fitted, wing_data
 PARAMETERS = {  # of each player; from the papers' sizes (faces.md of the field gives DCGAN's)
     "faces-dcgan": (3_576_704, 2_765_568),
     "faces-gan": (5_251_872, 3_977_041),
+    "music-hifigan": (119_170, 388_218),
     "music-midinet": (530_625, 312_703),
+    "music-specgan": (495_553, 290_881),
+    "music-wavegan": (1_535_617, 1_125_761),
     "music-musegan": (194_703, 263_257),
     "text-gail": (1_216_128, 1_018_368),
     "text-mle": (1_031_392,),
@@ -48,6 +52,7 @@ PARAMETERS = {  # of each player; from the papers' sizes (faces.md of the field 
 CLIP_SIZE = 32  # px of clips, a fourth of the work
 
 CANCELLING = {  # parameters whose gradient is zero by the loss: a constant of the discriminator's cancels in it
+    "music-specgan": {"discriminator.score.output.bias"},
     "music-musegan": {"discriminator.score.bias"},
     "text-relgan": {"discriminator.hidden.bias", "discriminator.output.bias"},
     "video-tgan": {"discriminator.output.bias"},
@@ -67,6 +72,8 @@ def fitting_store(whole_recipe: Recipe, make_store: Callable[[int], Store], tmp_
         return build_store(Lines(length=whole_recipe.model.length), tmp_path / "lines")
     if whole_recipe.modality == "video":
         return build_store(Moves(size=CLIP_SIZE, frames=whole_recipe.model.frames), tmp_path / "moves")
+    if hasattr(whole_recipe.model, "rate"):  # of sounds
+        return build_store(Hits(length=whole_recipe.model.length, rate=whole_recipe.model.rate), tmp_path / "hits")
     if hasattr(whole_recipe.model, "bars"):  # of scores
         return chorale_store(whole_recipe.model, tmp_path / "progressions")
     return make_store(whole_recipe.model.resolution)

@@ -20,6 +20,7 @@ from zoo.music.scores.data import (
     as_grid,
     as_line,
     decode,
+    grid_of,
     hash_split,
     open_store,
     ranges,
@@ -269,3 +270,15 @@ def test_chorales_are_windows_of_kept_pieces():
     assert store.about["licence"].startswith("public domain (Bach)")
     finer = ScoreConfig(tracks=4, bars=2, steps=48, pitches=84, lowest=24)
     assert open_store(ScoreData(name="bach-chorales"), finer).samples.shape == (48, 4, 96, 84)
+
+
+def test_a_chorale_is_read_from_the_corpus():
+    """BWV 103.6 from its upbeat on: four voices in sixteenths, whole bars, ties as one note."""
+    corpus = pytest.importorskip("music21.corpus")
+    grid = grid_of(corpus.parse("bwv103.6"))
+
+    assert grid.shape == (4, 12 * 16, 128)
+    assert notes_of(grid[0])[:6] == [(0, 2, 66), (2, 2, 67), (4, 4, 69), (8, 4, 71), (12, 4, 69), (16, 4, 74)]
+    assert ((grid != SILENT).sum(axis=2) <= 1).all()
+    reached = [np.flatnonzero(voice.any(axis=0))[[0, -1]].tolist() for voice in grid]
+    assert reached == [[66, 76], [59, 71], [54, 66], [45, 59]]

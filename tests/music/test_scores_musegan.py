@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from chorales import chorale_store
+from chorales import chorale_store, progression
 from torch import nn
 
-from zoo.errors import BadValue
+from zoo.errors import BadFile, BadValue
 from zoo.music.scores.blocks import BlockConv2d, BlockConvTranspose2d
-from zoo.music.scores.data import decode
+from zoo.music.scores.data import decode, within_pitches
+from zoo.music.scores.midi import write_midi
 from zoo.music.scores.musegan import (
     MuseGAN,
     MuseGANConfig,
@@ -127,7 +128,7 @@ def test_latents_are_normal_within_two_deviations():
 
 def test_chroma_folds_octaves_and_counts_steps():
     """A pitch and its octave are one note; a beat of four steps counts four of each."""
-    bars = -torch.ones(1, 1, 16, 24)
+    bars = torch.zeros(1, 1, 16, 24)
     bars[0, 0, 4:8, 2] = 1
     bars[0, 0, 4:6, 14] = 1
 
@@ -139,11 +140,12 @@ def test_chroma_folds_octaves_and_counts_steps():
 
 def test_changes_are_onsets_and_offsets():
     """1 where a note more sounds than a step before, -1 where one less; a bar's first step has none before."""
-    bars = -torch.ones(1, 1, 16, 24)
+    bars = torch.zeros(1, 1, 16, 24)
     bars[0, 0, 4:8, [2, 9]] = 1
 
     found = changes(bars)[0, 0, :, 0]
     assert found.tolist() == [0, 0, 0, 0, 2, 0, 0, 0, -2, 0, 0, 0, 0, 0, 0, 0]
+    assert changes(bars, single=True)[0, 0, :, 0].tolist() == [0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
 
 
 @pytest.fixture
@@ -166,6 +168,19 @@ def test_a_given_track_is_kept_and_accompanied(accompanist: MuseGAN, tmp_path: P
     assert torch.equal(given_track(samples.tensor, 0), given_track(rolls, 0))
     other = accompanist.sample(3, seed=0, given=Scores(tensor=rolls.roll(1, 0), lowest=48))
     assert not torch.equal(samples.tensor[:, 1], other.tensor[:, 1])
+
+
+def test_a_midi_file_is_accompanied_window_by_window(accompanist: MuseGAN, tmp_path: Path):
+    """One of a single track gives that one; three bars are two windows, of which the second ends in silence."""
+    grid = progression(0, tracks=1, bars=3, steps=16)
+    write_midi(grid, tmp_path / "tune.mid", steps=16, lowest=0, names=["tune"], programs=[0], bpm=90)
+    samples = accompanist.sample(2, seed=0, input=tmp_path / "tune.mid")
+
+    tune = samples.grids[:, 0].reshape(4 * 16, 24)
+    assert ((tune[:48] > 0) == (within_pitches(grid, SMALL)[0] > 0)).all()
+    assert not tune[48:].any()
+    with pytest.raises(BadFile, match=r"no-such\.mid"):
+        accompanist.sample(2, input=tmp_path / "no-such.mid")
 
 
 def test_without_one_a_tune_of_the_training_split_is_accompanied(accompanist: MuseGAN, tmp_path: Path):

@@ -278,4 +278,4 @@ def test_a_model_of_one_length_says_so(tmp_path: Path, command: Callable[..., tu
     code, _, errors = command("sample", folder, "--frames", 64, "--out", tmp_path / "b.webp")
 
     assert code == 2
-    assert "VGAN makes samples of one length" in errors
+    assert "takes no frames: VGAN makes samples of one length" in errors

@@ -111,6 +111,8 @@ def optimiser_for(player: nn.Module, settings: Optimiser) -> torch.optim.Optimiz
         return torch.optim.SGD(parameters, lr=lr, momentum=settings.momentum, weight_decay=decay, fused=True)
     if settings.kind == "rmsprop":
         return torch.optim.RMSprop(parameters, lr=lr, momentum=settings.momentum, weight_decay=decay)
+    if settings.kind == "adamw":
+        return torch.optim.AdamW(parameters, lr=lr, betas=settings.betas, weight_decay=0.01, fused=True)
     return torch.optim.Adam(parameters, lr=lr, betas=settings.betas, weight_decay=decay, fused=True)
 
 

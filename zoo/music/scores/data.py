@@ -137,11 +137,11 @@ def parse_chorales(progress: Progress | None = None) -> dict[str, np.ndarray]:
             score = corpus.parse(path)
         meters = {found.ratioString for found in score.recurse().getElementsByClass(meter.TimeSignature)}
         if len(score.parts) == BachChorales.tracks and meters == {"4/4"}:
-            pieces[path.stem] = _grid_of(score)
+            pieces[path.stem] = grid_of(score)
     return pieces
 
 
-def _grid_of(score: Any) -> np.ndarray:
+def grid_of(score: Any) -> np.ndarray:
     """The grid [4, T, 128] of a parsed piece of monophonic parts."""
     end = max(float(part.highestTime) for part in score.parts)
     grid = np.zeros((len(score.parts), int(end // 4) * BachChorales.steps, NUM_PITCHES), dtype=np.uint8)

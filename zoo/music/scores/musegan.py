@@ -19,8 +19,10 @@ B = bars, S = steps of a bar, P = pitches, O = octaves, R = rolls: one for each 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -31,7 +33,8 @@ from zoo.data import Store
 from zoo.errors import BadValue
 from zoo.gan import GAN
 from zoo.music.scores.blocks import BlockConv2d, BlockConvTranspose2d
-from zoo.music.scores.data import ScoreConfig, ScoreData, decode
+from zoo.music.scores.data import ScoreConfig, ScoreData, decode, within_pitches
+from zoo.music.scores.midi import read_grid
 from zoo.music.scores.neurons import binary, one_of
 from zoo.music.scores.samples import Scores, scores
 from zoo.noise import Noise
@@ -234,6 +237,16 @@ def parts(latents: Tensor, config: MuseGANConfig) -> tuple[Tensor, Tensor | None
     return latent, thresholds, given
 
 
+def read_tune(path: Path, config: MuseGANConfig) -> Tensor:
+    """The windows of a MIDI file as rolls [N, R, B S, P]; the last one is filled with silence. Raises BadFile."""
+    grid = read_grid(path, tracks=config.tracks, steps=config.steps)
+    if not grid[1:].any():
+        grid[[0, config.given]] = grid[[config.given, 0]]
+    length = config.bars * config.steps
+    grid = np.pad(within_pitches(grid, config), ((0, 0), (0, -grid.shape[1] % length), (0, 0)))
+    return decode(grid.reshape(config.tracks, -1, length, config.pitches).swapaxes(0, 1))
+
+
 def given_track(rolls: Tensor, track: int) -> Tensor:
     """A track of rolls [N, R, T, P], sounding and struck: [N, 2, T, P] of -1 and 1."""
     sounding = rolls[:, track]
@@ -308,21 +321,28 @@ class Critic(nn.Module):
         self.apply(initialise)
 
     def forward(self, rolls: Tensor) -> Tensor:
-        bars = bars_apart(rolls, self.config)
+        bars = bars_apart(rolls, self.config).add(1).div(2)  # silence is 0, where the layers bend, and not beyond
         read = self.shared(self.private(bars))
-        features = torch.cat([read, self.chroma(chroma(bars)), self.changes(changes(bars))], dim=1)  # [N B, 24W, 1, 1]
+        features = torch.cat(
+            [read, self.chroma(chroma(bars)), self.changes(changes(bars, single=self.config.single))], dim=1
+        )  # [N B, 24W, 1, 1]
         features = features.flatten(1).unflatten(0, (-1, self.config.bars)).transpose(1, 2)  # [N, 24W, B]
         return self.score(self.pairs(features)).mean(dim=(1, 2))
 
 
 def chroma(bars: Tensor) -> Tensor:
-    """How often each of the twelve notes sounds in each beat, over all octaves: [N, R, S, P] -> [N, R, 4, 12]."""
-    return bars.add(1).div(2).unflatten(3, (-1, 12)).sum(3).unflatten(2, (BEATS, -1)).sum(3)
+    """How many steps of each beat each of the twelve notes sounds, in all octaves: [N, R, S, P] -> [N, R, 4, 12]."""
+    return bars.unflatten(3, (-1, 12)).sum(3).unflatten(2, (BEATS, -1)).sum(3)
 
 
-def changes(bars: Tensor) -> Tensor:
-    """How many pitches more sound at a step than at the one before, in the same bar: [N, R, S, P] -> [N, R, S, 1]."""
-    return nn.functional.pad(bars.diff(dim=2).div(2).sum(3, keepdim=True), (0, 0, 1, 0))
+def changes(bars: Tensor, *, single: bool = False) -> Tensor:
+    """How many pitches more sound at a step than at the one before, in the same bar: [N, R, S, P] -> [N, R, S, 1].
+
+    In `single` voices, where one note ends as the next begins, that is 0; there it is how many begin.
+    """
+    steps = bars.diff(dim=2)
+    counted = (steps.clamp(min=0) if single else steps).sum(3, keepdim=True)
+    return nn.functional.pad(counted, (0, 0, 1, 0))
 
 
 def initialise(module: nn.Module) -> None:
@@ -404,16 +424,25 @@ class MuseGAN(GAN):
         batch_size: int = 64,
         progress: Callable[[int], None] | None = None,
         given: Scores | None = None,
+        input: str | os.PathLike[str] | None = None,
     ) -> Samples:
-        """As `GAN.sample`. The track `config.given` of the scores `given` is accompanied, which take turns.
+        """As `GAN.sample`, and with something to accompany, for a model that was trained to.
+
+        Args:
+            given: scores whose track `config.given` is accompanied; they take turns.
+            input: instead of them a MIDI file, cut into windows of the model's bars from its beginning. If it has one
+                track only, that is what is accompanied.
 
         Raises:
             BadValue: n, seed or batch_size out of range; `given` of other sizes, or for a model that accompanies none.
+            BadFile: a file that cannot be used.
         """
-        if given is None:
+        if given is None and input is None:
             return super().sample(n, seed=seed, batch_size=batch_size, progress=progress)
         if self.config.given < 0:
             raise BadValue("this model writes all tracks and accompanies none: it was trained with model.given = -1")
+        if given is None:
+            given = self.output(read_tune(Path(os.fspath(input)).expanduser(), self.config))  # type: ignore[arg-type]
         if given.tensor.shape[1:] != self.config.roll:
             raise BadValue(f"the given scores have the shape {tuple(given.tensor.shape[1:])}, not {self.config.roll}")
         seed = self._checked(n, seed)

@@ -14,10 +14,10 @@ import subprocess
 import tarfile
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 from xml.etree import ElementTree
 
 import numpy as np
@@ -28,7 +28,7 @@ from zoo.data import Store, build_store, cache_dir
 from zoo.errors import BadFile, BadValue, CannotWrite, MissingExtra, NotFound, suggest
 from zoo.gan import LABELS
 from zoo.music.sounds.mel import resampled
-from zoo.music.sounds.music import RenderedMusic
+from zoo.music.sounds.rendered import RenderedMusic
 from zoo.noise import Noise
 from zoo.recipe import Data, within
 from zoo.safe import digest
@@ -117,7 +117,7 @@ def copies_of(wave: Tensor, rate: int, new_rate: int, length: int, data: SoundDa
     for copy in range(1, data.copies):
         rng = np.random.default_rng([*seed, copy])
         semitones, gain, delay = rng.uniform(-1, 1), 10 ** (rng.uniform(-6, 0) / 20), rng.integers(0, new_rate // 100)
-        faster = round(rate * 2 ** (semitones / 12), -2)  # whole hundreds of Hz, for which resampling is quick
+        faster = 100 * round(rate * 2 ** (semitones / 12) / 100)  # whole hundreds of Hz, for which resampling is quick
         for row in rows_of(resampled(wave, faster, new_rate), length, data.cut):
             rows.append(torch.nn.functional.pad(row, (int(delay), 0))[:length] * gain)
     return torch.stack(rows)
@@ -133,6 +133,29 @@ def decode(rows: np.ndarray, noise: Noise | None = None) -> Tensor:
 
 
 # --- stores ------------------------------------------------------------------------------------------------------
+
+
+class About(Protocol):
+    """What a store says of itself."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def licence(self) -> str: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnSounds:
+    """A folder of somebody's own."""
+
+    name: str
+    version: str = "1"
+    licence: str = "unknown"
+
 
 ATTRIBUTES = np.dtype([("label", np.int16), ("sound", np.int32)])
 UNLABELLED = np.dtype([("sound", np.int32)])
@@ -183,6 +206,58 @@ class Rows:
         return self.test
 
 
+@dataclass(frozen=True)
+class Sound:
+    """A recording of class number `label`. Those of one `group`, such as an instrument's layers, stay together."""
+
+    group: str
+    label: int
+    wave: Tensor
+    rate: int
+
+
+def make_rows(
+    sounds: Iterable[Sound], data: SoundData, config: Any, *, about: About, classes: Sequence[str], one_in: int
+) -> Rows:
+    """The rows of the sounds and of their copies; one group in so many is the test split, by the sha256 of its name.
+
+    Raises BadValue for fewer than two rows.
+    """
+    rows: list[np.ndarray] = []
+    labels: list[int] = []
+    groups: list[str] = []
+    for i, sound in enumerate(sounds):
+        rows.append(to_int16(copies_of(sound.wave, sound.rate, config.rate, config.length, data, seed=(1, i))))
+        labels.append(sound.label)
+        groups.append(sound.group)
+    counts = [len(made) for made in rows]
+    if sum(counts) < 2:
+        raise BadValue(
+            f"{about.name}: one row of {config.length / config.rate:.2g} s is not enough to train on and to test on"
+        )
+    owners = np.repeat(np.arange(len(rows), dtype=np.int32), counts)
+    return Rows(
+        name=about.name,
+        version=about.version,
+        licence=about.licence,
+        rows=np.concatenate(rows),
+        sounds=owners,
+        labels=np.array(labels, dtype=np.int16)[owners] if classes else None,
+        test=split_of(groups, owners, one_in),
+        classes=classes,
+    )
+
+
+def split_of(groups: Sequence[str], owners: np.ndarray, one_in: int) -> np.ndarray:
+    """uint8 [N]: one group in so many is held out, at least one; of a single sound, the last tenth of its rows."""
+    if len(set(groups)) == 1:
+        return (np.arange(len(owners)) >= len(owners) - max(1, len(owners) // 10)).astype(np.uint8)
+    held = np.array([in_test(group, one_in) for group in groups])
+    if held.all() or not held.any():
+        held[np.array(groups) == groups[0]] ^= True
+    return held[owners].astype(np.uint8)
+
+
 def in_test(name: str, one_in: int) -> bool:
     """Whether a sound of this name is held out: by the sha256 of its name, one in so many."""
     return hashlib.sha256(name.encode(errors="surrogatepass")).digest()[0] % one_in == 0
@@ -210,7 +285,9 @@ class DebianPackage:
         if not archive.exists():
             apt = shutil.which("apt-get")
             if apt is None:
-                raise MissingExtra(f"this data set is made from a Debian package, and there is no apt-get here; {self._by_hand(archive)}")
+                raise MissingExtra(
+                    f"this data set is made from a Debian package, and here is no apt-get; {self._by_hand(archive)}"
+                )
             self._download(apt, archive)
         if digest(archive) != self.sha256:
             raise BadFile(f"{archive}: not the archive of {self.name} {self.version} that is known; delete the file")
@@ -262,10 +339,16 @@ def _member(deb: Path, start: str) -> bytes:
 
 
 HYDROGEN_DATA = DebianPackage(
-    "hydrogen-data", "1.2.0~beta1+dfsg-1", "h/hydrogen", "d2cc3f281c02efb71f132bd173e95a958d3fede7c5aefcaba6547baf918cff2a"
+    "hydrogen-data",
+    "1.2.0~beta1+dfsg-1",
+    "h/hydrogen",
+    "d2cc3f281c02efb71f132bd173e95a958d3fede7c5aefcaba6547baf918cff2a",
 )
 HYDROGEN_DRUMKITS = DebianPackage(
-    "hydrogen-drumkits", "2017.09.19~dfsg-1", "h/hydrogen-drumkits", "6ea3c6df9a67762e2362f946c695e619859126b19fbccf32a2e8f07dfd03b2f4"
+    "hydrogen-drumkits",
+    "2017.09.19~dfsg-1",
+    "h/hydrogen-drumkits",
+    "6ea3c6df9a67762e2362f946c695e619859126b19fbccf32a2e8f07dfd03b2f4",
 )
 
 # The kits and their licences, from debian/copyright of the two packages. All of these go together under GPL-2.0. Left
@@ -296,7 +379,6 @@ CLASSES = {
     "hat": r"hat\b|hi-hat|\bhh\b|ohh",
     "cymbal": r"crash|splash|china|cymbal|ride|\bbell\b",
     "cowbell": r"cowbell|agogo",
-    "shaker": r"shaker|maraca|tambourine",
 }
 
 
@@ -304,16 +386,6 @@ def class_of(instrument: str) -> str | None:
     """The class of an instrument by its name in its kit; None where it has none here."""
     name = instrument.lower()
     return next((label for label, pattern in CLASSES.items() if re.search(pattern, name)), None)
-
-
-@dataclass(frozen=True)
-class Hit:
-    """One recorded stroke. Those of one instrument of a kit, soft to hard, are of one `group`."""
-
-    group: str
-    label: str
-    wave: Tensor
-    rate: int
 
 
 class DrumHits:
@@ -330,30 +402,18 @@ class DrumHits:
     length = 16384
     defaults: ClassVar[dict[str, Any]] = {"copies": 8, "cut": "first"}
 
-    def build(self, data: SoundData, config: Any, place: Path, *, progress: Progress | None, say: Report) -> Store:
-        hits = list(self.hits())
-        rows, sounds, labels, test = [], [], [], []
-        for i, hit in enumerate(hits):
-            made = to_int16(copies_of(hit.wave, hit.rate, config.rate, config.length, data, seed=(1, i)))
-            rows.append(made)
-            sounds += [i] * len(made)
-            labels += [list(CLASSES).index(hit.label)] * len(made)
-            test += [in_test(hit.group, 5)] * len(made)
-            if progress is not None:
-                progress(i + 1, len(hits))
-        source = Rows(
-            name=self.name,
-            version=self.version,
-            licence=self.licence,
-            rows=np.concatenate(rows),
-            sounds=np.array(sounds, dtype=np.int32),
-            labels=np.array(labels, dtype=np.int16),
-            test=np.array(test, dtype=np.uint8),
-            classes=list(CLASSES),
-        )
+    @classmethod
+    def open(cls, data: SoundData, config: Any, *, workers: int, progress: Progress | None, say: Report) -> Store:
+        stamp = f"{config.rate}x{config.length}-{data.copies}-{data.cut}"
+        place = cache_dir() / "data" / f"{cls.name}-v{cls.version}-{stamp}"
+        if (place / "store.json").exists():
+            return Store.open(place)
+        hits = list(cls().hits())
+        classes = list(CLASSES)
+        source = make_rows(watched(hits, len(hits), progress), data, config, about=cls(), classes=classes, one_in=5)
         return build_store(source, place)
 
-    def hits(self) -> Iterator[Hit]:
+    def hits(self) -> Iterator[Sound]:
         """All labelled strokes, no recording twice."""
         seen: set[str] = set()
         for package in (HYDROGEN_DATA, HYDROGEN_DRUMKITS):
@@ -367,7 +427,7 @@ class DrumHits:
                     with warnings.catch_warnings():
                         warnings.simplefilter("ignore")  # some are clipped, as their makers wanted them
                         wave, rate = read_sound(content, f"{kit}/{file}")
-                    yield Hit(group=f"{kit}/{instrument}", label=label, wave=wave, rate=rate)
+                    yield Sound(f"{kit}/{instrument}", list(CLASSES).index(label), wave, rate)
 
 
 def instruments(drumkit: bytes) -> Iterator[tuple[str, str]]:
@@ -397,7 +457,8 @@ def build_dataset(
 ) -> Store:
     """The store of a named data set as its own recipe has it; `size` is not asked of sounds. Raises as `open_store`."""
     source = DATASETS[name]
-    return _open_named(SoundData(name=name, **source.defaults), source, workers=workers, progress=progress, say=print)
+    data = SoundData(name=name, **source.defaults)
+    return source.open(data, source, workers=workers, progress=progress, say=print)
 
 
 def open_store(
@@ -417,30 +478,19 @@ def open_store(
         CannotWrite: it fails.
     """
     if data.hub:
-        raise BadValue(f"hf:{data.hub}: sounds of the Hub are not read here; fetch them, and give the folder: --data FOLDER")
+        raise BadValue(
+            f"hf:{data.hub}: sounds of the Hub are not read here; fetch them, and give the folder: --data FOLDER"
+        )
     if data.folder:
         return _open_folder(Path(data.folder).expanduser(), data, config, progress=progress, say=say)
     if data.name not in DATASETS:
         raise NotFound(
             f'no data set "{data.name}" of sounds; there are {", ".join(DATASETS)}.{suggest(data.name, DATASETS)}'
         )
-    return _open_named(data, config, workers=workers, progress=progress, say=say)
+    return DATASETS[data.name].open(data, config, workers=workers, progress=progress, say=say)
 
 
-def _open_named(
-    data: SoundData, config: Any, *, workers: int, progress: Progress | None, say: Report
-) -> Store:
-    source = DATASETS[data.name]()
-    stamp = f"{config.rate}x{config.length}-{data.copies}-{data.cut}"
-    place = cache_dir() / "data" / f"{source.name}-v{source.version}-{stamp}"
-    if (place / "store.json").exists():
-        return Store.open(place)
-    return source.build(data, config, place, progress=progress, say=say)
-
-
-def _open_folder(
-    path: Path, data: SoundData, config: Any, *, progress: Progress | None, say: Report
-) -> Store:
+def _open_folder(path: Path, data: SoundData, config: Any, *, progress: Progress | None, say: Report) -> Store:
     """The store of a sound file, or of those in a folder, whose own folders are the classes if all files lie in one."""
     if not path.exists():
         raise BadFile(f"{path}: no such file or folder of sounds")
@@ -455,45 +505,30 @@ def _open_folder(
         return Store.open(place)
     folders = [file.relative_to(path).parts[0] if len(file.relative_to(path).parts) > 1 else "" for file in files]
     classes = sorted(set(folders)) if "" not in folders and len(set(folders)) > 1 else []
-    rows, sounds, labels, names, refused = [], [], [], [], []
-    for i, (file, folder) in enumerate(zip(files, folders, strict=True)):
-        try:
-            wave, rate = read_sound(file)
-        except BadFile as error:
-            refused.append(str(error))
-            continue
-        made = to_int16(copies_of(wave, rate, config.rate, config.length, data, seed=(1, i)))
-        rows.append(made)
-        sounds += [len(names)] * len(made)
-        labels += [classes.index(folder) if classes else 0] * len(made)
-        names.append(file.relative_to(path).as_posix() if file != path else file.name)
-        if progress is not None:
-            progress(i + 1, len(files))
+    refused: list[str] = []
+
+    def usable() -> Iterator[Sound]:
+        for file, folder in zip(files, folders, strict=True):
+            try:
+                wave, rate = read_sound(file)
+            except BadFile as error:
+                refused.append(str(error))
+                continue
+            name = file.relative_to(path).as_posix() if file != path else file.name
+            yield Sound(name, classes.index(folder) if classes else 0, wave, rate)
+
+    sounds = list(watched(usable(), len(files), progress))
     for line in refused:
         say(f"left out: {line}")
-    if not rows:
+    if not sounds:
         raise BadFile(f"{path}: none of its {len(files)} sound files can be used: {'; '.join(refused[:8])}")
-    made_rows = np.concatenate(rows)
-    if len(made_rows) < 2:
-        raise BadValue(f"{path}: one row of {config.length / config.rate:.2g} s is not enough to train on and to test on")
-    source = Rows(
-        name=path.name,
-        version="1",
-        licence="unknown",
-        rows=made_rows,
-        sounds=np.array(sounds, dtype=np.int32),
-        labels=np.array(labels, dtype=np.int16) if classes else None,
-        test=_split(names, np.array(sounds)),
-        classes=classes,
-    )
+    source = make_rows(sounds, data, config, about=OwnSounds(name=path.name), classes=classes, one_in=10)
     return build_store(source, place)
 
 
-def _split(names: Sequence[str], sounds: np.ndarray) -> np.ndarray:
-    """uint8 [N]: a tenth of the files is held out, at least one; of a single file, the last tenth of its rows."""
-    if len(names) == 1:
-        return (np.arange(len(sounds)) >= len(sounds) - max(1, len(sounds) // 10)).astype(np.uint8)
-    held = np.array([in_test(name, 10) for name in names])
-    if held.all() or not held.any():
-        held[0] = not held[0]
-    return held[sounds].astype(np.uint8)
+def watched(sounds: Iterable[Sound], total: int, progress: Progress | None) -> Iterator[Sound]:
+    """The sounds as they come, with the progress told of each."""
+    for i, sound in enumerate(sounds):
+        yield sound
+        if progress is not None:
+            progress(i + 1, total)

@@ -70,7 +70,7 @@ def magnitudes(wave: Tensor, fft: int, hop: int) -> Tensor:
     """
     padding = (fft - hop) // 2
     edged = F.pad(wave.reshape(-1, 1, wave.shape[-1]), (padding, fft - hop - padding), mode="reflect")[:, 0]
-    spectrum = torch.stft(edged, fft, hop, window=_window(fft, wave.device), center=False, return_complex=True)
+    spectrum = torch.stft(edged, fft, hop, window=hann_window(fft, wave.device), center=False, return_complex=True)
     magnitude = (spectrum.real.square() + spectrum.imag.square() + 1e-9).sqrt()  # the root has no gradient at 0
     return magnitude.reshape(*wave.shape[:-1], *magnitude.shape[-2:])
 
@@ -91,7 +91,7 @@ def mel_filters(config: MelConfig, device: torch.device) -> Tensor:
 
 
 @cache
-def _window(length: int, device: torch.device) -> Tensor:
+def hann_window(length: int, device: torch.device) -> Tensor:
     return torch.hann_window(length, device=device)
 
 
@@ -105,7 +105,7 @@ def griffin_lim(magnitude: Tensor, fft: int, hop: int, *, iterations: int, lengt
         torch.manual_seed(0)
         return torchaudio().functional.griffinlim(
             magnitude,
-            window=_window(fft, magnitude.device),
+            window=hann_window(fft, magnitude.device),
             n_fft=fft,
             hop_length=hop,
             win_length=fft,

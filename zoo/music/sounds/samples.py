@@ -14,7 +14,6 @@ from typing import Self
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 from zoo.errors import MissingExtra
 from zoo.samples import Samples, replacing
