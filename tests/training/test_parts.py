@@ -14,11 +14,12 @@ from torch import nn
 from zoo.data import Batches, Store
 from zoo.errors import BadFile, CannotWrite
 from zoo.noise import Noise
+from zoo.recipe import Optimiser
 from zoo.training.augment import diff_augment
 from zoo.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from zoo.training.ema import update_ema
 from zoo.training.game import Game, diversity, sentences
-from zoo.training.phases import Phase
+from zoo.training.phases import Phase, optimiser_for
 
 
 @pytest.mark.parametrize("policy", ["color", "translation", "cutout"])
@@ -147,6 +148,21 @@ def test_phases_are_due_by_their_interval_and_their_time():
     assert [turn for turn in range(9) if phase.due(turn, kimg=turn)] == [0, 4, 8]
     later = replace(phase, every=1, from_kimg=3, until_kimg=6)
     assert [turn for turn in range(9) if later.due(turn, kimg=turn)] == [3, 4, 5]
+
+
+@pytest.mark.parametrize("kind", ["adam", "rmsprop", "sgd"])
+def test_weight_decay_shortens_weights_that_nothing_else_moves(kind: str):
+    """Each kind of optimiser takes the decay, and without it leaves a weight without a gradient where it is."""
+    lengths = {}
+    for decay in (0.0, 0.5):
+        player = nn.Linear(1, 1, bias=False)
+        nn.init.ones_(player.weight)
+        player.weight.grad = torch.zeros_like(player.weight)
+        optimiser_for(player, Optimiser(kind=kind, lr=0.1, weight_decay=decay)).step()  # type: ignore[arg-type]
+        lengths[decay] = player.weight.item()
+
+    assert lengths[0.0] == 1
+    assert lengths[0.5] < 1
 
 
 def test_checkpoints_are_kept_by_count_and_the_newest_is_read(tmp_path: Path):

@@ -1,7 +1,7 @@
 """The actions of the data set `talking-faces`: how a portrait's expression and pose move over a clip. NumPy only.
 
 A clip is a person of `synthetic-faces` who rests, performs one action, and may come back to rest. Every movement rises
-and falls as reaching movements of people do: by the curve of least jerk (Flash & Hogan 1985, equation 3). Over all of
+and falls as reaching movements of people do: by the curve of least jerk (Flash & Hogan 1985). Over all of
 it the head sways by about a degree, as nobody holds still; light, clothes and background do not change.
 """
 

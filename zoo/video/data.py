@@ -120,7 +120,7 @@ def _generator(*key: int) -> np.random.Generator:
 class ShapeMotion(_Made):
     """Circles and squares that move upwards or leftwards along curves, on black.
 
-    The data set of MoCoGAN (Tulyakov et al. 2018, section 4.1) made anew to the distribution of its 8,000 clips of 32
+    The data set of MoCoGAN (Tulyakov et al. 2018) made anew to the distribution of its 8,000 clips of 32
     frames at 64 px: circle or square, 8, 10, 12 or 14 px wide, of a uniform colour. The centre runs along a quartic
     Bezier curve, from one edge to the opposite one on its main axis, from a uniform place back to it on the other, with
     its inner control points uniform in the square that the centre can reach. The paper trains on every second frame.
@@ -232,7 +232,7 @@ class TalkingFaces(_Made):
 class MovingDigits(_Made):
     """Two handwritten digits that drift and bounce off the edges, on black.
 
-    The Moving MNIST of Srivastava et al. 2015, arXiv:1502.04681, section 4.2, with the digits that scikit-learn carries
+    The Moving MNIST of Srivastava et al. 2015, arXiv:1502.04681, with the digits that scikit-learn carries
     (UCI's of 8 x 8 px, CC BY 4.0), enlarged to 28 of 64 px. Speeds are 1 to 5 px a frame. Digits of the test split are
     never in the other.
     """

@@ -160,7 +160,7 @@ def look(
 def content_distance(clips: Tensor, content: Content) -> Tensor:
     """Clips [N, 3, T, H, W] -> the mean Euclidean distance between the contents of two of a clip's frames [N].
 
-    The average content distance (ACD) of Tulyakov et al. 2018, section 4, is the mean over clips.
+    The average content distance (ACD) of Tulyakov et al. 2018 is the mean over clips.
     """
     n, _, length = clips.shape[:3]
     of_frames = content(as_frames(clips)).unflatten(0, (n, length))  # [N, T, D]

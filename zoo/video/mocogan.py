@@ -1,16 +1,15 @@
 """MoCoGAN. Tulyakov, Liu, Yang & Kautz 2018, "MoCoGAN: Decomposing Motion and Content for Video Generation",
 arXiv:1707.04993.
 
-A clip is a path through a space of images (section 3). One content vector z_C ~ N(0, I) stays for the whole clip;
-motion vectors z_M^(t) come from a recurrent net R_M (a GRU of one layer) that is fed noise e^(t) ~ N(0, I) at each
-step; an image generator G_I, a DCGAN's, makes each frame of [z_C, z_M^(t)]. Two discriminators judge it: D_I single
-frames, patch by patch, and D_V the clip, by convolutions in space and time (equation 8).
+A clip is a path through a space of images. One content vector z_C ~ N(0, I) stays for the whole clip; motion vectors
+z_M^(t) come from a recurrent net R_M (a GRU of one layer) that is fed noise e^(t) ~ N(0, I) at each step; an image
+generator G_I, a DCGAN's, makes each frame of [z_C, z_M^(t)]. Two discriminators judge it: D_I single frames, patch by
+patch, and D_V the clip, by convolutions in space and time.
 
-Categorical dynamics (section 3.3): a clip's class z_A goes to R_M at each step, or to G_I, which did worse in table 4;
-and D_V tells the class of clips, real ones by what they are of and generated ones by what was asked (L_I of equation
-9).
+Categorical dynamics: a clip's class z_A goes to R_M at each step, or to G_I, which did worse in table 4; and D_V tells
+the class of clips, real ones by what they are of and generated ones by what was asked.
 
-Of the released code, not of the paper: DCGAN's weights to begin with, noise before each convolution of a discriminator.
+Weights begin as those of DCGAN do. Noise before each convolution of a discriminator is the released code's option.
 
 C, M and E are the dimensions of content, motion and e, K the classes, W = width; below for 16 frames of 64 px.
 """
@@ -192,7 +191,7 @@ class MoCoGANTrain(Train):
     generator: Optimiser = Optimiser(weight_decay=1e-5)
     discriminator: Optimiser = Optimiser(weight_decay=1e-5)
     category: float = field(default=1.0, metadata=within(0))
-    """Weight of the classes' cross-entropy, lambda of equation 9."""
+    """Weight of the classes' cross-entropy, lambda of the paper."""
 
 
 class MoCoGAN(LongClipGAN, LabelledGAN):

@@ -1,21 +1,20 @@
 """StyleGAN-V. Skorokhodov, Tulyakov & Elhoseiny 2022, "StyleGAN-V: A Continuous Video Generator with the Price, Image
 Quality and Perks of StyleGAN2", arXiv:2112.14683.
 
-A clip is a function of time (section 3.1): a style w of the whole clip and a motion code v_t of any moment t make the
-frame of t. Motion noise z_m ~ N(0, I) stands every 16 frames; two convolutions in time without padding make of it
-codes u; between two of them v_t is a sum of sines and cosines of t, whose periods and phases u tells, minus what they
-are at both ends, drawn as a line, plus the line between A u of the left and A u of the right (equations 2 to 5). So it
-never repeats (the encoding is acyclic), is continuous, and goes on for ever. v_t joins the constant that the generator
-starts with; all else is StyleGAN2 (Karras et al. 2020, arXiv:1912.04958): modulated and demodulated convolutions
-(equations 1 to 3 there), skips to RGB, and a residual discriminator.
+A clip is a function of time: a style w of the whole clip and a motion code v_t of any moment t make the frame of t.
+Motion noise z_m ~ N(0, I) stands every 16 frames; two convolutions in time without padding, a rectifier between, make
+of it codes u; between two of them v_t is a sum of sines and cosines of t, whose periods and phases u tells, minus what
+they are at both ends, drawn as a line, plus the line between A u of the left and A u of the right. So it never repeats
+(the encoding is acyclic), is continuous, and goes on for ever. v_t joins the constant that the generator starts with;
+all else is StyleGAN2 (Karras et al. 2020, arXiv:1912.04958): modulated and demodulated convolutions (equations 1 to 3
+there), skips to RGB, and a residual discriminator.
 
-Training sees few frames of a clip (section 3.2), three at random moments, and one discriminator judges them together
-(section 3.3): frame by frame down to 16 x 16, then with the frames' features side by side, its score projected on an
-embedding of the times between them. Softplus losses and R1. Augmentation, where there is any, is the same for all
-frames.
+Training sees few frames of a clip, three at random moments, and one discriminator judges them together: frame by frame
+down to 16 x 16, then with the frames' features side by side, its score projected on an embedding of the times between
+them. Softplus losses and R1. Augmentation, where there is any, is the same for all frames.
 
-The defaults are the paper's. Narrow layers (`channel_max`) are what a small machine can train. Not here: its noise
-inputs and truncation, which it does not use, nor custom kernels: everything is plain convolutions.
+The defaults are the paper's. Narrow layers (`channel_max`) are what a small machine can train. Not here: StyleGAN2's
+noise inputs, truncation, style mixing, path lengths, and custom kernels: all is plain convolutions.
 
 S = frames seen, Z = latent_dim, W = style_dim, V = motion_dim.
 """
@@ -172,7 +171,7 @@ class Motion(nn.Module):
         u_left, u_right = codes[rows, left], codes[rows, left + 1]  # [N, S, V]
         start = left * self.distance
         share = ((times - start) / self.distance)[..., None]
-        rate = self.frequencies * (torch.tanh(self.periods(u_left)) + 1)  # equation 3
+        rate = self.frequencies * (torch.tanh(self.periods(u_left)) + 1)
         phase = self.phases(u_left) * self.phase_scales
 
         def waves(time: Tensor) -> Tensor:

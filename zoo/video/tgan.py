@@ -1,12 +1,12 @@
 """TGAN. Saito, Matsumoto & Saito 2017, "Temporal Generative Adversarial Nets with Singular Value Clipping",
 arXiv:1611.06624.
 
-A temporal generator G_0 turns one latent z_0 ~ U(-1, 1) into a latent for each of 16 frames, by convolutions in time
-(section 3.2); an image generator G_1 makes each frame of z_0 and its latent, which enter by a linear layer each
-(section 3.3, table 1). The discriminator's convolutions go over space and time. The game is that of the Wasserstein
-GAN. Its critic is kept 1-Lipschitz not by clipping weights but by *singular value clipping* (section 4): every five
-turns the singular values of each layer are cut at 1, and the scale of a batch norm to at most the running standard
-deviation, so that it never stretches. The critic's batch norms have no shift.
+A temporal generator G_0 turns one latent z_0 ~ U(-1, 1) into a latent for each of 16 frames, by convolutions in time;
+an image generator G_1 makes each frame of z_0 and its latent, which enter by a linear layer each. The discriminator's
+convolutions go over space and time. The game is that of the Wasserstein GAN. Its critic is kept 1-Lipschitz not by
+clipping weights but by *singular value clipping*: every five turns the singular values of each layer are cut at 1, and
+the scale of a batch norm to at most the running standard deviation, so that it never stretches. The critic's batch
+norms have no shift.
 
 `constraint = "spectral"` is the younger way, spectral normalisation (Miyato et al. 2018, arXiv:1802.05957), which
 divides each layer by an estimate of its largest singular value as it is used; batch norms go then.

@@ -1,10 +1,10 @@
 """VGAN. Vondrick, Pirsiavash & Torralba 2016, "Generating Videos with Scene Dynamics", arXiv:1609.02612.
 
-Two streams (section 2.1, figure 1): a background b of two dimensions, which by construction stands still, and a
-foreground f of three, which moves; a mask m says where the foreground is seen, so that a clip is
-m * f + (1 - m) * b (equation 3). Both are DCGANs of fractionally-strided convolutions; one discriminator of
-convolutions in space and time judges the clip. The mask's L1 norm (equation 4, lambda = 0.1) keeps the foreground
-small. Clips are taken to be stabilised: where the camera moves, there is no background that stands still.
+Two streams (figure 1): a background b of two dimensions, which by construction stands still, and a foreground f of
+three, which moves; a mask m says where the foreground is seen, so that a clip is m * f + (1 - m) * b. Both are DCGANs
+of fractionally-strided convolutions; one discriminator of convolutions in space and time judges the clip. The mask's
+L1 norm (lambda = 0.1) keeps the foreground small. Clips are taken to be stabilised: where the camera moves, there is
+no background that stands still.
 
 The discriminator has two outputs and a softmax, as the released code does; the logit given is their difference, which
 is the same. Weights start from N(0, 0.01), batch-norm scales from N(1, 0.02).
@@ -136,7 +136,7 @@ def initialise(module: nn.Module) -> None:
 @dataclass(frozen=True, kw_only=True)
 class VGANTrain(Train):
     mask: float = field(default=0.1, metadata=within(0))
-    """Weight of the mask's mean, lambda of equation 4."""
+    """Weight of the mask's mean, lambda of the paper."""
 
 
 class VGAN(ClipGAN):
