@@ -44,7 +44,7 @@ from zoo.training.phases import Phase, Turn, adversarial_phases
 
 BEATS = 4
 NUM_TUNES = 16
-COMPETING_GAIN = 3.0
+COMPETING_GAIN = 3.0  # standard deviation of the logits that they begin with
 NUM_COUNTED = 1000  # windows
 COARSE_STEPS = 16  # of a bar, where the shared generator ends
 
@@ -71,6 +71,8 @@ class MuseGANConfig(ScoreConfig):
                 f"model.steps = {self.steps} should be a multiple of {COARSE_STEPS}, and model.pitches = "
                 f"{self.pitches} whole octaves, 2 at least"
             )
+        if self.bars < 2:
+            raise BadValue(f"model.bars = {self.bars}: the critic reads pairs of bars, so 2 are needed at least")
         if self.single and self.neurons != "deterministic":
             raise BadValue("model.single = true: the neurons of single voices are deterministic")
         if self.given >= self.tracks:
