@@ -19,6 +19,11 @@ from zoo.faces.gan import VanillaGANConfig
 from zoo.music.scores.data import ScoreConfig, ScoreData
 from zoo.music.scores.midinet import MidiNetConfig, MidiNetTrain
 from zoo.music.scores.musegan import MuseGANConfig, MuseGANTrain
+from zoo.music.sounds.base import CriticTrain, SoundConfig
+from zoo.music.sounds.data import SoundData
+from zoo.music.sounds.hifigan import HiFiGANConfig, HiFiGANTrain
+from zoo.music.sounds.specgan import SpecGANConfig
+from zoo.music.sounds.wavegan import WaveGANConfig
 from zoo.recipe import Data, Evaluate, Train
 from zoo.registry import Weights
 from zoo.text.base import TextConfig
@@ -54,6 +59,13 @@ TABLES = {
     "musegan-train": ("train", MuseGANTrain),
     "midinet": ("model", MidiNetConfig),
     "midinet-train": ("train", MidiNetTrain),
+    "sound-data": ("data", SoundData),
+    "sound": ("model", SoundConfig),
+    "sound-train": ("train", CriticTrain),
+    "wavegan": ("model", WaveGANConfig),
+    "specgan": ("model", SpecGANConfig),
+    "hifigan": ("model", HiFiGANConfig),
+    "hifigan-train": ("train", HiFiGANTrain),
 }
 BASES = {  # what is in another table already
     "text-data": Data,
@@ -70,6 +82,11 @@ BASES = {  # what is in another table already
     "musegan-train": Train,
     "midinet": ScoreConfig,
     "midinet-train": Train,
+    "sound-data": Data,
+    "sound-train": Train,
+    "wavegan": SoundConfig,
+    "specgan": SoundConfig,
+    "hifigan-train": Train,
 }
 NOTES = {  # of the keys whose dataclass says nothing
     "data.name": "A data set that this library builds: `synthetic-faces`.",

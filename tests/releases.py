@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from hits import Hits
 from lines import Lines
 
 from zoo.data import build_store
@@ -26,8 +27,9 @@ FIGURES = {
 def write_model(recipe: Recipe, folder: Path) -> Path:
     """The least that loads: weights as they are before a training, config.json, assets and digests."""
     folder.mkdir(exist_ok=True)
-    if recipe.gan.ASSETS:  # of texts: the sizes, and what tells what tokens mean, come with data
-        store = build_store(Lines(), folder.with_name(f"{folder.name}-data"))
+    if recipe.gan.ASSETS:  # of texts and sounds: the sizes, and what tells what tokens and classes are, come with data
+        source = Hits() if recipe.modality == "music" else Lines()
+        store = build_store(source, folder.with_name(f"{folder.name}-data"))
         recipe = fitted(recipe, store)
         for asset in recipe.gan.ASSETS:
             shutil.copyfile(store.folder / asset, folder / asset)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from chorales import chorale_store
+from hits import Hits
 from lines import Lines
 
 from zoo.data import Store, build_store
@@ -28,7 +29,10 @@ from zoo.training.session import fitted, wing_data
 PARAMETERS = {  # of each player; from the papers' sizes (faces.md of the field gives DCGAN's)
     "faces-dcgan": (3_576_704, 2_765_568),
     "faces-gan": (5_251_872, 3_977_041),
+    "music-hifigan": (119_170, 388_218),
     "music-midinet": (530_625, 312_703),
+    "music-specgan": (495_553, 290_881),
+    "music-wavegan": (1_535_617, 1_125_761),
     "music-musegan": (194_703, 263_257),
     "text-gail": (1_216_128, 1_018_368),
     "text-mle": (1_031_392,),
@@ -40,6 +44,7 @@ PARAMETERS = {  # of each player; from the papers' sizes (faces.md of the field 
 }
 
 CANCELLING = {  # parameters whose gradient is zero by the loss: a constant of the discriminator's cancels in it
+    "music-specgan": {"discriminator.score.output.bias"},
     "music-musegan": {"discriminator.score.bias"},
     "text-relgan": {"discriminator.hidden.bias", "discriminator.output.bias"},
     "text-wgan": {"discriminator.output.bias", "discriminator.blocks.4.layers.3.bias"},
@@ -56,6 +61,8 @@ def fitting_store(whole_recipe: Recipe, make_store: Callable[[int], Store], tmp_
     """A small data set of what the recipe's architecture trains on."""
     if whole_recipe.modality == "text":
         return build_store(Lines(length=whole_recipe.model.length), tmp_path / "lines")
+    if hasattr(whole_recipe.model, "rate"):  # of sounds
+        return build_store(Hits(length=whole_recipe.model.length, rate=whole_recipe.model.rate), tmp_path / "hits")
     if hasattr(whole_recipe.model, "bars"):  # of scores
         return chorale_store(whole_recipe.model, tmp_path / "progressions")
     return make_store(whole_recipe.model.resolution)
@@ -97,7 +104,8 @@ def play(recipe: Recipe, run: Path, store: Store, *, kimg: float, until_kimg: fl
 
 def turn_of(gan: GAN, recipe: Recipe, store: Store) -> Turn:
     real = wing_data(recipe.modality).decode(store.samples[:4], None)
-    return Turn(gan, real, Noise(0), generator_plays=True)
+    labels = None if store.labels is None else torch.from_numpy(store.labels[:4])
+    return Turn(gan, real, Noise(0), generator_plays=True, labels=labels)
 
 
 def test_parameter_counts(whole_recipe: Recipe):

@@ -2,8 +2,9 @@
 
 The textbook script is a DCGAN as tutorials write it: a plain `nn.Sequential` of the same layers in the default memory
 format, default Adam, the discriminator's gradients left on in the generator's step, float32. That of a SeqGAN is the
-nested loop over prefixes and rollouts, with `torch.multinomial`, and the same networks, in the paper's sizes. Beside
-both stands the share of this machine's own matrix-multiplication peak, measured in the same run.
+nested loop over prefixes and rollouts, with `torch.multinomial`, and the same networks, in the paper's sizes. Those of
+sounds are a plain generator, and for vocoders `transformers.SpeechT5HifiGan`. Beside all of them stands the share of
+this machine's own matrix-multiplication peak, measured in the same run.
 """
 
 from __future__ import annotations
@@ -64,6 +65,8 @@ def run_bench(entry: Entry, *, rounds: int = 15) -> str:
     """
     tasks = {
         "zoo.faces.dcgan:DCGAN": (compare_sampling, compare_training),
+        "zoo.music.sounds.hifigan:HiFiGAN": (compare_vocoding,),
+        "zoo.music.sounds.wavegan:WaveGAN": (compare_sounds,),
         "zoo.text.seqgan:SeqGAN": (compare_completions, compare_reward),
     }
     if entry.architecture not in tasks:
@@ -136,6 +139,33 @@ def compare_reward(recipe: Recipe, rounds: int) -> Comparison:
             gan.reward(tokens, gan.generator, train, Noise(0))
 
     return _alternate("rollouts and their judgement", ours, lambda: plain_reward(gan, tokens, ROLLOUTS), rounds)
+
+
+def compare_sounds(recipe: Recipe, rounds: int) -> Comparison:
+    """`model.sample(64)` against the generator with its filter as a convolution, on as many latents."""
+    from zoo.music.sounds.bench import plain_wavegan
+
+    gan: Any = recipe.gan(recipe.model).eval()
+    plain = plain_wavegan(gan)
+
+    def textbook() -> None:
+        with torch.no_grad():
+            plain(gan.latents(BATCH, Noise(0)))
+
+    return _alternate("sampling", lambda: gan.sample(BATCH, seed=0, batch_size=BATCH), textbook, rounds)
+
+
+def compare_vocoding(recipe: Recipe, rounds: int) -> Comparison:
+    """HiFi-GAN's V2 on 256 frames against `transformers.SpeechT5HifiGan` of the same weights, no weight norm in it."""
+    from zoo.music.sounds.bench import speecht5_vocoders
+
+    theirs, ours, mel = speecht5_vocoders()
+
+    def textbook() -> None:
+        with torch.no_grad():
+            theirs(mel[0].T)
+
+    return _alternate("V2 vocoder, 256 frames", lambda: ours.vocode(mel), textbook, rounds)
 
 
 def textbook_players(recipe: Recipe) -> tuple[nn.Sequential, nn.Sequential]:

@@ -24,7 +24,9 @@ _TYPES = {  # metric of figures.json -> type in the Hub's model-index, where the
 }
 
 _NOTES = {  # figures, by how their names begin, that cannot be read without a word
+    "class_accuracy": "The floor of `class_accuracy` is how often the evaluator is right about those test sounds.",
     "faces_found": "The floor of `faces_found` is the share found in those test images themselves.",
+    "griffin_lim": "`griffin_lim_...` is what Griffin-Lim makes of the same spectrograms; a perfect vocoder has 0.",
     "ms_ssim": "MS-SSIM is best near its real value: above it samples are too much alike, far below it they are noise.",
 }
 
@@ -33,7 +35,7 @@ _RISKS = {
     "picture. It shows nothing of people outside the data.",
     "text": "It writes what such texts look like, not what is true, and may repeat lines it was trained on; do not "
     "pass its texts off as somebody's.",
-    "music": "It may repeat bars that it was trained on; compare before you publish a piece as new.",
+    "music": "It may repeat bars or sounds that it was trained on; compare before you publish a piece as new.",
     "video": "Samples are made up, and must not be passed off as recordings of something that happened.",
 }
 

@@ -197,14 +197,20 @@ def sample(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="A file (images: .png .jpg .webp, one grid; texts: .txt .jsonl; scores: .mid .wav .png .npz) or a "
-            "folder (one file each). If absent, NAME.png for images, NAME.mid for scores; texts are printed."
+            help="A file (images: .png .jpg .webp, one grid; texts: .txt .jsonl; scores: .mid .wav .png .npz; sounds: "
+            ".wav .flac .png) or a folder (one file each). If absent, NAME.png for images, NAME.mid for scores, "
+            "NAME.wav for sounds; texts are printed."
         ),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples generated at once; bounds the memory.")] = 64,
     temperature: Annotated[
         float | None, typer.Option(help="Of texts: below 1 likelier and less varied, above 1 the other way.")
     ] = None,
+    label: Annotated[str | None, typer.Option(help="Of models with classes: all samples of this one.")] = None,
+    input: Annotated[
+        Path | None, typer.Option(help="Of vocoders: a sound file, which comes back as the model has it.")
+    ] = None,
+    play: Annotated[bool, typer.Option("--play", help="Play the samples, where this machine has a player.")] = False,
     interpolate: Annotated[
         int, typer.Option(metavar="STEPS", min=0, help="Instead, N rows of STEPS samples from one latent to another.")
     ] = 0,
@@ -214,6 +220,8 @@ def sample(
     zoo sample faces-dcgan -n 64 --seed 0 --out faces.png
     zoo sample text-seqgan -n 8 --seed 1 --temperature 0.9
     zoo sample music-musegan -n 4 --seed 1 --out chorales.mid
+    zoo sample music-wavegan -n 8 --label kick --out kicks.wav
+    zoo sample music-hifigan --input song.wav --out resynth.wav
     """
     if interpolate == 1:
         raise BadValue("--interpolate takes at least 2 steps")
@@ -223,9 +231,12 @@ def sample(
     if out is not None and name in registry.entries:  # before any work
         architecture_class(registry.entries[name].architecture).Output.check_path(out)
     model = load(name)
-    options: dict[str, Any] = {} if temperature is None else {"temperature": temperature}
-    if not options.keys() <= signature(model.sample).parameters.keys():
-        raise BadValue(f"{name} has no temperature: {type(model).__name__} draws nothing token by token")
+    given = {"temperature": temperature, "label": label, "input": input}
+    options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    for key in options.keys() - signature(model.sample).parameters.keys():
+        raise BadValue(f"{name} takes no {key}: {type(model).__name__} {_WHY_NOT[key]}")
+    if play and not hasattr(model.Output, "play"):
+        raise BadValue(f"{name}: {model.Output.__name__.lower()} cannot be played")
     target = out or Path(f"{Path(name.partition('@')[0]).name}{model.Output.SUFFIXES[0]}")
     model.Output.check_path(target)
     if interpolate:
@@ -235,11 +246,21 @@ def sample(
         with _bars() as bar:
             move = bar("sampling")
             samples = model.sample(n, seed=seed, batch_size=batch_size, progress=lambda done: move(done, n), **options)
-        if out is None and model.Output.READABLE:
-            print(samples)
+        if play:
+            samples.play()  # type: ignore[attr-defined]
+        if out is None and (play or model.Output.READABLE):
+            print(samples if model.Output.READABLE else f"{len(samples)} samples of {name}, seed {samples.seed}")
             return
         path = samples.save(target)
-    print(f"{len(samples)} samples of {name}, seed {samples.seed}: {path}")
+    what = f"{input} by" if input is not None else f"{len(samples)} samples of"
+    print(f"{what} {name}{'' if samples.seed is None else f', seed {samples.seed}'}: {path}")
+
+
+_WHY_NOT = {
+    "temperature": "draws nothing token by token",
+    "label": "knows no classes",
+    "input": "makes samples from latents, not from sounds",
+}
 
 
 @app.command()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.errors import BadValue
+from zoo.errors import BadFile, BadValue, NotFound, suggest
 from zoo.nn.fold import folded
 from zoo.noise import Noise
 from zoo.recipe import Data as DataTable
@@ -160,6 +163,93 @@ class GAN(nn.Module):
             if progress is not None:
                 progress(min(start + batch_size, len(latents)))
         return torch.cat(parts)
+
+
+LABELS = "labels.json"
+
+
+def read_labels(folder: Path) -> tuple[str, ...]:
+    """The names of the classes in a folder of weights or data. Raises BadFile where labels.json is no list of names."""
+    path = folder / LABELS
+    try:
+        labels = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadFile(f"{path}: cannot read the names of the classes: {error}") from error
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise BadFile(f"{path}: should be a list of names")
+    return tuple(labels)
+
+
+class LabelledGAN(GAN):
+    """A GAN that can be asked for samples of a class, where its data has classes: `config.labels` of them.
+
+    The last columns of its latents [N, Z + K] are the class, one-hot; `prior` draws the others.
+    """
+
+    ASSETS: ClassVar[tuple[str, ...]] = (LABELS,)
+
+    labels: tuple[str, ...] = ()
+    """The names of the classes, in the order of the columns."""
+
+    @classmethod
+    def fitted(cls, config: Any, data: Store) -> Any:
+        return replace(config, labels=len(read_labels(data.folder)))
+
+    def attach(self, folder: Path) -> None:
+        labels = read_labels(folder)
+        if len(labels) != self.config.labels:
+            raise BadFile(f"{folder}: {LABELS} names {len(labels)} classes, and the model has {self.config.labels}")
+        self.labels = labels
+
+    def prior(self, n: int, noise: Noise) -> Tensor:
+        """The latents without their classes [n, Z]."""
+        return noise.normal(n, self.config.latent_dim)
+
+    def latents(self, n: int, noise: Noise) -> Tensor:
+        """[n, Z + K] from the prior; the classes take turns, in their order."""
+        return self.labelled(self.prior(n, noise), torch.arange(n) % max(1, self.config.labels))
+
+    def latents_like(self, real: Tensor, noise: Noise, labels: Tensor | None = None) -> Tensor:
+        if labels is None:
+            return self.latents(len(real), noise)
+        return self.labelled(self.prior(len(real), noise), labels.cpu())
+
+    def labelled(self, prior: Tensor, labels: Tensor) -> Tensor:
+        """[N, Z] and classes [N] -> [N, Z + K]; as it is where there are no classes."""
+        if not self.config.labels:
+            return prior
+        return torch.cat([prior, F.one_hot(labels, self.config.labels).to(prior)], dim=1)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        n: int = 16,
+        *,
+        seed: int | None = None,
+        batch_size: int = 64,
+        progress: Callable[[int], None] | None = None,
+        label: str | None = None,
+    ) -> Samples:
+        """As `GAN.sample`. With the name of a class all samples are asked to be of it; else the classes take turns.
+
+        Raises:
+            BadValue: n, seed or batch_size out of range.
+            NotFound: no such class, with the nearest.
+        """
+        if label is None:
+            return self._draw(n, seed, batch_size, progress)
+        seed = self._checked(n, seed)
+        asked = torch.full((n,), self.class_of(label))
+        latents = self.labelled(self.prior(n, Noise(seed)), asked)
+        return self.output(self._generate(latents, batch_size, progress), latents, seed)
+
+    def class_of(self, label: str) -> int:
+        """The number of the class called `label`. Raises NotFound with the nearest."""
+        if not self.labels:
+            raise NotFound(f'no class "{label}": this model was trained on data without classes')
+        if label not in self.labels:
+            raise NotFound(f'no class "{label}"; there are {", ".join(self.labels)}.{suggest(label, self.labels)}')
+        return self.labels.index(label)
 
 
 def _chosen(seed: int | None) -> int:

@@ -75,7 +75,8 @@ _SOURCES = ("name", "folder", "hub")
 class Optimiser:
     """One player's optimiser."""
 
-    kind: Literal["adam", "sgd"] = "adam"
+    kind: Literal["adam", "adamw", "sgd"] = "adam"
+    """`adamw` shortens weights by a hundredth of the rate at each step."""
     lr: float = field(default=2e-4, metadata=within(above=0))
     betas: tuple[float, float] = field(default=(0.5, 0.999), metadata=within(0, 0.999999))
     momentum: float = field(default=0.0, metadata=within(0, 0.999999))

@@ -2,7 +2,7 @@
 
 A folder in the cache, readable with NumPy alone:
 
-    samples.npy      uint8 [N, H, W, C] (images), uint16 [N, T] (tokens of texts)
+    samples.npy      uint8 [N, H, W, C] (images), uint16 [N, T] (tokens of texts), int16 [N, T] (sounds)
     attributes.npy   a structured array [N], one field per attribute, where the data set has attributes
     split.npy        uint8 [N]: 0 train, 1 test
     store.json       name, version, licence, count, fingerprint
@@ -62,7 +62,7 @@ class Source(Protocol):
 
     @property
     def dtype(self) -> np.dtype:
-        """Of the samples: an unsigned integer."""
+        """Of the samples: an integer."""
         ...
 
     @property
@@ -99,7 +99,7 @@ class Store:
             count = store.about["count"]
         except (OSError, ValueError, KeyError) as error:
             raise BadFile(f"{folder}: no data set here, or a damaged one ({error}); build it again") from error
-        if not len(samples) == len(split) == count or samples.dtype.kind != "u":
+        if not len(samples) == len(split) == count or samples.dtype.kind not in "iu":
             raise BadFile(f"{folder}: samples, split and store.json disagree; build it again")
         return store
 
@@ -116,6 +116,12 @@ class Store:
         """Structured [N]; without fields where the data set has no attributes."""
         path = self.folder / "attributes.npy"
         return np.load(path, allow_pickle=False) if path.exists() else np.empty(len(self.samples), dtype=[])
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """The class of each sample, int64 [N]: its attribute `label`. None where the data set has no classes."""
+        fields = self.attributes.dtype.names or ()
+        return self.attributes["label"].astype(np.int64) if "label" in fields else None
 
     @cached_property
     def split(self) -> np.ndarray:

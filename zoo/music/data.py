@@ -29,7 +29,7 @@ DATASETS: dict[str, Any] = {name: source for floor in FLOORS for name, source in
 
 
 def floor_of(rows: np.ndarray) -> str:
-    """`scores` or `sounds`: notes are stored as uint8, waves as uint16."""
+    """`scores` or `sounds`: notes are stored as uint8, waves as int16."""
     return "scores" if rows.dtype == np.uint8 else "sounds"
 
 

@@ -34,7 +34,7 @@ from torch import Tensor, nn
 
 from zoo.data import Batches, Store
 from zoo.errors import BadFile, BadValue, CannotWrite, Diverged
-from zoo.gan import GAN
+from zoo.gan import GAN, LabelledGAN
 from zoo.noise import Noise
 from zoo.recipe import Recipe, Train, difference, parse_recipe
 from zoo.samples import replacing
@@ -108,9 +108,17 @@ class Training:
         """One turn: every phase that is due, then the average. Raises Diverged before a broken step is taken."""
         self._set_learning_rates()
         real = self.batches.at(self.turn, self.noise).to(self.device)
+        labels = self.batches.labels_at(self.turn) if isinstance(self.gan, LabelledGAN) else None
         due = [phase for phase in self.phases if phase.due(self.turn, self.kimg)]
         generator_plays = any(phase.player is self.gan.generator for phase in due)
-        turn = Turn(self.gan, real, self.noise, generator_plays=generator_plays, kimg=self.kimg)
+        turn = Turn(
+            self.gan,
+            real,
+            self.noise,
+            generator_plays=generator_plays,
+            kimg=self.kimg,
+            labels=None if labels is None else labels.to(self.device),
+        )
         for phase in due:
             with only(phase.player):
                 terms = phase.loss(turn)

@@ -30,8 +30,17 @@ class Turn:
     takes them with their graph, so that a turn costs one pass through the generator, not two.
     """
 
-    def __init__(self, gan: GAN, real: Tensor, noise: Noise, *, generator_plays: bool, kimg: float = 0.0) -> None:
-        self.gan, self.real, self.noise, self.kimg = gan, real, noise, kimg
+    def __init__(
+        self,
+        gan: GAN,
+        real: Tensor,
+        noise: Noise,
+        *,
+        generator_plays: bool,
+        kimg: float = 0.0,
+        labels: Tensor | None = None,
+    ) -> None:
+        self.gan, self.real, self.noise, self.kimg, self.labels = gan, real, noise, kimg, labels
         self._generator_plays = generator_plays
         self._fake: Tensor | None = None
 
@@ -49,8 +58,8 @@ class Turn:
         return self._fake
 
     def latents(self) -> Tensor:
-        """New latents, as many as real samples."""
-        return self.gan.latents_like(self.real, self.noise).to(self.real.device)
+        """New latents, as many as real samples, and of their classes where those have any."""
+        return self.gan.latents_like(self.real, self.noise, self.labels).to(self.real.device)
 
 
 @dataclass(kw_only=True)
@@ -97,6 +106,8 @@ def optimiser_for(player: nn.Module, settings: Optimiser) -> torch.optim.Optimiz
     parameters = list(player.parameters())
     if settings.kind == "sgd":
         return torch.optim.SGD(parameters, lr=settings.lr, momentum=settings.momentum, fused=True)
+    if settings.kind == "adamw":
+        return torch.optim.AdamW(parameters, lr=settings.lr, betas=settings.betas, weight_decay=0.01, fused=True)
     return torch.optim.Adam(parameters, lr=settings.lr, betas=settings.betas, fused=True)
 
 
@@ -110,25 +121,28 @@ def adversarial_phases(gan: GAN, train: Train) -> list[Phase]:
     discriminator, generator = gan.discriminator, gan.generator
     discriminator_optimiser = optimiser_for(discriminator, train.discriminator)
 
-    def judge(images: Tensor, noise: Noise) -> Tensor:
-        return discriminator(diff_augment(images, train.augment, noise))
+    def scores(samples: Tensor, turn: Turn) -> Tensor:
+        return discriminator(samples) if turn.labels is None else discriminator(samples, turn.labels)
+
+    def judge(samples: Tensor, turn: Turn) -> Tensor:
+        return scores(diff_augment(samples, train.augment, turn.noise), turn)
 
     def play_discriminator(turn: Turn) -> dict[str, Tensor]:
-        fake_images = turn.fake.detach()
-        real, fake = judge(turn.real, turn.noise), judge(fake_images, turn.noise)
+        fake_samples = turn.fake.detach()
+        real, fake = judge(turn.real, turn), judge(fake_samples, turn)
         terms = {"loss": loss.discriminator(real, fake), "real": real, "fake": fake}
         if train.gradient_penalty:
-            penalty = gradient_penalty(discriminator, turn.real, fake_images, turn.noise)
+            penalty = gradient_penalty(lambda between: scores(between, turn), turn.real, fake_samples, turn.noise)
             terms |= {"loss": terms["loss"] + train.gradient_penalty * penalty, "gradient_penalty": penalty}
         return terms
 
     def play_r1(turn: Turn) -> dict[str, Tensor]:
-        penalty = r1_penalty(lambda images: judge(images, turn.noise), turn.real)
+        penalty = r1_penalty(lambda samples: judge(samples, turn), turn.real)
         return {"loss": train.r1_gamma / 2 * train.r1_every * penalty, "r1_penalty": penalty}
 
     def play_generator(turn: Turn) -> dict[str, Tensor]:
-        logits = judge(turn.fake, turn.noise)
-        return {"loss": loss.generator(logits - judge(turn.real, turn.noise) if loss.relative else logits)}
+        logits = judge(turn.fake, turn)
+        return {"loss": loss.generator(logits - judge(turn.real, turn) if loss.relative else logits)}
 
     phases = [
         Phase(name="D", player=discriminator, loss=play_discriminator, optimiser=discriminator_optimiser),

@@ -1,0 +1,323 @@
+"""Sounds as data: files of any rate and length, what is refused and why, drum kits, rendered music."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from zoo.errors import BadFile, BadValue, CannotWrite, MissingExtra, NotFound
+from zoo.gan import read_labels
+from zoo.music.sounds import data as module
+from zoo.music.sounds.base import SoundConfig
+from zoo.music.sounds.data import (
+    CLASSES,
+    DebianPackage,
+    SoundData,
+    class_of,
+    copies_of,
+    decode,
+    fitted_to,
+    instruments,
+    longest_clip,
+    open_store,
+    read_sound,
+    rows_of,
+    trimmed,
+)
+from zoo.music.sounds.rendered import ROWS, Note, Part, RenderedMusic, compose, play
+
+CONFIG = SoundConfig(length=16384, rate=16000)
+
+
+def tone(rate: int, seconds: float, pitch: float = 440.0) -> np.ndarray:
+    return (0.5 * np.sin(2 * np.pi * pitch * np.arange(round(rate * seconds)) / rate)).astype(np.float32)
+
+
+@pytest.fixture
+def sounds(tmp_path: Path) -> Path:
+    """A folder of sounds of many rates, and four files that hold none."""
+    folder = tmp_path / "sounds"
+    folder.mkdir()
+    for i, rate in enumerate((8000, 16000, 22050, 44100, 48000)):
+        for j in range(3):
+            soundfile.write(folder / f"{i}{j}.{('wav', 'flac')[j % 2]}", tone(rate, 0.3 + j), rate)
+    soundfile.write(folder / "stereo.wav", np.stack([tone(16000, 1.0), 0 * tone(16000, 1.0)], axis=1), 16000)
+    soundfile.write(folder / "silent.wav", np.zeros(5000, dtype=np.float32), 16000)
+    soundfile.write(folder / "empty.wav", np.zeros(0, dtype=np.float32), 16000)
+    (folder / "broken.wav").write_bytes(b"RIFF not really")
+    (folder / "notes.txt").write_text("no sound")
+    return folder
+
+
+def test_a_folder_of_any_rate_and_length_becomes_rows(sounds: Path):
+    """Each sound is resampled, normalised and cut into rows; what cannot be used is named with the reason."""
+    said: list[str] = []
+    store = open_store(SoundData(folder=str(sounds)), CONFIG, say=said.append)
+
+    waves = decode(store.samples)
+    assert waves.shape[1:] == (1, 16384)
+    assert waves.dtype == torch.float32
+    whole = [int(np.ceil((0.3 + j) * 16000 / 16384)) for j in range(3)]
+    assert len(waves) == 5 * sum(whole) + 1
+    assert float(waves.abs().max()) == pytest.approx(0.95, abs=0.02)
+    assert read_labels(store.folder) == ()
+    assert store.labels is None
+    assert {Path(line.split(": ")[1]).name: line for line in said}.keys() == {"silent.wav", "empty.wav", "broken.wav"}
+    reasons = " ".join(said)
+    assert "silent" in reasons
+    assert "zero length" in reasons
+    assert "no sound file that can be read" in reasons
+
+
+def test_resampling_keeps_the_pitch(sounds: Path):
+    """A tone of 440 Hz is one at every rate it was recorded at."""
+    store = open_store(SoundData(folder=str(sounds)), CONFIG, say=lambda line: None)
+
+    full = [wave for wave in decode(store.samples)[:, 0] if float(wave[-100:].abs().max()) > 0.5]
+    peaks = {round(int(torch.fft.rfft(wave).abs().argmax()) * 16000 / 16384) for wave in full}
+    assert peaks <= {439, 440, 441}
+
+
+def test_folders_in_the_folder_are_classes(tmp_path: Path):
+    """Where every file lies in a folder of its own kind, those are the classes; one file outside and there are none."""
+    for kind, pitch in (("high", 880), ("low", 110)):
+        (tmp_path / kind).mkdir()
+        for i in range(4):
+            soundfile.write(tmp_path / kind / f"{i}.wav", tone(16000, 0.5, pitch + i), 16000)
+    store = open_store(SoundData(folder=str(tmp_path)), CONFIG, say=print)
+    assert read_labels(store.folder) == ("high", "low")
+    assert sorted(store.labels) == [0] * 4 + [1] * 4
+
+    soundfile.write(tmp_path / "outside.wav", tone(16000, 0.5), 16000)
+    assert read_labels(open_store(SoundData(folder=str(tmp_path)), CONFIG, say=print).folder) == ()
+
+
+def test_all_rows_of_a_sound_are_in_one_split(sounds: Path):
+    """Neither copies nor pieces of a held-out file are trained on, and both splits hold something."""
+    store = open_store(SoundData(folder=str(sounds), copies=3), CONFIG, say=lambda line: None)
+
+    owners = store.attributes["sound"]
+    train, test = (set(owners[store.indices(split)].tolist()) for split in ("train", "test"))
+    assert train
+    assert test
+    assert not train & test
+
+
+def test_a_changed_folder_is_read_anew(sounds: Path):
+    """The store is kept, until a file changes or other rows are asked for."""
+    data = SoundData(folder=str(sounds))
+    first = open_store(data, CONFIG, say=lambda line: None)
+    assert open_store(data, CONFIG, say=lambda line: None).folder == first.folder
+
+    soundfile.write(sounds / "new.wav", tone(16000, 0.5), 16000)
+    assert open_store(data, CONFIG, say=lambda line: None).folder != first.folder
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda folder: None, "no such file or folder"),
+        (lambda folder: folder.mkdir(), "no sound file here"),
+        (lambda folder: (folder.mkdir(), soundfile.write(folder / "a.wav", np.zeros(99), 16000)), "silent"),
+    ],
+)
+def test_folders_without_sounds_say_why(tmp_path: Path, make, message: str):
+    """One line that names the folder, and the files with their reasons."""
+    make(tmp_path / "none")
+    with pytest.raises(BadFile, match=message):
+        open_store(SoundData(folder=str(tmp_path / "none")), CONFIG, say=lambda line: None)
+
+
+def test_one_row_is_not_enough(tmp_path: Path):
+    """Something has to be held out."""
+    soundfile.write(tmp_path / "a.wav", tone(16000, 0.5), 16000)
+    with pytest.raises(BadValue, match="not enough"):
+        open_store(SoundData(folder=str(tmp_path / "a.wav")), CONFIG, say=print)
+
+
+def test_unknown_data_sets_suggest():
+    """A misspelt name meets the nearest."""
+    with pytest.raises(NotFound, match='Did you mean "drum-hits"'):
+        open_store(SoundData(name="drumhits"), CONFIG)
+
+
+def test_clipped_input_warns(tmp_path: Path):
+    """Samples in a row at full scale are a recording too loud; a single peak is not."""
+    soundfile.write(tmp_path / "loud.wav", np.clip(4 * tone(16000, 0.5), -1, 1), 16000, subtype="FLOAT")
+    with pytest.warns(UserWarning, match="clipped"):
+        read_sound(tmp_path / "loud.wav")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        soundfile.write(tmp_path / "fine.wav", tone(16000, 0.5), 16000)
+        read_sound(tmp_path / "fine.wav")
+    assert longest_clip(np.array([1.0, 0, 1, 1, 1, 0])) == 3
+    assert longest_clip(np.zeros(3)) == 0
+
+
+def test_numbers_that_are_not_finite_are_refused(tmp_path: Path):
+    """A float file may hold anything."""
+    soundfile.write(tmp_path / "nan.wav", np.array([0.1, np.nan, 0.2]), 16000, subtype="FLOAT")
+    with pytest.raises(BadFile, match="finite"):
+        read_sound(tmp_path / "nan.wav")
+
+
+def test_rows_begin_with_the_sound_and_fade_where_it_is_cut():
+    """Silence before the stroke goes, a long sound's beginning fades out, a short one is followed by zeros."""
+    wave = torch.cat([torch.zeros(500), torch.ones(3000)])
+    assert len(trimmed(wave)) == 3016
+    cut = fitted_to(torch.ones(3000), 2000)
+    assert cut[0] == 1
+    assert cut[-1] == 0
+    assert torch.equal(fitted_to(torch.ones(3), 5), torch.tensor([1.0, 1, 1, 0, 0]))
+    assert len(rows_of(wave, 1000, "first")) == 1
+    assert len(rows_of(wave, 1000, "all")) == 4
+
+
+def test_copies_are_changed_a_little_and_the_same_each_time():
+    """The first row is the sound itself; the others differ from it, from one another, and not from run to run."""
+    data, wave = SoundData(name="drum-hits", copies=4, cut="first"), torch.from_numpy(tone(16000, 0.5))
+    rows, again = (copies_of(wave, 16000, 16000, 16384, data, seed=(1, 2)) for _ in range(2))
+
+    assert torch.equal(rows, again)
+    assert torch.equal(rows[0], rows_of(wave, 16384, "first")[0])
+    peaks = [int(torch.fft.rfft(row).abs().argmax()) * 16000 / 16384 for row in rows]
+    assert all(440 / 1.07 < peak < 440 * 1.07 for peak in peaks)
+    assert len(set(peaks)) > 1
+    assert all(0.45 < float(row.abs().max()) <= 0.96 for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("Kick Long", "kick"), ("BassDrum", "kick"), ("Side Stick", "rim"), ("Pearl Snare Rimshot", "snare"),
+        ("Hand Clap", "clap"), ("Floor Tom", "tom"), ("tomhi2", "tom"), ("Closed HH", "hat"),
+        ("Hi-Hat Pedal (Paiste)", "hat"), ("VariBreaks Hat 1 Op", "hat"), ("Ride Rock", "cymbal"),
+        ("Zildjian Splash Choke", "cymbal"), ("Cowbell", "cowbell"), ("Zap 1", None), ("Bongo Hi", None),
+    ],
+)  # fmt: skip
+def test_instruments_have_the_class_of_their_name(name: str, label: str | None):
+    """Kits name their instruments freely; what has no clear class is left out."""
+    assert class_of(name) == label
+
+
+def fake_package(path: Path) -> None:
+    """A .deb that holds one kit: an `ar` archive with a compressed tar in it."""
+
+    def tar(files: dict[str, bytes]) -> bytes:
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w:xz") as archive:
+            for name, content in files.items():
+                info = tarfile.TarInfo(f"./usr/share/hydrogen/data/drumkits/{name}")
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+        return buffer.getvalue()
+
+    def wav(pitch: float) -> bytes:
+        buffer = io.BytesIO()
+        soundfile.write(buffer, tone(44100, 0.2, pitch), 44100, format="WAV")
+        return buffer.getvalue()
+
+    xml = (
+        b'<drumkit_info xmlns="http://www.hydrogen-music.org/drumkit"><instrumentList>'
+        b"<instrument><name>Kick</name><layer><filename>k1.wav</filename></layer>"
+        b"<layer><filename>k2.wav</filename></layer></instrument>"
+        b"<instrument><name>Snare</name><filename>s.wav</filename></instrument>"
+        b"<instrument><name>Zap</name><filename>z.wav</filename></instrument></instrumentList></drumkit_info>"
+    )
+    kit = {"k1.wav": wav(60), "k2.wav": wav(70), "s.wav": wav(200), "z.wav": wav(999), "drumkit.xml": xml}
+    files = {f"GMRockKit/{name}": content for name, content in kit.items()}
+    members = {"debian-binary": b"2.0\n", "data.tar.xz": tar({**files, "Unknown/drumkit.xml": xml})}
+    with path.open("wb") as file:
+        file.write(b"!<arch>\n")
+        for name, content in members.items():
+            file.write(f"{name:<16}{0:<12}{0:<6}{0:<6}{644:<8}{len(content):<10}`\n".encode())
+            file.write(content + b"\n" * (len(content) % 2))
+
+
+def test_drum_hits_come_from_the_kits_of_a_package(own_cache: Path, monkeypatch: pytest.MonkeyPatch):
+    """Every labelled layer of a known kit is a hit, with all layers of an instrument in one split."""
+    package = DebianPackage("kits", "1", "k/kits", "")
+    archive = own_cache / "packages" / package.file
+    archive.parent.mkdir(parents=True)
+    fake_package(archive)
+    package = DebianPackage("kits", "1", "k/kits", module.digest(archive))
+    monkeypatch.setattr(module, "HYDROGEN_DATA", package)
+    monkeypatch.setattr(module, "HYDROGEN_DRUMKITS", package)
+
+    store = open_store(SoundData(name="drum-hits", copies=2, cut="first"), CONFIG)
+
+    assert store.samples.shape == (6, 16384)
+    assert store.samples.dtype == np.int16
+    names = read_labels(store.folder)
+    assert names == tuple(CLASSES)
+    assert [names[label] for label in store.labels] == ["kick"] * 4 + ["snare"] * 2
+    assert len(set(store.split[:4])) == 1
+
+
+def test_another_archive_is_refused(own_cache: Path):
+    """A package of other bytes than the known ones is not opened."""
+    package = DebianPackage("kits", "1", "k/kits", "0" * 64)
+    archive = own_cache / "packages" / package.file
+    archive.parent.mkdir(parents=True)
+    fake_package(archive)
+    with pytest.raises(BadFile, match="delete the file"):
+        package.fetch()
+
+
+def test_without_apt_the_message_says_where_the_archive_goes(own_cache: Path, monkeypatch: pytest.MonkeyPatch):
+    """Other systems have no apt-get; one that fails is quoted."""
+    package = DebianPackage("kits", "1", "k/kits", "0" * 64)
+    monkeypatch.setattr(module.shutil, "which", lambda name: None)
+    with pytest.raises(MissingExtra, match=r"pool/main/k/kits/kits_1_all\.deb at .*packages"):
+        package.fetch()
+    monkeypatch.setattr(module.shutil, "which", lambda name: "false")
+    with pytest.raises(CannotWrite, match="failed"):
+        package.fetch()
+
+
+def test_drumkits_name_a_file_for_each_layer():
+    """Both forms of drumkit.xml are read: layers, and one file for an instrument."""
+    xml = b"<d><instrument><name>A</name><layer><filename>1.wav</filename></layer></instrument></d>"
+    assert list(instruments(xml)) == [("A", "1.wav")]
+
+
+def test_rendered_music_is_a_function_of_its_number():
+    """The same piece is the same to the last bit; others are others; rows of a piece follow one another."""
+    source = RenderedMusic(length=2048, pieces=3)
+    rows, table = source.render(range(2 * ROWS))
+
+    again, _ = RenderedMusic(length=2048, pieces=3).render([ROWS, 3])
+    assert np.array_equal(again, rows[[ROWS, 3]])
+    assert list(table["sound"]) == [0] * ROWS + [1] * ROWS
+    assert not np.array_equal(rows[:ROWS], rows[ROWS:])
+    assert 0.2 < np.abs(rows[:ROWS]).max() / 32767 <= 0.951
+
+
+def test_all_instruments_play_the_same_each_time():
+    """Every program that pieces choose from is deterministic, finite, and not silent."""
+    programs = {part.program for piece in range(400) for part in compose(piece, 3.0)}
+
+    assert programs == {*range(-1, 112)} - {78}
+    for program in programs:
+        part = Part(program, (Note(0.0, 0.2, 48, 100),))
+        first = play([part], 8000)
+        np.random.default_rng(0).random(200_000)  # leaves something in memory that was freed
+        assert np.array_equal(first, play([part], 8000))
+        assert 0 < np.abs(first).max() < 2
+
+
+def test_composed_music_is_heard_and_has_no_holes():
+    """Pieces are of one to three instruments and perhaps drums, and sound from their beginning on."""
+    parts = [compose(piece, 2.0) for piece in range(20)]
+
+    assert {sum(part.program >= 0 for part in piece) for piece in parts} == {1, 2, 3}
+    assert any(part.program < 0 for piece in parts for part in piece)
+    waves = [play(piece, 8000)[8000:24000] for piece in parts[:5]]
+    assert all(np.isfinite(wave).all() and np.abs(wave).max() > 0.01 for wave in waves)

@@ -1,0 +1,158 @@
+"""How makers of sounds are judged: scores whose right values are known, and figures beside their floors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hits import LABELS, Hits
+from torch import Tensor
+
+from zoo.data import Store, build_store
+from zoo.errors import BadFile, BadValue, NotFound
+from zoo.music.sounds import metrics as module
+from zoo.music.sounds.data import decode
+from zoo.music.sounds.evaluator import (
+    Evaluator,
+    balanced_accuracy,
+    load_evaluator,
+    save_evaluator,
+    train_evaluator,
+)
+from zoo.music.sounds.hifigan import HiFiGAN, HiFiGANConfig
+from zoo.music.sounds.metrics import evaluate, held_out, held_out_sounds, inception_score, stft_distance
+from zoo.music.sounds.wavegan import WaveGAN, WaveGANConfig
+from zoo.recipe import Evaluate
+from zoo.safe import write_sums
+
+VOCODER = HiFiGANConfig(
+    rate=8000, high=0.0, mels=20, fft=256, hop=64, length=4096, ups=(8, 8), up_kernels=(16, 16), width=8, block=2,
+    kernels=(3,), dilations=((1, 2),), periods=(2,), period_width=1, scales=0, held=2,
+)  # fmt: skip
+SETTINGS = Evaluate(samples=20, features="zoo:music-evaluator-drum-hits")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return build_store(Hits(), tmp_path_factory.mktemp("data") / "hits")
+
+
+@pytest.fixture(scope="module")
+def evaluator(store: Store) -> Evaluator:
+    return train_evaluator(store, epochs=20, batch=24, say=lambda line: None)[0]
+
+
+def test_inception_score_is_one_of_sameness_and_k_of_certainty():
+    """1 where all samples look alike or nothing is told; the number of classes where each is certain and frequent."""
+    assert inception_score(torch.full((8, 4), 0.25)) == pytest.approx(1)
+    assert inception_score(torch.eye(4)[[1] * 8]) == pytest.approx(1)
+    assert inception_score(torch.eye(4).repeat(2, 1)) == pytest.approx(4)
+
+
+def test_stft_distance_of_a_sound_to_itself_is_nought():
+    """And of half the loudness: a convergence of one half, and log 2 in every bin that is not silent."""
+    wave = torch.randn(1, 8000, generator=torch.Generator().manual_seed(0))
+    assert stft_distance(wave, wave) == (0, 0)
+    convergence, magnitude = stft_distance(wave / 2, wave)
+    assert convergence == pytest.approx(0.5, abs=1e-4)
+    assert magnitude == pytest.approx(np.log(2), abs=1e-3)
+
+
+def test_evaluator_learns_the_classes_of_its_data(store: Store, evaluator: Evaluator, tmp_path: Path):
+    """It tells held-out sounds apart at any loudness, and is the same after it was saved."""
+    assert balanced_accuracy(evaluator, store) > 0.9
+    waves = decode(store.samples[:6])
+    features, classes = evaluator.hear(waves)
+    torch.testing.assert_close(evaluator.hear(waves / 7)[1], classes, rtol=0, atol=1e-3)
+
+    about = {"command": "python", "test_accuracy": 0.99}
+    save_evaluator(evaluator, tmp_path / "e", about)
+    write_sums(tmp_path / "e")
+    loaded = load_evaluator(tmp_path / "e")
+    assert loaded.labels == tuple(LABELS)
+    torch.testing.assert_close(loaded.hear(waves)[0], features, rtol=1e-2, atol=1e-2)
+    (tmp_path / "e" / "config.json").write_text(json.dumps({"labels": ["a"]}))
+    with pytest.raises(BadFile, match="sha256"):
+        load_evaluator(tmp_path / "e")
+
+
+def test_evaluator_says_what_it_hears(evaluator: Evaluator, tmp_path: Path):
+    """Sounds of another length are refused, and a folder without it says how to train it."""
+    with pytest.raises(BadValue, match="16384"):
+        evaluator(torch.zeros(1, 1, 8192))
+    with pytest.raises(BadFile, match=r"zoo\.music\.sounds\.evaluator"):
+        load_evaluator(tmp_path)
+
+
+class Echo(WaveGAN):
+    """A perfect generator: it plays the held-out sounds of the class that is asked for."""
+
+    sounds: Tensor
+
+    def _generate(self, latents: Tensor, batch_size: int, progress: object, **options: object) -> Tensor:
+        return torch.stack([self.sounds[i % 4, label] for i, label in enumerate(latents[:, 100:].argmax(1))])
+
+
+def test_a_perfect_generator_has_its_floors_and_all_classes(
+    store: Store, evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch
+):
+    """Every figure of a generator stands beside real sounds'; one that plays real sounds is recognised as asked."""
+    monkeypatch.setattr(module, "load_evaluator", lambda: evaluator)
+    gan = Echo(WaveGANConfig(width=2, labels=3)).eval()
+    gan.attach(store.folder)
+    rows = store.indices("test")
+    by_class = [decode(store.samples[rows[store.labels[rows] == label][:4]]) for label in range(3)]
+    gan.sounds = torch.stack(by_class, dim=1)  # [4, 3, 1, T]
+
+    figures = {figure.name: figure for figure in evaluate(gan, store, SETTINGS)}
+    told = [figure.name for figure in held_out(store, SETTINGS)(gan)]
+
+    assert figures["class_accuracy"].value > 0.9
+    assert figures["class_accuracy"].floor > 0.9
+    assert figures["frechet_distance"].value < 20 * figures["frechet_distance"].floor
+    assert 2 < figures["inception_score"].value <= 3
+    assert all(figure.floor is not None for figure in figures.values())
+    assert told[0] == "frechet_distance"
+    untrained = WaveGAN(WaveGANConfig(width=2, labels=3)).eval()
+    untrained.attach(store.folder)
+    worse = {figure.name: figure.value for figure in evaluate(untrained, store, SETTINGS)}
+    assert worse["frechet_distance"] > 3 * figures["frechet_distance"].value
+    assert worse["class_accuracy"] < 0.7
+
+
+def test_more_samples_than_held_out_sounds_are_refused(
+    store: Store, evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch
+):
+    """And so are features that are not of sounds."""
+    monkeypatch.setattr(module, "load_evaluator", lambda: evaluator)
+    gan = WaveGAN(WaveGANConfig(width=2, labels=3)).eval()
+    with pytest.raises(BadValue, match="held-out sounds"):
+        evaluate(gan, store, Evaluate(samples=50, features=SETTINGS.features))
+    with pytest.raises(NotFound, match="music-evaluator-drum-hits"):
+        evaluate(gan, store, Evaluate(samples=10))
+
+
+def test_held_out_sounds_are_whole(tmp_path: Path):
+    """Rows of one sound are put together again, in their order; no more sounds than asked for, and at least one."""
+    store = build_store(Hits(length=4096, rate=8000), tmp_path / "hits")
+    sounds = held_out_sounds(store, 5)
+    rows = store.indices("test")
+    assert [len(sound) for sound in sounds] == [2 * 4096] * 3
+    assert torch.equal(sounds[1], decode(store.samples[rows[2:4]]).flatten())
+
+
+def test_vocoders_stand_beside_griffin_lim(tmp_path: Path):
+    """Each error of a vocoder and of Griffin-Lim from the same spectrograms; an untrained one is far worse."""
+    store = build_store(Hits(length=4096, rate=8000), tmp_path / "hits")
+    torch.manual_seed(0)
+    gan = HiFiGAN(VOCODER).eval()
+    figures = {figure.name: figure for figure in evaluate(gan, store, Evaluate(samples=6))}
+
+    names = ("log_mel_error", "log_mel_error_all_frequencies", "stft_distance", "spectral_convergence")
+    assert set(figures) == {*names, *(f"griffin_lim_{name}" for name in names)}
+    assert all(figures[name].value > figures[f"griffin_lim_{name}"].value for name in names)
+    assert all(figure.floor == 0 and not figure.higher_is_better for figure in figures.values())
+    assert held_out(store, Evaluate(samples=6))(gan)[0].name == "log_mel_error"

@@ -1,0 +1,194 @@
+"""Published vocoders: they sound the same here, and their pickles are read without running anything."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from zoo.errors import BadFile, BadValue
+from zoo.hub import load_folder
+from zoo.music.sounds.hifigan import V3, Generator, HiFiGAN, HiFiGANConfig
+from zoo.music.sounds.torch_file import read_torch_file
+from zoo.music.sounds.vocoders import convert, read_vocoder
+from zoo.nn.fold import folded
+
+SMALL = HiFiGANConfig(width=32, held=0, periods=(), scales=0)
+
+
+@pytest.fixture
+def mel() -> Tensor:
+    return torch.randn(2, 80, 40, generator=torch.Generator().manual_seed(0)) - 4
+
+
+def generator(config: HiFiGANConfig = SMALL) -> nn.Module:
+    torch.manual_seed(1)
+    made = Generator(config).eval()
+    for name, value in made.named_parameters():  # loud enough that a mistake would be heard
+        if name.endswith("original0"):
+            nn.init.uniform_(value, 0.5, 1.5)
+    return made
+
+
+def original_layout(made: nn.Module, *, weight_norm: bool) -> dict[str, Tensor]:
+    """A generator's state as the authors' release has it."""
+    state = (made if weight_norm else folded(made)).state_dict()
+    names = {".parametrizations.weight.original0": ".weight_g", ".parametrizations.weight.original1": ".weight_v"}
+    renamed = {}
+    for name, value in state.items():
+        for ours, theirs in names.items():
+            name = name.replace(ours, theirs)
+        if name not in ("held", "mean", "scale"):
+            renamed[name] = value
+    return renamed
+
+
+def test_speecht5_vocoder_gives_the_same_wave(tmp_path: Path):
+    """A `transformers.SpeechT5HifiGan` of random weights, saved and converted, gives its own wave to 1e-5."""
+    from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
+
+    torch.manual_seed(0)
+    theirs = SpeechT5HifiGan(SpeechT5HifiGanConfig(upsample_initial_channel=64)).eval()
+    with torch.no_grad():
+        theirs.mean.uniform_(-1, 1)
+        theirs.scale.uniform_(0.5, 2)
+        for parameter in theirs.parameters():
+            if parameter.dim() > 1:
+                nn.init.kaiming_normal_(parameter, 0.5)  # loud enough that a mistake would be heard
+    theirs.save_pretrained(tmp_path / "theirs", safe_serialization=True)
+    spectrogram = torch.randn(30, 80)
+
+    ours = load_folder(convert(tmp_path / "theirs", tmp_path / "ours"))
+
+    with torch.no_grad():
+        wave = theirs(spectrogram)
+    assert wave.abs().max() > 0.01
+    assert isinstance(ours, HiFiGAN)
+    torch.testing.assert_close(ours.vocode(spectrogram.T[None])[0, 0], wave, rtol=0, atol=1e-5)
+    assert (ours.config.rate, ours.config.hop) == (16000, 256)
+
+
+@pytest.mark.parametrize("weight_norm", [True, False])
+@pytest.mark.parametrize("third", [False, True])
+def test_pickled_releases_convert(mel: Tensor, tmp_path: Path, weight_norm: bool, third: bool):
+    """The authors' pickle and torchaudio's, weight norm folded or not, of both kinds of blocks, give the same wave."""
+    config = HiFiGANConfig(**{**V3, "width": 32}, held=0, periods=(), scales=0) if third else SMALL
+    made = generator(config)
+    state = original_layout(made, weight_norm=weight_norm)
+    torch.save({"generator": state} if weight_norm else state, tmp_path / "generator.pth")
+
+    vocoder = read_vocoder(tmp_path / "generator.pth")
+
+    with torch.no_grad():
+        wave = made(mel)
+    assert wave.std() > 0.01
+    torch.testing.assert_close(vocoder.vocode(mel), wave, rtol=0, atol=1e-5)
+    assert vocoder.config.block == (2 if third else 1)
+
+
+def test_config_beside_the_weights_decides(tmp_path: Path):
+    """Strides, dilations and the spectrogram's values are those of the release's config.json."""
+    config = HiFiGANConfig(
+        ups=(4, 4), up_kernels=(16, 8), hop=16, fft=64, length=512, width=8, kernels=(3,), dilations=((2, 4),), held=0,
+        periods=(), scales=0,
+    )  # fmt: skip
+    torch.save({"generator": original_layout(generator(config), weight_norm=True)}, tmp_path / "generator")
+    about = {
+        "upsample_rates": [4, 4], "upsample_kernel_sizes": [16, 8], "upsample_initial_channel": 8,
+        "resblock_kernel_sizes": [3], "resblock_dilation_sizes": [[2, 4]], "sampling_rate": 24000, "hop_size": 16,
+        "n_fft": 64, "num_mels": 80, "fmin": 0, "fmax": None,
+    }  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(about))
+
+    found = read_vocoder(tmp_path).config
+
+    assert (found.ups, found.dilations, found.rate, found.top) == ((4, 4), ((2, 4),), 24000, 12000)
+
+
+def test_converted_vocoder_has_no_discriminator_and_no_samples_of_its_own(tmp_path: Path):
+    """Asked for what it has not, it says so, and what to give it."""
+    torch.save(original_layout(generator(), weight_norm=False), tmp_path / "g.pth")
+    vocoder = load_folder(convert(tmp_path / "g.pth", tmp_path / "out"))
+
+    with pytest.raises(BadValue, match="--input"):
+        vocoder.sample(1, seed=0)
+    with pytest.raises(BadValue, match="without a discriminator"):
+        vocoder.discriminator(torch.zeros(1, 1, 8192))
+
+
+class Evil:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return exec, (f"open({str(self.path)!r}, 'w').close()",)
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_pickles_that_ask_for_more_than_tensors_run_nothing(tmp_path: Path, old: bool):
+    """A program in the place of a tensor is refused before it runs."""
+    evil = {"generator": {"conv_pre.weight": Evil(tmp_path / "ran")}}
+    torch.save(evil, tmp_path / "evil.pth", _use_new_zipfile_serialization=not old)
+
+    with pytest.raises(BadFile, match="no tensor needs"):
+        read_torch_file(tmp_path / "evil.pth")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize("damage", ["not a zip", "bare pickle", "cut", "no storage"])
+def test_files_that_are_none_are_refused(tmp_path: Path, damage: str, old: bool):
+    """Whatever is no whole file of tensors, of the format of today or of before torch 1.6, ends in one clear error."""
+    path = tmp_path / "g.pth"
+    torch.save({"a": torch.arange(5.0)}, path, _use_new_zipfile_serialization=not old)
+    if damage == "not a zip":
+        path.write_bytes(b"hello")
+    elif damage == "bare pickle":
+        path.write_bytes(pickle.dumps({"a": 1}))
+    elif damage == "cut" or old:
+        path.write_bytes(path.read_bytes()[: -8 if old else -200])
+    else:
+        with zipfile.ZipFile(path) as whole, zipfile.ZipFile(tmp_path / "cut.pth", "w") as cut:
+            for name in whole.namelist():
+                data = whole.read(name)
+                cut.writestr(name, data[:8] if "/data/" in name else data)
+        path = tmp_path / "cut.pth"
+
+    with pytest.raises(BadFile):
+        read_torch_file(path)
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_tensors_come_as_they_were_saved(tmp_path: Path, old: bool):
+    """Views, parameters, numbers of several kinds and nested dictionaries are read as torch reads them."""
+    base = torch.arange(24.0).reshape(4, 6)
+    saved = {
+        "whole": base, "view": base.T[1:3], "one": base[2, 3], "half": base.half(), "long": base.long(),
+        "inner": {"parameter": nn.Parameter(base[:, 2])}, "steps": 7, "rate": 0.5, "name": "v1",
+    }  # fmt: skip
+    torch.save(saved, tmp_path / "a.pth", _use_new_zipfile_serialization=not old)
+
+    found = read_torch_file(tmp_path / "a.pth")
+
+    for name in ("whole", "view", "one", "half", "long"):
+        torch.testing.assert_close(found[name], saved[name])
+    torch.testing.assert_close(found["inner"]["parameter"], base[:, 2])
+    assert (found["steps"], found["rate"], found["name"]) == (7, 0.5, "v1")
+
+
+def test_weights_of_something_else_are_refused(tmp_path: Path):
+    """A state that is no generator's names what does not fit."""
+    torch.save({"layer.weight": torch.zeros(3, 3)}, tmp_path / "a.pth")
+    with pytest.raises(BadFile, match="conv_pre"):
+        read_vocoder(tmp_path / "a.pth")
+
+    state = original_layout(generator(), weight_norm=False)
+    del state["ups.1.bias"]
+    torch.save(state, tmp_path / "b.pth")
+    with pytest.raises(BadFile, match=r"ups\.1\.bias"):
+        read_vocoder(tmp_path / "b.pth")

@@ -1,0 +1,1 @@
+"""Waves: sounds, and the GANs that make them."""

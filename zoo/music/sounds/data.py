@@ -1,0 +1,534 @@
+"""Sounds to train on: drum hits, rendered music, or one's own sound files.
+
+A sound is a row of int16 samples [T]; the store keeps the names of its classes beside the rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar, Literal, Protocol
+from xml.etree import ElementTree
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zoo.data import Store, build_store, cache_dir
+from zoo.errors import BadFile, BadValue, CannotWrite, MissingExtra, NotFound, suggest
+from zoo.gan import LABELS
+from zoo.music.sounds.mel import resampled
+from zoo.music.sounds.rendered import RenderedMusic
+from zoo.noise import Noise
+from zoo.recipe import Data, within
+from zoo.safe import digest
+
+__all__ = ["DATASETS", "SoundData", "build_dataset", "decode", "open_store", "read_sound"]
+
+PEAK = 0.95  # of every sound, before its copies change it
+SILENT = 1e-3  # a sound whose peak is below holds nothing to learn
+SUFFIXES = (".wav", ".flac", ".ogg", ".aif", ".aiff", ".mp3")
+
+Report = Callable[[str], None]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoundData(Data):
+    """Where the sounds come from, and how files become rows. `rendered-music` is made as its rows are."""
+
+    copies: int = field(default=1, metadata=within(1, 256))
+    """So many rows of each sound: itself, then others changed by up to a semitone in pitch, 6 dB and 10 ms."""
+    cut: Literal["all", "first"] = "all"
+    """Of a sound longer than a row: all of it, row by row, or its beginning alone, which fades out."""
+
+
+def read_sound(source: Path | bytes, name: str = "") -> tuple[Tensor, int]:
+    """A sound file as float32 [T] in [-1, 1], channels averaged, and its rate in Hz.
+
+    Raises BadFile where it is no sound file, is empty, silent, or holds numbers that are not finite; warns where it is
+    clipped.
+    """
+    import soundfile
+
+    name = name or str(source)
+    try:
+        samples, rate = soundfile.read(io.BytesIO(source) if isinstance(source, bytes) else source, dtype="float32")
+    except (soundfile.SoundFileError, OSError, TypeError) as error:
+        raise BadFile(f"{name}: no sound file that can be read: {error}") from error
+    wave = torch.from_numpy(samples if samples.ndim == 1 else samples.mean(axis=1))
+    if not len(wave):
+        raise BadFile(f"{name}: an empty sound, of zero length")
+    if not bool(wave.isfinite().all()):
+        raise BadFile(f"{name}: holds numbers that are not finite")
+    peak = float(wave.abs().max())
+    if peak < SILENT:
+        raise BadFile(f"{name}: silent: its loudest sample is {peak:.2g} of full scale")
+    clipped = longest_clip(np.abs(samples).reshape(len(samples), -1).max(axis=1))
+    if clipped >= 8:
+        warnings.warn(f"{name}: clipped: {clipped} samples in a row stand at full scale", stacklevel=2)
+    return wave, rate
+
+
+def longest_clip(magnitudes: np.ndarray) -> int:
+    """The most samples in a row at full scale."""
+    runs = np.flatnonzero(np.diff(np.concatenate([[0], (magnitudes >= 0.999).astype(np.int8), [0]])))
+    return int((runs[1::2] - runs[::2]).max(initial=0))
+
+
+def trimmed(wave: Tensor, *, before: int = 16) -> Tensor:
+    """A wave from `before` samples ahead of its first one above a hundredth of its peak."""
+    loud = wave.abs() > wave.abs().max() / 100
+    return wave[max(0, int(loud.float().argmax()) - before) :]
+
+
+def fitted_to(wave: Tensor, length: int) -> Tensor:
+    """A wave [T] as one of `length` samples: zeros after it, or its beginning, which fades out at its end."""
+    if len(wave) <= length:
+        return torch.nn.functional.pad(wave, (0, length - len(wave)))
+    fade = torch.ones(length)
+    tail = min(1024, length // 4)
+    fade[-tail:] = torch.linspace(1, 0, tail)
+    return wave[:length] * fade
+
+
+def rows_of(wave: Tensor, length: int, cut: str) -> list[Tensor]:
+    """The rows [length] of a wave, which is their common peak; silent ones are left out."""
+    wave = trimmed(wave) / wave.abs().max() * PEAK
+    if cut == "first":
+        return [fitted_to(wave, length)]
+    rows = [torch.nn.functional.pad(part, (0, length - len(part))) for part in wave.split(length)]
+    return [row for row in rows if float(row.abs().max()) > SILENT] or rows[:1]
+
+
+def copies_of(wave: Tensor, rate: int, new_rate: int, length: int, data: SoundData, *, seed: Sequence[int]) -> Tensor:
+    """The rows of a sound and of its changed copies [copies * rows, length], float32."""
+    rows = rows_of(resampled(wave, rate, new_rate), length, data.cut)
+    for copy in range(1, data.copies):
+        rng = np.random.default_rng([*seed, copy])
+        semitones, gain, delay = rng.uniform(-1, 1), 10 ** (rng.uniform(-6, 0) / 20), rng.integers(0, new_rate // 100)
+        faster = 100 * round(rate * 2 ** (semitones / 12) / 100)  # whole hundreds of Hz, for which resampling is quick
+        for row in rows_of(resampled(wave, faster, new_rate), length, data.cut):
+            rows.append(torch.nn.functional.pad(row, (int(delay), 0))[:length] * gain)
+    return torch.stack(rows)
+
+
+def to_int16(waves: Tensor) -> np.ndarray:
+    return waves.mul(32767).round().clamp(-32768, 32767).to(torch.int16).numpy()
+
+
+def decode(rows: np.ndarray, noise: Noise | None = None) -> Tensor:
+    """Stored rows int16 [N, T] -> float32 [N, 1, T] in [-1, 1)."""
+    return torch.from_numpy(np.asarray(rows).astype(np.float32) / 32768)[:, None]
+
+
+# --- stores ------------------------------------------------------------------------------------------------------
+
+
+class About(Protocol):
+    """What a store says of itself."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def licence(self) -> str: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnSounds:
+    """A folder of somebody's own."""
+
+    name: str
+    version: str = "1"
+    licence: str = "unknown"
+
+
+ATTRIBUTES = np.dtype([("label", np.int16), ("sound", np.int32)])
+UNLABELLED = np.dtype([("sound", np.int32)])
+
+
+@dataclass
+class Rows:
+    """What a store of sounds is built from: rows made before."""
+
+    name: str
+    version: str
+    licence: str
+    rows: np.ndarray  # int16 [N, T]
+    sounds: np.ndarray  # int32 [N]: whose row it is
+    labels: np.ndarray | None  # int16 [N]
+    test: np.ndarray  # uint8 [N]
+    classes: Sequence[str]
+
+    @property
+    def count(self) -> int:
+        return len(self.rows)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.rows.shape[1:]
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.rows.dtype
+
+    @property
+    def assets(self) -> Mapping[str, str]:
+        return {LABELS: json.dumps(list(self.classes)) + "\n"}
+
+    @property
+    def attributes(self) -> np.dtype:
+        return UNLABELLED if self.labels is None else ATTRIBUTES
+
+    def render(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        chosen = list(indices)
+        table = np.empty(len(chosen), dtype=self.attributes)
+        table["sound"] = self.sounds[chosen]
+        if self.labels is not None:
+            table["label"] = self.labels[chosen]
+        return self.rows[chosen], table
+
+    def split(self) -> np.ndarray:
+        return self.test
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A recording of class number `label`. Those of one `group`, such as an instrument's layers, stay together."""
+
+    group: str
+    label: int
+    wave: Tensor
+    rate: int
+
+
+def make_rows(
+    sounds: Iterable[Sound], data: SoundData, config: Any, *, about: About, classes: Sequence[str], one_in: int
+) -> Rows:
+    """The rows of the sounds and of their copies; one group in so many is the test split, by the sha256 of its name.
+
+    Raises BadValue for fewer than two rows.
+    """
+    rows: list[np.ndarray] = []
+    labels: list[int] = []
+    groups: list[str] = []
+    for i, sound in enumerate(sounds):
+        rows.append(to_int16(copies_of(sound.wave, sound.rate, config.rate, config.length, data, seed=(1, i))))
+        labels.append(sound.label)
+        groups.append(sound.group)
+    counts = [len(made) for made in rows]
+    if sum(counts) < 2:
+        raise BadValue(
+            f"{about.name}: one row of {config.length / config.rate:.2g} s is not enough to train on and to test on"
+        )
+    owners = np.repeat(np.arange(len(rows), dtype=np.int32), counts)
+    return Rows(
+        name=about.name,
+        version=about.version,
+        licence=about.licence,
+        rows=np.concatenate(rows),
+        sounds=owners,
+        labels=np.array(labels, dtype=np.int16)[owners] if classes else None,
+        test=split_of(groups, owners, one_in),
+        classes=classes,
+    )
+
+
+def split_of(groups: Sequence[str], owners: np.ndarray, one_in: int) -> np.ndarray:
+    """uint8 [N]: one group in so many is held out, at least one; of a single sound, the last tenth of its rows."""
+    if len(set(groups)) == 1:
+        return (np.arange(len(owners)) >= len(owners) - max(1, len(owners) // 10)).astype(np.uint8)
+    held = np.array([in_test(group, one_in) for group in groups])
+    if held.all() or not held.any():
+        held[np.array(groups) == groups[0]] ^= True
+    return held[owners].astype(np.uint8)
+
+
+def in_test(name: str, one_in: int) -> bool:
+    """Whether a sound of this name is held out: by the sha256 of its name, one in so many."""
+    return hashlib.sha256(name.encode(errors="surrogatepass")).digest()[0] % one_in == 0
+
+
+# --- drum-hits ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class DebianPackage:
+    """One version of a Debian package, whose archive is fetched once and kept in the cache. Nothing is installed."""
+
+    name: str
+    version: str
+    pool: str
+    sha256: str
+
+    @property
+    def file(self) -> str:
+        return f"{self.name}_{self.version}_all.deb"
+
+    def fetch(self) -> Path:
+        """The archive. Raises MissingExtra without apt-get, CannotWrite where it fails, BadFile on other bytes."""
+        archive = cache_dir() / "packages" / self.file
+        if not archive.exists():
+            apt = shutil.which("apt-get")
+            if apt is None:
+                raise MissingExtra(
+                    f"this data set is made from a Debian package, and here is no apt-get; {self._by_hand(archive)}"
+                )
+            self._download(apt, archive)
+        if digest(archive) != self.sha256:
+            raise BadFile(f"{archive}: not the archive of {self.name} {self.version} that is known; delete the file")
+        return archive
+
+    def _by_hand(self, archive: Path) -> str:
+        return f"put http://deb.debian.org/debian/pool/main/{self.pool}/{self.file} at {archive}"
+
+    def _download(self, apt: str, archive: Path) -> None:
+        try:
+            archive.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=archive.parent) as folder:
+                command = [apt, "download", f"{self.name}={self.version}"]
+                done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
+                found = next(Path(folder).glob("*.deb"), None)
+                if done.returncode or found is None:
+                    said = [line for line in done.stderr.splitlines() if line.strip()] or ["it says nothing"]
+                    raise CannotWrite(
+                        f"{archive}: apt-get download {self.name}={self.version} failed: {said[0]}. "
+                        f"Perhaps `apt-get update` helps; or {self._by_hand(archive)}"
+                    )
+                found.replace(archive)
+        except OSError as error:
+            if isinstance(error, CannotWrite):
+                raise
+            raise CannotWrite(f"{archive}: cannot fetch {self.name}: {error.strerror or error}") from error
+
+    def files(self, folder: str) -> Iterator[tuple[PurePosixPath, bytes]]:
+        """Path below `folder` and contents of each file there, in the order of their paths."""
+        with tarfile.open(fileobj=io.BytesIO(_member(self.fetch(), "data.tar")), mode="r:*") as archive:
+            members = {PurePosixPath(member.name): member for member in archive.getmembers() if member.isfile()}
+            root = PurePosixPath("." if any(str(path).startswith("./") for path in members) else "") / folder
+            for path in sorted(path for path in members if path.is_relative_to(root)):
+                if (file := archive.extractfile(members[path])) is not None:
+                    yield path.relative_to(root), file.read()
+
+
+def _member(deb: Path, start: str) -> bytes:
+    """The member of a .deb (an `ar` archive) whose name begins so. Raises BadFile where there is none."""
+    with deb.open("rb") as file:
+        if file.read(8) != b"!<arch>\n":
+            raise BadFile(f"{deb}: no Debian package")
+        while len(header := file.read(60)) == 60:
+            size = int(header[48:58])
+            if header[:16].decode("ascii").startswith(start):
+                return file.read(size)
+            file.seek(size + size % 2, 1)  # members begin at even places
+    raise BadFile(f"{deb}: this package has no {start}")
+
+
+HYDROGEN_DATA = DebianPackage(
+    "hydrogen-data",
+    "1.2.0~beta1+dfsg-1",
+    "h/hydrogen",
+    "d2cc3f281c02efb71f132bd173e95a958d3fede7c5aefcaba6547baf918cff2a",
+)
+HYDROGEN_DRUMKITS = DebianPackage(
+    "hydrogen-drumkits",
+    "2017.09.19~dfsg-1",
+    "h/hydrogen-drumkits",
+    "6ea3c6df9a67762e2362f946c695e619859126b19fbccf32a2e8f07dfd03b2f4",
+)
+
+# The kits and their licences, from debian/copyright of the two packages. All of these go together under GPL-2.0. Left
+# out: circAfrique and BJA_Pacific (CC-BY-SA-3.0) and rumpf_kit_z01 (CC-BY-3.0), whose terms do not mix with the GPL's.
+KITS = {
+    "GMRockKit": "GPL-2.0-or-later",
+    "TR808EmulationKit": "GPL-2.0-or-later",
+    "ElectricEmpireKit": "GPL-2.0-or-later",
+    "HardElectro1": "GPL-2.0-or-later",
+    "VariBreaks": "GPL-2.0-or-later",
+    "ColomboAcousticDrumkit": "GPL-2.0-or-later",
+    "Millo-Drums_v.1": "GPL-2.0-only",
+    "Millo_MultiLayered2": "GPL-2.0-only",
+    "Millo_MultiLayered3": "GPL-2.0-only",
+    "Gimme A Hand 1.0": "GPL-2.0-only",
+    "The Black Pearl 1.0": "GPL-2.0-only",
+    "ForzeeStereo": "GPL-2.0-only",
+    "Audiophob": "CC0-1.0",
+}
+
+# The first pattern that fits the name of an instrument, in lower case, says its class. What none fits is left out.
+CLASSES = {
+    "kick": r"kick|bass ?drum",
+    "rim": r"stick|rim click",
+    "snare": r"snare|redo super",
+    "clap": r"clap|finger snap",
+    "tom": r"\btom|tom ?\d|tom(low|mid|hi)",
+    "hat": r"hat\b|hi-hat|\bhh\b|ohh",
+    "cymbal": r"crash|splash|china|cymbal|ride|\bbell\b",
+    "cowbell": r"cowbell|agogo",
+}
+
+
+def class_of(instrument: str) -> str | None:
+    """The class of an instrument by its name in its kit; None where it has none here."""
+    name = instrument.lower()
+    return next((label for label, pattern in CLASSES.items() if re.search(pattern, name)), None)
+
+
+class DrumHits:
+    """Strokes of drums and cymbals, a second each, from 13 kits of the drum machine Hydrogen.
+
+    From the Debian packages `hydrogen-data` and `hydrogen-drumkits`. All layers of an instrument, soft to hard, are in
+    one split.
+    """
+
+    name = "drum-hits"
+    version = "1"
+    licence = "GPL-2.0"
+    rate = 16000
+    length = 16384
+    defaults: ClassVar[dict[str, Any]] = {"copies": 8, "cut": "first"}
+
+    @classmethod
+    def open(cls, data: SoundData, config: Any, *, workers: int, progress: Progress | None, say: Report) -> Store:
+        stamp = f"{config.rate}x{config.length}-{data.copies}-{data.cut}"
+        place = cache_dir() / "data" / f"{cls.name}-v{cls.version}-{stamp}"
+        if (place / "store.json").exists():
+            return Store.open(place)
+        hits = list(cls().hits())
+        classes = list(CLASSES)
+        source = make_rows(watched(hits, len(hits), progress), data, config, about=cls(), classes=classes, one_in=5)
+        return build_store(source, place)
+
+    def hits(self) -> Iterator[Sound]:
+        """All labelled strokes, no recording twice."""
+        seen: set[str] = set()
+        for package in (HYDROGEN_DATA, HYDROGEN_DRUMKITS):
+            files = dict(package.files("usr/share/hydrogen/data/drumkits"))
+            for kit in sorted(KITS.keys() & {path.parts[0] for path in files}):
+                for instrument, file in instruments(files[PurePosixPath(kit) / "drumkit.xml"]):
+                    label, content = class_of(instrument), files.get(PurePosixPath(kit) / file)
+                    if label is None or content is None or (stamp := hashlib.sha256(content).hexdigest()) in seen:
+                        continue
+                    seen.add(stamp)
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore")  # some are clipped, as their makers wanted them
+                        wave, rate = read_sound(content, f"{kit}/{file}")
+                    yield Sound(f"{kit}/{instrument}", list(CLASSES).index(label), wave, rate)
+
+
+def instruments(drumkit: bytes) -> Iterator[tuple[str, str]]:
+    """The instruments of Hydrogen's drumkit.xml, each with the name of a file, one for each of its layers."""
+    plain = re.sub(rb'\s(xmlns(:\w+)?|xsi:\w+)="[^"]*"', b"", drumkit)
+    for instrument in ElementTree.fromstring(plain).iter("instrument"):
+        name = instrument.findtext("name") or ""
+        for part in (*instrument.iter("layer"), instrument):
+            if file := part.findtext("filename"):
+                yield name, file
+
+
+DATASETS: dict[str, type[DrumHits] | type[RenderedMusic]] = {
+    source.name: source for source in (DrumHits, RenderedMusic)
+}
+
+
+# --- opening -----------------------------------------------------------------------------------------------------
+
+
+def build_dataset(
+    name: str,
+    *,
+    size: int | None = None,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> Store:
+    """The store of a named data set as its own recipe has it; `size` is not asked of sounds. Raises as `open_store`."""
+    source = DATASETS[name]
+    data = SoundData(name=name, **source.defaults)
+    return source.open(data, source, workers=workers, progress=progress, say=print)
+
+
+def open_store(
+    data: SoundData,
+    config: Any,
+    *,
+    workers: int = 1,
+    progress: Progress | None = None,
+    say: Report = print,
+) -> Store:
+    """The store that a recipe's `[data]` names, rows of `config.length` samples at `config.rate` Hz.
+
+    Raises:
+        NotFound: no data set of that name.
+        BadFile: a file or folder that is none, or holds no sound that can be used; each file with the reason.
+        MissingExtra: torchaudio cannot be imported; apt-get is needed and absent.
+        CannotWrite: it fails.
+    """
+    if data.hub:
+        raise BadValue(
+            f"hf:{data.hub}: sounds of the Hub are not read here; fetch them, and give the folder: --data FOLDER"
+        )
+    if data.folder:
+        return _open_folder(Path(data.folder).expanduser(), data, config, progress=progress, say=say)
+    if data.name not in DATASETS:
+        raise NotFound(
+            f'no data set "{data.name}" of sounds; there are {", ".join(DATASETS)}.{suggest(data.name, DATASETS)}'
+        )
+    return DATASETS[data.name].open(data, config, workers=workers, progress=progress, say=say)
+
+
+def _open_folder(path: Path, data: SoundData, config: Any, *, progress: Progress | None, say: Report) -> Store:
+    """The store of a sound file, or of those in a folder, whose own folders are the classes if all files lie in one."""
+    if not path.exists():
+        raise BadFile(f"{path}: no such file or folder of sounds")
+    found = sorted(path.rglob("*")) if path.is_dir() else [path]
+    files = [file for file in found if file.is_file() and (file == path or file.suffix.lower() in SUFFIXES)]
+    if not files:
+        raise BadFile(f"{path}: no sound file here nor in the folders below; those end in {', '.join(SUFFIXES)}")
+    facts = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    stamp = hashlib.sha256(repr((facts, data.copies, data.cut, config.rate, config.length)).encode()).hexdigest()[:16]
+    place = cache_dir() / "data" / f"sounds-{stamp}"
+    if (place / "store.json").exists():
+        return Store.open(place)
+    folders = [file.relative_to(path).parts[0] if len(file.relative_to(path).parts) > 1 else "" for file in files]
+    classes = sorted(set(folders)) if "" not in folders and len(set(folders)) > 1 else []
+    refused: list[str] = []
+
+    def usable() -> Iterator[Sound]:
+        for file, folder in zip(files, folders, strict=True):
+            try:
+                wave, rate = read_sound(file)
+            except BadFile as error:
+                refused.append(str(error))
+                continue
+            name = file.relative_to(path).as_posix() if file != path else file.name
+            yield Sound(name, classes.index(folder) if classes else 0, wave, rate)
+
+    sounds = list(watched(usable(), len(files), progress))
+    for line in refused:
+        say(f"left out: {line}")
+    if not sounds:
+        raise BadFile(f"{path}: none of its {len(files)} sound files can be used: {'; '.join(refused[:8])}")
+    source = make_rows(sounds, data, config, about=OwnSounds(name=path.name), classes=classes, one_in=10)
+    return build_store(source, place)
+
+
+def watched(sounds: Iterable[Sound], total: int, progress: Progress | None) -> Iterator[Sound]:
+    """The sounds as they come, with the progress told of each."""
+    for i, sound in enumerate(sounds):
+        yield sound
+        if progress is not None:
+            progress(i + 1, total)
