@@ -56,7 +56,8 @@ def test_bars_may_be_finer_and_pitches_any_whole_octaves(steps: int, pitches: in
 
 
 @pytest.mark.parametrize(
-    ("values", "told"), [({"steps": 24}, "16"), ({"pitches": 30}, "octaves"), ({"given": 2}, "0 to 1")]
+    ("values", "told"),
+    [({"steps": 24}, "16"), ({"pitches": 30}, "octaves"), ({"given": 2}, "0 to 1"), ({"bars": 1}, "pairs of bars")],
 )
 def test_sizes_that_no_layer_fits_are_refused(values: dict[str, int], told: str):
     with pytest.raises(BadValue, match=told):

@@ -44,6 +44,7 @@ from zoo.training.phases import Phase, Turn, adversarial_phases
 
 BEATS = 4
 NUM_TUNES = 16
+COMPETING_GAIN = 3.0  # standard deviation of the logits that they begin with
 NUM_COUNTED = 1000  # windows
 COARSE_STEPS = 16  # of a bar, where the shared generator ends
 
@@ -70,6 +71,8 @@ class MuseGANConfig(ScoreConfig):
                 f"model.steps = {self.steps} should be a multiple of {COARSE_STEPS}, and model.pitches = "
                 f"{self.pitches} whole octaves, 2 at least"
             )
+        if self.bars < 2:
+            raise BadValue(f"model.bars = {self.bars}: the critic reads pairs of bars, so 2 are needed at least")
         if self.single and self.neurons != "deterministic":
             raise BadValue("model.single = true: the neurons of single voices are deterministic")
         if self.given >= self.tracks:
@@ -379,10 +382,11 @@ class MuseGAN(GAN):
         train = data.indices("train")
         some = decode(data.samples[train[:: len(train) // NUM_COUNTED + 1]])
         shares = some.gt(0).float().mean(dim=(0, 2, 3)).clamp(1e-3, 0.5)
-        if self.config.single:
-            shares[:-1] = 0.5  # neurons that compete need no threshold
         norm: Any = self.generator.private.merge[1]
         with torch.no_grad():
+            if self.config.single:
+                shares[:-1] = 0.5  # neurons that compete need no threshold,
+                norm.weight[:-1] = COMPETING_GAIN  # but logits that differ: else the softmax is nothing like its argmax
             norm.bias.copy_(torch.special.ndtri(shares))
         if self.config.given < 0:
             return
