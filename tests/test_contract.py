@@ -44,7 +44,7 @@ PARAMETERS = {  # of each player; from the papers' sizes (faces.md of the field 
     "text-wgan": (1_353_508, 829_313),
     "video-mocogan": (937_254, 2_792_320, 167_808),
     "video-mocogan-shapes": (937_104, 2_771_840, 167_808),
-    "video-styleganv": (572_015, 418_816),
+    "video-styleganv": (488_447, 358_512),
     "video-tgan": (1_347_575, 2_763_233),
     "video-vgan": (1_480_871, 700_082),
 }
