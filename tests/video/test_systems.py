@@ -18,6 +18,7 @@ from zoo.noise import Noise
 from zoo.recipe import load_recipe
 from zoo.training.augment import diff_augment
 from zoo.training.phases import Turn, only
+from zoo.video.bench import plain_step
 from zoo.video.data import decode
 from zoo.video.mocogan import Generator as MoCoGANGenerator
 from zoo.video.mocogan import MoCoGAN, MoCoGANConfig, MoCoGANTrain
@@ -149,6 +150,25 @@ def test_r1_is_a_phase_of_its_own_where_it_is_asked_for():
     """As in the other games of the house: `r1_gamma` adds it, 0 leaves it out."""
     assert [phase.name for phase in moco().phases(MoCoGANTrain())] == ["D", "D-image", "G"]
     assert [phase.name for phase in moco().phases(MoCoGANTrain(r1_gamma=1.0))] == ["D", "D-R1", "D-image", "G"]
+
+
+def test_the_plain_script_that_is_timed_plays_the_same_game():
+    """After a step of both from the same weights and noise the clip discriminators agree, and all players moved."""
+    ours, plain, start = (moco().train() for _ in range(3))
+    real, labels = torch.rand(4, *ours.sample_shape), torch.tensor([0, 1, 1, 0])
+    plain_step(plain, real, labels)()
+    ours.requires_grad_(False)
+    turn = Turn(ours, real, Noise(0), generator_plays=True, labels=labels)
+    for phase in ours.phases(MoCoGANTrain()):
+        with only(phase.player):
+            phase.loss(turn)["loss"].backward()
+        phase.optimiser.step()
+
+    for key, value in ours.discriminator.state_dict().items():
+        torch.testing.assert_close(plain.discriminator.state_dict()[key], value, rtol=1e-3, atol=1e-5)
+    for name, player in plain.players.items():
+        before = start.players[name].state_dict()
+        assert any(not torch.equal(before[key], value) for key, value in player.state_dict().items())
 
 
 def test_too_few_frames_for_the_clip_discriminator_are_refused():
