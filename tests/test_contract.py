@@ -59,6 +59,9 @@ CANCELLING = {  # parameters whose gradient is zero by the loss: a constant of t
     "text-wgan": {"discriminator.output.bias", "discriminator.blocks.4.layers.3.bias"},
 }
 
+ROUNDING = 2e-5  # by which a sample may differ between batch sizes
+ROUNDING_OF = {"music-specgan": 2e-4}  # Griffin-Lim's iterations magnify what differs before them
+
 
 @pytest.fixture(params=registry.names())
 def whole_recipe(request: pytest.FixtureRequest) -> Recipe:
@@ -142,12 +145,12 @@ def test_samples_have_the_shape_and_range_they_state(gan: GAN, recipe: Recipe, f
         assert gan.discriminator(samples.tensor).shape == (3,)
 
 
-def test_same_seed_same_samples_at_any_batch_size(gan: GAN):
+def test_same_seed_same_samples_at_any_batch_size(gan: GAN, recipe: Recipe):
     """A seed decides the samples; the batch size and the number asked for do not."""
-    samples = gan.sample(7, seed=5)
+    samples, rounding = gan.sample(7, seed=5), ROUNDING_OF.get(recipe.name, ROUNDING)
 
-    torch.testing.assert_close(gan.sample(7, seed=5, batch_size=2).tensor, samples.tensor, rtol=0, atol=2e-5)
-    torch.testing.assert_close(gan.sample(3, seed=5).tensor, samples.tensor[:3], rtol=0, atol=2e-5)
+    torch.testing.assert_close(gan.sample(7, seed=5, batch_size=2).tensor, samples.tensor, rtol=0, atol=rounding)
+    torch.testing.assert_close(gan.sample(3, seed=5).tensor, samples.tensor[:3], rtol=0, atol=rounding)
     assert not torch.allclose(gan.sample(7, seed=6).tensor, samples.tensor)
 
 
@@ -157,7 +160,7 @@ def test_sampling_is_the_generator_in_evaluation_mode(gan: GAN):
     with torch.no_grad():
         plain = gan.generator(samples.latents)
 
-    torch.testing.assert_close(samples.tensor, plain, rtol=0, atol=2e-5)
+    torch.testing.assert_close(samples.tensor, plain, rtol=0, atol=ROUNDING)
 
 
 def test_gradients_reach_every_parameter(recipe: Recipe, gan: GAN, fitting_store: Store):
@@ -229,7 +232,7 @@ def test_resumed_training_equals_uninterrupted(recipe: Recipe, fitting_store: St
     assert all(torch.equal(whole[key], parts[key]) for key in whole)
 
 
-def test_interpolation_is_spherical_and_ends_at_its_latents(gan: GAN):
+def test_interpolation_is_spherical_and_ends_at_its_latents(gan: GAN, recipe: Recipe):
     """A row starts and ends at two samples of the seed, and keeps the length of the latents between.
 
     Where the latents are the numbers that tokens are drawn with there is nothing between, which is said.
@@ -243,4 +246,5 @@ def test_interpolation_is_spherical_and_ends_at_its_latents(gan: GAN):
     torch.testing.assert_close(row.latents[[0, -1]], samples.latents)
     lengths = row.latents.norm(dim=1)
     assert lengths.min() > 0.9 * samples.latents.norm(dim=1).min()
-    torch.testing.assert_close(row.tensor[[0, -1]], samples.tensor, rtol=0, atol=2e-5)
+    rounding = ROUNDING_OF.get(recipe.name, ROUNDING)
+    torch.testing.assert_close(row.tensor[[0, -1]], samples.tensor, rtol=0, atol=rounding)
