@@ -26,6 +26,7 @@ V = vocabulary, T = length, H = width, B = texts of the buffer.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -36,7 +37,16 @@ from typing import Any, Literal, NamedTuple, Self, TypeVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer, BertConfig, BertModel
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BertConfig,
+    BertModel,
+    DynamicCache,
+    GPT2Model,
+)
 from transformers import PreTrainedConfig as TransformerConfig
 
 from zoo.data import Store
@@ -48,6 +58,7 @@ from zoo.text.vocabulary import END, END_TOKEN, UNK_TOKEN, Vocabulary
 from zoo.training.phases import Phase, Turn, optimiser_for
 
 FAMILIES = ("gpt2", "gpt_neox", "llama")
+CACHE = "cache" if "cache" in inspect.signature(GPT2Model.forward).parameters else "past_key_values"  # before 5.24
 T = TypeVar("T")
 
 
@@ -151,11 +162,11 @@ class LanguageModel(Policy):
     def forward(self, uniforms: Tensor, temperature: float = 1.0) -> Tensor:
         n, length = uniforms.shape
         tokens = torch.empty(n, length, dtype=torch.long, device=uniforms.device)
-        last, cache = tokens.new_full((n, 1), END), None
+        last, cache = tokens.new_full((n, 1), END), DynamicCache(config=self.trunk.config)
         for t in range(length):
-            seen = self.trunk(last, past_key_values=cache, use_cache=True)
+            seen = self.trunk(last, use_cache=True, **{CACHE: cache})
             tokens[:, t] = self.pick(self.scores(seen.last_hidden_state[:, 0]), uniforms[:, t], temperature)
-            last, cache = tokens[:, t : t + 1], seen.past_key_values
+            last = tokens[:, t : t + 1]
         return ended(tokens) if self.config.ends else tokens
 
     def logits(self, tokens: Tensor) -> Tensor:
