@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from zoo.data import Store, build_store, cache_dir
+from zoo.data import Store, build_store, cache_dir, hash_split
 from zoo.data.images import decode_images as decode
 from zoo.errors import BadFile, MissingExtra, NotFound, suggest
 from zoo.recipe import Data
@@ -129,7 +129,7 @@ class ImageFolder:
         return np.stack([read_image(self.files[i], self.size) for i in indices]), None
 
     def split(self) -> np.ndarray:
-        return _hash_split([str(path.relative_to(self.folder)) for path in self.files])
+        return hash_split([os.fsencode(path.relative_to(self.folder)) for path in self.files])
 
 
 @dataclass
@@ -157,7 +157,7 @@ class HubImages:
         return np.stack([square(self.images[i], self.size) for i in indices]), None
 
     def split(self) -> np.ndarray:
-        return _hash_split([str(i) for i in range(self.count)])
+        return hash_split([str(i) for i in range(self.count)])
 
 
 def open_store(
@@ -261,11 +261,3 @@ def _readable(path: Path) -> bool:
     except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError):
         return False
     return True
-
-
-def _hash_split(names: Sequence[str]) -> np.ndarray:
-    """uint8 [N]: one in ten is 1, test, by the sha256 of its name; at least one of each where there are two."""
-    split = np.array([hashlib.sha256(os.fsencode(name)).digest()[0] % 10 == 0 for name in names], dtype=np.uint8)
-    if len(split) > 1 and split.min() == split.max():
-        split[0] = 1 - split[0]
-    return split

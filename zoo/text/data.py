@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.data import Store, build_store, cache_dir
+from zoo.data import Store, build_store, cache_dir, hash_split
 from zoo.errors import BadFile, BadValue, CannotWrite, MissingExtra, NotFound, suggest
 from zoo.noise import Noise
 from zoo.recipe import Data, within
@@ -523,12 +523,3 @@ def _given_tokenizer(name: str) -> Vocabulary:
         why = str(error).strip().partition("\n")[0]
         raise BadFile(f'tokenizer "{name}": no tokenizer.json, and transformers cannot load it: {why}') from error
     return Vocabulary.copy_of(found)
-
-
-def hash_split(texts: Sequence[str]) -> np.ndarray:
-    """uint8 [N]: one in ten is 1, test, by the sha256 of its text; at least one of each where there are two."""
-    hashes = [hashlib.sha256(text.encode(errors="surrogatepass")).digest() for text in texts]
-    split = np.array([value[0] % 10 == 0 for value in hashes], dtype=np.uint8)
-    if len(split) > 1 and split.min() == split.max():
-        split[0] = 1 - split[0]
-    return split

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.data import Store, build_store, cache_dir
+from zoo.data import Store, build_store, cache_dir, hash_split
 from zoo.errors import BadFile, BadValue, CannotWrite, MissingExtra, NotFound, suggest
 from zoo.music.scores.midi import HELD, NUM_PITCHES, SILENT, STRUCK, put, read_grid
 from zoo.music.scores.midi import Mapping as TrackMapping
@@ -259,14 +259,6 @@ def _between_ends(reached: np.ndarray) -> np.ndarray:
 def ranges(rows: np.ndarray) -> np.ndarray:
     """bool [V, P]: the pitches that each voice reaches in the training split, by rows [N, V, T, P] of the store."""
     return (np.asarray(rows) != BEYOND).all(axis=(0, 2))
-
-
-def hash_split(names: Sequence[str]) -> np.ndarray:
-    """uint8 [N]: one in ten is 1, test, by the sha256 of its name; at least one of each where there are two."""
-    split = np.array([hashlib.sha256(name.encode()).digest()[0] % 10 == 0 for name in names], dtype=np.uint8)
-    if len(split) > 1 and split.min() == split.max():
-        split[0] = 1 - split[0]
-    return split
 
 
 def decode(rows: np.ndarray, noise: Noise | None = None) -> Tensor:

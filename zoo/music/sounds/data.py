@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.data import Store, build_store, cache_dir
+from zoo.data import Store, build_store, cache_dir, hash_split
 from zoo.errors import BadFile, BadValue, CannotWrite, MissingExtra, NotFound, suggest
 from zoo.gan import LABELS
 from zoo.music.sounds.mel import resampled
@@ -252,15 +252,9 @@ def split_of(groups: Sequence[str], owners: np.ndarray, one_in: int) -> np.ndarr
     """uint8 [N]: one group in so many is held out, at least one; of a single sound, the last tenth of its rows."""
     if len(set(groups)) == 1:
         return (np.arange(len(owners)) >= len(owners) - max(1, len(owners) // 10)).astype(np.uint8)
-    held = np.array([in_test(group, one_in) for group in groups])
-    if held.all() or not held.any():
-        held[np.array(groups) == groups[0]] ^= True
-    return held[owners].astype(np.uint8)
-
-
-def in_test(name: str, one_in: int) -> bool:
-    """Whether a sound of this name is held out: by the sha256 of its name, one in so many."""
-    return hashlib.sha256(name.encode(errors="surrogatepass")).digest()[0] % one_in == 0
+    names = list(dict.fromkeys(groups))
+    held = dict(zip(names, hash_split(names, one_in=one_in), strict=True))
+    return np.array([held[group] for group in groups], dtype=np.uint8)[owners]
 
 
 # --- drum-hits ---------------------------------------------------------------------------------------------------
