@@ -27,7 +27,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from zoo.errors import BadFile, CannotWrite, ZooError
+from zoo.errors import BadFile, BadValue, CannotWrite, ZooError
 
 Split = Literal["train", "test"]
 
@@ -136,6 +136,18 @@ class Store:
     def indices(self, split: Split) -> np.ndarray:
         """The rows of a split, in order."""
         return np.flatnonzero(self.split == (split == "test"))
+
+    def compared(self, count: int, seed: int, *, of: str) -> tuple[np.ndarray, np.ndarray]:
+        """`count` rows of the test split, and as many of the training split for the floors, each in order.
+
+        Raises BadValue where a split has fewer; `of` says what they are, e.g. "images".
+        """
+        test, train = self.indices("test"), self.indices("train")
+        if count > min(len(test), len(train)):
+            raise BadValue(f"evaluate.samples = {count} is more than the {min(len(test), len(train))} held-out {of}")
+        rng = np.random.default_rng(seed)
+        chosen_test, chosen_train = (np.sort(rng.permutation(split)[:count]) for split in (test, train))
+        return chosen_test, chosen_train
 
     def mean(self) -> np.ndarray:
         """The mean training sample [H, W, C], float32 in [0, 1], over at most 10,000 of them."""

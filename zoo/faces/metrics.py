@@ -5,13 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from zoo.data import Store
 from zoo.data.images import decode_images
-from zoo.errors import BadValue, MissingExtra, NotFound
+from zoo.errors import MissingExtra, NotFound
 from zoo.faces.detectors import detection_rate, detectors
 from zoo.faces.evaluator import NAME, VERSION, Evaluator, load_evaluator
 from zoo.gan import GAN
@@ -77,15 +76,8 @@ def held_out(store: Store, settings: Evaluate) -> Callable[[GAN], list[Figure]]:
 
 def _real_images(store: Store, settings: Evaluate) -> tuple[Tensor, Tensor]:
     """Images of the test split, and as many of the training split for the floors. Raises BadValue where too few."""
-    test, train = store.indices("test"), store.indices("train")
-    if settings.samples > min(len(test), len(train)):
-        raise BadValue(
-            f"evaluate.samples = {settings.samples} is more than the {min(len(test), len(train))} held-out images"
-        )
-    rng = np.random.default_rng(settings.seed)
-    rows = (np.sort(rng.permutation(split)[: settings.samples]) for split in (test, train))
-    real, other = (decode_images(store.samples[chosen]) for chosen in rows)
-    return real, other
+    real, other = store.compared(settings.samples, settings.seed, of="images")
+    return decode_images(store.samples[real]), decode_images(store.samples[other])
 
 
 def _features(features: Features, images: Tensor, progress: Callable[[int], None]) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from zoo.data import Store
-from zoo.errors import BadValue, NotFound
+from zoo.errors import NotFound
 from zoo.gan import GAN
 from zoo.metrics.frechet import frechet_distance
 from zoo.metrics.report import Figure, distribution_figures
@@ -66,7 +66,7 @@ def evaluate(gan: GAN, store: Store, settings: Evaluate, *, progress: Progress |
         if progress is not None:
             progress(done, total)
 
-    test, train = _rows(store, settings)
+    test, train = store.compared(settings.samples, settings.seed, of="clips")
     samples = gan.sample(settings.samples, seed=settings.seed)
     report(settings.samples)
     fake = look(evaluator, samples.tensor.split(CLIPS_AT_ONCE), content, seed=settings.seed, report=report)
@@ -115,7 +115,9 @@ def evaluate(gan: GAN, store: Store, settings: Evaluate, *, progress: Progress |
 def held_out(store: Store, settings: Evaluate) -> Callable[[GAN], list[Figure]]:
     """Scores a generator as `evaluate` does, by the features of clips alone; the real ones' are computed once, here."""
     evaluator = _evaluator(settings.features)
-    real, other = (_features(evaluator, _real(store, rows)) for rows in _rows(store, settings))
+    real, other = (
+        _features(evaluator, _real(store, rows)) for rows in store.compared(settings.samples, settings.seed, of="clips")
+    )
 
     def judge(gan: GAN) -> list[Figure]:
         samples = gan.sample(settings.samples, seed=settings.seed).tensor
@@ -213,18 +215,6 @@ def _features(evaluator: Evaluator, chunks: Iterable[Tensor]) -> Tensor:
 def _real(store: Store, rows: np.ndarray) -> Iterator[Tensor]:
     for start in range(0, len(rows), CLIPS_AT_ONCE):
         yield decode(store.samples[rows[start : start + CLIPS_AT_ONCE]])
-
-
-def _rows(store: Store, settings: Evaluate) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the test split, and as many of the training split for the floors. Raises BadValue where too few."""
-    test, train = store.indices("test"), store.indices("train")
-    if settings.samples > min(len(test), len(train)):
-        raise BadValue(
-            f"evaluate.samples = {settings.samples} is more than the {min(len(test), len(train))} held-out clips"
-        )
-    rng = np.random.default_rng(settings.seed)
-    chosen_test, chosen_train = (np.sort(rng.permutation(split)[: settings.samples]) for split in (test, train))
-    return chosen_test, chosen_train
 
 
 def _evaluator(features: str) -> Evaluator:

@@ -64,15 +64,8 @@ def draw(gan: GAN, settings: Evaluate) -> np.ndarray:
 
 def _real_scores(store: Store, settings: Evaluate) -> tuple[np.ndarray, np.ndarray]:
     """Grids of the test split, and as many of the training split. Raises BadValue where too few."""
-    test, train = store.indices("test"), store.indices("train")
-    if settings.samples > min(len(test), len(train)):
-        raise BadValue(
-            f"evaluate.samples = {settings.samples} is more than the {min(len(test), len(train))} held-out scores"
-        )
-    rng = np.random.default_rng(settings.seed)
-    chosen = (np.sort(rng.permutation(split)[: settings.samples]) for split in (test, train))
-    real, other = (_grids(store.samples[rows]) for rows in chosen)
-    return real, other
+    real, other = store.compared(settings.samples, settings.seed, of="scores")
+    return _grids(store.samples[real]), _grids(store.samples[other])
 
 
 def _grids(rows: np.ndarray) -> np.ndarray:

@@ -119,13 +119,7 @@ def class_accuracy(evaluator: Evaluator, fake: Tensor, asked: Tensor, real: Tens
 
 def _real_sounds(store: Store, settings: Evaluate) -> tuple[Tensor, Tensor, Tensor | None]:
     """Sounds of the test split, as many of the training split for the floors, and the classes of the first."""
-    test, train = store.indices("test"), store.indices("train")
-    if settings.samples > min(len(test), len(train)):
-        raise BadValue(
-            f"evaluate.samples = {settings.samples} is more than the {min(len(test), len(train))} held-out sounds"
-        )
-    rng = np.random.default_rng(settings.seed)
-    chosen, others = (np.sort(rng.permutation(split)[: settings.samples]) for split in (test, train))
+    chosen, others = store.compared(settings.samples, settings.seed, of="sounds")
     labels = None if store.labels is None else torch.from_numpy(store.labels[chosen])
     return decode(store.samples[chosen]), decode(store.samples[others]), labels
 
