@@ -85,6 +85,61 @@ class Source(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """What a store says of itself; by default, of somebody's own data."""
+
+    name: str
+    version: str = "1"
+    licence: str = "unknown"
+
+
+@dataclass
+class Rows:
+    """A source whose samples [N, ...] were all made before."""
+
+    about: About
+    samples: np.ndarray
+    test: np.ndarray  # uint8 [N]
+    assets: Mapping[str, str]
+    table: np.ndarray | None = None  # structured [N]
+
+    @property
+    def name(self) -> str:
+        return self.about.name
+
+    @property
+    def version(self) -> str:
+        return self.about.version
+
+    @property
+    def licence(self) -> str:
+        return self.about.licence
+
+    @property
+    def count(self) -> int:
+        return len(self.samples)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.samples.shape[1:]
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.samples.dtype
+
+    @property
+    def attributes(self) -> np.dtype | None:
+        return None if self.table is None else self.table.dtype
+
+    def render(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray | None]:
+        chosen = list(indices)
+        return self.samples[chosen], None if self.table is None else self.table[chosen]
+
+    def split(self) -> np.ndarray:
+        return self.test
+
+
 @dataclass(frozen=True)
 class Store:
     """A finished store at `folder`, read through memory maps."""

@@ -14,7 +14,7 @@ import subprocess
 import tarfile
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.data import Store, build_store, cache_dir, hash_split
+from zoo.data import About, Rows, Store, build_store, cache_dir, hash_split
 from zoo.errors import BadFile, BadValue, CannotWrite, MissingExtra, NotFound, suggest
 from zoo.noise import Noise
 from zoo.recipe import Data, within
@@ -258,37 +258,6 @@ DATASETS: dict[str, type[Corpus]] = {
 }
 
 
-@dataclass
-class Rows:
-    """What a text store is built from: rows of ids [N, T], made before."""
-
-    name: str
-    version: str
-    licence: str
-    rows: np.ndarray
-    test: np.ndarray
-    assets: Mapping[str, str]
-    attributes: None = field(default=None, init=False)
-
-    @property
-    def count(self) -> int:
-        return len(self.rows)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.rows.shape[1:]
-
-    @property
-    def dtype(self) -> np.dtype:
-        return self.rows.dtype
-
-    def render(self, indices: Sequence[int]) -> tuple[np.ndarray, None]:
-        return self.rows[list(indices)], None
-
-    def split(self) -> np.ndarray:
-        return self.test
-
-
 def build_dataset(
     name: str,
     *,
@@ -355,7 +324,8 @@ def _open_named(data: TextData, length: int, *, progress: Callable[[int, int], N
         return Store.open(place)
     unit: Unit = corpus.unit if data.unit == "auto" else data.unit
     line_length = corpus.line_length if unit == corpus.unit else 0
-    source = make_rows(corpus.texts(), data, length, unit=unit, line_length=line_length, about=corpus, say=say)
+    about = About(name=corpus.name, version=corpus.version, licence=corpus.licence)
+    source = make_rows(corpus.texts(), data, length, unit=unit, line_length=line_length, about=about, say=say)
     return build_store(source, place, progress=progress)
 
 
@@ -385,7 +355,7 @@ def _open_folder(
     texts = [line for file, content in zip(files, contents, strict=True) for line in _lines(file, content)]
     if not texts:
         raise BadFile(f"{path}: no text in it, nothing but space in {len(files)} file{'s' * (len(files) > 1)}")
-    about = _About(name=path.name, version="1", licence="unknown")
+    about = About(name=path.name)
     unit = _guess(texts) if data.unit == "auto" else data.unit
     return build_store(make_rows(texts, data, length, unit=unit, about=about, say=say), place, progress=progress)
 
@@ -423,16 +393,9 @@ def _open_hub(data: TextData, length: int, *, progress: Callable[[int, int], Non
     texts = [line.strip() for text in loaded[columns[0]] for line in str(text).splitlines() if line.strip()]
     if not texts:
         raise BadFile(f"hf:{data.hub}: its column {columns[0]} holds no text")
-    about = _About(name=data.hub, version="1", licence=loaded.info.license or "unknown")
+    about = About(name=data.hub, licence=loaded.info.license or "unknown")
     unit = _guess(texts) if data.unit == "auto" else data.unit
     return build_store(make_rows(texts, data, length, unit=unit, about=about, say=say), place, progress=progress)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _About:
-    name: str
-    version: str
-    licence: str
 
 
 def _guess(texts: Sequence[str]) -> Unit:
@@ -453,7 +416,7 @@ def make_rows(
     length: int,
     *,
     unit: Unit,
-    about: Corpus | _About,
+    about: About,
     line_length: int = 0,
     say: Report = print,
 ) -> Rows:
@@ -500,14 +463,7 @@ def make_rows(
         raise BadValue(f"{about.name}: none of its tokens is in the vocabulary; is the tokenizer of another language?")
     if unknown > 0:
         say(f"{unknown:.2%} of the tokens are not in the vocabulary of {len(vocabulary):,} and are read as <unk>")
-    return Rows(
-        name=about.name,
-        version=about.version,
-        licence=about.licence,
-        rows=rows,
-        test=test[chosen],
-        assets={TOKENIZER: vocabulary.to_json()},
-    )
+    return Rows(about, rows, test[chosen], assets={TOKENIZER: vocabulary.to_json()})
 
 
 def _given_tokenizer(name: str) -> Vocabulary:

@@ -14,17 +14,17 @@ import subprocess
 import tarfile
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal
 from xml.etree import ElementTree
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.data import Store, build_store, cache_dir, hash_split
+from zoo.data import About, Rows, Store, build_store, cache_dir, hash_split
 from zoo.errors import BadFile, BadValue, CannotWrite, MissingExtra, NotFound, suggest
 from zoo.gan import LABELS
 from zoo.music.sounds.mel import resampled
@@ -135,77 +135,6 @@ def decode(rows: np.ndarray, noise: Noise | None = None) -> Tensor:
 # --- stores ------------------------------------------------------------------------------------------------------
 
 
-class About(Protocol):
-    """What a store says of itself."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def version(self) -> str: ...
-
-    @property
-    def licence(self) -> str: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class OwnSounds:
-    """A folder of somebody's own."""
-
-    name: str
-    version: str = "1"
-    licence: str = "unknown"
-
-
-ATTRIBUTES = np.dtype([("label", np.int16), ("sound", np.int32)])
-UNLABELLED = np.dtype([("sound", np.int32)])
-
-
-@dataclass
-class Rows:
-    """What a store of sounds is built from: rows made before."""
-
-    name: str
-    version: str
-    licence: str
-    rows: np.ndarray  # int16 [N, T]
-    sounds: np.ndarray  # int32 [N]: whose row it is
-    labels: np.ndarray | None  # int16 [N]
-    test: np.ndarray  # uint8 [N]
-    classes: Sequence[str]
-
-    @property
-    def count(self) -> int:
-        return len(self.rows)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.rows.shape[1:]
-
-    @property
-    def dtype(self) -> np.dtype:
-        return self.rows.dtype
-
-    @property
-    def assets(self) -> Mapping[str, str]:
-        return {LABELS: json.dumps(list(self.classes)) + "\n"}
-
-    @property
-    def attributes(self) -> np.dtype:
-        return UNLABELLED if self.labels is None else ATTRIBUTES
-
-    def render(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        chosen = list(indices)
-        table = np.empty(len(chosen), dtype=self.attributes)
-        table["sound"] = self.sounds[chosen]
-        if self.labels is not None:
-            table["label"] = self.labels[chosen]
-        return self.rows[chosen], table
-
-    def split(self) -> np.ndarray:
-        return self.test
-
-
 @dataclass(frozen=True)
 class Sound:
     """A recording of class number `label`. Those of one `group`, such as an instrument's layers, stay together."""
@@ -236,16 +165,13 @@ def make_rows(
             f"{about.name}: one row of {config.length / config.rate:.2g} s is not enough to train on and to test on"
         )
     owners = np.repeat(np.arange(len(rows), dtype=np.int32), counts)
-    return Rows(
-        name=about.name,
-        version=about.version,
-        licence=about.licence,
-        rows=np.concatenate(rows),
-        sounds=owners,
-        labels=np.array(labels, dtype=np.int16)[owners] if classes else None,
-        test=split_of(groups, owners, one_in),
-        classes=classes,
-    )
+    fields = [("label", np.int16), ("sound", np.int32)] if classes else [("sound", np.int32)]
+    table = np.empty(len(owners), dtype=fields)
+    table["sound"] = owners
+    if classes:
+        table["label"] = np.array(labels, dtype=np.int16)[owners]
+    assets = {LABELS: json.dumps(list(classes)) + "\n"}
+    return Rows(about, np.concatenate(rows), split_of(groups, owners, one_in), assets, table)
 
 
 def split_of(groups: Sequence[str], owners: np.ndarray, one_in: int) -> np.ndarray:
@@ -403,8 +329,9 @@ class DrumHits:
         if (place / "store.json").exists():
             return Store.open(place)
         hits = list(cls().hits())
-        classes = list(CLASSES)
-        source = make_rows(watched(hits, len(hits), progress), data, config, about=cls(), classes=classes, one_in=5)
+        about = About(name=cls.name, version=cls.version, licence=cls.licence)
+        watching = watched(hits, len(hits), progress)
+        source = make_rows(watching, data, config, about=about, classes=list(CLASSES), one_in=5)
         return build_store(source, place)
 
     def hits(self) -> Iterator[Sound]:
@@ -516,7 +443,7 @@ def _open_folder(path: Path, data: SoundData, config: Any, *, progress: Progress
         say(f"left out: {line}")
     if not sounds:
         raise BadFile(f"{path}: none of its {len(files)} sound files can be used: {'; '.join(refused[:8])}")
-    source = make_rows(sounds, data, config, about=OwnSounds(name=path.name), classes=classes, one_in=10)
+    source = make_rows(sounds, data, config, about=About(name=path.name), classes=classes, one_in=10)
     return build_store(source, place)
 
 
