@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import tarfile
 import warnings
 from pathlib import Path
@@ -12,13 +13,13 @@ import pytest
 import soundfile
 import torch
 
+from zoo.data.packages import DebianPackage
 from zoo.errors import BadFile, BadValue, CannotWrite, MissingExtra, NotFound
 from zoo.gan import read_labels
 from zoo.music.sounds import data as module
 from zoo.music.sounds.base import SoundConfig
 from zoo.music.sounds.data import (
     CLASSES,
-    DebianPackage,
     SoundData,
     class_of,
     copies_of,
@@ -32,6 +33,7 @@ from zoo.music.sounds.data import (
     trimmed,
 )
 from zoo.music.sounds.rendered import ROWS, Note, Part, RenderedMusic, compose, play
+from zoo.safe import digest
 
 CONFIG = SoundConfig(length=16384, rate=16000)
 
@@ -247,7 +249,7 @@ def test_drum_hits_come_from_the_kits_of_a_package(own_cache: Path, monkeypatch:
     archive = own_cache / "packages" / package.file
     archive.parent.mkdir(parents=True)
     fake_package(archive)
-    package = DebianPackage("kits", "1", "k/kits", module.digest(archive))
+    package = DebianPackage("kits", "1", "k/kits", digest(archive))
     monkeypatch.setattr(module, "HYDROGEN_DATA", package)
     monkeypatch.setattr(module, "HYDROGEN_DRUMKITS", package)
 
@@ -274,10 +276,10 @@ def test_another_archive_is_refused(own_cache: Path):
 def test_without_apt_the_message_says_where_the_archive_goes(own_cache: Path, monkeypatch: pytest.MonkeyPatch):
     """Other systems have no apt-get; one that fails is quoted."""
     package = DebianPackage("kits", "1", "k/kits", "0" * 64)
-    monkeypatch.setattr(module.shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(MissingExtra, match=r"pool/main/k/kits/kits_1_all\.deb at .*packages"):
         package.fetch()
-    monkeypatch.setattr(module.shutil, "which", lambda name: "false")
+    monkeypatch.setattr(shutil, "which", lambda name: "false")
     with pytest.raises(CannotWrite, match="failed"):
         package.fetch()
 

@@ -15,12 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from zoo.data import cache_dir
+from zoo.data.packages import NpmPackage
 from zoo.errors import BadFile, BadValue, CannotWrite, MissingExtra, NotFound
 from zoo.recipe import build
 from zoo.text import data as module
 from zoo.text.data import (
     DATASETS,
-    Package,
     TextData,
     build_dataset,
     decode,
@@ -339,7 +339,7 @@ def test_sentences_are_found_in_glosses():
 
 
 @pytest.fixture
-def package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, own_cache: Path) -> Package:
+def package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, own_cache: Path) -> NpmPackage:
     """A package of fifty quatrains in the cache, in place of the real one."""
     rng = np.random.default_rng(0)
     letters = [chr(0x4E00 + i) for i in range(60)]
@@ -351,12 +351,12 @@ def package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, own_cache: Path) ->
             member = tarfile.TarInfo(f"package/dist/quantangshi/{name}.json")
             member.size = len(contents)
             tar.addfile(member, io.BytesIO(contents))
-    known = Package("chinese-poetry", "2.0.1", module.digest(archive))
+    known = NpmPackage("chinese-poetry", "2.0.1", module.digest(archive))
     monkeypatch.setattr(module, "CHINESE_POETRY", known)
     return known
 
 
-def test_quatrains_are_built_from_their_package(package: Package):
+def test_quatrains_are_built_from_their_package(package: NpmPackage):
     """Named, split, without repetitions, lost characters or unknown ones; its T is the poem's, whatever is asked."""
     store = build_dataset("tang-quatrains")
     vocabulary = open_vocabulary(store)
@@ -368,7 +368,7 @@ def test_quatrains_are_built_from_their_package(package: Package):
     assert open_store(TextData(name="tang-quatrains"), Config(28), say=silent).folder == store.folder
 
 
-def test_a_named_data_set_may_be_cut_otherwise(package: Package):
+def test_a_named_data_set_may_be_cut_otherwise(package: NpmPackage):
     """A smaller vocabulary makes another store."""
     small = open_store(TextData(name="tang-quatrains", vocabulary_size=30), Config(), say=tell_nobody)
 
@@ -376,7 +376,7 @@ def test_a_named_data_set_may_be_cut_otherwise(package: Package):
     assert small.folder != build_dataset("tang-quatrains").folder
 
 
-def test_another_archive_is_refused(package: Package):
+def test_another_archive_is_refused(package: NpmPackage):
     """A package of other bytes than those known is not read."""
     archive = package.fetch()
     archive.write_bytes(archive.read_bytes() + b"\0")
@@ -415,7 +415,7 @@ def test_npm_packs_into_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "pathlib.Path('this-1.2.tgz').write_bytes(b'x')"
     )
     fake_npm(tmp_path, script, monkeypatch)
-    package = Package("this", "1.2", "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881")
+    package = NpmPackage("this", "1.2", "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881")
     archive = package.fetch()
     monkeypatch.setenv("PATH", "")
 

