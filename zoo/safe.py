@@ -6,11 +6,12 @@ Nothing here unpickles: weights are safetensors.
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,6 +20,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from zoo.errors import BadFile
+
+Network = TypeVar("Network", bound=nn.Module)
 
 SUMS = "SHA256SUMS"
 MAX_SUMS_BYTES = 1 << 20
@@ -194,3 +197,32 @@ def write_weights(state: Mapping[str, Tensor], path: Path) -> None:
     """Write a state as safetensors, readable by whoever may read its folder."""
     save_file({key: value.contiguous() for key, value in state.items()}, path, metadata={"format": "pt"})
     path.chmod(0o644)  # the package writes for the owner alone
+
+
+def write_network(model: nn.Module, folder: Path, config: Mapping[str, Any], card: str) -> None:
+    """Write a network that judges, such as an evaluator of faces, into `folder`.
+
+    evaluator.safetensors (float16 matrices), config.json, the card, and the digests of all files there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    write_weights(halved(model), folder / "evaluator.safetensors")
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    write_sums(folder)
+
+
+def read_network(folder: Path, build: Callable[[dict[str, Any]], Network], *, kind: str, absent: str) -> Network:
+    """The network in `folder`, which `build` makes from its config.json, in evaluation mode.
+
+    Raises BadFile where it is missing, for which `absent` says what to do, or damaged.
+    """
+    if not (folder / "config.json").is_file():
+        raise BadFile(f"{folder}: {absent}")
+    verify(folder, {})
+    try:
+        model = build(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise BadFile(f"{folder}: its config.json is not a {kind}'s: {error}") from error
+    check_weights(folder / "evaluator.safetensors", model.state_dict(), f"the {kind}")
+    load_weights(folder / "evaluator.safetensors", model)
+    return model.eval()

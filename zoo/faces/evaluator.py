@@ -10,7 +10,6 @@ They are comparable with nothing but themselves: figures state the extractor's n
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,9 @@ from torch import Tensor, nn
 
 from zoo.data import Store
 from zoo.data.images import decode_images
-from zoo.errors import BadFile
 from zoo.faces.data import build_dataset
 from zoo.noise import Noise
-from zoo.safe import check_weights, halved, load_weights, verify, write_sums, write_weights
+from zoo.safe import read_network, write_network
 
 NAME = "faces-evaluator"
 VERSION = 1
@@ -147,12 +145,9 @@ def score(model: Evaluator, store: Store, classes: Mapping[str, int], values: Ma
 
 
 def save_evaluator(model: Evaluator, folder: Path, about: Mapping[str, Any]) -> None:
-    """Write evaluator.safetensors (float16 matrices), config.json with the facts `about`, and a card into `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_weights(halved(model), folder / "evaluator.safetensors")
+    """Write it into `folder`, with the facts `about` in its config.json."""
     config = {"format": 1, "name": NAME, "version": VERSION, "targets": model.targets, **about}
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(card_text(config), encoding="utf-8")
+    write_network(model, folder, config, card_text(config))
 
 
 def card_text(config: Mapping[str, Any]) -> str:
@@ -187,14 +182,8 @@ def card_text(config: Mapping[str, Any]) -> str:
 def load_evaluator(folder: Path | None = None) -> Evaluator:
     """The released evaluator. Raises BadFile where it is missing or damaged."""
     folder = folder or Path(__file__).parents[1] / "weights" / NAME
-    if not (folder / "config.json").is_file():
-        raise BadFile(f"{folder}: the faces evaluator is not here; `python -m zoo.faces.evaluator` trains it")
-    verify(folder, {})
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    model = Evaluator(config["targets"])
-    check_weights(folder / "evaluator.safetensors", model.state_dict(), "the faces evaluator")
-    load_weights(folder / "evaluator.safetensors", model)
-    return model.eval()
+    absent = "the faces evaluator is not here; `python -m zoo.faces.evaluator` trains it"
+    return read_network(folder, lambda config: Evaluator(config["targets"]), kind="faces evaluator", absent=absent)
 
 
 def main() -> None:
@@ -215,7 +204,6 @@ def main() -> None:
         "command": f"python -m zoo.faces.evaluator --epochs {options.epochs}",
     }
     save_evaluator(model, options.out, about)
-    write_sums(options.out)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from torch import Tensor
 from zoo.data import Store
 from zoo.data.store import cache_dir
 from zoo.errors import BadFile, BadValue, CannotWrite, NotFound
-from zoo.safe import check_weights, halved, load_weights, verify, write_sums, write_weights
+from zoo.safe import read_network, write_network
 from zoo.text.data import decode
 from zoo.text.language_model import Config, LanguageModel, train_language_model
 
@@ -128,9 +128,8 @@ def about_evaluator(store: Store, scores: Mapping[str, float], command: str) -> 
 
 
 def save_evaluator(model: LanguageModel, folder: Path, tokenizer: Path, about: Mapping[str, Any]) -> None:
-    """Write evaluator.safetensors (float16 matrices), config.json, the tokenizer, a card and the digests."""
+    """Write it into `folder`, with its tokenizer and the facts `about` in its config.json."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_weights(halved(model), folder / "evaluator.safetensors")
     shutil.copyfile(tokenizer, folder / "tokenizer.json")
     config = {
         "format": 1,
@@ -140,9 +139,7 @@ def save_evaluator(model: LanguageModel, folder: Path, tokenizer: Path, about: M
         "model": asdict(model.config),
         **about,
     }
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(card_text(config), encoding="utf-8")
-    write_sums(folder)
+    write_network(model, folder, config, card_text(config))
 
 
 def _keep(model: LanguageModel, folder: Path, store: Store, about: Mapping[str, Any]) -> None:
@@ -187,17 +184,13 @@ def card_text(config: Mapping[str, Any]) -> str:
 
 def load_evaluator(folder: Path) -> LanguageModel:
     """The evaluator in `folder`. Raises BadFile where it is missing or damaged."""
-    if not (folder / "config.json").is_file():
-        raise BadFile(f"{folder}: no text evaluator here; `python -m zoo.text.evaluator` trains one")
-    verify(folder, {})
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        model = LanguageModel(config["vocabulary"], Config(**config["model"]))
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise BadFile(f"{folder}: its config.json is not a text evaluator's: {error}") from error
-    check_weights(folder / "evaluator.safetensors", model.state_dict(), "the text evaluator")
-    load_weights(folder / "evaluator.safetensors", model)
-    return model.eval().requires_grad_(False)
+    model = read_network(
+        folder,
+        lambda config: LanguageModel(config["vocabulary"], Config(**config["model"])),
+        kind="text evaluator",
+        absent="no text evaluator here; `python -m zoo.text.evaluator` trains one",
+    )
+    return model.requires_grad_(False)
 
 
 def transformers_encoder(name: str, decode: Callable[[list[int]], str], *, batch: int = 64) -> TextEncoder:

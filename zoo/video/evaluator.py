@@ -12,7 +12,6 @@ with nothing but themselves, are no FVD, and figures state their name and versio
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -24,11 +23,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.data import Store
-from zoo.errors import BadFile, NotFound, suggest
+from zoo.errors import NotFound, suggest
 from zoo.gan import read_labels
 from zoo.nn.layout import channels_last
 from zoo.noise import Noise
-from zoo.safe import check_weights, halved, load_weights, verify, write_sums, write_weights
+from zoo.safe import read_network, write_network
 from zoo.video.data import DATASETS, build_dataset, decode
 
 PREFIX = "video-evaluator-"
@@ -229,13 +228,9 @@ def score(model: Evaluator, store: Store, values: Mapping[str, Tensor]) -> dict[
 
 
 def save_evaluator(model: Evaluator, folder: Path, about: Mapping[str, Any]) -> None:
-    """Write evaluator.safetensors (float16 matrices), config.json with the facts `about`, a card and the digests."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_weights(halved(model), folder / "evaluator.safetensors")
+    """Write it into `folder`, with the facts `about` in its config.json."""
     config = {"format": 1, "version": VERSION, "targets": model.targets, "labels": list(model.labels), **about}
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(card_text(config), encoding="utf-8")
-    write_sums(folder)
+    write_network(model, folder, config, card_text(config))
 
 
 def card_text(config: Mapping[str, Any]) -> str:
@@ -270,14 +265,11 @@ def load_evaluator(name: str, folder: Path | None = None) -> Evaluator:
         known = [PREFIX + data for data in DATASETS]
         raise NotFound(f'no features "zoo:{name}"; there are zoo:{", zoo:".join(known)}.{suggest(name, known)}')
     folder = folder or Path(__file__).parents[1] / "weights" / name
-    if not (folder / "config.json").is_file():
-        raise BadFile(f"{folder}: this evaluator is not here; `python -m zoo.video.evaluator {data}` trains it")
-    verify(folder, {})
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    model = Evaluator(config["targets"], config["labels"])
-    check_weights(folder / "evaluator.safetensors", model.state_dict(), name)
-    load_weights(folder / "evaluator.safetensors", model)
-    return model.eval().requires_grad_(False)
+    absent = f"this evaluator is not here; `python -m zoo.video.evaluator {data}` trains it"
+    model = read_network(
+        folder, lambda config: Evaluator(config["targets"], config["labels"]), kind="video evaluator", absent=absent
+    )
+    return model.requires_grad_(False)
 
 
 def main() -> None:

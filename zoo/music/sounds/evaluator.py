@@ -9,7 +9,6 @@ classes are counted with. They are comparable with nothing but themselves: figur
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,12 +20,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.data import Store
-from zoo.errors import BadFile, BadValue
+from zoo.errors import BadValue
 from zoo.gan import read_labels
 from zoo.music.sounds.data import build_dataset, decode
 from zoo.music.sounds.mel import FLOOR, MelConfig, log_mel
 from zoo.noise import Noise
-from zoo.safe import check_weights, halved, load_weights, verify, write_sums, write_weights
+from zoo.safe import read_network, write_network
 
 NAME = "music-evaluator-drum-hits"
 VERSION = 1
@@ -114,12 +113,9 @@ def balanced_accuracy(model: Evaluator, store: Store) -> float:
 
 
 def save_evaluator(model: Evaluator, folder: Path, about: Mapping[str, Any]) -> None:
-    """Write evaluator.safetensors (float16 matrices), config.json with the facts `about`, and a card into `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_weights(halved(model), folder / "evaluator.safetensors")
+    """Write it into `folder`, with the facts `about` in its config.json."""
     config = {"format": 1, "name": NAME, "version": VERSION, "labels": model.labels, "mel": asdict(MEL), **about}
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(card_text(config), encoding="utf-8")
+    write_network(model, folder, config, card_text(config))
 
 
 def card_text(config: Mapping[str, Any]) -> str:
@@ -142,14 +138,9 @@ classes; those are of instruments that it never heard.
 def load_evaluator(folder: Path | None = None) -> Evaluator:
     """The released evaluator. Raises BadFile where it is missing or damaged."""
     folder = folder or Path(__file__).parents[2] / "weights" / NAME
-    if not (folder / "config.json").is_file():
-        raise BadFile(f"{folder}: the evaluator is not here; `python -m zoo.music.sounds.evaluator` trains it")
-    verify(folder, {})
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    model = Evaluator(config["labels"])
-    check_weights(folder / "evaluator.safetensors", model.state_dict(), "the evaluator of drum hits")
-    load_weights(folder / "evaluator.safetensors", model)
-    return model.eval()
+    absent = "the evaluator is not here; `python -m zoo.music.sounds.evaluator` trains it"
+    kind = "drum hits evaluator"
+    return read_network(folder, lambda config: Evaluator(config["labels"]), kind=kind, absent=absent)
 
 
 def main() -> None:
@@ -169,7 +160,6 @@ def main() -> None:
         "command": f"python -m zoo.music.sounds.evaluator --epochs {options.epochs}",
     }
     save_evaluator(model, options.out, about)
-    write_sums(options.out)
 
 
 if __name__ == "__main__":
