@@ -25,6 +25,7 @@ from zoo.data.images import decode_images
 from zoo.faces.data import build_dataset
 from zoo.noise import Noise
 from zoo.safe import read_network, write_network
+from zoo.training.evaluators import fit, shuffled, targets_of
 
 NAME = "faces-evaluator"
 VERSION = 1
@@ -65,26 +66,8 @@ class Evaluator(nn.Module):
 
 
 def target_table(attributes: np.ndarray) -> tuple[dict[str, int], dict[str, Tensor]]:
-    """What to learn from a store's attributes [N]: each target's classes (0: a number), and its values [N].
-
-    Numbers are standardised; a field of several numbers becomes a target for each.
-    """
-    classes: dict[str, int] = {}
-    values: dict[str, Tensor] = {}
-    for name in attributes.dtype.names or ():
-        column = attributes[name]
-        if name in IGNORED:
-            continue
-        if column.dtype.kind in "ib":
-            classes[name] = int(column.max()) + 1
-            values[name] = torch.from_numpy(column.astype(np.int64))
-            continue
-        for i, numbers in enumerate(column.reshape(len(column), -1).T):
-            part = name if column.ndim == 1 else f"{name}_{i}"
-            classes[part] = 0
-            standard = (numbers - numbers.mean()) / (numbers.std() + 1e-8)
-            values[part] = torch.from_numpy(standard.astype(np.float32))
-    return classes, values
+    """What to learn from a store's attributes [N]; see `targets_of`."""
+    return targets_of(attributes, ignored=IGNORED)
 
 
 def train_evaluator(
@@ -96,29 +79,17 @@ def train_evaluator(
     """
     torch.manual_seed(seed)
     classes, values = target_table(store.attributes)
-    model = Evaluator(classes).to(memory_format=torch.channels_last).train()
-    rows = store.indices("train")
-    steps = epochs * (len(rows) // batch)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.05, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps)
-    noise = Noise(seed)
-    for epoch in range(epochs):
-        order = np.random.default_rng([seed, epoch]).permutation(rows)
-        total = 0.0
-        for start in range(0, len(order) - batch + 1, batch):
-            chosen = np.sort(order[start : start + batch])
-            # Not mirrored: yaw, roll and the light's side are among the targets.
-            images = decode_images(store.samples[chosen])
-            images = images + 0.02 * noise.normal(*images.shape)
-            outputs = model.predict(images)
-            loss = torch.stack([_loss(outputs[name], values[name][chosen], classes[name]) for name in classes]).mean()
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-            total += float(loss.detach())
-        say(f"epoch {epoch + 1}/{epochs}: loss {total / (len(order) // batch):.3f}")
-    model.eval()
+    model = Evaluator(classes).to(memory_format=torch.channels_last)
+    rows, noise = store.indices("train"), Noise(seed)
+
+    def loss_of(chosen: np.ndarray) -> Tensor:
+        # Not mirrored: yaw, roll and the light's side are among the targets.
+        images = decode_images(store.samples[chosen])
+        images = images + 0.02 * noise.normal(*images.shape)
+        outputs = model.predict(images)
+        return torch.stack([_loss(outputs[name], values[name][chosen], classes[name]) for name in classes]).mean()
+
+    fit(model, shuffled(rows, batch, seed), loss_of, epochs=epochs, steps=len(rows) // batch, lr=2e-3, say=say)
     return model, score(model, store, classes, values)
 
 

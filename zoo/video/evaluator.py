@@ -28,6 +28,7 @@ from zoo.gan import read_labels
 from zoo.nn.layout import channels_last
 from zoo.noise import Noise
 from zoo.safe import read_network, write_network
+from zoo.training.evaluators import fit, shuffled, targets_of
 from zoo.video.data import DATASETS, build_dataset, decode
 
 PREFIX = "video-evaluator-"
@@ -115,23 +116,8 @@ def _resized(images: Tensor) -> Tensor:
 
 
 def target_table(attributes: np.ndarray) -> tuple[dict[str, int], dict[str, Tensor]]:
-    """What to tell of a store's attributes [N]: each target's classes (0: a number), and its values [N].
-
-    Numbers are standardised; a field of several becomes a target for each.
-    """
-    classes: dict[str, int] = {}
-    values: dict[str, Tensor] = {}
-    for name in attributes.dtype.names or ():
-        if name in IGNORED:
-            continue
-        column = attributes[name].reshape(len(attributes), -1)
-        for i, numbers in enumerate(column.T):
-            part = name if column.shape[1] == 1 else f"{name}_{i}"
-            whole = numbers.dtype.kind in "ib"
-            classes[part] = int(numbers.max()) + 1 if whole else 0
-            standard = numbers if whole else (numbers - numbers.mean()) / (numbers.std() + 1e-8)
-            values[part] = torch.from_numpy(standard.astype(np.int64 if whole else np.float32))
-    return classes, values
+    """What to tell of a store's attributes [N]; see `targets_of`."""
+    return targets_of(attributes, ignored=IGNORED)
 
 
 def train_evaluator(
@@ -140,25 +126,13 @@ def train_evaluator(
     """Train on the store's training split; returns the network and its scores on the test split."""
     torch.manual_seed(seed)
     classes, values = target_table(store.attributes)
-    model = channels_last(Evaluator(classes, read_labels(store.folder))).train()
-    rows, labels = store.indices("train"), store.labels
-    steps = epochs * (len(rows) // batch)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.05, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=steps)
-    noise = Noise(seed)
-    for epoch in range(epochs):
-        order = np.random.default_rng([seed, epoch]).permutation(rows)
-        total = 0.0
-        for start in range(0, len(order) - batch + 1, batch):
-            chosen = np.sort(order[start : start + batch])
-            loss = _loss_of(model, store, chosen, values, labels, noise)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-            total += float(loss.detach())
-        say(f"epoch {epoch + 1}/{epochs}: loss {total / (len(order) // batch):.3f}")
-    model.eval()
+    model = channels_last(Evaluator(classes, read_labels(store.folder)))
+    rows, labels, noise = store.indices("train"), store.labels, Noise(seed)
+
+    def loss_of(chosen: np.ndarray) -> Tensor:
+        return _loss_of(model, store, chosen, values, labels, noise)
+
+    fit(model, shuffled(rows, batch, seed), loss_of, epochs=epochs, steps=len(rows) // batch, lr=3e-3, say=say)
     return model, score(model, store, values)
 
 

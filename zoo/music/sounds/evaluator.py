@@ -9,7 +9,7 @@ classes are counted with. They are comparable with nothing but themselves: figur
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from zoo.music.sounds.data import build_dataset, decode
 from zoo.music.sounds.mel import FLOOR, MelConfig, log_mel
 from zoo.noise import Noise
 from zoo.safe import read_network, write_network
+from zoo.training.evaluators import fit
 
 NAME = "music-evaluator-drum-hits"
 VERSION = 1
@@ -81,26 +82,21 @@ def train_evaluator(
     if labels is None:
         raise BadValue(f"{store.folder}: these sounds have no classes to learn")
     torch.manual_seed(seed)
-    model, noise, rng = Evaluator(names).train(), Noise(seed), np.random.default_rng(seed)
+    model, noise, rng = Evaluator(names), Noise(seed), np.random.default_rng(seed)
     rows = store.indices("train")
     shares = 1 / np.bincount(labels[rows], minlength=len(names)).clip(1)[labels[rows]]
     steps = len(rows) // batch
-    optimiser = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.05, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=epochs * steps)
-    for epoch in range(epochs):
-        total = 0.0
+
+    def batches(epoch: int) -> Iterator[np.ndarray]:
         for _ in range(steps):
-            chosen = np.sort(rng.choice(rows, batch, p=shares / shares.sum()))
-            waves = decode(store.samples[chosen])
-            waves = waves + 10 ** (-2 - 2 * noise.uniform(batch, 1, 1)) * noise.normal(*waves.shape)
-            loss = F.cross_entropy(model.classify(waves), torch.from_numpy(labels[chosen]), label_smoothing=0.1)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-            total += float(loss.detach())
-        say(f"epoch {epoch + 1}/{epochs}: loss {total / steps:.3f}")
-    model.eval()
+            yield np.sort(rng.choice(rows, batch, p=shares / shares.sum()))
+
+    def loss_of(chosen: np.ndarray) -> Tensor:
+        waves = decode(store.samples[chosen])
+        waves = waves + 10 ** (-2 - 2 * noise.uniform(batch, 1, 1)) * noise.normal(*waves.shape)
+        return F.cross_entropy(model.classify(waves), torch.from_numpy(labels[chosen]), label_smoothing=0.1)
+
+    fit(model, batches, loss_of, epochs=epochs, steps=steps, lr=2e-3, say=say)
     return model, balanced_accuracy(model, store)
 
 
