@@ -26,7 +26,7 @@ from zoo.nn.layout import channels_last
 from zoo.noise import Noise
 from zoo.recipe import Recipe, load_recipe
 from zoo.registry import Entry
-from zoo.training.phases import Turn, only
+from zoo.training.phases import Phase, Turn, only
 
 BATCH = 64
 ROLLOUTS = 16
@@ -84,32 +84,15 @@ def compare_sampling(recipe: Recipe, rounds: int) -> Comparison:
     """`model.sample(64)` against the plain generator in evaluation mode on as many latents."""
     gan: GAN = recipe.gan(recipe.model).eval()
     generator, _ = textbook_players(recipe)
-    generator.eval()
-
-    def textbook() -> None:
-        with torch.no_grad():
-            generator(torch.randn(BATCH, recipe.model.latent_dim, 1, 1))
-
-    return _alternate("sampling", lambda: gan.sample(BATCH, seed=0, batch_size=BATCH), textbook, rounds)
+    return _sampling(gan, generator.eval(), lambda: torch.randn(BATCH, recipe.model.latent_dim, 1, 1), rounds)
 
 
 def compare_training(recipe: Recipe, rounds: int) -> Comparison:
     """One turn of D and G through this library's phases, without penalties, against the textbook's step."""
     gan: GAN = channels_last(recipe.gan(recipe.model)).requires_grad_(False)
     phases = [phase for phase in gan.phases(recipe.train) if phase.name in ("D", "G")]
-    noise = Noise(0)
     real = torch.rand(BATCH, *gan.sample_shape) * 2 - 1
-    real_channels_last = real.contiguous(memory_format=torch.channels_last)
-
-    def ours() -> None:
-        turn = Turn(gan, real_channels_last, noise, generator_plays=True)
-        for phase in phases:
-            with only(phase.player):
-                loss = phase.loss(turn)["loss"]
-                phase.optimiser.zero_grad(set_to_none=True)
-                loss.backward()
-            phase.optimiser.step()
-
+    ours = _turn_of(gan, phases, real.contiguous(memory_format=torch.channels_last))
     return _alternate("training step (D and G)", ours, textbook_step(recipe, real), rounds)
 
 
@@ -150,13 +133,7 @@ def compare_sounds(recipe: Recipe, rounds: int) -> Comparison:
     from zoo.music.sounds.bench import plain_wavegan
 
     gan: Any = recipe.gan(recipe.model).eval()
-    plain = plain_wavegan(gan)
-
-    def textbook() -> None:
-        with torch.no_grad():
-            plain(gan.latents(BATCH, Noise(0)))
-
-    return _alternate("sampling", lambda: gan.sample(BATCH, seed=0, batch_size=BATCH), textbook, rounds)
+    return _sampling(gan, plain_wavegan(gan), lambda: gan.latents(BATCH, Noise(0)), rounds)
 
 
 def compare_vocoding(recipe: Recipe, rounds: int) -> Comparison:
@@ -178,20 +155,9 @@ def compare_clips(recipe: Recipe, rounds: int) -> Comparison:
 
     n = 16
     gan: Any = channels_last(recipe.gan(recipe.model)).requires_grad_(False)
-    phases = gan.phases(recipe.train)
     real = torch.rand(n, *gan.sample_shape) * 2 - 1
-    ours_real = real.contiguous(memory_format=torch.channels_last_3d)
     labels = torch.arange(n) % recipe.model.labels if recipe.model.labels else None
-
-    def ours() -> None:
-        turn = Turn(gan, ours_real, Noise(0), generator_plays=True, labels=labels)
-        for phase in phases:
-            with only(phase.player):
-                loss = phase.loss(turn)["loss"]
-                phase.optimiser.zero_grad(set_to_none=True)
-                loss.backward()
-            phase.optimiser.step()
-
+    ours = _turn_of(gan, gan.phases(recipe.train), real.contiguous(memory_format=torch.channels_last_3d), labels=labels)
     plain = plain_step(recipe.gan(recipe.model), real, labels)  # type: ignore[arg-type]
     return _alternate(f"training step, {n} clips", ours, plain, rounds)
 
@@ -221,6 +187,32 @@ def textbook_step(recipe: Recipe, real: Tensor) -> Callable[[], None]:
         optimiser_g.step()
 
     return step
+
+
+def _sampling(gan: GAN, plain: nn.Module, latents: Callable[[], Tensor], rounds: int) -> Comparison:
+    """`gan.sample(64)` against the plain generator on latents drawn as plainly."""
+
+    def textbook() -> None:
+        with torch.no_grad():
+            plain(latents())
+
+    return _alternate("sampling", lambda: gan.sample(BATCH, seed=0, batch_size=BATCH), textbook, rounds)
+
+
+def _turn_of(gan: GAN, phases: list[Phase], real: Tensor, labels: Tensor | None = None) -> Callable[[], None]:
+    """A turn of the game on the same real samples, each phase as the loop plays it."""
+    noise = Noise(0)
+
+    def play() -> None:
+        turn = Turn(gan, real, noise, generator_plays=True, labels=labels)
+        for phase in phases:
+            with only(phase.player):
+                loss = phase.loss(turn)["loss"]
+                phase.optimiser.zero_grad(set_to_none=True)
+                loss.backward()
+            phase.optimiser.step()
+
+    return play
 
 
 def _alternate(task: str, ours: Callable[[], object], textbook: Callable[[], object], rounds: int) -> Comparison:

@@ -237,12 +237,15 @@ class LabelledGAN(GAN):
             BadValue: n, seed or batch_size out of range.
             NotFound: no such class, with the nearest.
         """
-        if label is None:
-            return self._draw(n, seed, batch_size, progress)
         seed = self._checked(n, seed)
-        asked = torch.full((n,), self.class_of(label))
-        latents = self.labelled(self.prior(n, Noise(seed)), asked)
+        latents = self.latents_of(n, Noise(seed), label)
         return self.output(self._generate(latents, batch_size, progress), latents, seed)
+
+    def latents_of(self, n: int, noise: Noise, label: str | None) -> Tensor:
+        """As `latents`, all of the class called `label` where one is named. Raises NotFound with the nearest."""
+        if label is None:
+            return self.latents(n, noise)
+        return self.labelled(self.prior(n, noise), torch.full((n,), self.class_of(label)))
 
     def class_of(self, label: str) -> int:
         """The number of the class called `label`. Raises NotFound with the nearest."""

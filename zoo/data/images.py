@@ -25,12 +25,12 @@ class ImageData(Data):
 
 
 def decode_images(pixels: np.ndarray, noise: Noise | None = None) -> Tensor:
-    """uint8 [N, H, W, C] -> float32 [N, C, H, W] in [-1, 1], channels last in memory.
+    """uint8 [N, H, W, C] -> float32 [N, C, H, W] in [-1, 1], channels last in memory; or clips, with T before H.
 
     With `noise`, half of them are mirrored left to right.
     """
-    images = torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+    images = torch.from_numpy(np.array(pixels)).movedim(-1, 1).float().div_(127.5).sub_(1)
     if noise is not None:
-        mirrored = noise.uniform(len(images), 1, 1, 1) < 0.5
-        images = torch.where(mirrored, images.flip(3), images)
-    return images.contiguous(memory_format=torch.channels_last)
+        mirrored = noise.uniform(len(images), *[1] * (images.dim() - 1)) < 0.5
+        images = torch.where(mirrored, images.flip(-1), images)
+    return images.contiguous(memory_format=torch.channels_last if images.dim() == 4 else torch.channels_last_3d)

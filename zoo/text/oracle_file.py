@@ -1,9 +1,7 @@
 """Reads the SeqGAN paper's oracle parameters, a pickle of NumPy arrays, without running what else a pickle can.
 
-A pickle is a program, and may come from anybody. It is run here with the instructions that lists of arrays need, and
-with stand-ins: of all names that it may ask for, four are known, those that NumPy's arrays are written with, and what
-it gets for them are records of what it said, of no use for anything else. The arrays are then made here, from bytes
-that fill their shape. Anything else is refused.
+Of all names that the pickle may ask for, those are known that NumPy's arrays are written with. The arrays are then made
+here, from bytes that fill their shape.
 
 The file is a list of 15 float32 arrays, in the row-vector convention x @ W:
 
@@ -13,15 +11,15 @@ The file is a list of 15 float32 arrays, in the row-vector convention x @ W:
 from __future__ import annotations
 
 import io
-import pickle
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from zoo.errors import BadFile
+from zoo.pickles import Name, Reader, Record
 from zoo.safe import write_weights
 from zoo.samples import replacing
 from zoo.text.oracle import DIM, VOCABULARY
@@ -78,7 +76,7 @@ def _read_arrays(path: Path) -> list[np.ndarray]:
     except OSError as error:
         raise BadFile(f"{path}: cannot read: {error.strerror or error}") from error
     try:
-        found = _Reader(io.BytesIO(data), encoding="latin1").load()
+        found = Reader(io.BytesIO(data), _NAMES, _made, what="array", encoding="latin1").load()
         if not isinstance(found, list) or not all(isinstance(part, _Array) for part in found):
             raise BadFile("it holds something other than a list of arrays")
         return [part.to_numpy() for part in found]
@@ -88,59 +86,18 @@ def _read_arrays(path: Path) -> list[np.ndarray]:
         raise BadFile(f"{path}: not the oracle's parameters, or damaged ({type(error).__name__}); refused") from error
 
 
-_INSTRUCTIONS = (
-    *(pickle.PROTO, pickle.FRAME, pickle.STOP, pickle.GLOBAL, pickle.STACK_GLOBAL, pickle.REDUCE, pickle.BUILD),
-    *(pickle.MARK, pickle.TUPLE, pickle.EMPTY_TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3),
-    *(pickle.LIST, pickle.EMPTY_LIST, pickle.APPEND, pickle.APPENDS),
-    *(pickle.PUT, pickle.BINPUT, pickle.LONG_BINPUT, pickle.MEMOIZE, pickle.GET, pickle.BINGET, pickle.LONG_BINGET),
-    *(pickle.NONE, pickle.NEWTRUE, pickle.NEWFALSE, pickle.INT, pickle.LONG, pickle.LONG1),
-    *(pickle.BININT, pickle.BININT1, pickle.BININT2),
-    *(pickle.STRING, pickle.BINSTRING, pickle.SHORT_BINSTRING, pickle.BINBYTES, pickle.SHORT_BINBYTES),
-    *(pickle.UNICODE, pickle.BINUNICODE, pickle.SHORT_BINUNICODE),
-)
+def _made(name: str, args: tuple[Any, ...]) -> Any:
+    match name, args:
+        case "reconstruct", (Name(name="ndarray"), *_):
+            return _Array()
+        case "dtype", (str(kind), *_):
+            return _DType(kind)
+        case "encode", (str(text), "latin1"):
+            return text.encode("latin1")
+    raise BadFile(f"it calls {name} as no array does")
 
 
-class _Reader(pickle._Unpickler):
-    """Runs a pickle of few instructions in which every name is a stand-in.
-
-    The reader in Python, not that in C: it allots no memory for lengths and numbers that a file only claims.
-    """
-
-    dispatch: ClassVar[dict[int, Any]] = {code[0]: pickle._Unpickler.dispatch[code[0]] for code in _INSTRUCTIONS}
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _NAMES:
-            raise BadFile(f"it asks for {module:.40}.{name:.40}, which no array needs")
-        return _Name(_NAMES[module, name])
-
-
-class _Record:
-    """Something that a pickle can neither change nor look into, unless a subclass says how."""
-
-    __slots__ = ()
-
-    def __setstate__(self, state: Any) -> None:
-        raise BadFile("it sets a state where an array's has none")
-
-
-class _Name(_Record):
-    __slots__ = ("name",)
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __call__(self, *args: Any) -> Any:
-        match self.name, args:
-            case "reconstruct", (_Name(name="ndarray"), *_):
-                return _Array()
-            case "dtype", (str(kind), *_):
-                return _DType(kind)
-            case "encode", (str(text), "latin1"):
-                return text.encode("latin1")
-        raise BadFile(f"it calls {self.name} as no array does")
-
-
-class _DType(_Record):
+class _DType(Record):
     __slots__ = ("code",)
 
     def __init__(self, kind: str) -> None:
@@ -156,7 +113,7 @@ class _DType(_Record):
                 raise BadFile("it has an array of another kind than floats")
 
 
-class _Array(_Record):
+class _Array(Record):
     __slots__ = ("state",)
 
     def __init__(self) -> None:

@@ -14,13 +14,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from zoo.data import Store, build_store, cache_dir
+from zoo.data.images import decode_images as decode
 from zoo.errors import BadFile, BadValue, MissingExtra, NotFound, suggest
 from zoo.gan import LABELS
-from zoo.noise import Noise
 from zoo.recipe import Data, within
 from zoo.video.files import Crop, find_clips, read_clip
 
@@ -48,18 +46,6 @@ class ClipData(Data):
     @property
     def augments(self) -> bool:
         return self.flip
-
-
-def decode(rows: np.ndarray, noise: Noise | None = None) -> Tensor:
-    """uint8 [N, T, H, W, 3] -> float32 [N, 3, T, H, W] in [-1, 1], channels last in memory.
-
-    With `noise`, half of them are mirrored left to right.
-    """
-    clips = torch.from_numpy(np.array(rows)).permute(0, 4, 1, 2, 3).float().div_(127.5).sub_(1)
-    if noise is not None:
-        mirrored = noise.uniform(len(clips), 1, 1, 1, 1) < 0.5
-        clips = torch.where(mirrored, clips.flip(4), clips)
-    return clips.contiguous(memory_format=torch.channels_last_3d)
 
 
 @dataclass(kw_only=True)

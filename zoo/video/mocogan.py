@@ -243,10 +243,7 @@ class MoCoGAN(LongClipGAN, LabelledGAN):
             NotFound: no such class, with the nearest.
         """
         seed = self._checked(n, seed)
-        latents = self.latents(n, Noise(seed))
-        if label is not None:
-            latents = self.labelled(self.prior(n, Noise(seed)), torch.full((n,), self.class_of(label)))
-        return self._drawn(latents, seed, batch_size, progress, frames)
+        return self._drawn(self.latents_of(n, Noise(seed), label), seed, batch_size, progress, frames)
 
     def output(self, tensor: Tensor, latents: Tensor | None = None, seed: int | None = None) -> Clips:
         labels: tuple[str, ...] = ()

@@ -2,25 +2,23 @@
 
 Since torch 1.6 such a file is a zip archive: `data.pkl` says how tensors lie in storages, and the files `data/0`,
 `data/1`, ... are the storages. Before, it was a row of pickles (a magic number, a version, facts of the machine, the
-object, the keys of its storages) and then the storages, one after the other. The pickles are run here with the
-instructions that dictionaries of tensors need, and with stand-ins: of all names that they may ask for, those are known
-by which torch writes tensors, and what they get for them are records of what they said. The tensors are then made
-here, from bytes that reach far enough. Anything else is refused.
+object, the keys of its storages) and then the storages, one after the other. Of all names that the pickles may ask for,
+those are known by which torch writes tensors. The tensors are then made here, from bytes that reach far enough.
 """
 
 from __future__ import annotations
 
 import io
 import math
-import pickle
 import zipfile
 from pathlib import Path
-from typing import IO, Any, ClassVar
+from typing import IO, Any
 
 import numpy as np
 import torch
 
 from zoo.errors import BadFile
+from zoo.pickles import Name, Reader, Record
 
 MAX_BYTES = 2 << 30
 MAX_PICKLE_BYTES = 16 << 20
@@ -69,7 +67,7 @@ def _read_archive(path: Path) -> Any:
         if member is None or archive.getinfo(member).file_size > MAX_PICKLE_BYTES:
             raise BadFile("it has no data.pkl of a sensible size")
         storages: dict[str, _Storage] = {}
-        found = _Reader(io.BytesIO(archive.read(member)), storages).load()
+        found = _TensorReader(io.BytesIO(archive.read(member)), storages).load()
         for key, storage in storages.items():
             data = archive.read(f"{member.removesuffix('data.pkl')}data/{key}")
             storage.numbers = np.frombuffer(data, dtype=storage.kind)
@@ -79,10 +77,10 @@ def _read_archive(path: Path) -> Any:
 def _read_row(path: Path) -> Any:
     with path.open("rb") as file:
         storages: dict[str, _Storage] = {}
-        if (_Reader(file, storages).load(), _Reader(file, storages).load()) != (MAGIC, OLD_VERSION):
+        if (_TensorReader(file, storages).load(), _TensorReader(file, storages).load()) != (MAGIC, OLD_VERSION):
             raise BadFile("it begins otherwise than torch.save does")
-        _Reader(file, storages).load()  # of the machine that wrote it
-        found, keys = _Reader(file, storages).load(), _Reader(file, storages).load()
+        _TensorReader(file, storages).load()  # of the machine that wrote it
+        found, keys = _TensorReader(file, storages).load(), _TensorReader(file, storages).load()
         if not isinstance(keys, list) or set(keys) != storages.keys():
             raise BadFile("its storages are others than its tensors lie in")
         for key in keys:
@@ -95,66 +93,34 @@ def _read_row(path: Path) -> Any:
         return found
 
 
-_INSTRUCTIONS = (
-    *(pickle.PROTO, pickle.FRAME, pickle.STOP, pickle.GLOBAL, pickle.REDUCE, pickle.BINPERSID, pickle.BUILD),
-    *(pickle.MARK, pickle.TUPLE, pickle.EMPTY_TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3),
-    *(pickle.EMPTY_LIST, pickle.APPEND, pickle.APPENDS, pickle.EMPTY_DICT, pickle.SETITEM, pickle.SETITEMS),
-    *(pickle.BINPUT, pickle.LONG_BINPUT, pickle.BINGET, pickle.LONG_BINGET),
-    *(pickle.NONE, pickle.NEWTRUE, pickle.NEWFALSE, pickle.BININT, pickle.BININT1, pickle.BININT2, pickle.LONG1),
-    *(pickle.BINFLOAT, pickle.BINUNICODE, pickle.SHORT_BINUNICODE),
-)
-
-
-class _Reader(pickle._Unpickler):
-    """Runs a pickle of few instructions in which every name is a stand-in."""
-
-    dispatch: ClassVar[dict[int, Any]] = {code[0]: pickle._Unpickler.dispatch[code[0]] for code in _INSTRUCTIONS}
+class _TensorReader(Reader):
+    """Notes the storages that tensors are said to lie in."""
 
     def __init__(self, file: IO[bytes], storages: dict[str, _Storage]) -> None:
-        super().__init__(file)
+        super().__init__(file, _NAMES, _made, what="tensor")
         self._storages = storages
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _NAMES:
-            raise BadFile(f"it asks for {module:.40}.{name:.40}, which no tensor needs")
-        return _Name(_NAMES[module, name])
 
     def persistent_load(self, key: Any) -> Any:
         match key:
-            case ("storage", _Name(name=kind), str(number), str(), int(), *rest) if (
+            case ("storage", Name(name=kind), str(number), str(), int(), *rest) if (
                 kind in _TYPES and number.isdigit() and rest in ([], [None])
             ):
                 return self._storages.setdefault(number, _Storage(_TYPES[kind]))
         raise BadFile("it has a storage of another kind than tensors have")
 
 
-class _Record:
-    """Something that a pickle can neither change nor look into."""
-
-    __slots__ = ()
-
-    def __setstate__(self, state: Any) -> None:
-        raise BadFile("it sets a state where a tensor's has none")
-
-
-class _Name(_Record):
-    __slots__ = ("name",)
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __call__(self, *args: Any) -> Any:
-        match self.name, args:
-            case "dict", ():
-                return _Dict()
-            case "parameter", (_Tensor() as tensor, bool(), _Dict()):
-                return tensor
-            case "tensor", (_Storage() as storage, int(offset), tuple(shape), tuple(strides), bool(), _Dict()):
-                return _Tensor(storage, offset, shape, strides)
-        raise BadFile(f"it calls {self.name} as no tensor does")
+def _made(name: str, args: tuple[Any, ...]) -> Any:
+    match name, args:
+        case "dict", ():
+            return _Dict()
+        case "parameter", (_Tensor() as tensor, bool(), _Dict()):
+            return tensor
+        case "tensor", (_Storage() as storage, int(offset), tuple(shape), tuple(strides), bool(), _Dict()):
+            return _Tensor(storage, offset, shape, strides)
+    raise BadFile(f"it calls {name} as no tensor does")
 
 
-class _Storage(_Record):
+class _Storage(Record):
     """The kind of its numbers; they themselves are read when the pickle has ended."""
 
     __slots__ = ("kind", "numbers")
@@ -163,7 +129,7 @@ class _Storage(_Record):
         self.kind, self.numbers = kind, np.empty(0, dtype=kind)
 
 
-class _Tensor(_Record):
+class _Tensor(Record):
     """Where a tensor lies in its storage."""
 
     __slots__ = ("offset", "shape", "storage", "strides")
