@@ -206,7 +206,10 @@ def sample(
     temperature: Annotated[
         float | None, typer.Option(help="Of texts: below 1 likelier and less varied, above 1 the other way.")
     ] = None,
-    label: Annotated[str | None, typer.Option(help="Of models with classes: all samples of this one.")] = None,
+    label: Annotated[
+        str | None,
+        typer.Option("--label", "--action", help="Of models with classes, or actions: all samples of this one."),
+    ] = None,
     frames: Annotated[
         int | None, typer.Option(min=1, help="Of clips: how many frames, where the model can go on for longer.")
     ] = None,
@@ -225,7 +228,7 @@ def sample(
     zoo sample music-musegan -n 4 --seed 1 --out chorales.mid
     zoo sample music-wavegan -n 8 --label kick --out kicks.wav
     zoo sample music-hifigan --input song.wav --out resynth.wav
-    zoo sample video-mocogan -n 4 --label smile --frames 32 --out smiles.webp
+    zoo sample video-mocogan -n 4 --action smile --frames 32 --out smiles.webp
     """
     if interpolate == 1:
         raise BadValue("--interpolate takes at least 2 steps")

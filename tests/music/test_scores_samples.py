@@ -11,9 +11,9 @@ import torch
 from chorales import progression
 from PIL import Image
 
-from zoo.errors import BadValue
+from zoo.errors import BadValue, MissingExtra
 from zoo.music.scores.data import decode
-from zoo.music.scores.midi import HELD, SILENT, STRUCK, put
+from zoo.music.scores.midi import HELD, SILENT, STRUCK, notes_of, put
 from zoo.music.scores.render import RATE, note, render
 from zoo.music.scores.samples import Scores
 
@@ -64,6 +64,57 @@ def test_midi_holds_all_scores_with_a_bar_s_rest_between(scores: Scores, grids: 
     starts = {note.time // step for track in score.tracks for note in track.notes}
     assert {0, 48, 96} <= starts
     assert starts.isdisjoint({*range(32, 48), *range(80, 96)})
+
+
+def test_sheet_music_has_the_same_notes(scores: Scores, grids: np.ndarray, tmp_path: Path):
+    """A part a voice, with the score's tempo; a note that goes over a bar line is written as two that are tied."""
+    music21 = pytest.importorskip("music21")
+    path = scores.save(tmp_path / "a.musicxml")
+    parts = music21.converter.parse(path).parts
+
+    assert [part.partName for part in parts] == ["s", "a", "b"]
+    assert [len(part.getElementsByClass("Measure")) for part in parts] == [8, 8, 8]
+    assert "<per-minute>90</per-minute>" in path.read_text()
+    for voice, part in enumerate(parts):
+        written = {
+            (float(note.offset), float(note.quarterLength), pitch.midi)
+            for note in part.stripTies().flatten().notes
+            for pitch in note.pitches
+        }
+        expected = {
+            (12 * i + start / 4, length / 4, pitch + scores.lowest)
+            for i, grid in enumerate(grids)
+            for start, length, pitch in notes_of(grid[voice])
+        }
+        assert written == expected
+
+
+def test_sheet_music_shows_chords_and_ties(tmp_path: Path):
+    """Of a piano's track: two pitches at once, and a note that a bar line cuts."""
+    music21 = pytest.importorskip("music21")
+    grid = np.zeros((1, 1, 32, 24), dtype=np.uint8)
+    for pitch in (0, 4):
+        put(grid[0, 0], pitch, 0, 4)
+    put(grid[0, 0], 7, 12, 20)
+    path = Scores(tensor=decode(grid)).save(tmp_path / "a.musicxml")
+
+    notes = list(music21.converter.parse(path).flatten().notes)
+    assert [[pitch.midi for pitch in note.pitches] for note in notes] == [[36, 40], [43], [43]]
+    assert [note.tie.type for note in notes[1:]] == ["start", "stop"]
+
+
+def test_scores_play_where_there_is_a_player(scores: Scores, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    heard = tmp_path / "heard"
+    player = tmp_path / "player"
+    player.write_text(f"#!/bin/sh\ncp \"$2\" {heard}\n")
+    player.chmod(0o755)
+    monkeypatch.setattr("zoo.music.player.PLAYERS", ((str(player), "-q"),))
+    scores.play()
+    assert heard.read_bytes() == scores.save(tmp_path / "a.wav").read_bytes()
+
+    monkeypatch.setattr("zoo.music.player.PLAYERS", (("no-such-player",),))
+    with pytest.raises(MissingExtra, match="no-such-player would do"):
+        scores.play()
 
 
 def test_a_folder_holds_a_file_a_score(scores: Scores, tmp_path: Path):
@@ -123,7 +174,7 @@ def test_the_notebook_shows_a_roll_and_a_player_for_each(scores: Scores):
 
 
 def test_an_unknown_suffix_names_the_known_ones(scores: Scores, tmp_path: Path):
-    with pytest.raises(BadValue, match=r'as ".midi"; there are .mid, .wav, .png, .npz'):
+    with pytest.raises(BadValue, match=r'as ".midi"; there are .mid, .wav, .png, .npz, .musicxml'):
         scores.save(tmp_path / "a.midi")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from zoo.music.sounds import samples
+from zoo.music import player
 
 TINY = {
     "music-wavegan": ["model.width=2"],
@@ -45,13 +45,13 @@ def test_own_folder_to_sounds_of_a_class(command, sounds: Path, tmp_path: Path, 
     assert "3 samples" in output
     assert sorted(path.name for path in (tmp_path / "kicks").iterdir()) == ["0-kick.wav", "1-kick.wav", "2-kick.wav"]
 
-    code, _, errors = command("sample", run, "--label", "kik")
+    code, _, errors = command("sample", run, "--action", "kik")
     assert (code, 'Did you mean "kick"' in errors) == (2, True)
     code, _, errors = command("sample", run, "--input", "a.wav")
     assert (code, "makes samples from latents" in errors) == (2, True)
     code, _, errors = command("sample", run, "--temperature", "0.5")
     assert (code, "draws nothing token by token" in errors) == (2, True)
-    monkeypatch.setattr(samples, "PLAYERS", (("no-such-player",),))
+    monkeypatch.setattr(player, "PLAYERS", (("no-such-player",),))
     code, _, errors = command("sample", run, "--play")
     assert (code, "no-such-player" in errors) == (2, True)
 

@@ -15,10 +15,12 @@ import numpy as np
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from zoo.music.player import Playable
 from zoo.music.scores.data import ScoreConfig
 from zoo.music.scores.midi import HELD, SILENT, STRUCK, notes_of, write_midi
+from zoo.music.scores.musicxml import write_musicxml
 from zoo.music.scores.render import render, wav_bytes
-from zoo.samples import Samples, replacing
+from zoo.samples import replacing
 
 COLOURS = ("#d1495b", "#e8a33d", "#3a9d78", "#3567a8", "#7a5195", "#5b8c3a", "#8d6e63", "#546e7a")
 PAPER, BLACK_KEY, BEAT, BAR, OCTAVE = "#fdfbf7", "#f3eee4", "#ece5d8", "#b9ae9b", "#ddd3c2"
@@ -26,15 +28,15 @@ STEP_PIXELS, PITCH_PIXELS = 9, 5  # of the picture, at 16 steps a bar
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Scores(Samples):
+class Scores(Playable):
     """Scores [N, V + 1, T, P] of V voices: above 0 where a voice sounds, in the last roll where any voice strikes.
 
     `steps` to a bar of 4/4, P pitches from MIDI's `lowest` on. A note begins where its voice begins to sound, and where
     its pitch is struck again.
 
     `save` writes all scores one after the other, a bar's rest between them: a track a voice (.mid), or what it sounds
-    like (.wav). Or as piano rolls in one picture (.png), as arrays (.npz: `grids` uint8 [N, V, T, P] of 0 silent,
-    1 struck, 2 held), or into a folder one .mid each.
+    like (.wav), or sheet music (.musicxml). Or as piano rolls in one picture (.png), as arrays (.npz: `grids` uint8
+    [N, V, T, P] of 0 silent, 1 struck, 2 held), or into a folder one .mid each.
     """
 
     steps: int = 16
@@ -43,7 +45,7 @@ class Scores(Samples):
     programs: tuple[int, ...] = ()
     bpm: float = 90.0
 
-    SUFFIXES = (".mid", ".wav", ".png", ".npz")
+    SUFFIXES = (".mid", ".wav", ".png", ".npz", ".musicxml")
 
     def __getitem__(self, index: slice) -> Self:
         chosen = super().__getitem__(index)
@@ -60,8 +62,8 @@ class Scores(Samples):
     def save(self, path: str | os.PathLike[str], *, columns: int | None = None) -> Path:
         path = self.check_path(path)
         suffix = path.suffix.lower()
-        if suffix == ".mid":
-            self._write_midi(self._in_a_row(), path)
+        if suffix in (".mid", ".musicxml"):
+            self._write_notes(self._in_a_row(), path)
         elif suffix == ".wav":
             with replacing(path) as temporary:
                 temporary.write_bytes(wav_bytes(self._render(self._in_a_row())))
@@ -73,7 +75,7 @@ class Scores(Samples):
         else:
             digits = len(str(len(self) - 1))
             for i, grid in enumerate(self.grids):
-                self._write_midi(grid, path / f"{i:0{digits}}.mid")
+                self._write_notes(grid, path / f"{i:0{digits}}.mid")
         return path
 
     def waves(self) -> list[np.ndarray]:
@@ -101,11 +103,12 @@ class Scores(Samples):
         padded = np.pad(self.grids, ((0, 0), (0, 0), (0, self.steps), (0, 0)))
         return np.concatenate(list(padded), axis=1)[:, : -self.steps]
 
-    def _write_midi(self, grid: np.ndarray, path: Path) -> None:
+    def _write_notes(self, grid: np.ndarray, path: Path) -> None:
         voices = range(grid.shape[0])
         names = self.names or tuple(f"voice {i + 1}" for i in voices)
         programs = self.programs or (0,) * len(voices)
-        write_midi(grid, path, steps=self.steps, lowest=self.lowest, names=names, programs=programs, bpm=self.bpm)
+        write = write_musicxml if path.suffix.lower() == ".musicxml" else write_midi
+        write(grid, path, steps=self.steps, lowest=self.lowest, names=names, programs=programs, bpm=self.bpm)
 
     def _render(self, grid: np.ndarray) -> np.ndarray:
         return render(grid, steps=self.steps, lowest=self.lowest, bpm=self.bpm)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,22 +13,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from zoo.errors import MissingExtra
-from zoo.samples import Samples, replacing
+from zoo.music.player import Playable
+from zoo.samples import replacing
 
 SILENCE_SECONDS = 0.25  # between two sounds of one file
-PLAYERS = (  # with what makes them play a file and end, without a window
-    ("ffplay", "-nodisp", "-autoexit", "-loglevel", "error"),
-    ("afplay",),
-    ("pw-play",),
-    ("paplay",),
-    ("aplay", "-q"),
-    ("play", "-q"),
-)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Sounds(Samples):
+class Sounds(Playable):
     """Waves [N, 1, T] in [-1, 1] at `rate` Hz.
 
     `save` writes all of them one after the other, a quarter of a second of silence between (.wav, .flac), or a picture
@@ -84,17 +74,6 @@ class Sounds(Samples):
                 name = f"{i:0{digits}}-{self.labels[i]}" if self.labels else f"{i:0{digits}}"
                 _write(path / f"{name}.wav", wave, self.rate)
         return path
-
-    def play(self) -> None:
-        """Play all of them, one after the other. Raises MissingExtra where this machine has no player known here."""
-        import tempfile
-
-        player = next((command for command in PLAYERS if shutil.which(command[0])), None)
-        if player is None:
-            known = ", ".join(command[0] for command in PLAYERS)
-            raise MissingExtra(f"no player for sounds on this machine; one of {known} would do")
-        with tempfile.TemporaryDirectory() as folder:
-            subprocess.run([*player, str(self.save(Path(folder) / "sounds.wav"))], check=False)
 
     def _repr_html_(self) -> str:
         """The notebook's preview: a player for each of the first 16."""
