@@ -11,6 +11,7 @@ from releases import FIGURES, SMALL, write_model
 from safetensors.torch import load_file, save_file
 
 import zoo
+from zoo.card import shown_suffixes
 from zoo.errors import BadFile, NotFound
 from zoo.hub import load_folder
 from zoo.recipe import load_recipe
@@ -188,12 +189,13 @@ def test_bundled_weights_are_what_their_recipe_states(name: str):
 
     assert set(entry.weights.sha256) == {f"{player}.safetensors" for player in model.players}
     figures = json.loads((entry.bundled / "figures.json").read_text())
-    grid = f"samples/grid{model.Output.SUFFIXES[0]}"
-    files = {"config.json", "recipe.toml", "README.md", "figures.json", grid, *model.ASSETS, *entry.weights.sha256}
+    grids = {f"samples/grid{suffix}" for suffix in shown_suffixes(model.Output)}
+    files = {"config.json", "recipe.toml", "README.md", "figures.json", *grids, *model.ASSETS, *entry.weights.sha256}
     files |= {"samples/curve.png"} if "curve" in figures else set()
     assert files == set(read_sums(entry.bundled))
     assert verify(entry.bundled, entry.weights.sha256) == len(files)
-    assert grid in (entry.bundled / "README.md").read_text()
+    card = (entry.bundled / "README.md").read_text()
+    assert all(grid in card for grid in grids)
     assert model.config == load_recipe(entry).model
     assert {figure["name"] for figure in figures["figures"] if figure["floor"] is None} <= {"nll_held_out"}
 

@@ -135,12 +135,20 @@ Weights: {weights_licence}. Training data: {licence}.
 
 
 def _shown(samples: Samples) -> str:
-    """What the reader sees of the samples: the picture, the first texts, or a link to what has to be played."""
-    file = f"samples/grid{samples.SUFFIXES[0]}"
+    """What the reader sees of the samples: the first texts, a picture, and a link to what has to be opened."""
     what = f"{len(samples)} samples of seed {samples.seed}, nothing picked"
-    if samples.READABLE:
-        return f"```text\n{samples[:8]}\n```\n\n[{what}]({file})"
-    return f"![{what}]({file})" if file.endswith(PICTURES) else f"[{what}]({file})"
+    files = {suffix: f"samples/grid{suffix}" for suffix in shown_suffixes(samples)}
+    shown = [f"```text\n{samples[:8]}\n```"] if samples.READABLE else []
+    shown += [f"![{what}]({file})" for suffix, file in files.items() if suffix in PICTURES]
+    shown += [f"[{what}]({file})" for suffix, file in files.items() if suffix not in PICTURES]
+    return "\n\n".join(shown)
+
+
+def shown_suffixes(samples: Samples | type[Samples]) -> list[str]:
+    """In which formats samples lie beside a card: their own first one, and a picture if that is none."""
+    own = samples.SUFFIXES[0]
+    pictures = [suffix for suffix in samples.SUFFIXES if suffix in PICTURES]
+    return [own] if own in PICTURES else [own, *pictures[:1]]
 
 
 def _curve_section(figures: Mapping[str, Any]) -> str:

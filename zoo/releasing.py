@@ -5,7 +5,7 @@ config.json            format, modality, architecture, config; no code
 recipe.toml            the resolved recipe that trained it
 README.md              the model card
 figures.json           what `zoo evaluate` measured
-samples/grid.png       the first 64 samples of seed 0
+samples/grid.png       the first 64 samples of seed 0; of what is heard a .wav or .mid, too
 SHA256SUMS             for `sha256sum -c`, and checked here before a file is opened
 """
 
@@ -23,7 +23,7 @@ from typing import Any
 
 from torch import Tensor
 
-from zoo.card import card_text, evaluate_command, public_start, write_card
+from zoo.card import card_text, evaluate_command, public_start, shown_suffixes, write_card
 from zoo.errors import BadFile, BadValue, CannotWrite
 from zoo.gan import GAN
 from zoo.hub import FORMAT, load_folder, weight_files
@@ -81,7 +81,8 @@ def release(
             figures = {**figures, "command": evaluate_command(figures["command"], recipe, load_name)}
         (scratch / "figures.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
         samples = load_folder(scratch).sample(64, seed=0)
-        samples.save(scratch / "samples" / f"grid{samples.SUFFIXES[0]}")
+        for suffix in shown_suffixes(samples):
+            samples.save(scratch / "samples" / f"grid{suffix}")
         write_card(scratch, card_text(recipe, gan, samples, kimg=kimg, figures=figures, load_name=load_name))
         write_sums(scratch)
         scratch.chmod(0o755)
