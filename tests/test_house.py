@@ -23,6 +23,7 @@ ALLOWED = {  # room -> rooms its modules may import at the top; functions may im
     "recipe": {"errors", "registry"},
     "metrics": {"errors"},
     "pickles": {"errors"},
+    "torch_file": {"errors", "pickles"},
     "render": {"errors"},
     "data": {"errors", "noise", "recipe"},
     "gan": {"errors", "nn", "noise", "recipe", "samples"},
@@ -39,7 +40,20 @@ ALLOWED = {  # room -> rooms its modules may import at the top; functions may im
     "__main__": {"cli"},
     "": {"registry"},
     **{
-        wing: {"data", "errors", "gan", "metrics", "nn", "noise", "pickles", "recipe", "safe", "samples", "training"}
+        wing: {
+            "data",
+            "errors",
+            "gan",
+            "metrics",
+            "nn",
+            "noise",
+            "pickles",
+            "recipe",
+            "safe",
+            "samples",
+            "torch_file",
+            "training",
+        }
         for wing in MODALITIES
     },
 }

@@ -364,7 +364,7 @@ def evaluate(
     name: Name,
     samples: Annotated[int, typer.Option(min=0, help="Samples to score; the recipe's number if 0.")] = 0,
     seed: Annotated[int | None, typer.Option(min=0, help="The recipe's seed if absent.")] = None,
-    features: Annotated[str, typer.Option(help="timm:NAME (a pretrained timm model) or zoo:NAME.")] = "",
+    features: Annotated[str, typer.Option(help="zoo:NAME; of images timm:NAME; of clips i3d:FILE (FVD).")] = "",
     data: Annotated[str, typer.Option(help="Instead of the recipe's data, as in zoo train.")] = "",
     plot: Annotated[
         Path | None, typer.Option(help="Where the picture of a text model's curve goes; NAME-curve.png if absent.")

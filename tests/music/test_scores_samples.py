@@ -106,7 +106,7 @@ def test_sheet_music_shows_chords_and_ties(tmp_path: Path):
 def test_scores_play_where_there_is_a_player(scores: Scores, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     heard = tmp_path / "heard"
     player = tmp_path / "player"
-    player.write_text(f"#!/bin/sh\ncp \"$2\" {heard}\n")
+    player.write_text(f'#!/bin/sh\ncp "$2" {heard}\n')
     player.chmod(0o755)
     monkeypatch.setattr("zoo.music.player.PLAYERS", ((str(player), "-q"),))
     scores.play()

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from zoo.errors import BadFile, BadValue
 from zoo.hub import load_folder
 from zoo.music.sounds.hifigan import V3, Generator, HiFiGAN, HiFiGANConfig
-from zoo.music.sounds.torch_file import read_torch_file
 from zoo.music.sounds.vocoders import convert, read_vocoder
 from zoo.nn.fold import folded
+from zoo.torch_file import read_torch_file
 
 SMALL = HiFiGANConfig(width=32, held=0, periods=(), scales=0)
 

@@ -1,13 +1,15 @@
 """How a generator of clips is judged: against held-out clips, and each figure beside real clips against the same.
 
-Tensors are scored, never files: what a codec leaves out would be counted against the model. No figure is called FVD,
-which is that of one network (I3D, trained on Kinetics-400): see `zoo.video.evaluator` for what stands here.
+Tensors are scored, never files: what a codec leaves out would be counted against the model. FVD is the distance of one
+network's logits (I3D, trained on Kinetics-400), whose weights have to be had: with `features = "i3d:FILE"` it is
+computed. What else stands here is of this library's evaluators (`zoo.video.evaluator`), and not called so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,16 +19,19 @@ from zoo.data import Store
 from zoo.errors import NotFound
 from zoo.gan import GAN
 from zoo.metrics.frechet import frechet_distance
+from zoo.metrics.kernel import kernel_distance
 from zoo.metrics.report import Figure, distribution_figures
 from zoo.metrics.swd import COARSEST, sliced_wasserstein
 from zoo.recipe import Evaluate
 from zoo.video.base import as_frames
 from zoo.video.data import decode
 from zoo.video.evaluator import VERSION, Evaluator, load_evaluator
+from zoo.video.i3d import SIZE, load_i3d
 
 NUM_PATCHED = 128  # clips cut into patches in space and time
 WINDOW = 4  # frames that a patch reaches over
 CLIPS_AT_ONCE = 32
+I3D_PREFIX, I3D_AT_ONCE = "i3d:", 8
 
 Progress = Callable[[int, int], None]
 Content = Callable[[Tensor], Tensor]
@@ -51,9 +56,11 @@ def evaluate(gan: GAN, store: Store, settings: Evaluate, *, progress: Progress |
     clip.
 
     Raises:
-        BadValue: more samples asked for than the test split holds.
-        NotFound, BadFile: no such evaluator, or none that has been trained.
+        BadValue: more samples asked for than the test split holds; too few frames for I3D.
+        NotFound, BadFile: no such evaluator, or none that has been trained; no I3D in the file of `i3d:FILE`.
     """
+    if settings.features.startswith(I3D_PREFIX):
+        return video_distances(gan, store, settings, progress=progress)
     evaluator = _evaluator(settings.features)
     content, of_what = (
         (foreground_colour, "foreground colour") if _of_shapes(store) else (evaluator.frames, _named(settings))
@@ -110,6 +117,59 @@ def evaluate(gan: GAN, store: Store, settings: Evaluate, *, progress: Progress |
             )
         )
     return [*figures, *_patch_figures(real, fake, other, seed=settings.seed)]
+
+
+def video_distances(gan: GAN, store: Store, settings: Evaluate, *, progress: Progress | None = None) -> list[Figure]:
+    """FVD and KVD: the Fréchet and the kernel distance of I3D's logits.
+
+    Unterthiner et al. 2018, arXiv:1812.01717. Figures of it differ by tens of percent with what is compared and how,
+    so each names the file of weights, the clips, their frames and their size. Raises as `evaluate`.
+    """
+    path = Path(settings.features.removeprefix(I3D_PREFIX)).expanduser()
+    network, stamp = load_i3d(path)
+    done, count = 0, settings.samples
+
+    def logits(chunks: Iterable[Tensor]) -> Tensor:
+        nonlocal done
+        parts = []
+        for clips in chunks:
+            for few in clips.split(I3D_AT_ONCE):
+                parts.append(network(few))
+                done += len(few)
+                if progress is not None:
+                    progress(done, 3 * count)
+        return torch.cat(parts)
+
+    test, train = store.compared(count, settings.seed, of="clips")
+    samples = gan.sample(count, seed=settings.seed).tensor
+    protocol = (
+        f"I3D {stamp[:16]}, logits, {count} clips of each, {samples.shape[2]} frames of {samples.shape[-1]} px "
+        f"in succession, resized to {SIZE}, test split"
+    )
+    with torch.no_grad():
+        real, other = (logits(_real(store, rows)) for rows in (test, train))
+        fake = logits(samples.split(CLIPS_AT_ONCE))
+    kernel, kernel_floor = (kernel_distance(real, some, seed=settings.seed) for some in (fake, other))
+    return [
+        Figure(
+            name="fvd",
+            value=frechet_distance(real, fake),
+            floor=frechet_distance(real, other),
+            higher_is_better=False,
+            count=count,
+            extractor=protocol,
+        ),
+        Figure(
+            name="kvd",
+            value=kernel.mean,
+            spread=kernel.spread,
+            floor=kernel_floor.mean,
+            higher_is_better=False,
+            count=count,
+            extractor=protocol,
+            seed=settings.seed,
+        ),
+    ]
 
 
 def held_out(store: Store, settings: Evaluate) -> Callable[[GAN], list[Figure]]:
@@ -221,7 +281,8 @@ def _evaluator(features: str) -> Evaluator:
     kind, _, name = features.partition(":")
     if kind != "zoo":
         raise NotFound(
-            f'no features "{features}" of clips: those of timm are of images; there are zoo:video-evaluator-…'
+            f'no features "{features}" of clips: those of timm are of images; there are zoo:video-evaluator-…, '
+            "and i3d:FILE for FVD"
         )
     return load_evaluator(name)
 

@@ -5,7 +5,7 @@
 
 It reads the layouts of the authors' release (a pickle with `generator`), of torchaudio (a pickled state), of
 `transformers.SpeechT5HifiGan` (a folder with config.json and model.safetensors), and of what that was made from. Weight
-norm may be there in any of its forms, or folded. Pickles are read by `zoo.music.sounds.torch_file`, which knows tensors
+norm may be there in any of its forms, or folded. Pickles are read by `zoo.torch_file`, which knows tensors
 and nothing else.
 
 Such a vocoder comes without discriminators and without spectrograms to sample from. One of SpeechT5 takes the
@@ -23,15 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from zoo.errors import BadFile, BadValue
 from zoo.music.sounds.hifigan import HiFiGAN, HiFiGANConfig
-from zoo.music.sounds.torch_file import read_torch_file
 from zoo.recipe import build
 from zoo.safe import write_sums, write_weights
+from zoo.torch_file import read_tensors
 
 ARCHITECTURE = "zoo.music.sounds.hifigan:HiFiGAN"
 
@@ -91,7 +89,7 @@ def read_vocoder(source: Path) -> HiFiGAN:
     Raises BadFile where there is none, or a tensor is missing, unknown, or of another shape.
     """
     path = weights_in(source)
-    return converted(_tensors(path), _config_beside(path), where=str(path))
+    return converted(read_tensors(path), _config_beside(path), where=str(path))
 
 
 def converted(state: Mapping[str, Tensor], about: Mapping[str, Any], *, where: str) -> HiFiGAN:
@@ -128,22 +126,6 @@ def weights_in(source: Path) -> Path:
         if (source / name).is_file():
             return source / name
     raise BadFile(f"{source}: no file of weights, nor a folder with model.safetensors, pytorch_model.bin or generator")
-
-
-def _tensors(path: Path) -> dict[str, Tensor]:
-    if path.suffix == ".safetensors":
-        try:
-            return load_file(path)
-        except (SafetensorError, OSError, ValueError) as error:
-            raise BadFile(f"{path}: not a whole safetensors file: {error}") from error
-    found = read_torch_file(path)
-    for key in ("generator", "model_g", "model", "state_dict"):
-        if isinstance(found.get(key), dict):
-            found = found[key]
-            break
-    if not found or not all(isinstance(value, Tensor) for value in found.values()):
-        raise BadFile(f"{path}: no state of a generator: it holds {', '.join(map(str, list(found)[:4])) or 'nothing'}")
-    return found
 
 
 def _renamed(name: str) -> str:

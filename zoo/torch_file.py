@@ -16,6 +16,9 @@ from typing import IO, Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
 
 from zoo.errors import BadFile
 from zoo.pickles import Name, Reader, Record
@@ -23,6 +26,8 @@ from zoo.pickles import Name, Reader, Record
 MAX_BYTES = 2 << 30
 MAX_PICKLE_BYTES = 16 << 20
 MAGIC, OLD_VERSION = 0x1950A86A20F9469CFC6C, 1001  # of files before torch 1.6
+
+STATES = ("generator", "model_g", "model", "state_dict")  # what states are called in files that hold more
 
 _TYPES = {
     "FloatStorage": "<f4",
@@ -39,6 +44,23 @@ _NAMES = {
 }
 
 
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The state of a network in a file: of safetensors, or of `torch.save`, there also one level below by a usual name.
+
+    Raises BadFile where it is anything else.
+    """
+    if path.suffix == ".safetensors":
+        try:
+            return load_file(path)
+        except (SafetensorError, OSError, ValueError) as error:
+            raise BadFile(f"{path}: not a whole safetensors file: {error}") from error
+    found = read_torch_file(path)
+    found = next((found[key] for key in STATES if isinstance(found.get(key), dict)), found)
+    if not found or not all(isinstance(value, Tensor) for value in found.values()):
+        raise BadFile(f"{path}: no state of a network: it holds {', '.join(map(str, list(found)[:4])) or 'nothing'}")
+    return found
+
+
 def read_torch_file(path: Path) -> dict[str, Any]:
     """The dictionary in a file of `torch.save`, whose values are tensors, numbers, texts, or such dictionaries.
 
@@ -46,7 +68,7 @@ def read_torch_file(path: Path) -> dict[str, Any]:
     """
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise BadFile("it is larger than any vocoder")
+            raise BadFile("it is larger than any that is read here")
         found = _read_archive(path) if zipfile.is_zipfile(path) else _read_row(path)
         if not isinstance(found, dict):
             raise BadFile("it holds something other than a dictionary")
@@ -62,7 +84,7 @@ def read_torch_file(path: Path) -> dict[str, Any]:
 def _read_archive(path: Path) -> Any:
     with zipfile.ZipFile(path) as archive:
         if sum(info.file_size for info in archive.infolist()) > MAX_BYTES:
-            raise BadFile("it unpacks to more than any vocoder has")
+            raise BadFile("it unpacks to more than any that is read here")
         member = next((name for name in archive.namelist() if name.endswith("/data.pkl")), None)
         if member is None or archive.getinfo(member).file_size > MAX_PICKLE_BYTES:
             raise BadFile("it has no data.pkl of a sensible size")
@@ -88,7 +110,7 @@ def _read_row(path: Path) -> Any:
             count = int.from_bytes(file.read(8), "little")
             size = count * np.dtype(storage.kind).itemsize
             if size > MAX_BYTES:
-                raise BadFile("it has a storage larger than any vocoder's")
+                raise BadFile("it has a storage larger than any that is read here")
             storage.numbers = np.frombuffer(file.read(size), dtype=storage.kind)
         return found
 
@@ -140,7 +162,7 @@ class _Tensor(Record):
             raise BadFile("it has a tensor whose shape is not of whole numbers")
         self.storage, self.offset, self.shape, self.strides = storage, offset, shape, strides
 
-    def to_torch(self) -> torch.Tensor:
+    def to_torch(self) -> Tensor:
         numbers = self.storage.numbers
         last = self.offset + sum((side - 1) * stride for side, stride in zip(self.shape, self.strides, strict=True))
         count = math.prod(self.shape)
