@@ -302,6 +302,13 @@ def test_rendered_music_is_a_function_of_its_number():
     assert 0.2 < np.abs(rows[:ROWS]).max() / 32767 <= 0.951
 
 
+def test_rendered_music_is_never_silent():
+    """Hiss at -60 dB lies under it: in the quietest of its short stretches, too."""
+    rows, _ = RenderedMusic(length=2048, pieces=2).render(range(2 * ROWS))
+    stretches = rows.reshape(-1, 256) / 32767
+    assert stretches.std(axis=1).min() > 0.0007
+
+
 def test_all_instruments_play_the_same_each_time():
     """Every program that pieces choose from is deterministic, finite, and not silent."""
     programs = {part.program for piece in range(400) for part in compose(piece, 3.0)}

@@ -347,6 +347,22 @@ def test_vocoder_carries_spectrograms_of_held_out_sounds(vocoder: HiFiGAN, tmp_p
         assert any(torch.allclose(mel, one) for one in held)
 
 
+def test_standardised_spectrograms_have_mean_nought_and_deviation_one(tmp_path: Path):
+    """Over the training split, band by band; without that, a generator sees them as they are, as the paper's."""
+    store = build_store(Hits(length=512, rate=8000), tmp_path / "hits")
+    seen = log_mel(decode(store.samples[store.indices("train")])[:, 0], SMALL.mel)
+    for standardised in (True, False):
+        gan = HiFiGAN(replace(SMALL, standardised=standardised))
+        gan.prepare(store)
+        brought = (seen - gan.generator.mean) / gan.generator.scale
+        means, deviations = brought.mean((0, 2)), brought.std((0, 2))
+        if standardised:
+            torch.testing.assert_close(means, torch.zeros_like(means), atol=1e-3, rtol=0)
+            torch.testing.assert_close(deviations, torch.ones_like(deviations), atol=1e-3, rtol=0)
+        else:
+            assert torch.equal(brought, seen)
+
+
 def test_vocoder_gives_back_a_file_of_any_rate_and_length(vocoder: HiFiGAN, tmp_path: Path):
     """A sound file comes back at the model's rate, as long as it was."""
     rate = 44100

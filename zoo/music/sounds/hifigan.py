@@ -71,6 +71,9 @@ class HiFiGANConfig(MelConfig):
     """Multi-scale discriminators: of the wave, its half rate, its quarter, ...; 0: none."""
     scale_width: int = field(default=128, metadata=within(16, 512))
     """Channels of their first layer, a multiple of 16; 8 times as many in the last."""
+    standardised: bool = False
+    """Bring each band of a spectrogram to mean 0 and deviation 1 over the data, as SpeechT5's vocoder does; the paper
+    gives them as they are."""
     held: int = field(default=16, metadata=within(0, 1024))
     """Spectrograms of held-out sounds that the generator carries, to sample from where no sound is given."""
 
@@ -153,16 +156,7 @@ class ResBlock2(nn.Module):
 
 
 def _same(channels: int, kernel: int, dilation: int) -> nn.Module:
-    return _normed(
-        RowConv1d(channels, channels, kernel, dilation=dilation, padding=dilation * (kernel - 1) // 2), start=0.01
-    )
-
-
-def _normed(layer: nn.Module, *, start: float = 0.0) -> nn.Module:
-    """The layer with its weight normalised, drawn from N(0, start) where that is said."""
-    if start:
-        nn.init.normal_(layer.weight, 0.0, start)  # type: ignore[arg-type]
-    return weight_norm(layer)
+    return weight_norm(RowConv1d(channels, channels, kernel, dilation=dilation, padding=dilation * (kernel - 1) // 2))
 
 
 class Generator(nn.Module):
@@ -176,17 +170,18 @@ class Generator(nn.Module):
         super().__init__()
         block = ResBlock1 if config.block == 1 else ResBlock2
         self.num_kernels = len(config.kernels)
-        self.conv_pre = _normed(RowConv1d(config.mels, config.width, 7, padding=3))
+        self.conv_pre = weight_norm(RowConv1d(config.mels, config.width, 7, padding=3))
         self.ups = nn.ModuleList()
         self.resblocks = nn.ModuleList()
         channels = config.width
         for up, kernel in zip(config.ups, config.up_kernels, strict=True):
-            layer = RowConvTranspose1d(channels, channels // 2, kernel, up, padding=(kernel - up) // 2)
-            self.ups.append(_normed(layer, start=0.01))
+            self.ups.append(
+                weight_norm(RowConvTranspose1d(channels, channels // 2, kernel, up, padding=(kernel - up) // 2))
+            )
             channels //= 2
             for size, dilations in zip(config.kernels, config.dilations, strict=True):
                 self.resblocks.append(block(channels, size, dilations))
-        self.conv_post = _normed(RowConv1d(channels, 1, 7, padding=3), start=0.01)
+        self.conv_post = weight_norm(RowConv1d(channels, 1, 7, padding=3))
         self.register_buffer("held", torch.randn(config.held, config.mels, config.frames))  # noise, until prepared
         self.register_buffer("mean", torch.zeros(config.mels, 1))  # of the bands, and their spread: published vocoders
         self.register_buffer("scale", torch.ones(config.mels, 1))  # may have been trained on standardised spectrograms
@@ -318,7 +313,15 @@ class HiFiGAN(GAN):
         return (1, self.config.length)
 
     def prepare(self, data: Store) -> None:
-        """Take the spectrograms to carry from the test split, from places as far apart as may be."""
+        """Take the spectrograms to carry from the test split, from places as far apart as may be.
+
+        Where they are standardised, the bands' means and deviations are those of 512 rows of the training split.
+        """
+        if self.config.standardised:
+            train = data.indices("train")
+            seen = log_mel(decode(data.samples[train[:: max(1, len(train) // 512)]])[:, 0], self.config.mel)
+            self.generator.mean.copy_(seen.mean((0, 2))[:, None])
+            self.generator.scale.copy_(seen.std((0, 2))[:, None].clamp_min(1e-3))
         rows = data.indices("test")
         chosen = rows[torch.linspace(0, len(rows) - 1, self.config.held).long().numpy()]
         self.generator.held.copy_(log_mel(decode(data.samples[chosen])[:, 0], self.config.mel))
