@@ -1,0 +1,61 @@
+"""Write what the music pages let one see and hear, from released weights: python docs/players.py [ENTRY ...]."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import soundfile
+import torch
+from torch import Tensor
+
+import zoo
+from zoo.music.sounds.mel import log_mel, wave_from_mel
+from zoo.music.sounds.rendered import RenderedMusic
+from zoo.music.sounds.samples import Sounds
+
+DOCS = Path(__file__).parent
+PIECES = (7, 15, 23)  # of rendered-music, held out
+
+
+def write(name: str, samples: Sounds) -> None:
+    samples.save(DOCS / f"{name}.png")
+    soundfile.write(DOCS / f"{name}.mp3", samples.joined(), samples.rate)
+
+
+def scores(entry: str) -> None:
+    samples = zoo.load(entry).sample(4, seed=1)
+    samples.save(DOCS / f"{entry}.png")
+    waves = [torch.from_numpy(wave)[None, None] for wave in samples.waves()]
+    soundfile.write(DOCS / f"{entry}.mp3", Sounds(tensor=torch.cat(waves), rate=22_050).joined(), 22_050)
+
+
+def hits(entry: str) -> None:
+    write(entry, zoo.load(entry).sample(16, seed=0))
+
+
+def vocoder(entry: str) -> None:
+    """Three held-out pieces in a row, as they are, by Griffin-Lim, and by the vocoder."""
+    model = zoo.load(entry)
+    real = torch.stack([torch.from_numpy(RenderedMusic().piece(piece)).flatten() / 32768 for piece in PIECES])
+    mel = log_mel(real, model.config.mel)
+    made: dict[str, Tensor] = {
+        "real": real,
+        "griffin-lim": wave_from_mel(mel, model.config.mel, iterations=32),
+        "hifigan": model.vocode(mel)[:, 0],
+    }
+    for name, waves in made.items():
+        write(f"vocoder-{name}", Sounds(tensor=waves[:, None], rate=model.config.rate))
+
+
+MADE_BY = {
+    "music-musegan": scores,
+    "music-midinet": scores,
+    "music-wavegan": hits,
+    "music-specgan": hits,
+    "music-hifigan": vocoder,
+}
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or [name for name in MADE_BY if (Path(zoo.__file__).parent / "weights" / name).is_dir()]:
+        MADE_BY[name](name)
