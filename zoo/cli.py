@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from inspect import signature
@@ -39,7 +40,8 @@ EntryName = Annotated[str, typer.Argument(metavar="ENTRY", help="An entry (zoo l
 
 
 def main() -> None:
-    """Run the command line; errors of the user's go to standard error without a traceback."""
+    """Run the command line; errors of the user's go to standard error without a traceback, and warnings likewise."""
+    warnings.showwarning = _warn  # type: ignore[assignment]
     try:
         app(standalone_mode=False)
     except ZooError as error:
@@ -53,6 +55,13 @@ def main() -> None:
         raise
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+
+
+def _warn(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any) -> None:
+    """A warning of this library's own as a line for its user; others as Python writes them."""
+    own = category is UserWarning and Path(__file__).parent in Path(filename).parents
+    line = f"zoo: {message}\n" if own else warnings.formatwarning(message, category, filename, lineno)
+    print(line, end="", file=sys.stderr)
 
 
 def _fail(message: str) -> None:

@@ -65,6 +65,12 @@ def test_a_vocoder_gives_back_a_sound(command, sounds: Path, tmp_path: Path):
     info = soundfile.info(tmp_path / "again.flac")
     assert (info.samplerate, info.frames) == (22050, 10000)
 
+    soundfile.write(tmp_path / "loud.wav", np.clip(3 * np.sin(np.arange(9000) * 0.05), -1, 1), 44100)
+    code, _, errors = command("sample", run, "--input", tmp_path / "loud.wav", "--out", tmp_path / "loud.flac")
+    assert code == 0
+    assert errors.startswith(f"zoo: {tmp_path / 'loud.wav'}: clipped: ")
+    assert len(errors.splitlines()) == 1
+
     soundfile.write(tmp_path / "silent.wav", np.zeros(4000), 44100)
     for path, message in (("silent.wav", "silent"), ("none.wav", "no sound file that can be read")):
         code, _, errors = command("sample", run, "--input", tmp_path / path)
