@@ -50,6 +50,11 @@ class Data:
         """Whether samples are changed at random as they are read."""
         return False
 
+    @property
+    def balanced(self) -> bool:
+        """Whether each class is shown as often as any other, however rare."""
+        return False
+
     def __post_init__(self) -> None:
         if sum(map(bool, (self.name, self.folder, self.hub))) != 1:
             raise BadValue("data: give exactly one of data.name, data.folder and data.hub")

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from hits import LABELS, Hits
 from torch import Tensor, nn
 
-from zoo.data import Batches, build_store
+from zoo.data import About, Batches, Rows, build_store
 from zoo.errors import BadFile, BadValue, MissingExtra, NotFound
 from zoo.gan import LabelledGAN
 from zoo.music.sounds.data import decode
@@ -150,6 +150,23 @@ def test_labels_are_those_of_the_batch(tmp_path: Path):
         assert batches.labels_at(turn).tolist() == [known[row.tobytes()] for row in real]
     unlabelled = build_store(RenderedMusic(length=1024, pieces=1), tmp_path / "music")
     assert Batches(unlabelled, decode, batch=2, seed=0).labels_at(0) is None
+
+
+def test_balanced_batches_show_each_class_as_often(tmp_path: Path):
+    """However rare it is: the classes take turns, and each shows all its sounds before it shows one again."""
+    waves = np.arange(20 * 8, dtype=np.int16).reshape(20, 8)
+    table = np.array([(i in (4, 11, 12),) for i in range(20)], dtype=[("label", np.int16)])
+    store = build_store(
+        Rows(About(name="rare"), waves, (np.arange(20) > 16).astype(np.uint8), {}, table), tmp_path / "rare"
+    )
+    batches = Batches(store, decode, batch=6, seed=0, balanced=True)
+
+    for turn in range(4):
+        assert batches.labels_at(turn).tolist() == [0, 1] * 3
+        assert len({tuple(row) for row in batches.at(turn, Noise(0))[1::2, 0].tolist()}) == 3
+    unlabelled = build_store(RenderedMusic(length=1024, pieces=1), tmp_path / "music")
+    plain, balanced = (Batches(unlabelled, decode, batch=2, seed=0, balanced=state) for state in (False, True))
+    assert torch.equal(plain.at(3, Noise(0)), balanced.at(3, Noise(0)))
 
 
 def test_fakes_of_a_turn_are_of_the_real_sounds_classes(labelled: WaveGAN):

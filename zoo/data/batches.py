@@ -19,6 +19,7 @@ class Batches:
 
     Args:
         decode: stored rows [n, ...] to what the discriminator sees; the wing's own (images: floats in [-1, 1]).
+        balanced: the classes, where the data has any, take turns, and each has epochs of its own.
     """
 
     def __init__(
@@ -30,12 +31,15 @@ class Batches:
         seed: int,
         rank: int = 0,
         world_size: int = 1,
+        balanced: bool = False,
     ) -> None:
-        self._samples, self._rows = store.samples, store.indices("train")
-        self._labels = store.labels
-        self._decode, self._batch, self._seed = decode, batch, seed
+        rows, labels = store.indices("train"), store.labels
+        self._orders = [_Order(rows, [seed])]
+        if balanced and labels is not None:
+            self._orders = [_Order(rows[labels[rows] == label], [seed, label]) for label in np.unique(labels[rows])]
+        self._samples, self._labels = store.samples, labels
+        self._decode, self._batch = decode, batch
         self._rank, self._world_size = rank, world_size
-        self._order: tuple[int, np.ndarray] | None = None  # an epoch and its shuffled rows
 
     def at(self, turn: int, noise: Noise) -> Tensor:
         """The real samples of a turn: this process's share of them."""
@@ -51,7 +55,19 @@ class Batches:
         return [self._row(place) for place in range(first, first + share)]
 
     def _row(self, place: int) -> int:
+        round_, whose = divmod(place, len(self._orders))
+        return self._orders[whose].at(round_)
+
+
+class _Order:
+    """Rows in an endless order, each once per epoch, which is drawn from (*seed, epoch)."""
+
+    def __init__(self, rows: np.ndarray, seed: list[int]) -> None:
+        self._rows, self._seed = rows, seed
+        self._epoch: tuple[int, np.ndarray] | None = None  # the last one, shuffled
+
+    def at(self, place: int) -> int:
         epoch, offset = divmod(place, len(self._rows))
-        if self._order is None or self._order[0] != epoch:
-            self._order = (epoch, np.random.default_rng([self._seed, epoch]).permutation(self._rows))
-        return self._order[1][offset]
+        if self._epoch is None or self._epoch[0] != epoch:
+            self._epoch = (epoch, np.random.default_rng([*self._seed, epoch]).permutation(self._rows))
+        return self._epoch[1][offset]

@@ -91,6 +91,7 @@ class Training:
             seed=train.seed,
             rank=rank,
             world_size=world_size,
+            balanced=recipe.data.balanced,
         )
         self.device, self.recipe, self.turn = device, recipe, 0
         self.best = math.inf  # of the first held-out figure

@@ -47,6 +47,8 @@ class SoundData(Data):
     """So many rows of each sound: itself, then others changed by up to a semitone in pitch, 6 dB and 10 ms."""
     cut: Literal["all", "first"] = "all"
     """Of a sound longer than a row: all of it, row by row, or its beginning alone, which fades out."""
+    balanced: bool = False
+    """Show each class as often as any other, however rare; nothing where there are none."""
 
 
 def read_sound(source: Path | bytes, name: str = "") -> tuple[Tensor, int]:
