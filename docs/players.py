@@ -18,20 +18,20 @@ DOCS = Path(__file__).parent
 PIECES = (7, 15, 23)  # of rendered-music, held out
 
 
-def write(name: str, samples: Sounds) -> None:
-    samples.save(DOCS / f"{name}.png")
+def write(name: str, samples: Sounds, columns: int) -> None:
+    samples.save(DOCS / f"{name}.png", columns=columns)
     soundfile.write(DOCS / f"{name}.mp3", samples.joined(), samples.rate)
 
 
 def scores(entry: str) -> None:
     samples = zoo.load(entry).sample(4, seed=1)
-    samples.save(DOCS / f"{entry}.png")
+    samples.save(DOCS / f"{entry}.png", columns=2)
     waves = [torch.from_numpy(wave)[None, None] for wave in samples.waves()]
     soundfile.write(DOCS / f"{entry}.mp3", Sounds(tensor=torch.cat(waves), rate=22_050).joined(), 22_050)
 
 
 def hits(entry: str) -> None:
-    write(entry, zoo.load(entry).sample(16, seed=0))
+    write(entry, zoo.load(entry).sample(16, seed=0), columns=8)
 
 
 def vocoder(entry: str) -> None:
@@ -45,7 +45,7 @@ def vocoder(entry: str) -> None:
         "hifigan": model.vocode(mel)[:, 0],
     }
     for name, waves in made.items():
-        write(f"vocoder-{name}", Sounds(tensor=waves[:, None], rate=model.config.rate))
+        write(f"vocoder-{name}", Sounds(tensor=waves[:, None], rate=model.config.rate), columns=len(PIECES))
 
 
 MADE_BY = {

@@ -43,6 +43,11 @@ def test_a_folder_holds_one_file_each_named_by_class(sounds: Sounds, tmp_path: P
     assert sorted(path.name for path in (tmp_path / "rest").iterdir()) == ["0-snare.wav", "1-kick.wav"]
 
 
+def test_a_picture_has_as_many_columns_as_asked(sounds: Sounds, tmp_path: Path):
+    wide, tall = (Image.open(sounds.save(tmp_path / f"{n}.png", columns=n)) for n in (len(sounds), 1))
+    assert (wide.width - 4) // (tall.width - 4) == len(sounds) == (tall.height - 4) // (wide.height - 4)
+
+
 def test_a_picture_shows_the_spectrograms(sounds: Sounds, tmp_path: Path):
     """Low tones are low in the picture, silence is black."""
     low = torch.sin(torch.arange(16000) * 2 * np.pi * 100 / 16000)

@@ -50,22 +50,25 @@ class Sounds(Playable):
         parts = [part for wave in self.to_int16() for part in (wave, silence)]
         return np.concatenate(parts[:-1])
 
-    def spectrograms(self) -> Image.Image:
-        """One picture: time to the right, frequency upwards on the mel scale, 80 dB from black to white."""
+    def spectrograms(self, columns: int | None = None) -> Image.Image:
+        """One picture, as near to a square as may be unless `columns` is given.
+
+        Time to the right, frequency upwards on the mel scale, 80 dB from black to white.
+        """
         from zoo.music.sounds.mel import MelConfig, log_mel
 
         waves = self.tensor.detach().float().cpu()[:, 0]
         config = MelConfig(rate=self.rate, mels=96, fft=1024, hop=_hop(waves.shape[1]), high=0.0)
         decibels = log_mel(waves, config) * (20 / np.log(10))
         shades = ((decibels - decibels.amax()) / 80 + 1).clamp(0, 1).flip(1)  # [N, 96, F]
-        return _grid(_coloured(shades.numpy()))
+        return _grid(_coloured(shades.numpy()), columns)
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
+    def save(self, path: str | os.PathLike[str], *, columns: int | None = None) -> Path:
         path = self.check_path(path)
         suffix = path.suffix.lower()
         if suffix == ".png":
             with replacing(path) as temporary:
-                self.spectrograms().save(temporary)
+                self.spectrograms(columns).save(temporary)
         elif suffix:
             _write(path, self.joined(), self.rate)
         else:
@@ -120,10 +123,10 @@ def _coloured(shades: np.ndarray) -> np.ndarray:
     return np.stack(channels, axis=-1).round().astype(np.uint8)
 
 
-def _grid(pictures: np.ndarray, padding: int = 4) -> Image.Image:
-    """uint8 [N, H, W, 3] -> one picture, row by row, as near to a square as may be."""
+def _grid(pictures: np.ndarray, columns: int | None, padding: int = 4) -> Image.Image:
+    """uint8 [N, H, W, 3] -> one picture, row by row."""
     n, height, width, _ = pictures.shape
-    columns = max(1, min(n, round(np.sqrt(n * height / width))))
+    columns = columns or max(1, min(n, round(np.sqrt(n * height / width))))
     rows = -(-n // columns)
     canvas = np.full((rows * (height + padding) + padding, columns * (width + padding) + padding, 3), 255, np.uint8)
     for i, picture in enumerate(pictures):
