@@ -19,7 +19,7 @@ from zoo.registry import MODALITIES, registry
 
 GOLDEN = Path(__file__).parent / "golden"
 
-KNOWN_LICENCES = {"apache-2.0", "mit", "cc0-1.0", "cc-by-4.0", "bsd-3-clause", "other"}  # of the Hub's list
+KNOWN_LICENCES = {"apache-2.0", "mit", "cc0-1.0", "cc-by-4.0", "bsd-3-clause", "gpl-2.0", "other"}  # of the Hub's list
 KNOWN_TASKS = {"unconditional-image-generation", "text-generation"}
 
 

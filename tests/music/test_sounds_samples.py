@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from zoo.errors import BadValue, MissingExtra
-from zoo.music.sounds import samples as module
+from zoo.music import player
 from zoo.music.sounds.samples import Sounds
 
 
@@ -76,10 +76,10 @@ def test_playing_takes_the_first_player_of_the_machine(sounds: Sounds, tmp_path:
     script = tmp_path / "player"
     script.write_text(f'#!/bin/sh\ncp "$1" "{tmp_path}/played.wav"\n')
     script.chmod(0o755)
-    monkeypatch.setattr(module, "PLAYERS", (("no-such-player",), (str(script),)))
+    monkeypatch.setattr(player, "PLAYERS", (("no-such-player",), (str(script),)))
     sounds.play()
     assert soundfile.info(tmp_path / "played.wav").frames == 3 * 4000 + 2 * 2000
 
-    monkeypatch.setattr(module, "PLAYERS", (("no-such-player",),))
+    monkeypatch.setattr(player, "PLAYERS", (("no-such-player",),))
     with pytest.raises(MissingExtra, match="no-such-player"):
         sounds.play()
