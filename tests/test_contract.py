@@ -30,7 +30,7 @@ from zoo.training.session import fitted, wing_data
 PARAMETERS = {  # of each player; from the papers' sizes (faces.md of the field gives DCGAN's)
     "faces-dcgan": (3_576_704, 2_765_568),
     "faces-gan": (5_251_872, 3_977_041),
-    "music-hifigan": (119_170, 388_218),
+    "music-hifigan": (402_946, 388_218),
     "music-midinet": (530_625, 312_703),
     "music-specgan": (495_553, 290_881),
     "music-wavegan": (1_535_617, 1_125_761),
