@@ -144,11 +144,8 @@ def _shown(samples: Samples) -> str:
     return "\n\n".join(shown)
 
 
-def shown_suffixes(samples: Samples | type[Samples]) -> list[str]:
-    """In which formats samples lie beside a card: their own first one, and a picture if that is none."""
-    own = samples.SUFFIXES[0]
-    pictures = [suffix for suffix in samples.SUFFIXES if suffix in PICTURES]
-    return [own] if own in PICTURES else [own, *pictures[:1]]
+def shown_suffixes(samples: Samples | type[Samples]) -> tuple[str, ...]:
+    return samples.CARD_SUFFIXES or samples.SUFFIXES[:1]
 
 
 def _curve_section(figures: Mapping[str, Any]) -> str:

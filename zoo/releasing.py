@@ -5,7 +5,7 @@ config.json            format, modality, architecture, config; no code
 recipe.toml            the resolved recipe that trained it
 README.md              the model card
 figures.json           what `zoo evaluate` measured
-samples/grid.png       the first 64 samples of seed 0; of what is heard a .wav or .mid, too
+samples/grid.png       the first 64 samples of seed 0; of what is heard a .flac or .mid, too
 SHA256SUMS             for `sha256sum -c`, and checked here before a file is opened
 """
 

@@ -59,6 +59,8 @@ class Samples:
     seed: int | None = None
 
     SUFFIXES: ClassVar[tuple[str, ...]] = ()
+    CARD_SUFFIXES: ClassVar[tuple[str, ...]] = ()
+    """The formats in which samples lie beside a model card; the first of SUFFIXES where none is said."""
     READABLE: ClassVar[bool] = False
     """Whether `str` of them is what a reader wants to see."""
 

@@ -46,6 +46,7 @@ class Scores(Playable):
     bpm: float = 90.0
 
     SUFFIXES = (".mid", ".wav", ".png", ".npz", ".musicxml")
+    CARD_SUFFIXES = (".mid", ".png")
 
     def __getitem__(self, index: slice) -> Self:
         chosen = super().__getitem__(index)

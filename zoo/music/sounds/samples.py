@@ -32,6 +32,7 @@ class Sounds(Playable):
     """The class of each."""
 
     SUFFIXES = (".wav", ".flac", ".png")
+    CARD_SUFFIXES = (".flac", ".png")
 
     def __getitem__(self, index: slice) -> Self:
         if not isinstance(index, slice):
