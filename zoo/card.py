@@ -145,6 +145,7 @@ def _shown(samples: Samples) -> str:
 
 
 def shown_suffixes(samples: Samples | type[Samples]) -> tuple[str, ...]:
+    """The formats in which samples lie beside a card, their own first."""
     return samples.CARD_SUFFIXES or samples.SUFFIXES[:1]
 
 

@@ -27,6 +27,41 @@ class Figure:
     seed: int | None = None  # None where no chance is involved
 
 
+def distance_figures(
+    real: Tensor,
+    fake: Tensor,
+    floor_real: Tensor,
+    *,
+    extractor: str,
+    seed: int,
+    names: tuple[str, str] = ("frechet_distance", "kernel_distance"),
+) -> list[Figure]:
+    """Fréchet and kernel distance of `fake` from `real`, called by `names`, with floors; see `distribution_figures`."""
+    moments = Moments.of(real)
+    kernel, kernel_floor = (kernel_distance(real, other, seed=seed) for other in (fake, floor_real))
+    frechet, of_kernel = names
+    return [
+        Figure(
+            name=frechet,
+            value=frechet_distance(moments, fake),
+            floor=frechet_distance(moments, floor_real),
+            higher_is_better=False,
+            count=len(fake),
+            extractor=extractor,
+        ),
+        Figure(
+            name=of_kernel,
+            value=kernel.mean,
+            spread=kernel.spread,
+            floor=kernel_floor.mean,
+            higher_is_better=False,
+            count=len(fake),
+            extractor=extractor,
+            seed=seed,
+        ),
+    ]
+
+
 def distribution_figures(real: Tensor, fake: Tensor, floor_real: Tensor, *, extractor: str, seed: int) -> list[Figure]:
     """Fréchet and kernel distance, precision, recall, density and coverage of `fake` against `real`, with floors.
 
@@ -40,36 +75,16 @@ def distribution_figures(real: Tensor, fake: Tensor, floor_real: Tensor, *, extr
             f"equal counts are needed, for all figures depend on them; got {len(real)} real, {len(fake)} fake and "
             f"{len(floor_real)} real samples for the floor"
         )
-    moments = Moments.of(real)
-    kernel, kernel_floor = (kernel_distance(real, other, seed=seed) for other in (fake, floor_real))
     scores, score_floors = (manifold_scores(real, other) for other in (fake, floor_real))
-    count = len(fake)
     return [
-        Figure(
-            name="frechet_distance",
-            value=frechet_distance(moments, fake),
-            floor=frechet_distance(moments, floor_real),
-            higher_is_better=False,
-            count=count,
-            extractor=extractor,
-        ),
-        Figure(
-            name="kernel_distance",
-            value=kernel.mean,
-            spread=kernel.spread,
-            floor=kernel_floor.mean,
-            higher_is_better=False,
-            count=count,
-            extractor=extractor,
-            seed=seed,
-        ),
+        *distance_figures(real, fake, floor_real, extractor=extractor, seed=seed),
         *(
             Figure(
                 name=name,
                 value=getattr(scores, name),
                 floor=getattr(score_floors, name),
                 higher_is_better=True,
-                count=count,
+                count=len(fake),
                 extractor=extractor,
             )
             for name in ("precision", "recall", "density", "coverage")

@@ -19,8 +19,7 @@ from zoo.data import Store
 from zoo.errors import NotFound
 from zoo.gan import GAN
 from zoo.metrics.frechet import frechet_distance
-from zoo.metrics.kernel import kernel_distance
-from zoo.metrics.report import Figure, distribution_figures
+from zoo.metrics.report import Figure, distance_figures, distribution_figures
 from zoo.metrics.swd import COARSEST, sliced_wasserstein
 from zoo.recipe import Evaluate
 from zoo.video.base import as_frames
@@ -149,27 +148,7 @@ def video_distances(gan: GAN, store: Store, settings: Evaluate, *, progress: Pro
     with torch.no_grad():
         real, other = (logits(_real(store, rows)) for rows in (test, train))
         fake = logits(samples.split(CLIPS_AT_ONCE))
-    kernel, kernel_floor = (kernel_distance(real, some, seed=settings.seed) for some in (fake, other))
-    return [
-        Figure(
-            name="fvd",
-            value=frechet_distance(real, fake),
-            floor=frechet_distance(real, other),
-            higher_is_better=False,
-            count=count,
-            extractor=protocol,
-        ),
-        Figure(
-            name="kvd",
-            value=kernel.mean,
-            spread=kernel.spread,
-            floor=kernel_floor.mean,
-            higher_is_better=False,
-            count=count,
-            extractor=protocol,
-            seed=settings.seed,
-        ),
-    ]
+    return distance_figures(real, fake, other, extractor=protocol, seed=settings.seed, names=("fvd", "kvd"))
 
 
 def held_out(store: Store, settings: Evaluate) -> Callable[[GAN], list[Figure]]:
