@@ -99,12 +99,13 @@ def release(
 def save_players(gan: GAN, folder: Path) -> None:
     """Write each player as safetensors into `folder`, with config.json.
 
-    Matrices and kernels go in float16, vectors and statistics in float32, unless that would be seen: where the mean
-    change of a sample exceeds half a step of 8-bit colour, all stay float32.
+    Matrices and kernels go in float16, vectors and statistics in float32. A generator's stay float32 where that would
+    be seen: where the mean change of a sample exceeds half a step of 8-bit colour.
     """
-    small = _change(gan, halved(gan.generator)) <= 0.5 / 127.5
+    seen = _change(gan, halved(gan.generator)) > 0.5 / 127.5
     for name, player in gan.players.items():
-        write_weights(halved(player) if small else player.state_dict(), folder / f"{name}.safetensors")
+        whole = seen and player is gan.generator
+        write_weights(player.state_dict() if whole else halved(player), folder / f"{name}.safetensors")
 
 
 def write_config(recipe: Recipe, folder: Path) -> None:
