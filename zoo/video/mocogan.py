@@ -186,7 +186,7 @@ def initialise(module: nn.Module) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class MoCoGANTrain(Train):
-    """The rates and the weight decay of the released code; `discriminator` is for both of them."""
+    """The rates and the weight decay of the released code; `discriminator` and R1, if any, are for both of them."""
 
     generator: Optimiser = Optimiser(weight_decay=1e-5)
     discriminator: Optimiser = Optimiser(weight_decay=1e-5)
@@ -255,6 +255,7 @@ class MoCoGAN(LongClipGAN, LabelledGAN):
         """D judges clips and their classes, D-image a frame of each; G plays against both."""
         loss, judge, judge_images = LOSSES[train.loss], self.discriminator.judge, self.image_discriminator
         optimiser = optimiser_for(self.discriminator, train.discriminator)
+        image_optimiser = optimiser_for(self.image_discriminator, train.discriminator)
 
         def category(logits: Tensor, turn: Turn) -> Tensor:
             """The classes' part of a loss: of real clips what they are of is what was asked of the generated ones."""
@@ -275,6 +276,10 @@ class MoCoGAN(LongClipGAN, LabelledGAN):
             real, fake = (any_frames(clips, turn.noise) for clips in (turn.real, turn.fake.detach()))
             return {"loss": loss.discriminator(judge_images(real), judge_images(fake))}
 
+        def play_image_r1(turn: Turn) -> dict[str, Tensor]:
+            penalty = r1_penalty(self.image_discriminator, any_frames(turn.real, turn.noise))
+            return {"loss": train.r1_gamma / 2 * train.r1_every * penalty, "r1_penalty_of_images": penalty}
+
         def play_generator(turn: Turn) -> dict[str, Tensor]:
             logits, classes = judge(turn.fake)
             told = category(classes, turn)
@@ -288,7 +293,14 @@ class MoCoGAN(LongClipGAN, LabelledGAN):
                 name="D-image",
                 player=self.image_discriminator,
                 loss=play_image_discriminator,
-                optimiser=optimiser_for(self.image_discriminator, train.discriminator),
+                optimiser=image_optimiser,
+            ),
+            Phase(
+                name="D-image-R1",
+                player=self.image_discriminator,
+                loss=play_image_r1,
+                optimiser=image_optimiser,
+                every=train.r1_every,
             ),
             Phase(
                 name="G",
@@ -298,7 +310,7 @@ class MoCoGAN(LongClipGAN, LabelledGAN):
                 every=train.generator_every,
             ),
         ]
-        return [phase for phase in phases if phase.name != "D-R1" or train.r1_gamma]
+        return [phase for phase in phases if train.r1_gamma or not phase.name.endswith("-R1")]
 
 
 def any_frames(clips: Tensor, noise: Noise) -> Tensor:
