@@ -70,6 +70,11 @@ class MoCoGANConfig(ClipConfig):
         return [self.width << min(i, 3) for i in reversed(range(num_maps))]
 
     @property
+    def num_patches(self) -> int:
+        """Logits that the image discriminator has for an image: 16 at 64 px."""
+        return (self.resolution >> 4) ** 2
+
+    @property
     def time_left(self) -> int:
         """Steps of time that the clip discriminator's last map has: 16 -> 13 -> 10 -> 7 -> 4, or 16 -> ... -> 1."""
         layers = len(self.widths)
@@ -277,7 +282,8 @@ class MoCoGAN(LongClipGAN, LabelledGAN):
             return {"loss": loss.discriminator(judge_images(real), judge_images(fake))}
 
         def play_image_r1(turn: Turn) -> dict[str, Tensor]:
-            penalty = r1_penalty(self.image_discriminator, any_frames(turn.real, turn.noise))
+            """A patch's share: the gradient of all logits' sum is theirs side by side, as far as patches do not overlap."""
+            penalty = r1_penalty(judge_images, any_frames(turn.real, turn.noise)) / self.config.num_patches
             return {"loss": train.r1_gamma / 2 * train.r1_every * penalty, "r1_penalty_of_images": penalty}
 
         def play_generator(turn: Turn) -> dict[str, Tensor]:
