@@ -282,7 +282,7 @@ class MoCoGAN(LongClipGAN, LabelledGAN):
             return {"loss": loss.discriminator(judge_images(real), judge_images(fake))}
 
         def play_image_r1(turn: Turn) -> dict[str, Tensor]:
-            """A patch's share: the gradient of all logits' sum is theirs side by side, as far as patches do not overlap."""
+            """A patch's: as far as patches do not overlap, the gradient of their sum is theirs side by side."""
             penalty = r1_penalty(judge_images, any_frames(turn.real, turn.noise)) / self.config.num_patches
             return {"loss": train.r1_gamma / 2 * train.r1_every * penalty, "r1_penalty_of_images": penalty}
 
