@@ -251,6 +251,8 @@ def sample(
     options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     for key in options.keys() - signature(model.sample).parameters.keys():
         raise BadValue(f"{name} takes no {key}: {type(model).__name__} {_WHY_NOT[key]}")
+    if interpolate and options:
+        raise BadValue(f"--interpolate goes with no other choice of samples: not with --{sorted(options)[0]}")
     if play and not hasattr(model.Output, "play"):
         raise BadValue(f"{name}: {model.Output.__name__.lower()} cannot be played")
     target = out or Path(f"{Path(name.partition('@')[0]).name}{model.Output.SUFFIXES[0]}")

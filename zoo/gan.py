@@ -145,10 +145,12 @@ class GAN(nn.Module):
         if n < 1 or steps < 2:
             raise BadValue(f"n = {n} should be at least 1 and steps = {steps} at least 2")
         seed = _chosen(seed)
-        ends = self.latents(2 * n, Noise(seed))
-        shares = torch.linspace(0, 1, steps)
-        latents = torch.stack([slerp(ends[0::2], ends[1::2], share) for share in shares], dim=1).flatten(0, 1)
+        latents = self.between(n, steps, Noise(seed))
         return self.output(self._generate(latents, batch_size, None), latents, seed)
+
+    def between(self, n: int, steps: int, noise: Noise) -> Tensor:
+        """The latents of `interpolate` [n * steps, Z]."""
+        return great_circles(self.latents(2 * n, noise), steps)
 
     def _generate(
         self, latents: Tensor, batch_size: int, progress: Callable[[int], None] | None, **options: Any
@@ -176,8 +178,11 @@ def read_labels(folder: Path) -> tuple[str, ...]:
         labels = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise BadFile(f"{path}: cannot read the names of the classes: {error}") from error
-    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+    if not isinstance(labels, list) or not all(isinstance(label, str) and label.isprintable() for label in labels):
         raise BadFile(f"{path}: should be a list of names")
+    for label in labels:  # samples are saved in files called by their class
+        if label in ("", ".", "..") or "/" in label or "\\" in label:
+            raise BadFile(f"{path}: the name of a class cannot be {label!r}")
     return tuple(labels)
 
 
@@ -209,6 +214,11 @@ class LabelledGAN(GAN):
     def latents(self, n: int, noise: Noise) -> Tensor:
         """[n, Z + K] from the prior; the classes take turns, in their order."""
         return self.labelled(self.prior(n, noise), torch.arange(n) % max(1, self.config.labels))
+
+    def between(self, n: int, steps: int, noise: Noise) -> Tensor:
+        """A row is of one class: half of one and half of another was never asked for."""
+        classes = torch.arange(n).repeat_interleave(steps) % max(1, self.config.labels)
+        return self.labelled(great_circles(self.prior(2 * n, noise), steps), classes)
 
     def latents_like(self, real: Tensor, noise: Noise, labels: Tensor | None = None) -> Tensor:
         if labels is None:
@@ -263,6 +273,12 @@ def _chosen(seed: int | None) -> int:
     if seed < 0:
         raise BadValue(f"seed = {seed} should be 0 or above")
     return seed
+
+
+def great_circles(ends: Tensor, steps: int) -> Tensor:
+    """Rows [2n, D] -> [n * steps, D]: from each even one to the next odd one."""
+    shares = torch.linspace(0, 1, steps)
+    return torch.stack([slerp(ends[0::2], ends[1::2], share) for share in shares], dim=1).flatten(0, 1)
 
 
 def slerp(start: Tensor, end: Tensor, share: Tensor | float) -> Tensor:

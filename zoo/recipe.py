@@ -11,7 +11,7 @@ import dataclasses
 import importlib
 import math
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -122,6 +122,18 @@ class Train:
     """Between two scorings against held-out data while the training runs; 0: none."""
     keep: Literal["last", "best"] = "last"
     """The state that is loaded, evaluated and released: the newest, or that of the best first held-out figure."""
+
+
+def refuse_unplayed(train: Train, who: str, *settings: str, losses: Sequence[str] = ()) -> None:
+    """Raise BadValue where one of these settings is not at its default, or the loss is one of `losses`.
+
+    For architectures whose game has no place for them: what is asked for and not done should be said.
+    """
+    if train.loss in losses:
+        raise BadValue(f'train.loss = "{train.loss}": the game of {who} is not played with it')
+    for setting in dataclasses.fields(train):
+        if setting.name in settings and getattr(train, setting.name) != setting.default:
+            raise BadValue(f"train.{setting.name}: the game of {who} has no place for it")
 
 
 @dataclass(frozen=True, kw_only=True)

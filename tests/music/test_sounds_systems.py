@@ -134,7 +134,14 @@ def test_unknown_classes_suggest(labelled: WaveGAN):
 
 def test_labels_of_another_model_are_refused(labelled: WaveGAN, tmp_path: Path):
     """labels.json has to name as many classes as the model has."""
-    for content, message in (('["a"]', "names 1 classes"), ("{}", "list of names"), ("[", "cannot read")):
+    for content, message in (
+        ('["a"]', "names 1 classes"),
+        ("{}", "list of names"),
+        ('["a", "b\\u0000"]', "list of names"),
+        ('["a", "../../b"]', "cannot be '../../b'"),
+        ('["a", "x\\\\y"]', "the name of a class cannot be"),
+        ("[", "cannot read"),
+    ):
         (tmp_path / "labels.json").write_text(content)
         with pytest.raises(BadFile, match=message):
             labelled.attach(tmp_path)

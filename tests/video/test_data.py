@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from zoo.video.data import ClipData, MovingDigits, ShapeMotion, TalkingFaces, bu
 from zoo.video.files import read_clip
 
 MODEL = SimpleNamespace(resolution=16, frames=4)
+STRAIGHT, TURNED = (1, 0, 0, 0, 1, 0, 0, 0), (0, 1, 0, -1, 0, 0, 0, 0)  # of an MP4 track: as it is, to the right
 
 
 def moving(frames: int = 8, width: int = 16, height: int = 16) -> np.ndarray:
@@ -282,6 +284,46 @@ def test_a_rate_chooses_the_frames_that_are_shown_then(tmp_path: Path):
 
     np.testing.assert_array_equal(read_clip(path, 16, rate=12.5), own[::2])
     np.testing.assert_array_equal(read_clip(path, 16, rate=50), np.repeat(own, 2, axis=0))
+
+
+def test_the_last_frame_of_an_animation_is_shown_as_long_as_the_file_says(tmp_path: Path):
+    """A clip that ends still is written as one long frame, and reads back as it was."""
+    clip = np.concatenate([moving(4), np.repeat(moving(4)[-1:], 4, axis=0)])
+    path = tmp_path / "still.webp"
+    frames = [Image.fromarray(frame) for frame in clip]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=80, lossless=True)
+
+    np.testing.assert_array_equal(read_clip(path, 16, rate=12.5), clip)
+
+
+def test_frames_without_leading_zeros_are_read_in_their_order(tmp_path: Path):
+    clip = moving(12)
+    for t, frame in enumerate(clip):
+        Image.fromarray(frame).save(tmp_path / f"frame{t}.png")
+
+    np.testing.assert_array_equal(read_clip(tmp_path, 16), clip)
+
+
+@pytest.mark.parametrize("name", ["movie", "clip2", "a", "b", "c"])
+def test_a_single_clip_is_both_for_training_and_for_testing(tmp_path: Path, name: str):
+    """Its end is held out, whatever it is called; read in pieces, and in parallel, it is what it was."""
+    write_frames(tmp_path / name, moving(16))
+    store = open_store(ClipData(folder=str(tmp_path)), MODEL, say=lambda line: None)
+
+    assert store.indices("test").tolist() == [3]
+    np.testing.assert_array_equal(store.samples.reshape(16, 16, 16, 3), moving(16))
+
+
+def test_a_video_is_shown_upright(tmp_path: Path):
+    """A telephone writes how it was held into the track's header, as the matrix that turns its pictures."""
+    path = write_video(tmp_path / "phone.mp4", moving(4))
+    lying = read_clip(path, 16)
+    content = path.read_bytes()
+    header = content.index(b"tkhd")
+    straight, turned = (struct.pack(">9i", *(n << 16 for n in matrix[:8]), 1 << 30) for matrix in (STRAIGHT, TURNED))
+    path.write_bytes(content[:header] + content[header:].replace(straight, turned, 1))
+
+    np.testing.assert_array_equal(read_clip(path, 16), np.rot90(lying, -1, axes=(1, 2)))
 
 
 def test_crop_takes_the_middle_or_all_on_black(tmp_path: Path):

@@ -78,6 +78,14 @@ def test_a_folder_holds_frames_that_come_back_exactly(tmp_path: Path):
     np.testing.assert_array_equal(read_clip(folder / "1-blink", 16), some.to_uint8()[1])
 
 
+def test_a_folder_keeps_no_frames_of_what_was_saved_there_before(tmp_path: Path):
+    clips(frames=12).save(tmp_path / "out")
+    some = clips(frames=6)
+    folder = some.save(tmp_path / "out")
+
+    np.testing.assert_array_equal(read_clip(folder / "2", 16), some.to_uint8()[2])
+
+
 def test_a_contact_sheet_is_a_row_a_clip(tmp_path: Path):
     """Frames run from left to right; of more than 16, 16 with the first and the last."""
     path = clips(n=2, frames=32).save(tmp_path / "sheet.png")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from moves import Moves
 from releases import write_model
+from torch import nn
 
 from zoo.data import build_store
 from zoo.errors import BadValue, NotFound
@@ -20,11 +22,10 @@ from zoo.training.augment import diff_augment
 from zoo.training.phases import Turn, only
 from zoo.video.bench import plain_step
 from zoo.video.data import decode
-from zoo.video.mocogan import Generator as MoCoGANGenerator
 from zoo.video.mocogan import MoCoGAN, MoCoGANConfig, MoCoGANTrain
-from zoo.video.styleganv import StyleGANV, StyleGANVConfig
+from zoo.video.styleganv import ModulatedConvolution, StyleGANV, StyleGANVConfig, StyleGANVTrain
 from zoo.video.tgan import TGAN, TGANConfig, TGANTrain
-from zoo.video.vgan import VGAN, VGANConfig, composed
+from zoo.video.vgan import VGAN, VGANConfig, VGANTrain, composed
 
 TINY_STYLE = {
     "resolution": 32, "latent_dim": 8, "style_dim": 8, "motion_dim": 8, "channel_base": 128, "channel_max": 8,
@@ -76,6 +77,8 @@ def test_longer_clips_begin_as_shorter_ones(make: Callable[[], MoCoGAN | StyleGA
     assert longer.shape[2] == 2 * trained + 3
     torch.testing.assert_close(longer[:, :, :trained], usual, rtol=0, atol=2e-5)
     torch.testing.assert_close(shorter, usual[:, :, :3], rtol=0, atol=2e-5)
+    longest = gan.sample(3, seed=4, frames=4 * trained).tensor
+    torch.testing.assert_close(longest[:, :, : longer.shape[2]], longer, rtol=0, atol=2e-5)
     fewer = gan.sample(2, seed=4, frames=2 * trained + 3, batch_size=1).tensor
     torch.testing.assert_close(fewer, longer[:2], rtol=0, atol=2e-5)
     assert bool((longer[:, :, -1] != longer[:, :, -2]).any())  # and it goes on moving
@@ -83,21 +86,24 @@ def test_longer_clips_begin_as_shorter_ones(make: Callable[[], MoCoGAN | StyleGA
         gan.sample(1, seed=0, frames=0)
 
 
-def test_many_clips_are_made_some_at_a_time(monkeypatch: pytest.MonkeyPatch):
-    """However many are asked for at once, at most 128 frames go through the generator together."""
+@pytest.mark.parametrize("make", [moco, style], ids=["mocogan", "styleganv"])
+def test_frames_are_made_some_at_a_time(make: Callable[[], MoCoGAN | StyleGANV], monkeypatch: pytest.MonkeyPatch):
+    """However many clips are asked for at once, and however long: at most 128 frames lie in memory as maps together."""
     sizes: list[int] = []
-    forward = MoCoGANGenerator.forward
+    for module in (nn.ConvTranspose2d, ModulatedConvolution):
+        forward = module.forward
 
-    def counted(self: MoCoGANGenerator, latents: torch.Tensor) -> torch.Tensor:
-        clips = forward(self, latents)
-        sizes.append(clips.shape[0] * clips.shape[2])
-        return clips
+        def counted(self: nn.Module, x: torch.Tensor, *args: Any, _forward: Any = forward) -> torch.Tensor:
+            sizes.append(len(x))
+            return _forward(self, x, *args)
 
-    monkeypatch.setattr(MoCoGANGenerator, "forward", counted)
-    moco().sample(64, seed=0, batch_size=64)
-    moco().sample(4, seed=0, frames=100)
+        monkeypatch.setattr(module, "forward", counted)
+    gan = make()
+    gan.sample(64, seed=0, batch_size=64)
+    gan.sample(4, seed=0, frames=100)
+    gan.sample(2, seed=0, frames=300)
 
-    assert sizes == [128] * 4 + [100] * 4
+    assert max(sizes) == 128
 
 
 def test_content_stays_and_motion_goes():
@@ -300,3 +306,26 @@ def test_a_model_of_one_length_says_so(tmp_path: Path, command: Callable[..., tu
 
     assert code == 2
     assert "takes no frames: VGAN makes samples of one length" in errors
+
+
+@pytest.mark.parametrize(
+    ("train", "changes", "named"),
+    [
+        (VGANTrain, {"augment": ("translation",)}, "train.augment: the game of VGAN"),
+        (VGANTrain, {"loss": "relativistic"}, 'train.loss = "relativistic"'),
+        (MoCoGANTrain, {"gradient_penalty": 10.0}, "train.gradient_penalty: the game of MoCoGAN"),
+        (StyleGANVTrain, {"gradient_penalty": 10.0}, "train.gradient_penalty: the game of StyleGAN-V"),
+    ],
+)
+def test_what_a_game_has_no_place_for_is_refused(train: type, changes: dict[str, Any], named: str):
+    with pytest.raises(BadValue, match=named):
+        train(**changes)
+
+
+def test_a_row_between_two_latents_is_of_one_class():
+    gan = moco()
+    clips = gan.interpolate(2, steps=3, seed=0)
+
+    assert clips.labels == ("right",) * 3 + ("down",) * 3
+    assert clips.latents is not None
+    assert set(clips.latents[:, -2:].unique().tolist()) == {0.0, 1.0}

@@ -17,8 +17,8 @@ from zoo.samples import Samples
 from zoo.video.data import ClipData
 from zoo.video.samples import Clips
 
-FRAMES_AT_ONCE = 128  # generated together at most, however large the batch that is asked for: bounds the memory
-BEYOND = 1 << 64  # what is added to a seed for the noise of frames beyond a clip of the data
+FRAMES_AT_ONCE = 128  # of 64 px or less, generated together, however large the batch asked for: bounds the memory
+BEYOND = 1 << 64  # what is added to a seed, once a clip, for the noise of its frames beyond a clip of the data
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +37,11 @@ class ClipConfig:
 def as_clips(frames: Tensor, n: int) -> Tensor:
     """[N * T, 3, H, W] -> [N, 3, T, H, W]; no copy where channels are last in memory."""
     return frames.unflatten(0, (n, -1)).transpose(1, 2)
+
+
+def frames_at_once(resolution: int) -> int:
+    """How many frames of this size are generated together: fewer of large ones."""
+    return max(1, min(FRAMES_AT_ONCE, FRAMES_AT_ONCE * 64**2 // resolution**2))
 
 
 def as_frames(clips: Tensor) -> Tensor:
@@ -64,16 +69,20 @@ class ClipGAN(GAN):
     def _generate(
         self, latents: Tensor, batch_size: int, progress: Callable[[int], None] | None, **options: Any
     ) -> Tensor:
-        at_once = max(1, FRAMES_AT_ONCE // self.length_of(latents))
+        at_once = max(1, frames_at_once(self.config.resolution) // self.length_of(latents))
         return super()._generate(latents, min(batch_size, at_once), progress, **options)
 
 
 class LongClipGAN(ClipGAN):
     """A GAN of clips whose generator goes on for as long as it is given noise."""
 
-    def lengthened(self, latents: Tensor, frames: int, noise: Noise) -> Tensor:
+    def lengthened(self, latents: Tensor, frames: int, seed: int) -> Tensor:
         """`latents` of clips of the data's length -> those of clips of `frames` frames, which begin alike."""
         raise NotImplementedError
+
+    def beyond(self, n: int, width: int, seed: int) -> Tensor:
+        """[n, width] from N(0, I), each row of a stream of its own, so that a wider one begins alike."""
+        return torch.cat([Noise(seed + BEYOND * (i + 1)).normal(1, width) for i in range(n)])
 
     def options_for(self, frames: int) -> dict[str, Any]:
         """What the generator has to be told to make `frames` frames, beside latents that are enough for them."""
@@ -107,6 +116,6 @@ class LongClipGAN(ClipGAN):
         if frames is not None:
             if frames < 1:
                 raise BadValue(f"frames = {frames} should be at least 1")
-            latents = self.lengthened(latents, frames, Noise(seed + BEYOND))
+            latents = self.lengthened(latents, frames, seed)
         options = {} if frames is None else self.options_for(frames)
         return self.output(self._generate(latents, batch_size, progress, **options), latents, seed)

@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from zoo.data import Store, build_store, cache_dir
+from zoo.data import Store, build_store, cache_dir, hash_split
 from zoo.data.images import decode_images as decode
 from zoo.errors import BadFile, BadValue, MissingExtra, NotFound, suggest
 from zoo.gan import LABELS
 from zoo.recipe import Data, within
-from zoo.video.files import Crop, find_clips, read_clip
+from zoo.video.files import Crop, find_clips, frames_in, stream_clip
 
 __all__ = ["DATASETS", "ClipData", "build_dataset", "decode", "open_store"]
 
@@ -281,7 +283,7 @@ class ClipFolder:
     """Clips below a folder: video files, animated pictures, and folders of frames; a long one is cut into several.
 
     Where all of them lie in folders of a folder's own, `folder/CLASS/clip.mp4`, these are the classes. A tenth of the
-    files, chosen by a hash of their names, is the test split.
+    files, chosen by a hash of their names, is the test split; where there is one file, its end.
     """
 
     folder: Path
@@ -293,7 +295,8 @@ class ClipFolder:
     version: str = field(default="1", init=False)
     licence: str = field(default="unknown", init=False)
     dtype: np.dtype = field(default=PIXELS, init=False)
-    _last: tuple[Path, np.ndarray] | None = field(default=None, init=False, repr=False)
+    _reading: tuple[Path, int, Iterator[np.ndarray]] | None = field(default=None, init=False, repr=False)
+    """The file that is open, the number of its next frame, and its frames."""
 
     def __post_init__(self) -> None:
         needed = span(self.frames, self.data.stride)
@@ -332,17 +335,26 @@ class ClipFolder:
         return clips, np.array([(self.labels.index(self.classes[i]),) for i in indices], dtype=self.attributes)
 
     def _window(self, path: Path, start: int) -> np.ndarray:
-        if self._last is None or self._last[0] != path:
-            self._last = (path, read_clip(path, self.size, rate=self.data.rate, crop=self.data.crop))
-        return self._last[1][start :: self.data.stride][: self.frames]
+        """A file is read from front to back and once, however long, where its windows come in their order."""
+        reading, at, frames = self._reading or (None, 0, iter(()))
+        if reading != path or at > start:
+            at, frames = 0, stream_clip(path, self.size, rate=self.data.rate, crop=self.data.crop)
+        end = start + span(self.frames, self.data.stride)
+        window = list(islice(frames, start - at, end - at))
+        self._reading = (path, end, frames)
+        return np.stack(window[:: self.data.stride])
 
     def split(self) -> np.ndarray:
-        """By file, so that no video is in both; at least one file of each where there are two."""
-        names = list(dict.fromkeys(str(path.relative_to(self.folder)) for path, _ in self.windows))
-        tested = {name for name in names if hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()[0] < 26}
-        if len(names) > 1 and len(tested) in (0, len(names)):
-            tested ^= {names[0]}
-        return np.array([str(path.relative_to(self.folder)) in tested for path, _ in self.windows], dtype=np.uint8)
+        """By file, so that no video is in both; of a single one the last tenth."""
+        names = [path.relative_to(self.folder).as_posix() for path, _ in self.windows]
+        files = list(dict.fromkeys(names))
+        if len(files) == 1 and self.count > 1:
+            return (np.arange(self.count) >= self.count - max(1, self.count // 10)).astype(np.uint8)
+        split = dict(zip(files, hash_split(files), strict=True))
+        return np.array([split[name] for name in names], dtype=np.uint8)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_reading": None}  # each worker opens its own
 
 
 def span(frames: int, stride: int) -> int:
@@ -388,17 +400,17 @@ def _open_folder(
         raise BadFile(f"{folder}: no such folder of clips")
     found = find_clips(folder)
     stamp = hashlib.sha256(
-        f"{folder.resolve()} {model.resolution} {model.frames} {data.stride} {data.rate} {data.crop}".encode()
+        os.fsencode(f"{folder.resolve()} {model.resolution} {model.frames} {data.stride} {data.rate} {data.crop}")
     )
     for path in found:
-        for part in sorted(path.iterdir()) if path.is_dir() else [path]:
+        for part in frames_in(path) if path.is_dir() else [path]:
             status = part.stat()
-            stamp.update(f"{part.relative_to(folder)} {status.st_size} {status.st_mtime_ns}\n".encode())
+            stamp.update(os.fsencode(f"{part.relative_to(folder)} {status.st_size} {status.st_mtime_ns}\n"))
     place = cache_dir() / "data" / f"clips-{stamp.hexdigest()[:16]}-{model.resolution}px-{model.frames}x{data.stride}"
     if (place / "store.json").exists():
         return Store.open(place)
     needed = span(model.frames, data.stride)
-    lengths, bad = _lengths(found, data, needed)
+    lengths, bad = _lengths(found, data, needed, progress)
     if bad:
         shown = "; ".join(f"{path.name} ({why})" for path, why in bad[:5])
         say(f"{len(bad)} of {len(found)} clips are left out: {shown}" + ("; ..." if len(bad) > 5 else ""))
@@ -411,13 +423,17 @@ def _open_folder(
     return build_store(source, place, workers=workers, progress=progress)
 
 
-def _lengths(found: Sequence[Path], data: ClipData, needed: int) -> tuple[dict[Path, int], list[tuple[Path, str]]]:
+def _lengths(
+    found: Sequence[Path], data: ClipData, needed: int, progress: Progress | None
+) -> tuple[dict[Path, int], list[tuple[Path, str]]]:
     """The frames of each clip that can be used, and the others with what is wrong with them."""
     lengths: dict[Path, int] = {}
     bad: list[tuple[Path, str]] = []
-    for path in found:
+    for number, path in enumerate(found):
+        if progress is not None:
+            progress(number, len(found))
         try:
-            length = len(read_clip(path, 8, rate=data.rate, crop=data.crop))
+            length = sum(1 for _ in stream_clip(path, 8, rate=data.rate, crop=data.crop))
         except BadFile as error:
             bad.append((path, str(error).partition(": ")[2]))
             continue

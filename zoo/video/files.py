@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
 from typing import Literal
@@ -17,6 +19,8 @@ ANIMATIONS = (".gif", ".webp", ".apng")
 FRAMES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 Crop = Literal["centre", "none"]
+Timed = tuple[float, float | None, Image.Image]
+"""When a frame is shown, until when (None: the file does not tell), and the frame."""
 
 
 def pyav(what: str) -> ModuleType:
@@ -36,8 +40,8 @@ def find_clips(folder: Path) -> list[Path]:
     A picture inside of a folder of frames is a frame, not a clip.
     """
     inside = [path for path in sorted(folder.rglob("*")) if path.is_dir()]
-    of_frames = [path for path in inside if len(_frames_in(path)) > 1]
-    frames = {frame for path in of_frames for frame in _frames_in(path)}
+    of_frames = [path for path in inside if len(frames_in(path)) > 1]
+    frames = {frame for path in of_frames for frame in frames_in(path)}
     files = [
         path
         for path in folder.rglob("*")
@@ -47,41 +51,57 @@ def find_clips(folder: Path) -> list[Path]:
 
 
 def read_clip(path: Path, size: int, *, rate: float = 0.0, crop: Crop = "centre") -> np.ndarray:
-    """All frames of a clip, uint8 [T, size, size, 3]; with `rate`, so many a second, each the one shown at that moment.
+    """All frames of a clip, uint8 [T, size, size, 3], as `stream_clip` has them. Raises as it does."""
+    return np.stack(list(stream_clip(path, size, rate=rate, crop=crop)))
+
+
+def stream_clip(path: Path, size: int, *, rate: float = 0.0, crop: Crop = "centre") -> Iterator[np.ndarray]:
+    """One frame of a clip after the other, uint8 [size, size, 3]; with `rate`, so many a second, of each moment the one
+    shown then.
 
     A folder of frames has no rate of its own, and is read frame by frame.
 
     Raises BadFile where it cannot be read, is of mixed sizes, or has no frame; MissingExtra.
     """
-    timed: Iterator[tuple[float | None, Image.Image]]
+    timed: Iterator[Timed]
     if path.is_dir():
-        timed = ((None, frame) for frame in _folder_frames(path))
+        timed, rate = _folder_frames(path), 0.0
     elif path.suffix.lower() in VIDEOS:
         timed = _video_frames(path)
     else:
         timed = _animation_frames(path)
-    frames: list[np.ndarray] = []
-    times: list[float | None] = []
+    frames = _squared_frames(timed, path, size, crop)
+    yield from _at_rate(frames, rate) if rate else (frame for _, _, frame in frames)
+
+
+def _squared_frames(
+    timed: Iterator[Timed], path: Path, size: int, crop: Crop
+) -> Iterator[tuple[float, float | None, np.ndarray]]:
     first: tuple[int, int] | None = None
-    for time, frame in timed:
+    for start, end, frame in timed:
         if first is not None and frame.size != first:
             raise BadFile(f"{path}: frames of mixed sizes: {first[0]} x {first[1]} and {frame.width} x {frame.height}")
         first = frame.size
-        frames.append(_squared(frame, size, crop))
-        times.append(time)
-    if not frames:
+        yield start, end, _squared(frame, size, crop)
+    if first is None:
         raise BadFile(f"{path}: a video without frames")
-    clip = np.stack(frames)
-    return clip if not rate or times[0] is None else clip[_shown_at(times, rate)]
 
 
-def _shown_at(times: list[float | None], rate: float) -> np.ndarray:
-    """The numbers of the frames that are shown at 0, 1 / rate, 2 / rate, ... seconds after the first."""
-    starts = np.array(times, dtype=np.float64)
-    starts -= starts[0]
-    last = starts[-1] + (starts[-1] / (len(starts) - 1) if len(starts) > 1 else 0)  # when the last frame ends
-    moments = np.arange(max(1, round(last * rate))) / rate
-    return np.searchsorted(starts, moments + 1e-6, side="right") - 1
+def _at_rate(frames: Iterator[tuple[float, float | None, np.ndarray]], rate: float) -> Iterator[np.ndarray]:
+    """Those that are shown at 0, 1 / rate, 2 / rate, ... seconds after the first."""
+    begin, _, shown = first = next(frames)
+    given = start = end = 0.0
+    for number, (time, stop, frame) in enumerate(chain([first], frames)):
+        start = time - begin
+        while given / rate + 1e-6 < start:
+            yield shown
+            given += 1
+        shown = frame
+        # The last one's end, where the file does not tell, is guessed: it is shown as long as the others on average.
+        end = stop - begin if stop is not None else start + (start / number if number else 0)
+    while given < max(1, round(end * rate)):
+        yield shown
+        given += 1
 
 
 def _squared(frame: Image.Image, size: int, crop: Crop) -> np.ndarray:
@@ -91,39 +111,45 @@ def _squared(frame: Image.Image, size: int, crop: Crop) -> np.ndarray:
     return np.asarray(ImageOps.pad(picture, (size, size), Image.Resampling.LANCZOS, color="black"))
 
 
-def _frames_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in FRAMES and path.is_file())
+def frames_in(folder: Path) -> list[Path]:
+    """The pictures in a folder by their names, frame2.png before frame10.png."""
+    return sorted(
+        (path for path in folder.iterdir() if path.suffix.lower() in FRAMES and path.is_file()),
+        key=lambda path: [int(part) if i % 2 else part for i, part in enumerate(re.split(r"([0-9]+)", path.name))],
+    )
 
 
-def _folder_frames(folder: Path) -> Iterator[Image.Image]:
-    for path in _frames_in(folder):
+def _folder_frames(folder: Path) -> Iterator[Timed]:
+    for number, path in enumerate(frames_in(folder)):
         try:
             with Image.open(path) as image:
-                yield ImageOps.exif_transpose(image).convert("RGB")
+                yield float(number), None, ImageOps.exif_transpose(image).convert("RGB")
         except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise BadFile(f"{folder}: {path.name} cannot be read: {error}") from error
 
 
-def _animation_frames(path: Path) -> Iterator[tuple[float | None, Image.Image]]:
+def _animation_frames(path: Path) -> Iterator[Timed]:
     time = 0.0
     try:
         with Image.open(path) as image:
             for frame in ImageSequence.Iterator(image):
                 picture = frame.convert("RGB")  # decodes, and so knows how long it is shown
-                yield time, picture
-                time += (frame.info.get("duration") or 100) / 1000
+                end = time + (frame.info.get("duration") or 100) / 1000
+                yield time, end, picture
+                time = end
     except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise BadFile(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _video_frames(path: Path) -> Iterator[tuple[float | None, Image.Image]]:
+def _video_frames(path: Path) -> Iterator[Timed]:
     av = pyav(f"reading {path.name}")
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise BadFile(f"{path}: a file without a video stream")
             for i, frame in enumerate(container.decode(video=0)):
-                yield (float(i) if frame.time is None else frame.time), frame.to_image()
+                upright = frame.to_image().rotate(frame.rotation, expand=True)  # as a telephone was held
+                yield (float(i) if frame.time is None else frame.time), None, upright
     except (av.FFmpegError, OSError, ValueError) as error:
         if isinstance(error, BadFile):
             raise

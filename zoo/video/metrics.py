@@ -17,7 +17,7 @@ from torch import Tensor
 
 from zoo.data import Store
 from zoo.errors import NotFound
-from zoo.gan import GAN
+from zoo.gan import GAN, read_labels
 from zoo.metrics.frechet import frechet_distance
 from zoo.metrics.report import Figure, distance_figures, distribution_figures
 from zoo.metrics.swd import COARSEST, sliced_wasserstein
@@ -103,13 +103,12 @@ def evaluate(gan: GAN, store: Store, settings: Evaluate, *, progress: Progress |
         )
     )
     if evaluator.labels and tuple(getattr(gan, "labels", ())) == evaluator.labels:
-        assert store.labels is not None
         asked = torch.tensor([evaluator.labels.index(label) for label in samples.labels])  # type: ignore[attr-defined]
         figures.append(
             Figure(
                 name="motion_control_score",
                 value=_share_known(evaluator, fake, asked),
-                floor=_share_known(evaluator, real, torch.from_numpy(store.labels[test])),
+                floor=_share_of_real(evaluator, real, store, test),
                 higher_is_better=True,
                 count=count,
                 extractor=name,
@@ -244,6 +243,13 @@ def _patch_figures(real: Seen, fake: Seen, other: Seen, *, seed: int) -> list[Fi
 @torch.no_grad()
 def _share_known(evaluator: Evaluator, seen: Seen, labels: Tensor) -> float:
     return float((evaluator.classify(seen.clips).argmax(1) == labels).float().mean())
+
+
+def _share_of_real(evaluator: Evaluator, real: Seen, store: Store, rows: np.ndarray) -> float | None:
+    """None where the data have other classes than the evaluator knows, or none."""
+    if store.labels is None or read_labels(store.folder) != evaluator.labels:
+        return None
+    return _share_known(evaluator, real, torch.from_numpy(store.labels[rows]))
 
 
 @torch.no_grad()

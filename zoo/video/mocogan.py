@@ -28,11 +28,11 @@ from torch import Tensor, nn
 from zoo.errors import BadValue
 from zoo.gan import LabelledGAN
 from zoo.noise import Noise
-from zoo.recipe import Optimiser, Train, within
+from zoo.recipe import Optimiser, Train, refuse_unplayed, within
 from zoo.samples import Samples
 from zoo.training.losses import LOSSES, r1_penalty
 from zoo.training.phases import Phase, Turn, optimiser_for
-from zoo.video.base import ClipConfig, LongClipGAN, as_clips
+from zoo.video.base import ClipConfig, LongClipGAN, as_clips, frames_at_once
 from zoo.video.samples import Clips
 
 
@@ -49,6 +49,7 @@ class MoCoGANConfig(ClipConfig):
     labels_to: Literal["motion", "image"] = "motion"
     """Who is told the class: the recurrent net, which did better in the paper, or the image generator."""
     width: int = field(default=64, metadata=within(1, 512))
+    resolution: int = field(default=64, metadata=within(16, 256))
     time_stride: int = field(default=1, metadata=within(1, 2))
     """Of the clip discriminator: 1 in the paper; 2 halves its work at each layer."""
     discriminator_noise: float = field(default=0.0, metadata=within(0, 10))
@@ -121,7 +122,11 @@ class Generator(nn.Module):
         motion = torch.stack(states, dim=1)  # [N, T, M]
         still = torch.cat([content] + ([classes] if config.labels_to == "image" else []), dim=1)
         codes = torch.cat([still[:, None].expand(-1, motion.shape[1], -1), motion], dim=2)
-        return as_clips(self.image(codes.flatten(0, 1)[:, :, None, None]), len(latents))
+        codes = codes.flatten(0, 1)[:, :, None, None]  # [N T, C + M, 1, 1]
+        if self.training:
+            return as_clips(self.image(codes), len(latents))
+        pieces = codes.split(frames_at_once(config.resolution))  # a long clip is made piece by piece
+        return as_clips(torch.cat([self.image(piece) for piece in pieces]), len(latents))
 
 
 class ImageDiscriminator(nn.Module):
@@ -198,6 +203,9 @@ class MoCoGANTrain(Train):
     category: float = field(default=1.0, metadata=within(0))
     """Weight of the classes' cross-entropy, lambda of the paper."""
 
+    def __post_init__(self) -> None:
+        refuse_unplayed(self, "MoCoGAN", "gradient_penalty", "augment", losses=("relativistic",))
+
 
 class MoCoGAN(LongClipGAN, LabelledGAN):
     """Latents [N, 220 + K] -> clips [N, 3, 16, 64, 64] in [-1, 1]; with six classes told to the recurrent net 3,249,864
@@ -223,10 +231,10 @@ class MoCoGAN(LongClipGAN, LabelledGAN):
         config = self.config
         return (latents.shape[1] - config.labels - config.content_dim - config.motion_dim) // config.noise_dim
 
-    def lengthened(self, latents: Tensor, frames: int, noise: Noise) -> Tensor:
+    def lengthened(self, latents: Tensor, frames: int, seed: int) -> Tensor:
         config = self.config
         body, classes = latents.split([latents.shape[1] - config.labels, config.labels], dim=1)
-        more = noise.normal(len(latents), max(0, frames - config.frames) * config.noise_dim)
+        more = self.beyond(len(latents), max(0, frames - config.frames) * config.noise_dim, seed)
         wanted = config.content_dim + config.motion_dim + frames * config.noise_dim
         return torch.cat([torch.cat([body, more], dim=1)[:, :wanted], classes], dim=1)
 

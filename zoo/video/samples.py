@@ -18,7 +18,7 @@ from PIL import Image
 
 from zoo.errors import BadValue
 from zoo.samples import Samples, replacing
-from zoo.video.files import pyav
+from zoo.video.files import frames_in, pyav
 
 PADDING = 2  # white, around each clip of a grid and each frame of a contact sheet
 SHEET_FRAMES = 16  # of a clip in a contact sheet, at most
@@ -98,6 +98,8 @@ class Clips(Samples):
         digits, frame_digits = len(str(len(self) - 1)), len(str(self.tensor.shape[2] - 1))
         for i, clip in enumerate(self.to_uint8()):
             name = f"{i:0{digits}}-{self.labels[i]}" if self.labels else f"{i:0{digits}}"
+            for old in frames_in(folder / name) if (folder / name).is_dir() else ():
+                old.unlink()  # of a longer clip, or one with other digits
             for t, frame in enumerate(clip):
                 with replacing(folder / name / f"{t:0{frame_digits}}.png") as temporary:
                     Image.fromarray(frame).save(temporary)

@@ -32,11 +32,11 @@ from torch import Tensor, nn
 
 from zoo.errors import BadValue
 from zoo.noise import Noise
-from zoo.recipe import Optimiser, Train, within
+from zoo.recipe import Optimiser, Train, refuse_unplayed, within
 from zoo.training.augment import diff_augment
 from zoo.training.losses import LOSSES, r1_penalty
 from zoo.training.phases import Phase, Turn, optimiser_for
-from zoo.video.base import ClipConfig, LongClipGAN, as_clips, as_frames
+from zoo.video.base import ClipConfig, LongClipGAN, as_clips, as_frames, frames_at_once
 
 SLOPE = 0.2  # of the leaky rectifiers, whose outputs are multiplied by the root of 2
 KERNEL = 11  # of the two convolutions over motion noise
@@ -248,6 +248,9 @@ class Generator(nn.Module):
     def at(self, latents: Tensor, times: Tensor) -> Tensor:
         """The frames at `times` [N, S], in frames of the data and not necessarily whole: [N, 3, S, R, R]."""
         config = self.config
+        at_once = max(1, frames_at_once(config.resolution) // len(times))
+        if not self.training and times.shape[1] > at_once:  # a long clip is made piece by piece
+            return torch.cat([self.at(latents, some) for some in times.split(at_once, dim=1)], dim=2)
         styles = self.mapping(latents[:, : config.latent_dim])  # w, [N, W]
         noise = latents[:, config.latent_dim :].unflatten(1, (-1, config.motion_dim))
         codes = self.motion(noise, times).flatten(0, 1)  # v, [N S, V]
@@ -373,6 +376,9 @@ class StyleGANVTrain(Train):
     discriminator: Optimiser = Optimiser(lr=2.5e-3, betas=(0.0, 0.99))
     r1_gamma: float = field(default=0.2, metadata=within(0))
 
+    def __post_init__(self) -> None:
+        refuse_unplayed(self, "StyleGAN-V", "gradient_penalty", losses=("relativistic",))
+
 
 class StyleGANV(LongClipGAN):
     """Latents [N, 512 + 22 * 512] ~ N(0, I) -> clips [N, 3, 16, 256, 256] in [-1, 1]; 32,105,941 + 26,909,504
@@ -397,10 +403,10 @@ class StyleGANV(LongClipGAN):
         vectors = (latents.shape[1] - config.latent_dim) // config.motion_dim
         return config.motion_distance * (vectors - config.noise_vectors(1) + 1)
 
-    def lengthened(self, latents: Tensor, frames: int, noise: Noise) -> Tensor:
+    def lengthened(self, latents: Tensor, frames: int, seed: int) -> Tensor:
         config = self.config
         more = config.noise_vectors(frames) - config.noise_vectors(config.frames)
-        return torch.cat([latents, noise.normal(len(latents), max(0, more) * config.motion_dim)], dim=1)
+        return torch.cat([latents, self.beyond(len(latents), max(0, more) * config.motion_dim, seed)], dim=1)
 
     def options_for(self, frames: int) -> dict[str, Any]:
         return {"frames": frames}

@@ -39,6 +39,7 @@ class TGANConfig(ClipConfig):
     step_dim: int = field(default=100, metadata=within(1, 4096))
     """Of the latent of each frame."""
     width: int = field(default=64, metadata=within(4, 512))
+    resolution: int = field(default=64, metadata=within(8, 64))
     constraint: Literal["clipping", "spectral"] = "clipping"
     """What keeps the critic 1-Lipschitz."""
 

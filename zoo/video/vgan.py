@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import BadValue
-from zoo.recipe import Train, within
-from zoo.training.losses import LOSSES
+from zoo.recipe import Train, refuse_unplayed, within
+from zoo.training.losses import LOSSES, r1_penalty
 from zoo.training.phases import Phase, Turn, optimiser_for
 from zoo.video.base import ClipConfig, ClipGAN
 
@@ -138,6 +138,9 @@ class VGANTrain(Train):
     mask: float = field(default=0.1, metadata=within(0))
     """Weight of the mask's mean, lambda of the paper."""
 
+    def __post_init__(self) -> None:
+        refuse_unplayed(self, "VGAN", "gradient_penalty", "augment", losses=("relativistic",))
+
 
 class VGAN(ClipGAN):
     """Latents [N, 100] ~ N(0, I) -> clips [N, 3, 32, 64, 64] in [-1, 1]; width 64 has 16,245,383 + 11,057,858
@@ -153,8 +156,9 @@ class VGAN(ClipGAN):
         self.discriminator = Discriminator(config)
 
     def phases(self, train: VGANTrain) -> list[Phase]:
-        """D, G; each on fakes of its own, as G's loss needs the mask of its."""
+        """D, its lazy R1 if any, G; each on fakes of its own, as G's loss needs the mask of its."""
         loss, discriminator = LOSSES[train.loss], self.discriminator
+        optimiser = optimiser_for(discriminator, train.discriminator)
 
         def play_discriminator(turn: Turn) -> dict[str, Tensor]:
             with torch.no_grad():
@@ -167,13 +171,13 @@ class VGAN(ClipGAN):
             fooled = loss.generator(discriminator(composed(foreground, mask, background)))
             return {"loss": fooled + train.mask * mask.abs().mean(), "mask": mask.mean()}
 
-        return [
-            Phase(
-                name="D",
-                player=discriminator,
-                loss=play_discriminator,
-                optimiser=optimiser_for(discriminator, train.discriminator),
-            ),
+        def play_r1(turn: Turn) -> dict[str, Tensor]:
+            penalty = r1_penalty(discriminator, turn.real)
+            return {"loss": train.r1_gamma / 2 * train.r1_every * penalty, "r1_penalty": penalty}
+
+        phases = [
+            Phase(name="D", player=discriminator, loss=play_discriminator, optimiser=optimiser),
+            Phase(name="D-R1", player=discriminator, loss=play_r1, optimiser=optimiser, every=train.r1_every),
             Phase(
                 name="G",
                 player=self.generator,
@@ -182,3 +186,4 @@ class VGAN(ClipGAN):
                 every=train.generator_every,
             ),
         ]
+        return [phase for phase in phases if phase.name != "D-R1" or train.r1_gamma]
