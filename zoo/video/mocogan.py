@@ -182,7 +182,11 @@ class DiscriminatorNoise(nn.Module):
         self.sigma = sigma
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.sigma * torch.randn_like(x) if self.training and self.sigma else x
+        if not (self.training and self.sigma):
+            return x
+        # Drawn in the order of memory: `randn_like` of what has its channels last takes ten times as long on a CPU.
+        noise = torch.randn(x.numel(), dtype=x.dtype, device=x.device).as_strided(x.shape, x.stride())
+        return x + self.sigma * noise
 
 
 def initialise(module: nn.Module) -> None:
