@@ -108,7 +108,7 @@ def test_fvd_is_the_distance_of_the_logits_and_says_how_it_was_measured(weights:
     assert figures["fvd"].floor == pytest.approx(frechet_distance(real, other), rel=1e-4)
     assert set(figures) == {"fvd", "kvd"}
     assert figures["fvd"].extractor == (
-        f"I3D {stamp[:16]}, logits, 6 clips of each, 9 frames of 16 px in succession, resized to 224, test split"
+        f"I3D {stamp[:16]}, logits, 6 clips of each, 9 frames of 16 px at 12.5 a second, resized to 224, test split"
     )
 
 

@@ -38,6 +38,7 @@ RESOLUTION, FRAMES = 64, 16  # of the clips it sees; others are brought to them
 IGNORED = (  # not asked for: numbers of rows, what moves, and ancestry, which a network shall not be asked to name
     "label", "index", "identity", "ancestry", "smile", "mouth_open", "blink", "brow_raise", "yaw", "pitch", "roll",
 )  # fmt: skip
+MOVING = "velocity"  # what begins with it cannot be seen in a frame
 CLASS, FORWARDS = "class", "forwards"
 
 
@@ -45,13 +46,14 @@ class Evaluator(nn.Module):
     """Clips [N, 3, T, H, W] in [-1, 1] -> features [N, 64]; `frames` does so for images.
 
     Args:
-        targets: what both halves tell, to its number of classes, or to 0 for a number.
+        targets: what both halves tell, to its number of classes, or to 0 for a number; a velocity the clips' alone.
         labels: the names of the classes of clips.
     """
 
     def __init__(self, targets: Mapping[str, int], labels: Sequence[str]) -> None:
         super().__init__()
         self.targets, self.labels = dict(targets), tuple(labels)
+        of_frames = {name: told for name, told in self.targets.items() if not name.startswith(MOVING)}
         of_clips = {**self.targets, FORWARDS: 2} | ({CLASS: len(labels)} if labels else {})
         self.frame = nn.Sequential(
             *(layer for sizes in pairwise((3, 32, 64, 64, FEATURES)) for layer in _halving(*sizes)),
@@ -69,7 +71,7 @@ class Evaluator(nn.Module):
         )
         self.frame_heads, self.clip_heads = (
             nn.ModuleDict({name: nn.Linear(FEATURES, max(classes, 1)) for name, classes in told.items()})
-            for told in (self.targets, of_clips)
+            for told in (of_frames, of_clips)
         )
 
     def forward(self, clips: Tensor) -> Tensor:
@@ -156,6 +158,7 @@ def _loss_of(
         _loss(heads[name](features), values[name][rows], bool(model.targets[name]))
         for heads, features in ((model.frame_heads, of_frames), (model.clip_heads, of_clips))
         for name in model.targets
+        if name in heads
     ]
     told = F.cross_entropy(model.clip_heads[FORWARDS](of_clips), (~backwards).long())
     if labels is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -59,7 +60,7 @@ def evaluate(gan: GAN, store: Store, settings: Evaluate, *, progress: Progress |
         NotFound, BadFile: no such evaluator, or none that has been trained; no I3D in the file of `i3d:FILE`.
     """
     if settings.features.startswith(I3D_PREFIX):
-        return video_distances(gan, store, settings, progress=progress)
+        return video_distances(store, settings, progress=progress)(gan)
     evaluator = _evaluator(settings.features)
     content, of_what = (
         (foreground_colour, "foreground colour") if _of_shapes(store) else (evaluator.frames, _named(settings))
@@ -117,16 +118,20 @@ def evaluate(gan: GAN, store: Store, settings: Evaluate, *, progress: Progress |
     return [*figures, *_patch_figures(real, fake, other, seed=settings.seed)]
 
 
-def video_distances(gan: GAN, store: Store, settings: Evaluate, *, progress: Progress | None = None) -> list[Figure]:
-    """FVD and KVD: the Fréchet and the kernel distance of I3D's logits.
+def video_distances(
+    store: Store, settings: Evaluate, *, progress: Progress | None = None
+) -> Callable[[GAN], list[Figure]]:
+    """FVD and KVD: scores a generator by the Fréchet and the kernel distance of I3D's logits.
 
     Unterthiner et al. 2018, arXiv:1812.01717. Figures of it differ by tens of percent with what is compared and how,
-    so each names the file of weights, the clips, their frames and their size. Raises as `evaluate`.
+    so each names the file of weights, the clips, their frames, their rate and their size. The real clips' logits are
+    computed once, here. Raises as `evaluate`.
     """
     path = Path(settings.features.removeprefix(I3D_PREFIX)).expanduser()
     network, stamp = load_i3d(path)
     done, count = 0, settings.samples
 
+    @torch.no_grad()
     def logits(chunks: Iterable[Tensor]) -> Tensor:
         nonlocal done
         parts = []
@@ -138,20 +143,25 @@ def video_distances(gan: GAN, store: Store, settings: Evaluate, *, progress: Pro
                     progress(done, 3 * count)
         return torch.cat(parts)
 
-    test, train = store.compared(count, settings.seed, of="clips")
-    samples = gan.sample(count, seed=settings.seed).tensor
-    protocol = (
-        f"I3D {stamp[:16]}, logits, {count} clips of each, {samples.shape[2]} frames of {samples.shape[-1]} px "
-        f"in succession, resized to {SIZE}, test split"
-    )
-    with torch.no_grad():
-        real, other = (logits(_real(store, rows)) for rows in (test, train))
-        fake = logits(samples.split(CLIPS_AT_ONCE))
-    return distance_figures(real, fake, other, extractor=protocol, seed=settings.seed, names=("fvd", "kvd"))
+    real, other = (logits(_real(store, rows)) for rows in store.compared(count, settings.seed, of="clips"))
+
+    def judge(gan: GAN) -> list[Figure]:
+        samples: Any = gan.sample(count, seed=settings.seed)
+        length, size = samples.tensor.shape[2], samples.tensor.shape[-1]
+        protocol = (
+            f"I3D {stamp[:16]}, logits, {count} clips of each, {length} frames of {size} px at {samples.rate:g} a "
+            f"second, resized to {SIZE}, test split"
+        )
+        fake = logits(samples.tensor.split(CLIPS_AT_ONCE))
+        return distance_figures(real, fake, other, extractor=protocol, seed=settings.seed, names=("fvd", "kvd"))
+
+    return judge
 
 
 def held_out(store: Store, settings: Evaluate) -> Callable[[GAN], list[Figure]]:
     """Scores a generator as `evaluate` does, by the features of clips alone; the real ones' are computed once, here."""
+    if settings.features.startswith(I3D_PREFIX):
+        return video_distances(store, settings)
     evaluator = _evaluator(settings.features)
     real, other = (
         _features(evaluator, _real(store, rows)) for rows in store.compared(settings.samples, settings.seed, of="clips")
