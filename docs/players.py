@@ -1,4 +1,4 @@
-"""Write what the music pages let one see and hear, from released weights: python docs/players.py [ENTRY ...]."""
+"""Write what the pages of music and video let one see and hear, from released weights: python docs/players.py [ENTRY ...]."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import zoo
 from zoo.music.sounds.mel import log_mel, wave_from_mel
 from zoo.music.sounds.rendered import RenderedMusic
 from zoo.music.sounds.samples import Sounds
+from zoo.noise import Noise
 
 DOCS = Path(__file__).parent
 PIECES = (7, 15, 23)  # of rendered-music, held out
@@ -48,12 +49,30 @@ def vocoder(entry: str) -> None:
         write(f"vocoder-{name}", Sounds(tensor=waves[:, None], rate=model.config.rate), columns=len(PIECES))
 
 
+def clips(entry: str) -> None:
+    zoo.load(entry).sample(16, seed=1).save(DOCS / f"{entry}.webp", columns=8)
+
+
+def actions(entry: str) -> None:
+    """Four people, a row each, and all actions of each: one content code a row."""
+    gan = zoo.load(entry)
+    latents = gan.latents(4 * len(gan.labels), Noise(1))
+    content = latents[:, : gan.config.content_dim].unflatten(0, (4, -1))
+    content[:] = content[:, :1].clone()
+    with torch.no_grad():
+        gan.output(gan.generator(latents), latents).save(DOCS / f"{entry}.webp", columns=len(gan.labels))
+
+
 MADE_BY = {
     "music-musegan": scores,
     "music-midinet": scores,
     "music-wavegan": hits,
     "music-specgan": hits,
     "music-hifigan": vocoder,
+    "video-mocogan": actions,
+    "video-mocogan-shapes": clips,
+    "video-styleganv": clips,
+    "video-vgan": clips,
 }
 
 if __name__ == "__main__":
