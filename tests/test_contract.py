@@ -42,7 +42,7 @@ PARAMETERS = {  # of each player; from the papers' sizes (faces.md of the field 
     "text-scratchgan": (660_256, 414_081),
     "text-seqgan": (1_031_392, 576_769),
     "text-wgan": (1_353_508, 829_313),
-    "video-mocogan": (937_254, 2_792_320, 167_808),
+    "video-mocogan": (574_134, 1_578_144, 95_136),
     "video-mocogan-shapes": (937_104, 2_771_840, 167_808),
     "video-styleganv": (488_447, 358_512),
     "video-tgan": (1_347_575, 2_763_233),

@@ -80,7 +80,7 @@ def release(
         if figures:
             figures = {**figures, "command": evaluate_command(figures["command"], recipe, load_name)}
         (scratch / "figures.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-        samples = load_folder(scratch).sample(64, seed=0)
+        samples = load_folder(scratch).sample(gan.Output.CARD_COUNT, seed=0)
         for suffix in shown_suffixes(samples):
             samples.save(scratch / "samples" / f"grid{suffix}")
         write_card(scratch, card_text(recipe, gan, samples, kimg=kimg, figures=figures, load_name=load_name))

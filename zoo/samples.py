@@ -61,6 +61,8 @@ class Samples:
     SUFFIXES: ClassVar[tuple[str, ...]] = ()
     CARD_SUFFIXES: ClassVar[tuple[str, ...]] = ()
     """The formats in which samples lie beside a model card; the first of SUFFIXES where none is said."""
+    CARD_COUNT: ClassVar[int] = 64
+    """How many lie there."""
     READABLE: ClassVar[bool] = False
     """Whether `str` of them is what a reader wants to see."""
 

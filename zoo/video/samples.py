@@ -38,6 +38,7 @@ class Clips(Samples):
     """The class of each."""
 
     SUFFIXES = (".webp", ".gif", ".mp4", ".png")
+    CARD_COUNT = 16
 
     def __getitem__(self, index: slice) -> Self:
         if not isinstance(index, slice):

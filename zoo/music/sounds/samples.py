@@ -33,6 +33,7 @@ class Sounds(Playable):
 
     SUFFIXES = (".wav", ".flac", ".png")
     CARD_SUFFIXES = (".flac", ".png")
+    CARD_COUNT = 16
 
     def __getitem__(self, index: slice) -> Self:
         if not isinstance(index, slice):
