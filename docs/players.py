@@ -1,4 +1,4 @@
-"""Write what the pages of music and video let one see and hear, from released weights: python docs/players.py [ENTRY ...]."""
+"""Write what the pages of music and video let one see and hear: python docs/players.py [ENTRY ...]."""
 
 from __future__ import annotations
 

@@ -233,7 +233,7 @@ def test_resumed_training_equals_uninterrupted(recipe: Recipe, fitting_store: St
 
 
 def test_interpolation_is_spherical_and_ends_at_its_latents(gan: GAN, recipe: Recipe):
-    """A row starts and ends at two samples of the seed, and keeps the length of the latents between.
+    """A row starts and ends at two samples of the seed, of one class, and keeps the length of the latents between.
 
     Where the latents are the numbers that tokens are drawn with there is nothing between, which is said.
     """
@@ -241,7 +241,8 @@ def test_interpolation_is_spherical_and_ends_at_its_latents(gan: GAN, recipe: Re
         with pytest.raises(BadValue, match="between"):
             gan.interpolate(1, steps=5, seed=3)
         return
-    samples, row = gan.sample(2, seed=3), gan.interpolate(1, steps=5, seed=3)
+    asked = {"label": gan.labels[0]} if getattr(gan, "labels", ()) else {}
+    samples, row = gan.sample(2, seed=3, **asked), gan.interpolate(1, steps=5, seed=3)
 
     torch.testing.assert_close(row.latents[[0, -1]], samples.latents)
     lengths = row.latents.norm(dim=1)
