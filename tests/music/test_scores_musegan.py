@@ -10,7 +10,7 @@ from torch import nn
 
 from zoo.errors import BadFile, BadValue
 from zoo.music.scores.blocks import BlockConv2d, BlockConvTranspose2d
-from zoo.music.scores.data import decode, within_pitches
+from zoo.music.scores.data import decode, ranges, within_pitches
 from zoo.music.scores.midi import write_midi
 from zoo.music.scores.musegan import (
     MuseGAN,
@@ -235,3 +235,22 @@ def test_single_voices_sound_one_pitch_at_a_time():
     assert rolls[:, 2].gt(0).sum(2).max() > 1
     with pytest.raises(BadValue, match="deterministic"):
         replace(SMALL, single=True, neurons="stochastic")
+
+
+@pytest.mark.parametrize("single", [True, False])
+def test_voices_in_range_have_the_pitches_of_the_data_only(single: bool, tmp_path: Path):
+    """However the neurons lean, a voice that is held to its range never leaves it; a free one does."""
+    store = chorale_store(SMALL, tmp_path / "store")
+    reach = torch.from_numpy(ranges(store.samples[store.indices("train")[:1]]))
+    outside = {}
+    for in_range in (True, False):
+        torch.manual_seed(0)
+        gan = MuseGAN(replace(SMALL, single=single, in_range=in_range)).eval()
+        gan.prepare(store)
+        with torch.no_grad():
+            gan.generator.private.merge[1].bias.fill_(3)
+        voices = gan.sample(8, seed=0).tensor[:, :-1] > 0
+        assert (voices & reach[:, None]).any()
+        outside[in_range] = (voices & ~reach[:, None]).any()
+
+    assert outside == {True: False, False: True}

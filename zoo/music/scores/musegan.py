@@ -33,7 +33,7 @@ from zoo.data import Store
 from zoo.errors import BadValue
 from zoo.gan import GAN
 from zoo.music.scores.blocks import BlockConv2d, BlockConvTranspose2d
-from zoo.music.scores.data import ScoreConfig, ScoreData, decode, within_pitches
+from zoo.music.scores.data import ScoreConfig, ScoreData, decode, ranges, within_pitches
 from zoo.music.scores.midi import read_grid
 from zoo.music.scores.neurons import binary, one_of
 from zoo.music.scores.samples import Scores, scores
@@ -61,6 +61,8 @@ class MuseGANConfig(ScoreConfig):
     neurons: Literal["deterministic", "stochastic"] = "deterministic"
     single: bool = False
     """Whether a voice sounds one pitch at a time: its deterministic neurons compete, and the largest one says 1."""
+    in_range: bool = False
+    """Whether a voice is held to the pitches that it has in the training data, as a singer is. Not from the papers."""
     given: int = field(default=-1, metadata=within(-1, 15))
     """The track that is given and accompanied, from 0; -1: none, all are written."""
 
@@ -181,6 +183,8 @@ class Generator(nn.Module):
     """Latents [N, D] -> rolls [N, R, B S, P] of -1 and 1; see `MuseGAN.latents`."""
 
     slope: Tensor
+    reach: Tensor
+    """Which pitches each voice has, bool [V, P], for a model whose voices keep in their ranges."""
     tunes: Tensor
     """Given tracks that travel with the weights, 0 and 1 for -1 and 1: what is accompanied where nothing is given."""
 
@@ -203,6 +207,8 @@ class Generator(nn.Module):
         self.private = Private(width + given[2], config)
         self.encoder = Encoder(config) if config.given >= 0 else None
         self.register_buffer("slope", torch.ones(()))
+        if config.in_range:
+            self.register_buffer("reach", torch.ones(config.tracks, config.pitches, dtype=torch.bool))
         if config.given >= 0:
             self.register_buffer("tunes", torch.zeros(NUM_TUNES, 2, *config.roll[1:]))
         self.apply(initialise)
@@ -216,11 +222,13 @@ class Generator(nn.Module):
         features = joined(self.sixteenths(joined(features, found[1])), found[2])
         logits = self.private(features)  # [N B, R, S, P]
         logits = logits.unflatten(0, (-1, config.bars)).transpose(1, 2).flatten(2, 3)  # [N, R, B S, P]
+        voices, struck = logits[:, :-1], logits[:, -1:]
+        if config.in_range:
+            voices = torch.where(self.reach[:, None], voices, -math.inf)
         if config.single:
-            voices, struck = logits[:, :-1], logits[:, -1:]
             rolls = torch.cat([one_of(voices, self.slope), binary(struck, self.slope)], dim=1)
         else:
-            rolls = binary(logits, self.slope, thresholds)
+            rolls = binary(torch.cat([voices, struck], dim=1), self.slope, thresholds)
         return rolls if given is None else with_given(rolls, given, config)
 
 
@@ -375,9 +383,9 @@ class MuseGAN(GAN):
         return self.config.roll
 
     def prepare(self, data: Store) -> None:
-        """Start each roll as full as the data's; keep the given tracks of 16 pieces, where one is accompanied.
+        """Start each roll as full as the data's; keep the voices' ranges, and the tracks of 16 pieces to accompany.
 
-        The papers do neither. A roll of two notes in a hundred would take a thousand steps to become so empty.
+        The papers do none of it. A roll of two notes in a hundred would take a thousand steps to become so empty.
         """
         train = data.indices("train")
         some = decode(data.samples[train[:: len(train) // NUM_COUNTED + 1]])
@@ -388,6 +396,8 @@ class MuseGAN(GAN):
                 shares[:-1] = 0.5  # neurons that compete need no threshold,
                 norm.weight[:-1] = COMPETING_GAIN  # but logits that differ: else the softmax is nothing like its argmax
             norm.bias.copy_(torch.special.ndtri(shares))
+        if self.config.in_range:
+            self.generator.reach.copy_(torch.from_numpy(ranges(data.samples[train[:1]])))
         if self.config.given < 0:
             return
         _, first = np.unique(data.attributes["piece"][train], return_index=True)
