@@ -78,7 +78,8 @@ def card_text(
     shape = " x ".join(map(str, gan.sample_shape))
     num_turns = kimg * 1000 / recipe.train.batch
     begun = public_start(recipe.train.start)
-    start = f"The players began with the weights of `{begun}`.\n" if begun else ""
+    earlier = "an earlier release of " if begun == recipe.name else ""
+    start = f"The players began with the weights of {earlier}`{begun}`.\n" if begun else ""
     averaged = "\nThe generator is the exponential moving average of the training."
     average = averaged if recipe.train.ema_halflife_kimg else ""
     return f"""{_front_matter(recipe, figures, name)}
