@@ -2,11 +2,12 @@
 Networks for Symbolic Music Generation and Accompaniment", arXiv:1709.06298; Dong & Yang 2018, arXiv:1804.09399.
 
 A shared generator writes what all tracks have in common, coarsely: first bars, then beats, then sixteenths by octaves.
-A private one for each track fills in time and pitch, in both orders, and binary neurons decide what sounds. The
-discriminator reads the rolls by private streams, one for each track, and beside them two summaries: the chroma of each
-beat, where octaves are folded together, and what begins and ends at each step. It is trained as a critic, WGAN-GP with
-weight 10 and 5 steps to one of the generator. As accompaniment (sections 3.3 and 4.3 of the first paper) one track is
-given: an encoder reads it, and what it finds joins the shared generator at each resolution.
+A private one for each track fills in time and pitch, in both orders, and binary neurons decide what sounds; those of
+one more, which the papers lack, what is struck again though it sounds. The discriminator reads the rolls by private streams,
+one for each track, and beside them two summaries: the chroma of each beat, where octaves are folded together, and what
+begins and ends at each step. It is trained as a critic, WGAN-GP with weight 10 and 5 steps to one of the generator. As
+accompaniment (sections 3.3 and 4.3 of the first paper) one track is given: an encoder reads it, and what it finds joins
+the shared generator at each resolution.
 
 The default sizes and the order of layers are those of the authors' second version, which the papers do not print:
 2,578,127 and 1,365,841 parameters. Its critic reads pairs of neighbouring bars and gives each a score; a sample's score
@@ -222,14 +223,36 @@ class Generator(nn.Module):
         features = joined(self.sixteenths(joined(features, found[1])), found[2])
         logits = self.private(features)  # [N B, R, S, P]
         logits = logits.unflatten(0, (-1, config.bars)).transpose(1, 2).flatten(2, 3)  # [N, R, B S, P]
-        voices, struck = logits[:, :-1], logits[:, -1:]
+        voices, again = logits[:, :-1], logits[:, -1:]
         if config.in_range:
             voices = torch.where(self.reach[:, None], voices, -math.inf)
         if config.single:
-            rolls = torch.cat([one_of(voices, self.slope), binary(struck, self.slope)], dim=1)
+            voices, again = one_of(voices, self.slope), binary(again, self.slope)
         else:
-            rolls = binary(torch.cat([voices, struck], dim=1), self.slope, thresholds)
-        return rolls if given is None else with_given(rolls, given, config)
+            rolls = binary(torch.cat([voices, again], dim=1), self.slope, thresholds)
+            voices, again = rolls[:, :-1], rolls[:, -1:]
+        if given is None:
+            return torch.cat([voices, struck(voices, again)], dim=1)
+        sounding, begun = given.split(1, dim=1)
+        voices = torch.cat([voices[:, : config.given], sounding, voices[:, config.given + 1 :]], dim=1)
+        begun = torch.where(sounding > 0, begun, struck(voices, again))  # where the given track sounds, it alone says
+        return torch.cat([voices, begun], dim=1)
+
+
+def struck(voices: Tensor, again: Tensor) -> Tensor:
+    """Where one of the voices [N, V, T, P] begins, or goes on and is to sound `again` [N, 1, T, P]: [N, 1, T, P].
+
+    All of -1 and 1. So the voices and what is struck agree, which neurons that know nothing of each other rarely do.
+    """
+    sounding = voices.add(1).div(2)
+    begins = sounding - sounding * before(sounding)
+    begins, sounding = begins.amax(1, keepdim=True), sounding.amax(1, keepdim=True)
+    return 2 * (begins + (1 - begins) * sounding * again.add(1).div(2)) - 1
+
+
+def before(rolls: Tensor) -> Tensor:
+    """What is in rolls [N, R, T, P] a step earlier; nothing, 0, at the first."""
+    return nn.functional.pad(rolls[:, :, :-1], (0, 0, 1, 0))
 
 
 def joined(features: Tensor, others: Tensor | None) -> Tensor:
@@ -262,13 +285,6 @@ def given_track(rolls: Tensor, track: int) -> Tensor:
     """A track of rolls [N, R, T, P], sounding and struck: [N, 2, T, P] of -1 and 1."""
     sounding = rolls[:, track]
     return torch.stack([sounding, torch.minimum(sounding, rolls[:, -1])], dim=1)
-
-
-def with_given(rolls: Tensor, given: Tensor, config: MuseGANConfig) -> Tensor:
-    """Rolls [N, R, T, P] whose given track sounds and is struck as `given` [N, 2, T, P] says."""
-    before, after = rolls[:, : config.given], rolls[:, config.given + 1 : -1]
-    struck = torch.where(given[:, :1] > 0, given[:, 1:], rolls[:, -1:])  # where it sounds, it alone says what is struck
-    return torch.cat([before, given[:, :1], after, struck], dim=1)
 
 
 class Streams(nn.Module):
@@ -389,7 +405,10 @@ class MuseGAN(GAN):
         """
         train = data.indices("train")
         some = decode(data.samples[train[:: len(train) // NUM_COUNTED + 1]])
-        shares = some.gt(0).float().mean(dim=(0, 2, 3)).clamp(1e-3, 0.5)
+        sounding = some[:, :-1] > 0
+        going_on = (sounding & before(sounding)).any(1)
+        again = some[:, -1].gt(0)[going_on].float().mean().nan_to_num()
+        shares = torch.cat([sounding.float().mean(dim=(0, 2, 3)), again[None]]).clamp(1e-3, 0.5)
         norm: Any = self.generator.private.merge[1]
         with torch.no_grad():
             if self.config.single:
