@@ -3,11 +3,11 @@ Networks for Symbolic Music Generation and Accompaniment", arXiv:1709.06298; Don
 
 A shared generator writes what all tracks have in common, coarsely: first bars, then beats, then sixteenths by octaves.
 A private one for each track fills in time and pitch, in both orders, and binary neurons decide what sounds; those of
-one more, which the papers lack, what is struck again though it sounds. The discriminator reads the rolls by private streams,
-one for each track, and beside them two summaries: the chroma of each beat, where octaves are folded together, and what
-begins and ends at each step. It is trained as a critic, WGAN-GP with weight 10 and 5 steps to one of the generator. As
-accompaniment (sections 3.3 and 4.3 of the first paper) one track is given: an encoder reads it, and what it finds joins
-the shared generator at each resolution.
+one more, which the papers lack, what is struck again though it sounds. The discriminator reads the rolls by private
+streams, one for each track, and beside them two summaries: the chroma of each beat, where octaves are folded together,
+and what begins and ends at each step. It is trained as a critic, WGAN-GP with weight 10 and 5 steps to one of the
+generator. As accompaniment (sections 3.3 and 4.3 of the first paper) one track is given: an encoder reads it, and what
+it finds joins the shared generator at each resolution.
 
 The default sizes and the order of layers are those of the authors' second version, which the papers do not print:
 2,578,127 and 1,365,841 parameters. Its critic reads pairs of neighbouring bars and gives each a score; a sample's score
