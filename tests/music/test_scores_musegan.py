@@ -19,6 +19,7 @@ from zoo.music.scores.musegan import (
     changes,
     chroma,
     given_track,
+    struck,
     truncated,
 )
 from zoo.music.scores.neurons import binary, one_of
@@ -254,3 +255,14 @@ def test_voices_in_range_have_the_pitches_of_the_data_only(single: bool, tmp_pat
         outside[in_range] = (voices & ~reach[:, None]).any()
 
     assert outside == {True: False, False: True}
+
+
+def test_struck_is_where_a_voice_begins_and_where_one_that_sounds_on_is_repeated():
+    """Neurons that repeat what is silent, or what begins anyway, change nothing."""
+    voices, again = torch.full((1, 2, 6, 3), -1.0), torch.full((1, 1, 6, 3), -1.0)
+    voices[0, 0, 0:4, 0] = 1  # four steps, repeated at the third
+    voices[0, 1, 3:6, 1] = 1
+    again[0, 0, [2, 3], [0, 1]] = 1
+    again[0, 0, :, 2] = 1
+
+    assert struck(voices, again)[0, 0].gt(0).nonzero().tolist() == [[0, 0], [2, 0], [3, 1]]
