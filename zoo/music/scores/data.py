@@ -275,6 +275,11 @@ def decode(rows: np.ndarray, noise: Noise | None = None) -> Tensor:
     return torch.from_numpy(np.concatenate([sounds, struck], axis=1)).float().mul_(2).sub_(1)
 
 
+def onsets(sounding: Tensor) -> Tensor:
+    """Where what sounds [..., T, P], 0 or 1, did not a step earlier; before the first step nothing did."""
+    return sounding - sounding * torch.nn.functional.pad(sounding[..., :-1, :], (0, 0, 1, 0))
+
+
 def transposed(row: np.ndarray, share: float) -> np.ndarray:
     """A window [V, T, P] moved by one of the intervals that keep all voices in their ranges, by `share` in [0, 1)."""
     down, up = room(row)

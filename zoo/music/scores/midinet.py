@@ -26,7 +26,7 @@ from zoo.data import Store
 from zoo.errors import BadValue
 from zoo.gan import GAN
 from zoo.music.scores.blocks import BlockConv2d, BlockConvTranspose2d
-from zoo.music.scores.data import CHORD_BASE, LeadSheetData, ScoreConfig, decode
+from zoo.music.scores.data import CHORD_BASE, LeadSheetData, ScoreConfig, decode, onsets
 from zoo.music.scores.samples import Scores, scores
 from zoo.noise import Noise
 from zoo.recipe import Optimiser, Train, within
@@ -142,9 +142,7 @@ def lead_sheet(melody: Tensor, chords: Tensor) -> Tensor:
     triads = F.one_hot(pitches, PITCHES).sum(2).to(melody)  # [N, B, 128]
     bars = torch.zeros(*triads.shape[:2], STEPS, PITCHES).to(melody)
     bars[:, :, 0] = triads
-    onsets = F.pad(melody.diff(dim=1), (0, 0, 1, 0)).clamp(min=0)
-    onsets[:, 0] = melody[:, 0]
-    struck = torch.maximum(onsets, bars.flatten(1, 2))
+    struck = torch.maximum(onsets(melody), bars.flatten(1, 2))
     return torch.stack([melody, triads.repeat_interleave(STEPS, dim=1), struck], dim=1) * 2 - 1
 
 

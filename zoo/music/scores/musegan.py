@@ -34,7 +34,7 @@ from zoo.data import Store
 from zoo.errors import BadValue
 from zoo.gan import GAN
 from zoo.music.scores.blocks import BlockConv2d, BlockConvTranspose2d
-from zoo.music.scores.data import ScoreConfig, ScoreData, decode, ranges, within_pitches
+from zoo.music.scores.data import ScoreConfig, ScoreData, decode, onsets, ranges, within_pitches
 from zoo.music.scores.midi import read_grid
 from zoo.music.scores.neurons import binary, one_of
 from zoo.music.scores.samples import Scores, scores
@@ -245,14 +245,8 @@ def struck(voices: Tensor, again: Tensor) -> Tensor:
     All of -1 and 1. So the voices and what is struck agree, which neurons that know nothing of each other rarely do.
     """
     sounding = voices.add(1).div(2)
-    begins = sounding - sounding * before(sounding)
-    begins, sounding = begins.amax(1, keepdim=True), sounding.amax(1, keepdim=True)
+    begins, sounding = onsets(sounding).amax(1, keepdim=True), sounding.amax(1, keepdim=True)
     return 2 * (begins + (1 - begins) * sounding * again.add(1).div(2)) - 1
-
-
-def before(rolls: Tensor) -> Tensor:
-    """What is in rolls [N, R, T, P] a step earlier; nothing, 0, at the first."""
-    return nn.functional.pad(rolls[:, :, :-1], (0, 0, 1, 0))
 
 
 def joined(features: Tensor, others: Tensor | None) -> Tensor:
@@ -405,10 +399,10 @@ class MuseGAN(GAN):
         """
         train = data.indices("train")
         some = decode(data.samples[train[:: len(train) // NUM_COUNTED + 1]])
-        sounding = some[:, :-1] > 0
-        going_on = (sounding & before(sounding)).any(1)
+        sounding = some[:, :-1].gt(0).float()
+        going_on = (sounding > onsets(sounding)).any(1)
         again = some[:, -1].gt(0)[going_on].float().mean().nan_to_num()
-        shares = torch.cat([sounding.float().mean(dim=(0, 2, 3)), again[None]]).clamp(1e-3, 0.5)
+        shares = torch.cat([sounding.mean(dim=(0, 2, 3)), again[None]]).clamp(1e-3, 0.5)
         norm: Any = self.generator.private.merge[1]
         with torch.no_grad():
             if self.config.single:
