@@ -22,7 +22,7 @@ from zoo.training.augment import diff_augment
 from zoo.training.phases import Turn, only
 from zoo.video.bench import plain_step
 from zoo.video.data import decode
-from zoo.video.mocogan import MoCoGAN, MoCoGANConfig, MoCoGANTrain
+from zoo.video.mocogan import DiscriminatorNoise, MoCoGAN, MoCoGANConfig, MoCoGANTrain
 from zoo.video.styleganv import ModulatedConvolution, StyleGANV, StyleGANVConfig, StyleGANVTrain
 from zoo.video.tgan import TGAN, TGANConfig, TGANTrain
 from zoo.video.vgan import VGAN, VGANConfig, VGANTrain, composed
@@ -104,6 +104,29 @@ def test_frames_are_made_some_at_a_time(make: Callable[[], MoCoGAN | StyleGANV],
     gan.sample(2, seed=0, frames=300)
 
     assert max(sizes) == 128
+
+
+def test_a_generator_wider_than_its_judges():
+    """`generator_width` is the image generator's alone."""
+    usual, wide = moco(), moco(generator_width=4)
+
+    first = [players.generator.image[0].weight.shape for players in (usual, wide)]
+    assert [shape[1] for shape in first] == [first[0][1], 2 * first[0][1]]
+    for judge in ("discriminator", "image_discriminator"):
+        of_usual, of_wide = (dict(gan.players)[judge].state_dict() for gan in (usual, wide))
+        assert {name: x.shape for name, x in of_usual.items()} == {name: x.shape for name, x in of_wide.items()}
+
+
+def test_noise_before_a_discriminators_layers():
+    """It is added while training only, whatever order of memory an input has."""
+    noise = DiscriminatorNoise(0.1)
+    clips = torch.zeros(4, 3, 5, 16, 16).to(memory_format=torch.channels_last_3d)
+    for x in (clips, clips[:, :, 2], clips[::2]):
+        noise.train()
+        assert noise(x).shape == x.shape
+        assert 0.09 < float(noise(x).std()) < 0.11
+        noise.eval()
+        assert noise(x) is x
 
 
 def test_content_stays_and_motion_goes():

@@ -49,6 +49,8 @@ class MoCoGANConfig(ClipConfig):
     labels_to: Literal["motion", "image"] = "motion"
     """Who is told the class: the recurrent net, which did better in the paper, or the image generator."""
     width: int = field(default=64, metadata=within(1, 512))
+    generator_width: int = field(default=0, metadata=within(0, 512))
+    """The image generator's own, where the players are not equally wide; 0: `width`."""
     resolution: int = field(default=64, metadata=within(16, 256))
     time_stride: int = field(default=1, metadata=within(1, 2))
     """Of the clip discriminator: 1 in the paper; 2 halves its work at each layer."""
@@ -67,8 +69,16 @@ class MoCoGANConfig(ClipConfig):
     @property
     def widths(self) -> list[int]:
         """Channels from the 4 x 4 map to the one beside the image: [8W, 4W, 2W, W] at 64 px."""
+        return self._widths(self.width)
+
+    @property
+    def generator_widths(self) -> list[int]:
+        """As `widths`, of the image generator."""
+        return self._widths(self.generator_width or self.width)
+
+    def _widths(self, width: int) -> list[int]:
         num_maps = self.resolution.bit_length() - 3
-        return [self.width << min(i, 3) for i in reversed(range(num_maps))]
+        return [width << min(i, 3) for i in reversed(range(num_maps))]
 
     @property
     def num_patches(self) -> int:
@@ -90,7 +100,7 @@ class Generator(nn.Module):
         self.config = config
         to_motion, to_image = (config.labels if config.labels_to == place else 0 for place in ("motion", "image"))
         self.recurrent = nn.GRUCell(config.noise_dim + to_motion, config.motion_dim)
-        widths = config.widths
+        widths = config.generator_widths
         layers: list[nn.Module] = [
             nn.ConvTranspose2d(config.content_dim + config.motion_dim + to_image, widths[0], 4, bias=False),
             nn.BatchNorm2d(widths[0]),
@@ -185,7 +195,8 @@ class DiscriminatorNoise(nn.Module):
         if not (self.training and self.sigma):
             return x
         # Drawn in the order of memory: `randn_like` of what has its channels last takes ten times as long on a CPU.
-        noise = torch.randn(x.numel(), dtype=x.dtype, device=x.device).as_strided(x.shape, x.stride())
+        noise = torch.empty_like(x)
+        noise.as_strided((x.numel(),), (1,)).normal_()
         return x + self.sigma * noise
 
 
