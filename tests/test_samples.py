@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from zoo.errors import BadValue, CannotWrite
-from zoo.samples import Images, replacing
+from zoo.samples import Images, replacing, tiled
 
 
 @pytest.fixture
@@ -97,3 +97,31 @@ def test_nothing_half_written_is_seen(tmp_path: Path):
 
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["x.txt"]
+
+
+@pytest.mark.parametrize(
+    ("count", "cell", "lines"),
+    [
+        (16, (8, 8), (4, 4)),
+        (8, (8, 8), (2, 4)),  # full, and wide rather than high
+        (16, (8, 16), (4, 4)),
+        (64, (8, 24), (16, 4)),  # nearer would be five columns, with the last row ragged
+        (5, (8, 8), (2, 3)),  # a prime: a row is not full
+        (1, (8, 80), (1, 1)),
+    ],
+)
+def test_a_picture_of_many_is_nearly_square(count: int, cell: tuple[int, int], lines: tuple[int, int]):
+    """Rows are full, where that keeps it from being more than twice as long as the other way."""
+    cells = np.zeros((count, *cell, 3), dtype=np.uint8)
+
+    assert tiled(cells, padding=0).shape == (lines[0] * cell[0], lines[1] * cell[1], 3)
+
+
+def test_clips_are_arranged_as_pictures_are():
+    """What stands between the count and the height stays as it is."""
+    clips = np.random.default_rng(0).integers(0, 255, (6, 5, 4, 4, 3), dtype=np.uint8)
+    moving = tiled(clips, padding=1)
+
+    assert moving.shape == (5, 2 * 5 + 1, 3 * 5 + 1, 3)
+    for t in range(5):
+        assert np.array_equal(moving[t], tiled(clips[:, t], padding=1))

@@ -117,19 +117,11 @@ class Images(Samples):
         return [_pil(pixels) for pixels in self.to_uint8()]
 
     def grid(self, columns: int | None = None, *, padding: int = 2) -> Image.Image:
-        """All images in one picture, row by row; as near to a square as may be unless `columns` is given."""
+        """All images in one picture, as `tiled` arranges them."""
         pixels = self.to_uint8()
-        n, height, width, channels = pixels.shape
-        if not n:
+        if not len(pixels):
             raise BadValue("a grid needs at least one image")
-        columns = columns or math.ceil(math.sqrt(n))
-        rows = math.ceil(n / columns)
-        cell = (height + padding, width + padding)
-        canvas = np.full((rows * cell[0] + padding, columns * cell[1] + padding, channels), 255, dtype=np.uint8)
-        for i, image in enumerate(pixels):
-            y, x = padding + (i // columns) * cell[0], padding + (i % columns) * cell[1]
-            canvas[y : y + height, x : x + width] = image
-        return _pil(canvas)
+        return _pil(tiled(pixels, columns, padding=padding))
 
     def save(self, path: str | os.PathLike[str], *, columns: int | None = None) -> Path:
         path = self.check_path(path)
@@ -146,6 +138,31 @@ class Images(Samples):
         buffer = io.BytesIO()
         self[:64].grid().save(buffer, format="PNG")
         return buffer.getvalue()
+
+
+def tiled(cells: np.ndarray, columns: int | None = None, *, padding: int) -> np.ndarray:
+    """Pictures, or clips of them, uint8 [N, ..., H, W, C] -> one [..., H', W', C] of them all, row by row on white.
+
+    Unless `columns` is given, it is as near to a square as may be: of those whose last row is full, if one of them is
+    not more than twice as wide as high or as high as wide.
+    """
+    n, *between, height, width, channels = cells.shape
+    high, wide = height + padding, width + padding
+    columns = columns or _near_square(n, wide / high)
+    shape = (*between, math.ceil(n / columns) * high + padding, columns * wide + padding, channels)
+    canvas = np.full(shape, 255, dtype=np.uint8)
+    for i, cell in enumerate(cells):
+        y, x = padding + i // columns * high, padding + i % columns * wide
+        canvas[..., y : y + height, x : x + width, :] = cell
+    return canvas
+
+
+def _near_square(n: int, aspect: float) -> int:
+    """Columns for n cells, each `aspect` times as wide as high."""
+    off = {columns: abs(math.log(aspect * columns / math.ceil(n / columns))) for columns in range(1, n + 1)}
+    full = {columns: distance for columns, distance in off.items() if n % columns == 0 and distance <= math.log(2)}
+    best = full or off
+    return min(best, key=lambda columns: (round(best[columns], 6), -columns))  # of two as near, the wide one
 
 
 def _pil(pixels: np.ndarray) -> Image.Image:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 import os
 from base64 import b64encode
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ import torch
 from PIL import Image
 
 from zoo.errors import BadValue
-from zoo.samples import Samples, replacing
+from zoo.samples import Samples, replacing, tiled
 from zoo.video.files import frames_in, pyav
 
 PADDING = 2  # white, around each clip of a grid and each frame of a contact sheet
@@ -64,7 +63,7 @@ class Clips(Samples):
         clips = self.to_uint8()
         if not len(clips):
             raise BadValue("a grid needs at least one clip")
-        return clips[0] if len(clips) == 1 else _tiled(clips, columns or math.ceil(math.sqrt(len(clips))))
+        return clips[0] if len(clips) == 1 else tiled(clips, columns, padding=PADDING)
 
     def contact_sheet(self) -> Image.Image:
         """A row a clip, with all its frames, or 16 of them evenly chosen."""
@@ -73,8 +72,8 @@ class Clips(Samples):
             raise BadValue("a contact sheet needs at least one clip")
         length = clips.shape[1]
         chosen = np.linspace(0, length - 1, min(length, SHEET_FRAMES)).round().astype(int)
-        frames = clips[:, chosen].reshape(-1, 1, *clips.shape[2:])  # [N * F, 1, H, W, 3]
-        return Image.fromarray(_tiled(frames, len(chosen))[0])
+        frames = clips[:, chosen].reshape(-1, *clips.shape[2:])  # [N * F, H, W, 3]
+        return Image.fromarray(tiled(frames, len(chosen), padding=PADDING))
 
     def save(self, path: str | os.PathLike[str], *, columns: int | None = None) -> Path:
         """As the class says; `columns` is the number of clips in a line of the grid. Raises BadValue, CannotWrite."""
@@ -110,18 +109,6 @@ class Clips(Samples):
         buffer = io.BytesIO()
         _animate(buffer, self[:16].grid(), self.rate, ".webp")
         return f"<img src='data:image/webp;base64,{b64encode(buffer.getvalue()).decode()}'>"
-
-
-def _tiled(clips: np.ndarray, columns: int) -> np.ndarray:
-    """[N, T, H, W, 3] -> [T, H', W', 3], line by line, on white."""
-    n, length, height, width, _ = clips.shape
-    cell = (height + PADDING, width + PADDING)
-    shape = (length, math.ceil(n / columns) * cell[0] + PADDING, columns * cell[1] + PADDING, 3)
-    canvas = np.full(shape, 255, dtype=np.uint8)
-    for i, clip in enumerate(clips):
-        y, x = PADDING + (i // columns) * cell[0], PADDING + (i % columns) * cell[1]
-        canvas[:, y : y + height, x : x + width] = clip
-    return canvas
 
 
 def _animate(target: Path | io.BytesIO, frames: np.ndarray, rate: float, suffix: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import math
 import os
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,7 +19,7 @@ from zoo.music.scores.data import ScoreConfig
 from zoo.music.scores.midi import HELD, SILENT, STRUCK, notes_of, write_midi
 from zoo.music.scores.musicxml import write_musicxml
 from zoo.music.scores.render import render, wav_bytes
-from zoo.samples import replacing
+from zoo.samples import replacing, tiled
 
 COLOURS = ("#d1495b", "#e8a33d", "#3a9d78", "#3567a8", "#7a5195", "#5b8c3a", "#8d6e63", "#546e7a")
 PAPER, BLACK_KEY, BEAT, BAR, OCTAVE = "#fdfbf7", "#f3eee4", "#ece5d8", "#b9ae9b", "#ddd3c2"
@@ -84,20 +83,12 @@ class Scores(Playable):
         return [self._render(grid) for grid in self.grids]
 
     def picture(self, columns: int | None = None) -> Image.Image:
-        """Piano rolls, as near to a square as may be unless `columns` is given: a colour a voice, the top one in front.
+        """Piano rolls, as `zoo.samples.tiled` arranges them: a colour a voice, the top one in front.
 
         Lines stand between bars and beats and over each C; the bands of the black keys are shaded.
         """
-        rolls = [self._roll(grid) for grid in self.grids]
-        gap = 12
-        width, height = rolls[0].size
-        columns = columns or max(1, round(math.sqrt(len(rolls) * height / width)))
-        rows = math.ceil(len(rolls) / columns)
-        size = (columns * (width + gap) + gap, rows * (height + gap) + gap)
-        canvas = Image.new("RGB", size, "white")
-        for i, roll in enumerate(rolls):
-            canvas.paste(roll, (gap + i % columns * (width + gap), gap + i // columns * (height + gap)))
-        return canvas
+        rolls = np.stack([np.asarray(self._roll(grid)) for grid in self.grids])
+        return Image.fromarray(tiled(rolls, columns, padding=12))
 
     def _in_a_row(self) -> np.ndarray:
         """All scores as one grid [V, T', P], a bar's rest between them."""

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from zoo.music.player import Playable
-from zoo.samples import replacing
+from zoo.samples import replacing, tiled
 
 SILENCE_SECONDS = 0.25  # between two sounds of one file
 
@@ -53,7 +53,7 @@ class Sounds(Playable):
         return np.concatenate(parts[:-1])
 
     def spectrograms(self, columns: int | None = None) -> Image.Image:
-        """One picture, as near to a square as may be unless `columns` is given.
+        """One picture, as `zoo.samples.tiled` arranges them.
 
         Time to the right, frequency upwards on the mel scale, 80 dB from black to white.
         """
@@ -63,7 +63,7 @@ class Sounds(Playable):
         config = MelConfig(rate=self.rate, mels=96, fft=1024, hop=_hop(waves.shape[1]), high=0.0)
         decibels = log_mel(waves, config) * (20 / np.log(10))
         shades = ((decibels - decibels.amax()) / 80 + 1).clamp(0, 1).flip(1)  # [N, 96, F]
-        return _grid(_coloured(shades.numpy()), columns)
+        return Image.fromarray(tiled(_coloured(shades.numpy()), columns, padding=4))
 
     def save(self, path: str | os.PathLike[str], *, columns: int | None = None) -> Path:
         path = self.check_path(path)
@@ -123,15 +123,3 @@ def _coloured(shades: np.ndarray) -> np.ndarray:
     places = np.linspace(0, 1, len(_STOPS))
     channels = [np.interp(shades, places, _STOPS[:, i]) for i in range(3)]
     return np.stack(channels, axis=-1).round().astype(np.uint8)
-
-
-def _grid(pictures: np.ndarray, columns: int | None, padding: int = 4) -> Image.Image:
-    """uint8 [N, H, W, 3] -> one picture, row by row."""
-    n, height, width, _ = pictures.shape
-    columns = columns or max(1, min(n, round(np.sqrt(n * height / width))))
-    rows = -(-n // columns)
-    canvas = np.full((rows * (height + padding) + padding, columns * (width + padding) + padding, 3), 255, np.uint8)
-    for i, picture in enumerate(pictures):
-        y, x = padding + (i // columns) * (height + padding), padding + (i % columns) * (width + padding)
-        canvas[y : y + height, x : x + width] = picture
-    return Image.fromarray(canvas)
