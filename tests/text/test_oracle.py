@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from zoo.errors import BadFile, BadValue
+from zoo.text import oracle, oracle_file
 from zoo.text.oracle import Oracle, load_oracle
 from zoo.text.oracle_file import MAX_BYTES, convert, read_official
 
@@ -202,3 +203,22 @@ def test_another_oracles_weights_are_refused(tmp_path: Path):
     write_weights(Oracle(0, vocabulary=9, dim=2).state_dict(), tmp_path / "small.safetensors")
     with pytest.raises(BadFile, match="shape"):
         load_oracle(tmp_path / "small.safetensors")
+
+
+def test_the_papers_file_is_converted_and_measured(
+    arrays: list[np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """The two commands of docs/text.md, one after the other; a file that is something else is refused in a line."""
+    source, out = tmp_path / "target_params.pkl", tmp_path / "oracle.safetensors"
+    source.write_bytes(WRITERS["protocol 2"](arrays))
+    monkeypatch.setattr("sys.argv", ["oracle_file", str(source), str(out)])
+    oracle_file.main()
+    monkeypatch.setattr("sys.argv", ["oracle", "--weights", str(out), "--samples", "20"])
+    oracle.main()
+    assert "length 20: " in capsys.readouterr().out
+
+    monkeypatch.setattr("sys.argv", ["oracle_file", __file__, str(tmp_path / "not")])
+    with pytest.raises(SystemExit):
+        oracle_file.main()
+    assert "not the oracle's parameters" in capsys.readouterr().err
+    assert not (tmp_path / "not").exists()

@@ -129,20 +129,11 @@ def load_oracle(path: Path) -> Oracle:
 def main() -> None:
     import argparse
 
-    parser = argparse.ArgumentParser(description="Measure the floor of an oracle, or convert the paper's parameters.")
+    parser = argparse.ArgumentParser(description="Measure the floor of an oracle.")
     parser.add_argument("--seed", type=int, default=0, help="of the oracle's parameters (default 0)")
-    parser.add_argument("--weights", type=Path, help="a converted file in place of a seed")
+    parser.add_argument("--weights", type=Path, help="in place of a seed: a file that zoo.text.oracle_file converted")
     parser.add_argument("--samples", type=int, default=10_000)
-    parser.add_argument("--convert", type=Path, help="the official parameter file, target_params.pkl")
-    parser.add_argument("--out", type=Path, help="where the converted parameters go")
     options = parser.parse_args()
-    if options.convert:
-        from zoo.text.oracle_file import convert
-
-        if options.out is None:
-            parser.error("--convert needs --out")
-        convert(options.convert, options.out)
-        options.weights = options.out
     oracle = load_oracle(options.weights) if options.weights else Oracle(options.seed)
     for length in LENGTHS:
         nll, error = oracle.floor(length, samples=options.samples)

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.errors import BadFile
+from zoo.errors import BadFile, ZooError
 from zoo.pickles import Name, Reader, Record
 from zoo.safe import write_weights
 from zoo.samples import replacing
@@ -133,3 +133,20 @@ class _Array(Record):
                 array = array.reshape(shape, order="F" if column_major else "C")
                 return np.array(array, dtype=np.float32, order="C")
         raise BadFile("it has an array without its contents")
+
+
+def main() -> None:
+    import argparse
+
+    parser = argparse.ArgumentParser(description="Convert the paper's oracle parameters to safetensors.")
+    parser.add_argument("source", type=Path, help="the official parameter file, target_params.pkl")
+    parser.add_argument("out", type=Path, help="where the converted parameters go")
+    options = parser.parse_args()
+    try:
+        convert(options.source, options.out)
+    except ZooError as error:
+        parser.exit(2, f"{error}\n")
+
+
+if __name__ == "__main__":
+    main()
