@@ -81,6 +81,12 @@ class Repo:
             self.branches.get(revision) or self.tags.get(revision) or (revision if revision in self.commits else None)
         )
 
+    def card_data(self) -> dict[str, str]:
+        """The single values of the card's front matter."""
+        front = self.files.get("README.md", b"").decode(errors="replace").split("---")
+        pairs = (line.partition(": ") for line in front[1].splitlines()) if len(front) > 2 else ()
+        return {key: value for key, _, value in pairs if value}
+
     def card_tags(self) -> list[str]:
         """What the search finds a repository by: the tags and the library of its card."""
         front = self.files.get("README.md", b"").decode(errors="replace").split("---")
@@ -506,15 +512,15 @@ class LoopbackHub:
             "id": repo.id, "author": repo.id.partition("/")[0], "sha": sha, "private": repo.private, "gated": False,
             "downloads": repo.downloads, "likes": 0, "tags": repo.card_tags(),
             "lastModified": "2026-11-01T12:00:00.000Z", "createdAt": "2026-10-01T12:00:00.000Z",
-            "siblings": [{"rfilename": path} for path in repo.commits[sha]],
+            "siblings": [{"rfilename": path} for path in repo.commits[sha]], "cardData": repo.card_data(),
         }  # fmt: skip
 
     # fetching: what a file is, then its bytes; large ones from the other host
 
-    @route("HEAD", rf"/{_ID}/resolve/(?P<revision>[^/]+)/(?P<path>.+)")
-    @route("GET", rf"/{_ID}/resolve/(?P<revision>[^/]+)/(?P<path>.+)")
-    def _resolve(self, request: Request, id: str, revision: str, path: str) -> Answer:
-        repo = self._found(request, id)
+    @route("HEAD", rf"(/(?P<kind>datasets|spaces))?/{_ID}/resolve/(?P<revision>[^/]+)/(?P<path>.+)")
+    @route("GET", rf"(/(?P<kind>datasets|spaces))?/{_ID}/resolve/(?P<revision>[^/]+)/(?P<path>.+)")
+    def _resolve(self, request: Request, kind: str | None, id: str, revision: str, path: str) -> Answer:
+        repo = self._found(request, id, kind or "models")
         sha = self._revision(repo, revision)
         content = repo.commits[sha].get(unquote(path))
         if content is None:

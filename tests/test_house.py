@@ -25,7 +25,7 @@ ALLOWED = {  # room -> rooms its modules may import at the top; functions may im
     "pickles": {"errors"},
     "torch_file": {"errors", "pickles"},
     "render": {"errors"},
-    "data": {"errors", "noise", "recipe"},
+    "data": {"errors", "noise", "recipe", "remote"},
     "gan": {"errors", "nn", "noise", "recipe", "samples"},
     "card": {"gan", "recipe", "samples"},
     "training": {"data", "errors", "gan", "nn", "noise", "recipe", "registry", "samples"},

@@ -264,7 +264,7 @@ def test_what_is_no_release_is_refused_before_it_is_fetched(hub: LoopbackHub, re
         "half": r"lacks discriminator\.safetensors",
         "huge": r"generator\.safetensors has 10,000,000 bytes, at most",
         "text": r"config\.json has 2,097,152 bytes",
-        "many": "more than 1000 files",
+        "many": "more than 1,000 files",
     }.items():
         with pytest.raises(BadFile, match=message):
             zoo.load(f"me/{name}")

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import httpx2
 from huggingface_hub import HfApi, constants, get_token, hf_hub_download, scan_cache_dir, try_to_load_from_cache
@@ -32,9 +32,10 @@ from zoo.errors import BadFile, BadValue, CannotWrite, NotFound, Unreachable, Zo
 T = TypeVar("T")
 
 LIBRARY = "gan-zoo"
-MAX_FILES = 1000  # of a repository; a release has about ten
+MAX_FILES = {"model": 1000, "dataset": 100_000}  # of a repository; a release has about ten
 ANSWER_SECONDS = 60.0  # for one question, retries within it
 SLOWEST = 10_000  # bytes/s; a transfer may take ANSWER_SECONDS and its size at this rate
+LISTED_BYTES = 300  # of a listing, for each file
 TRIES = 4
 FIRST_WAIT = 1.0  # seconds before the second try; doubled for each further one
 LONGEST_WAIT = 60.0  # a server that asks for more has an error shown instead
@@ -50,12 +51,13 @@ class Address:
 
     repo: str
     revision: str = ""
+    kind: Literal["model", "dataset"] = "model"
 
     @classmethod
-    def parse(cls, text: str) -> Address | None:
+    def parse(cls, text: str, kind: Literal["model", "dataset"] = "model") -> Address | None:
         """From `org/name` or `org/name@revision`; None for anything else."""
         match = _ADDRESS.fullmatch(text)
-        return cls(match["repo"], match["revision"] or "") if match else None
+        return cls(match["repo"], match["revision"] or "", kind) if match else None
 
     @property
     def pinned(self) -> bool:
@@ -244,16 +246,19 @@ def _out_of_reach(address: Address, error: BaseException) -> str:
 
 
 def _not_there(address: Address) -> str:
-    kinds = _hint(lambda: [kind for kind in ("dataset", "space") if api().repo_exists(address.repo, repo_type=kind)])
+    others = [kind for kind in ("model", "dataset", "space") if kind != address.kind]
+    kinds = _hint(lambda: [kind for kind in others if api().repo_exists(address.repo, repo_type=kind)])
     if kinds:
-        return f"{address.repo} is a {kinds[0]} on {constants.ENDPOINT}, not a model"
+        return f"{address.repo} is a {kinds[0]} on {constants.ENDPOINT}, not a {address.kind}"
     hint = "" if get_token() else ", or it is private: `hf auth login`"
+    if address.kind == "dataset":
+        return f"no data set {address.repo} on {constants.ENDPOINT}{hint}"
     return f"no repository {address.repo} on {constants.ENDPOINT}{hint}, and no such folder here"
 
 
 def _revisions(address: Address) -> str:
     def names() -> list[str]:
-        refs = api().list_repo_refs(address.repo)
+        refs = api().list_repo_refs(address.repo, repo_type=address.kind)
         return [str(ref.name) for ref in (*refs.branches, *refs.tags)]
 
     known = _hint(names)
@@ -279,28 +284,30 @@ def commit_of(address: Address) -> str:
     """The full commit sha that an address means; the last one known where the Hub is out of reach. Raises as `ask`."""
     if address.pinned:
         return address.revision
-    sha = ask(address, lambda: api().resolve_revision(address.repo, revision=address.revision or None)).resolved
+    revision, kind = address.revision or None, address.kind
+    sha = ask(address, lambda: api().resolve_revision(address.repo, revision=revision, repo_type=kind)).resolved
     if not _SHA.fullmatch(sha):  # it becomes the name of a folder
         raise Unreachable(f"{address} on {constants.ENDPOINT}: this is not how a Hub answers: commit {sha[:80]!r}")
     return sha
 
 
 def listing(address: Address) -> dict[str, Listed]:
-    """The files of a repository by path, at most MAX_FILES. Raises as `ask`, BadFile on more."""
+    """The files of a repository by path, at most MAX_FILES of its kind. Raises as `ask`, BadFile on more."""
+    most, revision = MAX_FILES[address.kind], address.revision or None
 
     def first_pages() -> list[RepoFile]:
-        tree = api().list_repo_tree(address.repo, recursive=True, revision=address.revision or None)
-        return [entry for entry in islice(tree, MAX_FILES + 1) if isinstance(entry, RepoFile)]
+        tree = api().list_repo_tree(address.repo, recursive=True, revision=revision, repo_type=address.kind)
+        return [entry for entry in islice(tree, most + 1) if isinstance(entry, RepoFile)]
 
-    files = ask(address, first_pages)
-    if len(files) > MAX_FILES:
-        raise BadFile(f"{address}: has more than {MAX_FILES} files, which no release has; refused")
+    files = ask(address, first_pages, seconds=patience(most * LISTED_BYTES))
+    if len(files) > most:
+        raise BadFile(f"{address}: has more than {most:,} files; refused")
     return {file.path: Listed(file.size, file.lfs.sha256 if file.lfs else file.blob_id) for file in files}
 
 
 def cached(address: Address, name: str) -> Path | None:
     """A file of a pinned address in the cache, without the network; None where it is not there."""
-    found = try_to_load_from_cache(address.repo, name, revision=address.revision)
+    found = try_to_load_from_cache(address.repo, name, revision=address.revision, repo_type=address.kind)
     return Path(found) if isinstance(found, str) else None
 
 
@@ -327,6 +334,13 @@ def _is_ours(config: Path) -> bool:
         return False
 
 
+def licence_of(address: Address) -> str:
+    """What the card of a data set states, "unknown" where it states nothing. Raises as `ask`."""
+    card = ask(address, lambda: api().dataset_info(address.repo, revision=address.revision or None)).card_data
+    stated = card.get("license") if card is not None else None
+    return ", ".join(map(str, stated)) if isinstance(stated, list) else str(stated or "unknown")
+
+
 def search(limit: int = 100) -> list[Any]:
     """Repositories of the Hub whose card says `library_name: gan-zoo`, the most downloaded first. Raises as `ask`."""
     what = Address(f"the search for {LIBRARY}")
@@ -336,14 +350,14 @@ def search(limit: int = 100) -> list[Any]:
 # --- fetching ----------------------------------------------------------------------------------------------------
 
 
-def fetch(address: Address, name: str, listed: Listed) -> Path:
-    """A file of a pinned address, in the cache, its bytes checked against the listing's digest.
+def fetch(address: Address, name: str, listed: Listed, *, quiet: bool = False) -> Path:
+    """A file of a pinned address, in the cache, its bytes checked against the listing's digest; `quiet`: without a bar.
 
     Raises as `ask`; BadFile where the bytes are wrong twice. Wrong bytes do not stay in the cache.
     """
     for _attempt in range(2):
         cancelled = threading.Event()
-        bar = _limited_bar(f"{address.repo}/{name}", listed.size, cancelled)
+        bar = _limited_bar(f"{address.repo}/{name}", listed.size, cancelled, quiet=quiet)
         download = partial(_retried, partial(_download, address, name, bar))
         with speaking(address):
             path = bounded(download, seconds=patience(listed.size), cancelled=cancelled)
@@ -362,6 +376,7 @@ def _download(address: Address, name: str, bar: type[tqdm]) -> Path:
             address.repo,
             name,
             revision=address.revision,
+            repo_type=address.kind,
             library_name=LIBRARY,
             library_version=_version(),
             tqdm_class=bar,
@@ -373,11 +388,14 @@ def _download(address: Address, name: str, bar: type[tqdm]) -> Path:
         raise
 
 
-def _limited_bar(name: str, size: int, cancelled: threading.Event) -> type[tqdm]:
+def _limited_bar(name: str, size: int, cancelled: threading.Event, *, quiet: bool) -> type[tqdm]:
     """The client's progress bar, which also ends a download that is late or far longer than the file."""
 
     class Bar(tqdm):
         received = 0
+
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **{**options, **({"disable": True} if quiet else {})})
 
         def update(self, n: float | None = 1) -> bool | None:
             self.received += int(n or 0)

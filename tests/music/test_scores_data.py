@@ -167,8 +167,6 @@ def test_unknown_names_and_wrong_sizes_are_refused():
         open_store(ScoreData(name="bach-chorale"), CONFIG)
     with pytest.raises(BadValue, match=r"model.tracks = 4"):
         open_store(ScoreData(name="bach-chorales"), CONFIG)
-    with pytest.raises(BadValue, match="not from the Hub"):
-        open_store(ScoreData(hub="org/set"), CONFIG)
     with pytest.raises(NotFound, match="bach-chorales"):
         door.build_dataset("bach-choral")
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from zoo.data import Store, build_store, cache_dir, hash_split
 from zoo.data.images import decode_images as decode
-from zoo.errors import BadFile, MissingExtra, NotFound, suggest
+from zoo.errors import BadFile, NotFound, suggest
 from zoo.recipe import Data
 
 __all__ = ["DATASETS", "decode", "open_store"]
@@ -220,14 +220,11 @@ def _open_folder(
 
 
 def _open_hub(hub: str, size: int, *, progress: Callable[[int, int], None] | None) -> Store:
-    try:
-        import datasets
-    except ImportError:
-        raise MissingExtra(f"hf:{hub} needs the package 'datasets': pip install 'gan-zoo[data]'") from None
-    try:
-        loaded = datasets.load_dataset(hub, split="train")
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        raise BadFile(f"hf:{hub}: cannot load this data set: {error}") from error
+    from zoo.data.hub import load_table
+
+    loaded = load_table(hub)
+    import datasets  # which is there, now that it has loaded something
+
     columns = [name for name, kind in loaded.features.items() if isinstance(kind, datasets.Image)]
     if not columns:
         raise BadFile(f"hf:{hub}: no column of images; its columns are {', '.join(loaded.features)}")

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from zoo.data import About, Rows, Store, build_store, cache_dir, hash_split
 from zoo.data.packages import NpmPackage
-from zoo.errors import BadFile, BadValue, MissingExtra, NotFound, suggest
+from zoo.errors import BadFile, BadValue, NotFound, suggest
 from zoo.noise import Noise
 from zoo.recipe import Data, within
 from zoo.safe import digest
@@ -320,14 +320,9 @@ def _lines(file: Path, content: bytes) -> list[str]:
 
 
 def _open_hub(data: TextData, length: int, *, progress: Callable[[int, int], None] | None, say: Report) -> Store:
-    try:
-        import datasets
-    except ImportError:
-        raise MissingExtra(f"hf:{data.hub} needs the package 'datasets': pip install 'gan-zoo[data]'") from None
-    try:
-        loaded = datasets.load_dataset(data.hub, split="train")
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        raise BadFile(f"hf:{data.hub}: cannot load this data set: {error}") from error
+    from zoo.data.hub import load_table
+
+    loaded = load_table(data.hub)
     columns = [
         name for name, kind in loaded.features.items() if getattr(kind, "dtype", "") in ("string", "large_string")
     ]

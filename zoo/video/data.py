@@ -17,12 +17,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from zoo.data import Store, build_store, cache_dir, hash_split
+from zoo.data import About, Store, build_store, cache_dir, hash_split
 from zoo.data.images import decode_images as decode
 from zoo.errors import BadFile, BadValue, MissingExtra, NotFound, suggest
 from zoo.gan import LABELS
 from zoo.recipe import Data, within
-from zoo.video.files import Crop, find_clips, frames_in, stream_clip
+from zoo.video.files import ANIMATIONS, FRAMES, VIDEOS, Crop, find_clips, frames_in, stream_clip
 
 __all__ = ["DATASETS", "ClipData", "build_dataset", "decode", "open_store"]
 
@@ -292,8 +292,7 @@ class ClipFolder:
     frames: int
     lengths: Mapping[Path, int]
     """Of each file that can be read, its number of frames at the rate asked for."""
-    version: str = field(default="1", init=False)
-    licence: str = field(default="unknown", init=False)
+    about: About
     dtype: np.dtype = field(default=PIXELS, init=False)
     _reading: tuple[Path, int, Iterator[np.ndarray]] | None = field(default=None, init=False, repr=False)
     """The file that is open, the number of its next frame, and its frames."""
@@ -310,7 +309,15 @@ class ClipFolder:
 
     @property
     def name(self) -> str:
-        return self.folder.name
+        return self.about.name
+
+    @property
+    def version(self) -> str:
+        return self.about.version
+
+    @property
+    def licence(self) -> str:
+        return self.about.licence
 
     @property
     def count(self) -> int:
@@ -371,14 +378,20 @@ def open_store(
         NotFound: no data set of that name.
         BadValue: more frames asked for than its clips have.
         BadFile: a folder that is none or holds no clip that can be read and is long enough.
+        NotFound, Unreachable, BadFile: as `zoo.data.hub.load_files`, for a data set of the Hub.
         MissingExtra: the extra `data` or `video` is needed.
     """
     if data.name:
         source = _source(data.name, size=model.resolution, frames=model.frames, stride=data.stride)
         return build_store(source, source.folder, workers=workers, progress=progress)
     if data.hub:
-        raise BadValue(f"hf:{data.hub}: clips are read from this disk only; download them, and give their folder")
-    return _open_folder(Path(data.folder).expanduser(), data, model, workers=workers, progress=progress, say=say)
+        from zoo.data.hub import load_files
+
+        folder, about = load_files(data.hub, (*VIDEOS, *ANIMATIONS, *FRAMES), progress=progress)
+    else:
+        folder = Path(data.folder).expanduser()
+        about = About(name=folder.name)
+    return _open_folder(folder, about, data, model, workers=workers, progress=progress, say=say)
 
 
 def build_dataset(name: str, *, size: int | None = None, workers: int = 1, progress: Progress | None = None) -> Store:
@@ -394,7 +407,7 @@ def _source(name: str, **sizes: int) -> Any:
 
 
 def _open_folder(
-    folder: Path, data: ClipData, model: Any, *, workers: int, progress: Progress | None, say: Report
+    folder: Path, about: About, data: ClipData, model: Any, *, workers: int, progress: Progress | None, say: Report
 ) -> Store:
     if not folder.is_dir():
         raise BadFile(f"{folder}: no such folder of clips")
@@ -419,7 +432,7 @@ def _open_folder(
             f"{folder}: no clip of {needed} frames or more that can be read, which model.frames = {model.frames} at "
             f"data.stride = {data.stride} need; looked for video files, .gif, .webp, and folders of frames"
         )
-    source = ClipFolder(folder, data, model.resolution, model.frames, lengths)
+    source = ClipFolder(folder, data, model.resolution, model.frames, lengths, about)
     return build_store(source, place, workers=workers, progress=progress)
 
 

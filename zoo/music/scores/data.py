@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.data import Store, build_store, cache_dir, hash_split
+from zoo.data import About, Store, build_store, cache_dir, hash_split
 from zoo.errors import BadFile, BadValue, CannotWrite, MissingExtra, NotFound, suggest
 from zoo.music.scores.midi import HELD, NUM_PITCHES, SILENT, STRUCK, put, read_grid
 from zoo.music.scores.midi import Mapping as TrackMapping
@@ -317,13 +317,17 @@ def open_store(
     Raises:
         NotFound: no data set of that name.
         BadFile: a folder that is none, or none of its files can be used, which says why for each.
-        BadValue: sizes that the data does not have; a data set of the Hub.
+        BadValue: sizes that the data does not have.
         MissingExtra: the extra `data` is needed.
     """
     if data.hub:
-        raise BadValue(f"hf:{data.hub}: scores come from a named data set or a folder of MIDI files, not from the Hub")
+        from zoo.data.hub import load_files
+
+        folder, about = load_files(data.hub, MIDI_SUFFIXES, progress=progress)
+        return _open_folder(folder, about, data, config, progress=progress, say=say)
     if data.folder:
-        return _open_folder(Path(data.folder).expanduser(), data, config, progress=progress, say=say)
+        folder = Path(data.folder).expanduser()
+        return _open_folder(folder, About(name=folder.name), data, config, progress=progress, say=say)
     if data.name not in DATASETS:
         raise NotFound(
             f'no data set "{data.name}" of scores; there are {", ".join(DATASETS)}.{suggest(data.name, DATASETS)}'
@@ -373,7 +377,7 @@ def within_pitches(grid: np.ndarray, config: ScoreConfig) -> np.ndarray:
 
 
 def _open_folder(
-    folder: Path, data: ScoreData, config: ScoreConfig, *, progress: Progress | None, say: Report
+    folder: Path, about: About, data: ScoreData, config: ScoreConfig, *, progress: Progress | None, say: Report
 ) -> Store:
     """The store of the MIDI files in a folder and below."""
     if not folder.is_dir():
@@ -393,7 +397,7 @@ def _open_folder(
         return Store.open(place)
     pieces = _read_pieces(dict(zip(names, files, strict=True)), data, config, folder, say)
     anywhere = (1,) if isinstance(data, LeadSheetData) else ()
-    source = Windows(folder.name, "unknown", pieces, config, anywhere=anywhere)
+    source = Windows(about.name, about.licence, pieces, config, anywhere=anywhere)
     return build_store(source, place, progress=progress)
 
 

@@ -325,11 +325,13 @@ def open_store(
         CannotWrite: it fails.
     """
     if data.hub:
-        raise BadValue(
-            f"hf:{data.hub}: sounds of the Hub are not read here; fetch them, and give the folder: --data FOLDER"
-        )
+        from zoo.data.hub import load_files
+
+        folder, about = load_files(data.hub, SUFFIXES, progress=progress)
+        return _open_folder(folder, about, data, config, progress=progress, say=say)
     if data.folder:
-        return _open_folder(Path(data.folder).expanduser(), data, config, progress=progress, say=say)
+        path = Path(data.folder).expanduser()
+        return _open_folder(path, About(name=path.name), data, config, progress=progress, say=say)
     if data.name not in DATASETS:
         raise NotFound(
             f'no data set "{data.name}" of sounds; there are {", ".join(DATASETS)}.{suggest(data.name, DATASETS)}'
@@ -337,7 +339,9 @@ def open_store(
     return DATASETS[data.name].open(data, config, workers=workers, progress=progress, say=say)
 
 
-def _open_folder(path: Path, data: SoundData, config: Any, *, progress: Progress | None, say: Report) -> Store:
+def _open_folder(
+    path: Path, about: About, data: SoundData, config: Any, *, progress: Progress | None, say: Report
+) -> Store:
     """The store of a sound file, or of those in a folder, whose own folders are the classes if all files lie in one."""
     if not path.exists():
         raise BadFile(f"{path}: no such file or folder of sounds")
@@ -369,7 +373,7 @@ def _open_folder(path: Path, data: SoundData, config: Any, *, progress: Progress
         say(f"left out: {line}")
     if not sounds:
         raise BadFile(f"{path}: none of its {len(files)} sound files can be used: {'; '.join(refused[:8])}")
-    source = make_rows(sounds, data, config, about=About(name=path.name), classes=classes, one_in=10)
+    source = make_rows(sounds, data, config, about=about, classes=classes, one_in=10)
     return build_store(source, place)
 
 

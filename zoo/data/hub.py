@@ -1,0 +1,101 @@
+"""Data sets of the Hugging Face Hub: tables as the package `datasets` reads them, and files as they lie there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from zoo.data.store import About, cache_dir
+from zoo.errors import BadFile, BadValue, CannotWrite, MissingExtra
+from zoo.remote import Address, Listed, cached, commit_of, fetch, licence_of, listing
+
+AT_ONCE = 8  # files that are fetched side by side
+
+
+def load_table(hub: str) -> Any:
+    """The split `train` of a data set, a `datasets.Dataset`. Raises MissingExtra, BadFile."""
+    try:
+        import datasets
+    except ImportError:
+        raise MissingExtra(f"hf:{hub} needs the package 'datasets': pip install 'gan-zoo[data]'") from None
+    try:
+        return datasets.load_dataset(hub, split="train")
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        raise BadFile(f"hf:{hub}: cannot load this data set: {error}") from error
+
+
+def load_files(
+    hub: str, suffixes: tuple[str, ...], *, progress: Callable[[int, int], None] | None = None
+) -> tuple[Path, About]:
+    """The files of a data set that end in one of `suffixes`: the folder in the Hub's cache, and what it says of itself.
+
+    Their bytes are checked against the digests that the Hub states. What was fetched once needs no network again.
+
+    Args:
+        hub: org/name, or org/name@revision.
+        progress: called with the files that are there and with their number.
+
+    Raises:
+        BadValue: `hub` is no such name.
+        BadFile: no file ends so; bytes that are wrong twice.
+        NotFound, Unreachable, CannotWrite: as `zoo.remote.ask`.
+    """
+    address = Address.parse(hub, "dataset")
+    if address is None:
+        raise BadValue(f'hf:{hub}: a data set of the Hub is named "org/name" or "org/name@revision"')
+    pinned = replace(address, revision=commit_of(address))
+    known = hashlib.sha256(repr((str(pinned), sorted(suffixes))).encode()).hexdigest()[:16]
+    note = cache_dir() / "hub" / f"{known}.json"
+    if (found := _noted(note, pinned)) is not None:
+        return found
+    everything = listing(pinned)
+    files = {name: listed for name, listed in everything.items() if name.lower().endswith(suffixes)}
+    if not files:
+        raise BadFile(f"hf:{hub}: none of its {len(everything)} files ends in {', '.join(suffixes)}")
+    about = About(name=address.repo, licence=licence_of(pinned))
+    _fetch_all(pinned, files, progress)
+    _write_note(note, {"files": sorted(files), "name": about.name, "licence": about.licence})
+    return _folder(pinned, next(iter(files))), about
+
+
+def _fetch_all(address: Address, files: dict[str, Listed], progress: Callable[[int, int], None] | None) -> None:
+    pool = ThreadPoolExecutor(AT_ONCE)
+    try:
+        for done, _ in enumerate(pool.map(lambda name: fetch(address, name, files[name], quiet=True), files), start=1):
+            if progress is not None:
+                progress(done, len(files))
+    finally:
+        pool.shutdown(cancel_futures=True)  # after the first that failed, or Ctrl-C
+
+
+def _noted(note: Path, address: Address) -> tuple[Path, About] | None:
+    """What was fetched before, where all of it is still there."""
+    try:
+        facts = json.loads(note.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if any(cached(address, name) is None for name in facts["files"]):
+        return None
+    return _folder(address, facts["files"][0]), About(name=facts["name"], licence=facts["licence"])
+
+
+def _write_note(note: Path, facts: dict[str, Any]) -> None:
+    try:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        partial = note.with_suffix(".partial")
+        partial.write_text(json.dumps(facts), encoding="utf-8")
+        partial.replace(note)
+    except OSError as error:
+        raise CannotWrite(f"{note}: cannot write: {error.strerror or error}") from error
+
+
+def _folder(address: Address, name: str) -> Path:
+    """The snapshot that a cached file lies in."""
+    path = cached(address, name)
+    assert path is not None
+    return path.parents[name.count("/")]
