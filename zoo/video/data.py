@@ -292,7 +292,9 @@ class ClipFolder:
     frames: int
     lengths: Mapping[Path, int]
     """Of each file that can be read, its number of frames at the rate asked for."""
-    about: About
+    name: str
+    licence: str
+    version: str = field(default="1", init=False)
     dtype: np.dtype = field(default=PIXELS, init=False)
     _reading: tuple[Path, int, Iterator[np.ndarray]] | None = field(default=None, init=False, repr=False)
     """The file that is open, the number of its next frame, and its frames."""
@@ -306,18 +308,6 @@ class ClipFolder:
         nested = all(len(parts) > 1 for parts in places)
         self.classes = [parts[0] for parts in places] if nested and len({parts[0] for parts in places}) > 1 else []
         self.labels = tuple(sorted(set(self.classes)))
-
-    @property
-    def name(self) -> str:
-        return self.about.name
-
-    @property
-    def version(self) -> str:
-        return self.about.version
-
-    @property
-    def licence(self) -> str:
-        return self.about.licence
 
     @property
     def count(self) -> int:
@@ -432,7 +422,7 @@ def _open_folder(
             f"{folder}: no clip of {needed} frames or more that can be read, which model.frames = {model.frames} at "
             f"data.stride = {data.stride} need; looked for video files, .gif, .webp, and folders of frames"
         )
-    source = ClipFolder(folder, data, model.resolution, model.frames, lengths, about)
+    source = ClipFolder(folder, data, model.resolution, model.frames, lengths, about.name, about.licence)
     return build_store(source, place, workers=workers, progress=progress)
 
 
