@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import zoo
 from zoo.registry import registry
@@ -27,6 +28,15 @@ def test_info_says_where_things_are(command):
     assert code == 0
     assert "zoo.faces.dcgan:DCGAN" in output
     assert "arxiv.org/abs/1511.06434" in output
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_info_tells_of_every_entry(command, name: str):
+    """Whatever figures it has: some have no floor."""
+    code, output, errors = command("info", name)
+
+    assert code == 0, errors
+    assert registry.entries[name].architecture in output
 
 
 def test_cost_is_counted(command):
@@ -120,6 +130,21 @@ def test_train_resume_and_sample_a_run_of_ones_own(command, photos: Path, tmp_pa
     code, _, errors = command("release", tmp_path / "run", "--out", tmp_path / "released")
     assert code == 2
     assert "zoo evaluate" in errors
+
+
+def test_a_start_that_never_came_to_a_checkpoint_is_resumed_from_its_weights(command, photos: Path, tmp_path: Path):
+    """`train.start` counts until there is a state of the run's own."""
+    options = ["--data", photos, "--workers", 1, *TINY]
+    assert command("train", "faces-dcgan", *options, "--out", tmp_path / "a")[0] == 0
+    still = ["train.generator.lr=1e-12", "train.discriminator.lr=1e-12", f"train.start={tmp_path / 'a'}"]
+    assert command("train", "faces-dcgan", *options, *still, "--out", tmp_path / "b")[0] == 0
+    for state in (tmp_path / "b" / "checkpoints").iterdir():
+        state.unlink()
+
+    assert command("train", "--resume", tmp_path / "b")[0] == 0
+
+    first, second = (zoo.load(tmp_path / name).sample(2, seed=0).tensor for name in "ab")
+    torch.testing.assert_close(first, second, rtol=0, atol=1e-3)
 
 
 def test_recipe_copy_trains_by_its_path(command, photos: Path, tmp_path: Path):

@@ -232,6 +232,21 @@ def test_releasing_twice_gives_the_same_bytes(run: Path, tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".r")] == []
 
 
+def test_a_release_destroys_nothing_else(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Where something else than released weights stands, the run itself above all, nothing is written."""
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "holiday.jpg").write_bytes(b"a picture")
+    monkeypatch.chdir(run)
+    for place in (tmp_path / "photos", tmp_path / "photos" / "holiday.jpg", run, Path(), Path("..")):
+        with pytest.raises(BadFile, match="would be lost"):
+            release(run, out=place, figures=FIGURES)
+    assert (tmp_path / "photos" / "holiday.jpg").read_bytes() == b"a picture"
+    assert list((run / "checkpoints").iterdir())
+
+    (tmp_path / "empty").mkdir()
+    assert (release(run, out=tmp_path / "empty", figures=FIGURES) / SUMS).is_file()
+
+
 def test_release_needs_figures_of_this_state(run: Path, tmp_path: Path):
     """A run that was not evaluated, or was trained on since, is not released."""
     with pytest.raises(BadFile, match="zoo evaluate"):

@@ -192,8 +192,12 @@ def _figure_rows(path: Path) -> dict[str, str]:
 
     if not path.is_file():
         return {}
+
+    def told(value: float, floor: float | None) -> str:
+        return f"{value:.4g}" + ("" if floor is None else f" (real against real: {floor:.4g})")
+
     figures = json.loads(path.read_text(encoding="utf-8"))["figures"]
-    return {f["name"]: f"{f['value']:.4g} (real against real: {f['floor']:.4g})" for f in figures if "floor" in f}
+    return {f["name"]: told(f["value"], f.get("floor")) for f in figures}
 
 
 @app.command()
@@ -255,7 +259,8 @@ def sample(
         raise BadValue(f"--interpolate goes with no other choice of samples: not with --{sorted(options)[0]}")
     if play and not hasattr(model.Output, "play"):
         raise BadValue(f"{name}: {model.Output.__name__.lower()} cannot be played")
-    target = out or Path(f"{Path(name.partition('@')[0]).name}{model.Output.SUFFIXES[0]}")
+    called = Path(name).expanduser().resolve().name if Path(name).exists() else Path(name.partition("@")[0]).name
+    target = out or Path(f"{called}{model.Output.SUFFIXES[0]}")
     model.Output.check_path(target)
     if interpolate:
         samples = model.interpolate(n, steps=interpolate, seed=seed, batch_size=batch_size)

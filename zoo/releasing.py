@@ -5,7 +5,7 @@ config.json            format, modality, architecture, config; no code
 recipe.toml            the resolved recipe that trained it
 README.md              the model card
 figures.json           what `zoo evaluate` measured
-samples/grid.png       the first 64 samples of seed 0; of what is heard a .flac or .mid, too
+samples/grid.png       the first 64 samples of seed 0; of sounds a .flac and of scores a .mid, too; of clips a .webp
 SHA256SUMS             for `sha256sum -c`, and checked here before a file is opened
 """
 
@@ -29,7 +29,7 @@ from zoo.gan import GAN
 from zoo.hub import FORMAT, load_folder, weight_files
 from zoo.recipe import Recipe, load_recipe
 from zoo.registry import Entry, registry
-from zoo.safe import digest, halved, write_sums, write_weights
+from zoo.safe import SUMS, digest, halved, write_sums, write_weights
 from zoo.samples import replacing
 
 
@@ -51,17 +51,19 @@ def release(
         figures: what `zoo.evaluate` measured; the run's figures.json if None.
 
     Raises:
-        BadFile: no run, or one without figures.
+        BadFile: no run, or one without figures; `out` is a folder that holds something else than released weights.
         CannotWrite: the place cannot be written.
     """
     from zoo.training.loop import load_run
 
     run = Path(run).expanduser()
+    if out is not None:
+        _refuse_to_replace(Path(out).expanduser().resolve())
     recipe, gan, kimg = load_run(run)
     if figures is None:
         figures = read_figures(run, kimg)
     entry = registry.entries.get(recipe.name)
-    place = Path(out).expanduser() if out is not None else _bundled(recipe.name)
+    place = Path(out).expanduser().resolve() if out is not None else _bundled(recipe.name)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}-"))
@@ -159,6 +161,14 @@ def _released_recipe(recipe: Recipe) -> str:
             table["data"][key] = Path(table["data"][key]).name
     table["train"]["start"] = public_start(table["train"]["start"])
     return f"# {recipe.name}, resolved: every value that trained these weights\n" + tomlkit.dumps(table)
+
+
+def _refuse_to_replace(place: Path) -> None:
+    """What stands at `place` will be gone: it may be nothing, or an empty folder, or other released weights."""
+    if not place.exists() or ((place / SUMS).is_file() and (place / "config.json").is_file()):
+        return
+    if not place.is_dir() or any(place.iterdir()):
+        raise BadFile(f"{place}: something else than released weights is here, and would be lost; choose a new folder")
 
 
 def _put(scratch: Path, place: Path) -> None:

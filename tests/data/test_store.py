@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from blobs import Blobs
+from blobs import Blobs, Counted
 
 from zoo.data import Store, build_store
 from zoo.errors import BadFile, CannotWrite, ZooError
@@ -56,6 +56,14 @@ def test_an_interrupted_build_goes_on_and_gives_the_same_bytes(store: Store, tmp
 def test_the_number_of_workers_changes_nothing(store: Store, tmp_path: Path):
     """Two processes build the same bytes as one."""
     assert build_store(Blobs(), tmp_path / "two", workers=2).fingerprint == store.fingerprint
+
+
+def test_a_worker_is_given_its_source_once(tmp_path: Path):
+    """However many pieces it renders of it: a long video stays open from one to the next."""
+    log = tmp_path / "log"
+    build_store(Counted(count=1024, size=4, log=str(log)), tmp_path / "s", workers=2)
+
+    assert log.read_text().count("arrived") <= 2
 
 
 def test_a_built_store_is_opened_not_built_again(store: Store):

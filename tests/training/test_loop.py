@@ -16,6 +16,7 @@ import zoo
 from zoo.data import Store
 from zoo.errors import BadFile, BadValue, Diverged
 from zoo.faces.data import decode
+from zoo.gan import GAN
 from zoo.recipe import Recipe, load_recipe
 from zoo.training.checkpoint import checkpoints
 from zoo.training.game import Game
@@ -317,6 +318,19 @@ def test_the_best_state_is_kept_where_the_recipe_asks(recipe: Recipe, store: Sto
 
     assert best[2] == again[2] == pytest.approx(0.024)
     assert all(torch.equal(value, again[1].state_dict()[key]) for key, value in best[1].state_dict().items())
+
+
+def test_a_judge_that_refuses_loses_nothing(recipe: Recipe, store: Store, tmp_path: Path):
+    """What was played until then is in a checkpoint."""
+
+    def judge(gan: GAN) -> dict[str, tuple[float, float | None]]:
+        raise BadValue("too few samples")
+
+    judged = replace(recipe, train=replace(recipe.train, evaluate_kimg=0.012, checkpoint_kimg=1))
+    with pytest.raises(BadValue, match="too few"):
+        run_it(judged, tmp_path / "run", store, judge=judge)
+
+    assert load_run(tmp_path / "run")[2] == pytest.approx(0.012)
 
 
 def test_held_out_figures_are_logged_while_training(recipe: Recipe, store: Store, tmp_path: Path):

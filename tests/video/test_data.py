@@ -100,7 +100,7 @@ def test_more_frames_than_a_clip_has_are_refused():
         open_store(ClipData(name="talking-faces"), SimpleNamespace(resolution=64, frames=32))
 
 
-def test_digits_bounce_and_test_digits_are_not_for_training():
+def test_digits_bounce():
     """Two digits stay whole inside of the picture, at the speed that the table says."""
     pytest.importorskip("sklearn")
     clips, table = MovingDigits().render([0, 1, 6])
@@ -113,6 +113,17 @@ def test_digits_bounce_and_test_digits_are_not_for_training():
     mass = clips.astype(float).sum((2, 3, 4))
     assert (mass.min(1) > 0.6 * mass.max(1)).all()  # less only where the digits lie over one another
     np.testing.assert_array_equal(table["digits"], np.sort(table["digits"], axis=1))
+
+
+def test_digits_of_the_test_split_are_not_for_training():
+    """Where each digit has a name of its own, none stands in the tables of both."""
+    digits = MovingDigits(frames=2)
+    digits._digits = (np.zeros((140, 28, 28)), np.arange(140))
+    names, split = digits.render(range(400))[1]["digits"], digits.split()[:400]
+    train, test = (set(names[split == which].flat) for which in (0, 1))
+
+    assert train.isdisjoint(test)
+    assert (len(train), len(test)) == (120, 20)  # all of them are seen
 
 
 @pytest.mark.parametrize("action", range(len(ACTIONS)), ids=ACTIONS)

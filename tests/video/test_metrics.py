@@ -187,14 +187,16 @@ def test_more_samples_than_clips_are_refused(gan: MoCoGAN, moves: Store):
         evaluate(gan, moves, replace(SETTINGS, samples=49))
 
 
-def test_what_is_looked_at_does_not_depend_on_how_clips_arrive(trained: tuple[Evaluator, dict[str, float]]):
-    """Chunks of a fixed size come alike for real and generated clips: the same moments of both are compared."""
+def test_what_is_looked_at_is_drawn_by_the_seed(trained: tuple[Evaluator, dict[str, float]]):
+    """The same moments of real and of generated clips are compared; another seed looks at others."""
     clips = torch.rand(6, 3, 8, 16, 16) * 2 - 1
-    a, b = (look(trained[0], clips.split(3), trained[0].frames, seed=0) for _ in range(2))
+    a, b, other = (look(trained[0], clips.split(3), trained[0].frames, seed=seed) for seed in (0, 0, 1))
 
     torch.testing.assert_close(a.frames, b.frames)
     torch.testing.assert_close(a.windows, b.windows)
     assert a.windows.shape == (6, 12, 16, 16)
+    assert not torch.allclose(a.frames, other.frames)
+    assert not torch.allclose(a.windows, other.windows)
 
 
 @pytest.mark.usefixtures("judged")

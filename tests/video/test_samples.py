@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ import torch
 from PIL import Image
 
 from zoo.errors import BadValue, MissingExtra
+from zoo.gan import read_labels
+from zoo.video.data import ClipData, open_store
 from zoo.video.files import read_clip
 from zoo.video.samples import Clips
 
@@ -70,18 +73,23 @@ def test_mp4_without_the_extra_says_what_to_install(tmp_path: Path, monkeypatch:
 
 
 def test_a_folder_holds_frames_that_come_back_exactly(tmp_path: Path):
-    """A folder of PNGs for each clip, named by its class; they are read again as training data would be."""
+    """A folder of PNGs for each clip, inside of its class's; they are read again as training data would be."""
     some = clips(labels=("nod", "blink", "nod"))
     folder = some.save(tmp_path / "out")
 
-    assert sorted(path.name for path in folder.iterdir()) == ["0-nod", "1-blink", "2-nod"]
-    np.testing.assert_array_equal(read_clip(folder / "1-blink", 16), some.to_uint8()[1])
+    assert sorted(path.relative_to(folder).as_posix() for path in folder.glob("*/*")) == ["blink/1", "nod/0", "nod/2"]
+    np.testing.assert_array_equal(read_clip(folder / "blink" / "1", 16), some.to_uint8()[1])
+    store = open_store(ClipData(folder=str(folder)), SimpleNamespace(resolution=16, frames=some.tensor.shape[2]))
+    assert read_labels(store.folder) == ("blink", "nod")
 
 
 def test_a_folder_keeps_no_frames_of_what_was_saved_there_before(tmp_path: Path):
+    """But what else somebody has put there."""
     clips(frames=12).save(tmp_path / "out")
     some = clips(frames=6)
+    (tmp_path / "out" / "2" / "mine.jpg").write_bytes(b"a picture")
     folder = some.save(tmp_path / "out")
+    (folder / "2" / "mine.jpg").unlink()
 
     np.testing.assert_array_equal(read_clip(folder / "2", 16), some.to_uint8()[2])
 
@@ -116,3 +124,9 @@ def test_an_unknown_format_suggests_the_nearest(tmp_path: Path):
     """A suffix without a format here is refused with those that have one."""
     with pytest.raises(BadValue, match=r"\.webp, \.gif, \.mp4, \.png"):
         clips().save(tmp_path / "out.avi")
+
+
+def test_a_webp_larger_than_the_format_allows_is_refused(tmp_path: Path):
+    with pytest.raises(BadValue, match=r"18002 x 20 px, and a .webp has at most 16,383 a side"):
+        clips(n=1000, frames=2).save(tmp_path / "wide.webp", columns=1000)
+    assert not (tmp_path / "wide.webp").exists()

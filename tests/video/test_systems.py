@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from zoo.errors import BadValue, NotFound
 from zoo.gan import GAN
 from zoo.hub import load_folder
 from zoo.noise import Noise
-from zoo.recipe import load_recipe
+from zoo.recipe import Train, load_recipe
 from zoo.training.augment import diff_augment
+from zoo.training.losses import r1_penalty
 from zoo.training.phases import Turn, only
 from zoo.video.bench import plain_step
 from zoo.video.data import decode
@@ -173,6 +175,71 @@ def test_the_clip_discriminator_learns_classes_and_teaches_them(tmp_path: Path):
     torch.testing.assert_close(turn.fake.shape, turn.real.shape)
     plain = {phase.name: phase.loss(turn) for phase in gan.phases(MoCoGANTrain(category=0.0))}
     assert float(plain["D"]["category"]) == 0
+
+
+def played(gan: GAN, train: Train, phase: str, loss: str = "loss") -> dict[str, torch.Tensor]:
+    """The gradient of each parameter of a phase's player, of the named part of its loss, in the first turn."""
+    gan.train().requires_grad_(False)
+    found = next(one for one in gan.phases(train) if one.name == phase)
+    turn = Turn(
+        gan,
+        torch.rand(4, *gan.sample_shape, generator=torch.Generator().manual_seed(0)),
+        Noise(0),
+        generator_plays=True,
+        labels=torch.tensor([0, 1, 1, 0]),
+    )
+    with only(found.player):
+        found.loss(turn)[loss].backward()
+    return {name: p.grad for name, p in found.player.named_parameters()}
+
+
+def test_the_recurrent_net_is_taught_by_the_classes_alone():
+    """The part of the loss for the class that was asked for has a gradient at the net that is told it."""
+    gradients = played(moco(), MoCoGANTrain(), "G", loss="category_asked")
+
+    assert float(gradients["recurrent.weight_ih"].abs().sum()) > 0
+
+
+def test_the_generator_plays_against_both_judges():
+    """Without what one of them says, its gradient is another."""
+    for player in ("discriminator", "image_discriminator"):
+        gan, deaf = moco(), moco()
+        last = [m for m in getattr(deaf, player).modules() if isinstance(m, nn.Conv2d | nn.Conv3d)][-1]
+        nn.init.zeros_(last.weight)
+        heard, unheard = (played(one, MoCoGANTrain(category=0.0), "G")["image.0.weight"] for one in (gan, deaf))
+        assert not torch.allclose(heard, unheard)
+        assert float(unheard.abs().sum()) > 0  # what the other says
+
+
+def test_r1_of_the_image_judge_is_of_a_patch():
+    """A judge of 64 px has sixteen patches beside one another: the penalty is their mean."""
+    gan = MoCoGAN(MoCoGANConfig(resolution=32, frames=8, width=2, time_stride=2)).train().requires_grad_(False)
+    clips = torch.rand(2, *gan.sample_shape)
+    clips = clips[:, :, :1].expand(-1, -1, 8, -1, -1)  # any frame is the same
+    turn = Turn(gan, clips, Noise(0), generator_plays=False)
+    phase = next(one for one in gan.phases(MoCoGANTrain(r1_gamma=2.0, r1_every=1)) if one.name == "D-image-R1")
+    with only(phase.player):
+        told = phase.loss(turn)["r1_penalty_of_images"]
+        whole = r1_penalty(gan.image_discriminator, clips[:, :, 0])
+
+    assert gan.config.num_patches == 4
+    torch.testing.assert_close(4 * told, whole)
+
+
+def test_vgan_pays_for_its_mask():
+    """The mask's mean costs what `train.mask` says: the gradient at its head differs by just that."""
+    gan = VGAN(VGANConfig(resolution=16, frames=16, width=2))
+    state = copy.deepcopy(gan.state_dict())
+    gradients = []
+    for weight in (0.0, 0.1, 0.2):
+        gan.zero_grad()
+        gan.load_state_dict(state)
+        gradients.append({k: v.clone() for k, v in played(gan, VGANTrain(mask=weight), "G").items()})
+    name = next(key for key in gradients[0] if "mask" in key)
+    first, second = (later[name] - gradients[0][name] for later in gradients[1:])
+
+    assert float(first.abs().sum()) > 0
+    torch.testing.assert_close(second, 2 * first, rtol=1e-3, atol=1e-7)
 
 
 def test_r1_is_a_phase_of_its_own_where_it_is_asked_for():

@@ -303,13 +303,13 @@ def _fill(
         return
     # spawn, not fork: a forked copy of torch's or warp's thread pools can deadlock.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_work, initargs=(source,)) as pool:
         running: dict[Future[tuple[np.ndarray, np.ndarray | None]], int] = {}
         try:
             while todo or running:
                 while todo and len(running) < 2 * workers:
                     chunk = todo.pop(0)
-                    running[pool.submit(source.render, _rows(source, chunk))] = chunk
+                    running[pool.submit(_render, _rows(source, chunk))] = chunk
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     store(running.pop(future), future.result())
         except BaseException:
@@ -321,11 +321,21 @@ def _rows(source: Source, chunk: int) -> range:
     return range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, source.count))
 
 
-def _one_thread() -> None:
+_source: Source
+"""Of a worker: given once, so that it may keep what it has opened from one chunk to the next."""
+
+
+def _begin_work(source: Source) -> None:
     """Workers share the cores by processes, not by threads."""
     import torch
 
+    global _source
+    _source = source
     torch.set_num_threads(1)
+
+
+def _render(rows: range) -> tuple[np.ndarray, np.ndarray | None]:
+    return _source.render(rows)
 
 
 def _memmap(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:

@@ -33,7 +33,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.data import Batches, Store
-from zoo.errors import BadFile, BadValue, CannotWrite, Diverged
+from zoo.errors import BadFile, BadValue, CannotWrite, Diverged, ZooError
 from zoo.gan import GAN
 from zoo.nn.layout import channels_last
 from zoo.noise import Noise
@@ -246,13 +246,18 @@ def load_run(run: Path) -> tuple[Recipe, GAN, float]:
     return recipe, gan.eval(), state["turn"] * recipe.train.batch / 1000
 
 
+def refuse_run(run: Path) -> None:
+    """Raise BadFile where a run is there already."""
+    if (run / "recipe.toml").exists():
+        raise BadFile(f"{run}: a run is here already; go on with `zoo train --resume {run}` or choose another folder")
+
+
 def start_run(recipe: Recipe, run: Path, data: Path | None = None) -> None:
     """Make the run folder, with the model's assets from the folder of its data, if it has any.
 
     Raises BadFile where a run is there already, CannotWrite.
     """
-    if (run / "recipe.toml").exists():
-        raise BadFile(f"{run}: a run is here already; go on with `zoo train --resume {run}` or choose another folder")
+    refuse_run(run)
     try:
         (run / "checkpoints").mkdir(parents=True, exist_ok=True)
         (run / "samples").mkdir(exist_ok=True)
@@ -363,6 +368,11 @@ def _play_to_the_end(
     writer = _tensorboard(run) if main else None
     started, started_at = time.perf_counter(), training.turn
     stopped = False
+
+    def keep_state() -> None:
+        state = {**training.state_dict(), "fingerprint": store.fingerprint}
+        save_checkpoint(state, run / "checkpoints", turn=training.turn, keep=settings.keep_checkpoints)
+
     while training.kimg < settings.total_kimg and not stopped:
         before = training.kimg
         training.play(game)
@@ -379,7 +389,11 @@ def _play_to_the_end(
                 summary["images_per_second"] = rate
                 _log(run, writer, training, summary)
         if judge is not None and writer is not None and _judged(before, training.kimg, settings):
-            figures = judge(training.released())
+            try:
+                figures = judge(training.released())
+            except ZooError:
+                keep_state()
+                raise
             say(f"{training.kimg:g} kimg, held out: {', '.join(map(_told, figures.items()))}")
             scores = {f"held_out/{name}": value for name, (value, _) in figures.items()}
             if (first := next(iter(scores.values()))) < training.best:
@@ -388,8 +402,7 @@ def _play_to_the_end(
                     save_best({**training.state_dict(), "fingerprint": store.fingerprint}, run / "checkpoints")
             _log(run, writer, training, scores)
         if main and (over or stopped or _passes(before, training.kimg, settings.checkpoint_kimg)):
-            state = {**training.state_dict(), "fingerprint": store.fingerprint}
-            save_checkpoint(state, run / "checkpoints", turn=training.turn, keep=settings.keep_checkpoints)
+            keep_state()
         if main and watch is not None:
             watch(Progress(kimg=training.kimg, total_kimg=settings.total_kimg, images_per_second=rate, summary=summary))
     if writer is not None:

@@ -17,7 +17,8 @@ from zoo.gan import GAN
 from zoo.recipe import OTHER_LIBRARIES, Recipe, load_recipe
 from zoo.registry import Entry, registry
 from zoo.training import distributed
-from zoo.training.loop import Judge, Progress, continue_run, open_run, start_run, train
+from zoo.training.checkpoint import checkpoints
+from zoo.training.loop import Judge, Progress, continue_run, open_run, refuse_run, start_run, train
 
 if TYPE_CHECKING:
     from zoo.metrics.report import Figure
@@ -59,8 +60,11 @@ def train_run(
 ) -> Path:
     """Start or resume a training; see `zoo.train`. `watch` is told after every turn, `build_progress` of the data."""
     recipe, run = _recipe_and_run(recipe, out=out, resume=resume, data=data, overrides=list(overrides))
-    start = _start(recipe) if resume is None else None
-    foreign = resume is None and recipe.train.start.startswith(OTHER_LIBRARIES)
+    if resume is None:
+        refuse_run(run)
+    begins = not checkpoints(run / "checkpoints")  # also a run that was stopped before its first
+    start = _start(recipe) if begins else None
+    foreign = begins and recipe.train.start.startswith(OTHER_LIBRARIES)
     with distributed.process_group() as device:
         with distributed.first_process_first():
             store = open_data(recipe, workers=workers, progress=build_progress, say=say)

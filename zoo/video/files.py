@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from itertools import chain
@@ -40,7 +41,7 @@ def find_clips(folder: Path) -> list[Path]:
     A picture inside of a folder of frames is a frame, not a clip.
     """
     inside = [path for path in sorted(folder.rglob("*")) if path.is_dir()]
-    of_frames = [path for path in inside if len(frames_in(path)) > 1]
+    of_frames = [path for path in inside if os.access(path, os.R_OK | os.X_OK) and len(frames_in(path)) > 1]
     frames = {frame for path in of_frames for frame in frames_in(path)}
     files = [
         path

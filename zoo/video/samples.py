@@ -19,6 +19,7 @@ from zoo.errors import BadValue
 from zoo.samples import Samples, replacing, tiled
 from zoo.video.files import frames_in, pyav
 
+LARGEST_WEBP = 16_383  # pixels a side, by the format
 PADDING = 2  # white, around each clip of a grid and each frame of a contact sheet
 SHEET_FRAMES = 16  # of a clip in a contact sheet, at most
 
@@ -29,7 +30,7 @@ class Clips(Samples):
 
     `save` writes one moving picture of all of them side by side, as near to a square as may be (.webp and .gif, which
     loop, or .mp4); or a contact sheet (.png) with a row a clip, its frames from left to right; or into a folder (a path
-    without a suffix) a folder of PNG frames each, named by its class where there are classes.
+    without a suffix) a folder of PNG frames each, inside of one for its class where there are classes.
     """
 
     rate: float
@@ -88,6 +89,11 @@ class Clips(Samples):
                 _write_mp4(temporary, frames, self.rate)
         elif suffix in self.SUFFIXES:
             frames = self.grid(columns)
+            if suffix == ".webp" and max(frames.shape[1:3]) > LARGEST_WEBP:
+                raise BadValue(
+                    f"{path}: {frames.shape[2]} x {frames.shape[1]} px, and a .webp has at most {LARGEST_WEBP:,} a "
+                    "side; ask for fewer, or save as .gif or into a folder"
+                )
             with replacing(path) as temporary:
                 _animate(temporary, frames, self.rate, suffix)
         else:
@@ -97,11 +103,12 @@ class Clips(Samples):
     def _save_frames(self, folder: Path) -> None:
         digits, frame_digits = len(str(len(self) - 1)), len(str(self.tensor.shape[2] - 1))
         for i, clip in enumerate(self.to_uint8()):
-            name = f"{i:0{digits}}-{self.labels[i]}" if self.labels else f"{i:0{digits}}"
-            for old in frames_in(folder / name) if (folder / name).is_dir() else ():
-                old.unlink()  # of a longer clip, or one with other digits
+            place = folder / (self.labels[i] if self.labels else "") / f"{i:0{digits}}"
+            for old in frames_in(place) if place.is_dir() else ():
+                if old.suffix == ".png" and old.stem.isdecimal():  # of a longer clip, or one with other digits
+                    old.unlink()
             for t, frame in enumerate(clip):
-                with replacing(folder / name / f"{t:0{frame_digits}}.png") as temporary:
+                with replacing(place / f"{t:0{frame_digits}}.png") as temporary:
                     Image.fromarray(frame).save(temporary)
 
     def _repr_html_(self) -> str:

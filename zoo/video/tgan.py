@@ -27,6 +27,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from zoo.errors import BadValue
 from zoo.noise import Noise
 from zoo.recipe import LossName, Optimiser, Train, within
+from zoo.training.distributed import broadcast
 from zoo.training.phases import Phase, adversarial_phases
 from zoo.video.base import ClipConfig, ClipGAN, as_clips
 
@@ -172,7 +173,11 @@ class TGANTrain(Train):
     generator: Optimiser = Optimiser(kind="rmsprop", lr=5e-5)
     discriminator: Optimiser = Optimiser(kind="rmsprop", lr=5e-5)
     clip_every: int = field(default=5, metadata=within(1))
-    """Turns between two clippings of singular values."""
+    """Steps of the critic's optimiser between two clippings of singular values."""
+
+    def __post_init__(self) -> None:
+        if self.discriminator.kind == "sgd":
+            raise BadValue('train.discriminator.kind = "sgd" counts no steps, by which TGAN clips; adam and rmsprop do')
 
 
 class TGAN(ClipGAN):
@@ -191,6 +196,12 @@ class TGAN(ClipGAN):
     def latents(self, n: int, noise: Noise) -> Tensor:
         return noise.uniform(n, self.config.latent_dim) * 2 - 1
 
+    def between(self, n: int, steps: int, noise: Noise) -> Tensor:
+        """In straight lines: a great circle between two corners of the cube would leave it."""
+        start, end = self.latents(2 * n, noise).unflatten(0, (n, 2)).unbind(1)
+        shares = torch.linspace(0, 1, steps)[:, None]
+        return torch.lerp(start[:, None], end[:, None], shares).flatten(0, 1)
+
     def phases(self, train: TGANTrain) -> list[Phase]:
         """As every two-player game; the critic's optimiser clips after each `clip_every`-th of its steps."""
         phases = adversarial_phases(self, train)
@@ -202,3 +213,4 @@ class TGAN(ClipGAN):
         steps = next(iter(optimiser.state.values()))["step"]  # its own count goes into the checkpoints
         if int(steps) % every == 0:
             self.discriminator.clip_singular_values()
+            broadcast([self.discriminator])  # the deviations are each process's own
