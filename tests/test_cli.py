@@ -52,6 +52,9 @@ def test_cost_is_counted(command):
 
 
 MISTAKES = [
+    (["sample", "faces-dcgan", "--out", "~nosuchuser/a.png"], "no such user"),
+    (["sample", "faces-dcgan", "--out", f"{'a' * 300}.png"], "File name too long"),
+    (["sample", "video-mocogan", "-n", "1", "--frames", str(10**14)], "more than this machine's memory"),
     (["sample", "faces-dcgann"], 'Did you mean "faces-dcgan"'),
     (["sample", "faces-dcgan", "--out", "x.gif"], ".png"),
     (["sample", "faces-dcgan", "-n", "0"], "-n"),

@@ -78,8 +78,15 @@ def card_text(
     shape = " x ".join(map(str, gan.sample_shape))
     num_turns = kimg * 1000 / recipe.train.batch
     begun = public_start(recipe.train.start)
-    earlier = "an earlier release of " if begun == recipe.name else ""
-    start = f"The players began with the weights of {earlier}`{begun}`.\n" if begun else ""
+    again = "`zoo train recipe.toml --out run` trains it again."
+    if begun == recipe.name:  # the last of several legs
+        again = (
+            f"The players began with the weights of an earlier release of `{begun}`, whose training does not count "
+            f"here: the comments of its recipe tell of all legs.\n"
+            "`zoo train recipe.toml --out run` goes on from the present weights in the same way."
+        )
+    elif begun:
+        again = f"The players began with the weights of `{begun}`.\n{again}"
     averaged = "\nThe generator is the exponential moving average of the training."
     average = averaged if recipe.train.ema_halflife_kimg else ""
     return f"""{_front_matter(recipe, figures, name)}
@@ -119,7 +126,7 @@ float16 where no sample shows it; `config.json` holds the architecture's values,
 
 {kimg:g} kimg ({kimg * 1000:,.0f} real samples shown to the {shown_to} in {num_turns:,.0f} turns{of_the_game}) with
 batch {recipe.train.batch}{loss}, on the training split of **{source}** (licence: {licence}).
-{start}`zoo train recipe.toml --out run` trains it again.
+{again}
 
 ## Figures
 

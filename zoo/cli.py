@@ -48,7 +48,13 @@ def main() -> None:
         _fail(str(error))
     except typer.Abort:
         raise SystemExit(130) from None
+    except MemoryError:
+        _fail("that is more than this machine's memory holds: ask for fewer, or for shorter ones")
     except Exception as error:
+        if isinstance(error, OSError) and error.filename and error.strerror:
+            _fail(f"{error.filename}: {error.strerror}")
+        if str(error).startswith("Could not determine home directory"):  # of Path.expanduser
+            _fail('no such user: a path that begins with "~" and a name is of that user\'s home')
         if hasattr(error, "format_message"):  # the command line itself was wrong: click's UsageError
             context = getattr(error, "ctx", None)
             _fail(f"{error.format_message()} Try: {context.command_path if context else 'zoo'} --help")
