@@ -6,6 +6,7 @@ import struct
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -98,6 +99,13 @@ def test_more_frames_than_a_clip_has_are_refused():
         ShapeMotion(frames=33, stride=1)
     with pytest.raises(BadValue, match="talking-faces: 32 frames"):
         open_store(ClipData(name="talking-faces"), SimpleNamespace(resolution=64, frames=32))
+
+
+@pytest.mark.parametrize("change", [{"rate": 25.0}, {"crop": "none"}])
+def test_what_is_for_clips_of_ones_own_is_refused_of_others(change: dict[str, Any]):
+    """Rather than passed over."""
+    with pytest.raises(BadValue, match="talking-faces is square"):
+        ClipData(name="talking-faces", **change)
 
 
 def test_digits_bounce():

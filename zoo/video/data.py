@@ -45,6 +45,13 @@ class ClipData(Data):
     flip: bool = False
     """Mirror half of the clips left to right; not where left and right mean something."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.name and (self.rate or self.crop != "centre"):
+            raise BadValue(
+                f"data.rate and data.crop are for clips of one's own: {self.name} is square, at its own rate"
+            )
+
     @property
     def augments(self) -> bool:
         return self.flip
