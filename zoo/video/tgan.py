@@ -196,12 +196,6 @@ class TGAN(ClipGAN):
     def latents(self, n: int, noise: Noise) -> Tensor:
         return noise.uniform(n, self.config.latent_dim) * 2 - 1
 
-    def between(self, n: int, steps: int, noise: Noise) -> Tensor:
-        """In straight lines: a great circle between two corners of the cube would leave it."""
-        start, end = self.latents(2 * n, noise).unflatten(0, (n, 2)).unbind(1)
-        shares = torch.linspace(0, 1, steps)[:, None]
-        return torch.lerp(start[:, None], end[:, None], shares).flatten(0, 1)
-
     def phases(self, train: TGANTrain) -> list[Phase]:
         """As every two-player game; the critic's optimiser clips after each `clip_every`-th of its steps."""
         phases = adversarial_phases(self, train)
