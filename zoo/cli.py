@@ -265,7 +265,8 @@ def sample(
         raise BadValue(f"--interpolate goes with no other choice of samples: not with --{sorted(options)[0]}")
     if play and not hasattr(model.Output, "play"):
         raise BadValue(f"{name}: {model.Output.__name__.lower()} cannot be played")
-    called = Path(name).expanduser().resolve().name if Path(name).exists() else Path(name.partition("@")[0]).name
+    folder = Path(name).expanduser()
+    called = folder.resolve().name if folder.exists() else Path(name.partition("@")[0]).name
     target = out or Path(f"{called}{model.Output.SUFFIXES[0]}")
     model.Output.check_path(target)
     if interpolate:

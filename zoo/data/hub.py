@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.data.store import About, cache_dir
-from zoo.errors import BadFile, BadValue, CannotWrite, MissingExtra
+from zoo.errors import BadFile, BadValue, MissingExtra
 from zoo.remote import Address, Listed, cached, commit_of, fetch, licence_of, listing
 
 AT_ONCE = 8  # files that are fetched side by side
@@ -45,6 +45,8 @@ def load_files(
         BadFile: no file ends so; bytes that are wrong twice.
         NotFound, Unreachable, CannotWrite: as `zoo.remote.ask`.
     """
+    from zoo.samples import replacing
+
     address = Address.parse(hub, "dataset")
     if address is None:
         raise BadValue(f'hf:{hub}: a data set of the Hub is named "org/name" or "org/name@revision"')
@@ -59,7 +61,9 @@ def load_files(
         raise BadFile(f"hf:{hub}: none of its {len(everything)} files ends in {', '.join(suffixes)}")
     about = About(name=address.repo, licence=licence_of(pinned))
     _fetch_all(pinned, files, progress)
-    _write_note(note, {"files": sorted(files), "name": about.name, "licence": about.licence})
+    with replacing(note) as temporary:
+        facts = {"files": sorted(files), "name": about.name, "licence": about.licence}
+        temporary.write_text(json.dumps(facts), encoding="utf-8")
     return _folder(pinned, next(iter(files))), about
 
 
@@ -82,16 +86,6 @@ def _noted(note: Path, address: Address) -> tuple[Path, About] | None:
     if any(cached(address, name) is None for name in facts["files"]):
         return None
     return _folder(address, facts["files"][0]), About(name=facts["name"], licence=facts["licence"])
-
-
-def _write_note(note: Path, facts: dict[str, Any]) -> None:
-    try:
-        note.parent.mkdir(parents=True, exist_ok=True)
-        partial = note.with_suffix(".partial")
-        partial.write_text(json.dumps(facts), encoding="utf-8")
-        partial.replace(note)
-    except OSError as error:
-        raise CannotWrite(f"{note}: cannot write: {error.strerror or error}") from error
 
 
 def _folder(address: Address, name: str) -> Path:

@@ -326,7 +326,7 @@ _source: Source
 
 
 def _begin_work(source: Source) -> None:
-    """Workers share the cores by processes, not by threads."""
+    """Take the source; workers share the cores by processes, not by threads."""
     import torch
 
     global _source

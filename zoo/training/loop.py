@@ -369,9 +369,11 @@ def _play_to_the_end(
     started, started_at = time.perf_counter(), training.turn
     stopped = False
 
+    def state() -> dict[str, Any]:
+        return {**training.state_dict(), "fingerprint": store.fingerprint}
+
     def keep_state() -> None:
-        state = {**training.state_dict(), "fingerprint": store.fingerprint}
-        save_checkpoint(state, run / "checkpoints", turn=training.turn, keep=settings.keep_checkpoints)
+        save_checkpoint(state(), run / "checkpoints", turn=training.turn, keep=settings.keep_checkpoints)
 
     while training.kimg < settings.total_kimg and not stopped:
         before = training.kimg
@@ -399,7 +401,7 @@ def _play_to_the_end(
             if (first := next(iter(scores.values()))) < training.best:
                 training.best = first
                 if settings.keep == "best":
-                    save_best({**training.state_dict(), "fingerprint": store.fingerprint}, run / "checkpoints")
+                    save_best(state(), run / "checkpoints")
             _log(run, writer, training, scores)
         if main and (over or stopped or _passes(before, training.kimg, settings.checkpoint_kimg)):
             keep_state()

@@ -19,6 +19,7 @@ import numpy as np
 
 from zoo.data import About, Store, build_store, cache_dir, hash_split
 from zoo.data.images import decode_images as decode
+from zoo.data.own import own_files
 from zoo.errors import BadFile, BadValue, MissingExtra, NotFound, suggest
 from zoo.gan import LABELS
 from zoo.recipe import Data, within
@@ -381,13 +382,7 @@ def open_store(
     if data.name:
         source = _source(data.name, size=model.resolution, frames=model.frames, stride=data.stride)
         return build_store(source, source.folder, workers=workers, progress=progress)
-    if data.hub:
-        from zoo.data.hub import load_files
-
-        folder, about = load_files(data.hub, (*VIDEOS, *ANIMATIONS, *FRAMES), progress=progress)
-    else:
-        folder = Path(data.folder).expanduser()
-        about = About(name=folder.name)
+    folder, about = own_files(data, (*VIDEOS, *ANIMATIONS, *FRAMES), progress=progress)
     return _open_folder(folder, about, data, model, workers=workers, progress=progress, say=say)
 
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from zoo.data import About, Store, build_store, cache_dir, hash_split
+from zoo.data.own import own_files
 from zoo.errors import BadFile, BadValue, CannotWrite, MissingExtra, NotFound, suggest
 from zoo.music.scores.midi import HELD, NUM_PITCHES, SILENT, STRUCK, put, read_grid
 from zoo.music.scores.midi import Mapping as TrackMapping
@@ -320,14 +321,9 @@ def open_store(
         BadValue: sizes that the data does not have.
         MissingExtra: the extra `data` is needed.
     """
-    if data.hub:
-        from zoo.data.hub import load_files
-
-        folder, about = load_files(data.hub, MIDI_SUFFIXES, progress=progress)
+    if not data.name:
+        folder, about = own_files(data, MIDI_SUFFIXES, progress=progress)
         return _open_folder(folder, about, data, config, progress=progress, say=say)
-    if data.folder:
-        folder = Path(data.folder).expanduser()
-        return _open_folder(folder, About(name=folder.name), data, config, progress=progress, say=say)
     if data.name not in DATASETS:
         raise NotFound(
             f'no data set "{data.name}" of scores; there are {", ".join(DATASETS)}.{suggest(data.name, DATASETS)}'

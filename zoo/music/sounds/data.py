@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from zoo.data import About, Rows, Store, build_store, cache_dir, hash_split
+from zoo.data.own import own_files
 from zoo.data.packages import DebianPackage
 from zoo.errors import BadFile, BadValue, NotFound, suggest
 from zoo.gan import LABELS
@@ -324,14 +325,9 @@ def open_store(
         MissingExtra: torchaudio cannot be imported; apt-get is needed and absent.
         CannotWrite: it fails.
     """
-    if data.hub:
-        from zoo.data.hub import load_files
-
-        folder, about = load_files(data.hub, SUFFIXES, progress=progress)
-        return _open_folder(folder, about, data, config, progress=progress, say=say)
-    if data.folder:
-        path = Path(data.folder).expanduser()
-        return _open_folder(path, About(name=path.name), data, config, progress=progress, say=say)
+    if not data.name:
+        path, about = own_files(data, SUFFIXES, progress=progress)
+        return _open_folder(path, about, data, config, progress=progress, say=say)
     if data.name not in DATASETS:
         raise NotFound(
             f'no data set "{data.name}" of sounds; there are {", ".join(DATASETS)}.{suggest(data.name, DATASETS)}'

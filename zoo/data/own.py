@@ -1,0 +1,24 @@
+"""Data of one's own: a folder of files, or those of a data set of the Hub, which are read as a folder's are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from zoo.data.store import About
+from zoo.recipe import Data
+
+
+def own_files(
+    data: Data, suffixes: tuple[str, ...], *, progress: Callable[[int, int], None] | None = None
+) -> tuple[Path, About]:
+    """The folder that `data.folder` or `data.hub` stands for, and what it says of itself.
+
+    Of a data set of the Hub the files that end in one of `suffixes` are fetched. Raises as `zoo.data.hub.load_files`.
+    """
+    if data.hub:
+        from zoo.data.hub import load_files
+
+        return load_files(data.hub, suffixes, progress=progress)
+    folder = Path(data.folder).expanduser()
+    return folder, About(name=folder.name)
