@@ -24,7 +24,7 @@ from zoo.training.losses import r1_penalty
 from zoo.training.phases import Turn, only
 from zoo.video.bench import plain_step
 from zoo.video.data import decode
-from zoo.video.mocogan import DiscriminatorNoise, MoCoGAN, MoCoGANConfig, MoCoGANTrain
+from zoo.video.mocogan import ContentDiscriminator, DiscriminatorNoise, MoCoGAN, MoCoGANConfig, MoCoGANTrain
 from zoo.video.styleganv import ModulatedConvolution, StyleGANV, StyleGANVConfig, StyleGANVTrain
 from zoo.video.tgan import TGAN, TGANConfig, TGANTrain
 from zoo.video.vgan import VGAN, VGANConfig, VGANTrain, composed
@@ -200,15 +200,59 @@ def test_the_recurrent_net_is_taught_by_the_classes_alone():
     assert float(gradients["recurrent.weight_ih"].abs().sum()) > 0
 
 
-def test_the_generator_plays_against_both_judges():
-    """Without what one of them says, its gradient is another."""
-    for player in ("discriminator", "image_discriminator"):
-        gan, deaf = moco(), moco()
-        last = [m for m in getattr(deaf, player).modules() if isinstance(m, nn.Conv2d | nn.Conv3d)][-1]
+def test_the_generator_plays_against_all_judges():
+    """Without what one of them says, its gradient is another; the third judge is one more, if there is one."""
+    for player in ("discriminator", "image_discriminator", "content_discriminator"):
+        gan, deaf = moco(content_width=4), moco(content_width=4)
+        last = [m for m in getattr(deaf, player).modules() if isinstance(m, nn.Conv2d | nn.Conv3d | nn.Linear)][-1]
         nn.init.zeros_(last.weight)
         heard, unheard = (played(one, MoCoGANTrain(category=0.0), "G")["image.0.weight"] for one in (gan, deaf))
         assert not torch.allclose(heard, unheard)
-        assert float(unheard.abs().sum()) > 0  # what the other says
+        assert float(unheard.abs().sum()) > 0  # what the others say
+
+
+def squares(n: int, *, drift: float = 0.0, seed: int = 0) -> torch.Tensor:
+    """Squares of one colour each, on black, that jump about for eight frames; their colours change by `drift`."""
+    draw = torch.Generator().manual_seed(seed)
+    clips = -torch.ones(n, 3, 8, 16, 16)
+    for clip in clips:
+        colour, change = torch.rand(3, generator=draw), torch.randn(3, generator=draw).sign() * drift
+        for t in range(8):
+            row, column = torch.randint(1, 12, (2,), generator=draw).tolist()
+            clip[:, t, row : row + 4, column : column + 4] = (colour + change * (t / 7 - 0.5))[:, None, None]
+    return clips
+
+
+def judge_of_content() -> ContentDiscriminator:
+    torch.manual_seed(0)
+    return ContentDiscriminator(MoCoGANConfig(resolution=16, frames=8, width=2, content_width=16, time_stride=2))
+
+
+def test_the_judge_of_content_does_not_see_where_things_are():
+    """However a thing of one colour moves, and in whatever order: it says the same."""
+    judge, clip = judge_of_content(), squares(1)
+    elsewhere = torch.full_like(clip, -1)
+    for t in range(8):
+        elsewhere[:, :, t, t + 1 : t + 5, 11:15] = clip[0, :, 0].amax((1, 2))[:, None, None]
+
+    torch.testing.assert_close(judge(elsewhere), judge(clip), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(judge(clip.flip(2)), judge(clip), rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(judge(squares(1, drift=0.2)), judge(clip), atol=1e-2)
+
+
+def test_the_judge_of_content_finds_slow_change_soon():
+    """Of two squares it tells the one whose colour changes by a fifth of the range, after 300 turns."""
+    judge = judge_of_content()
+    optimiser = torch.optim.Adam(judge.parameters(), lr=2e-3, betas=(0.5, 0.999))
+    for turn in range(300):
+        real, fake = squares(8, seed=2 * turn), squares(8, drift=0.4, seed=2 * turn + 1)
+        loss = nn.functional.softplus(-judge(real)).mean() + nn.functional.softplus(judge(fake)).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+
+    real, fake = judge(squares(64, seed=1000)), judge(squares(64, drift=0.4, seed=1001))
+    assert float((real[:, None] > fake[None]).float().mean()) > 0.9
 
 
 def test_r1_of_the_image_judge_is_of_a_patch():
@@ -247,6 +291,8 @@ def test_r1_is_a_phase_of_its_own_where_it_is_asked_for():
     assert [phase.name for phase in moco().phases(MoCoGANTrain())] == ["D", "D-image", "G"]
     with_r1 = [phase.name for phase in moco().phases(MoCoGANTrain(r1_gamma=1.0))]
     assert with_r1 == ["D", "D-R1", "D-image", "D-image-R1", "G"]
+    third = [phase.name for phase in moco(content_width=4).phases(MoCoGANTrain(r1_gamma=1.0))]
+    assert third == [*with_r1[:-1], "D-content", "D-content-R1", "G"]
 
 
 def test_the_plain_script_that_is_timed_plays_the_same_game():

@@ -11,6 +11,10 @@ the class of clips, real ones by what they are of and generated ones by what was
 
 Weights begin as those of DCGAN do. Noise before each convolution of a discriminator is the released code's option.
 
+That z_C stays has to be taught: to G_I both codes are numbers, and D_V finds it hard to see that a colour changes
+slowly, since it would have to compare what it sees in different places, and the change may go either way. With
+`content_width` a third discriminator D_C, which the paper does not have, looks for that alone.
+
 C, M and E are the dimensions of content, motion and e, K the classes, W = width; below for 16 frames of 64 px.
 """
 
@@ -35,6 +39,8 @@ from zoo.training.phases import Phase, Turn, optimiser_for
 from zoo.video.base import ClipConfig, LongClipGAN, as_clips, frames_at_once
 from zoo.video.samples import Clips
 
+Played = Callable[[Turn], dict[str, Tensor]]
+
 
 @dataclass(frozen=True, kw_only=True)
 class MoCoGANConfig(ClipConfig):
@@ -55,7 +61,9 @@ class MoCoGANConfig(ClipConfig):
     time_stride: int = field(default=1, metadata=within(1, 2))
     """Of the clip discriminator: 1 in the paper; 2 halves its work at each layer."""
     discriminator_noise: float = field(default=0.0, metadata=within(0, 10))
-    """Standard deviation of the noise before each convolution of the discriminators."""
+    """Standard deviation of the noise before each convolution of the discriminators of images and clips."""
+    content_width: int = field(default=0, metadata=within(0, 512))
+    """Features by which a third discriminator judges whether content stays; 0: there is none, as in the paper."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -184,6 +192,35 @@ class ClipDiscriminator(nn.Module):
         return self.judge(clips)[0]
 
 
+class ContentDiscriminator(nn.Module):
+    """Clips [N, 3, T, R, R] -> logits [N], by what there is in the frames, wherever in them, and by how far it varies.
+
+    A frame's features, summed over space, say what is in it and not where. Their mean over the frames is what the clip
+    shows; their deviation from it is 0 where content stays. In the same way the deviation of features over a batch lets
+    a discriminator of images see how varied they are (Karras et al. 2018, arXiv:1710.10196, section 3).
+
+    With steps of one pixel, and borders that go on as they end, the sums are the same wherever a thing is on a plain
+    ground, as long as it is a pixel away from the border.
+    """
+
+    def __init__(self, config: MoCoGANConfig) -> None:
+        super().__init__()
+        width = config.content_width
+        convolution = nn.Conv2d(3, width, 3, padding=2, padding_mode="replicate")
+        nn.init.kaiming_normal_(convolution.weight, 0.2)
+        self.features = nn.Sequential(convolution, nn.LeakyReLU(0.2, inplace=True))
+        self.head = nn.Sequential(
+            nn.Linear(2 * width, 2 * width), nn.LeakyReLU(0.2, inplace=True), nn.Linear(2 * width, 1)
+        )
+
+    def forward(self, clips: Tensor) -> Tensor:
+        frames = clips.transpose(1, 2).flatten(0, 1)
+        held = self.features(frames).sum((2, 3)).unflatten(0, (len(clips), -1)) / clips.shape[-1]  # [N, T, width]
+        mean = held.mean(1, keepdim=True)
+        deviation = ((held - mean).square().sum(1) + 1e-6).sqrt()  # so little more than 0 that it has a slope at 0
+        return self.head(torch.cat([mean.squeeze(1), deviation], dim=1)).squeeze(1)
+
+
 class DiscriminatorNoise(nn.Module):
     """Adds N(0, sigma) to what passes while it is trained."""
 
@@ -215,6 +252,8 @@ class MoCoGANTrain(Train):
 
     generator: Optimiser = Optimiser(weight_decay=1e-5)
     discriminator: Optimiser = Optimiser(weight_decay=1e-5)
+    content: float = field(default=1.0, metadata=within(0))
+    """What the generator's loss against the third discriminator weighs, where there is one."""
     category: float = field(default=1.0, metadata=within(0))
     """Weight of the classes' cross-entropy, lambda of the paper."""
 
@@ -230,12 +269,15 @@ class MoCoGAN(LongClipGAN, LabelledGAN):
     Train = MoCoGANTrain
     generator: Generator
     discriminator: ClipDiscriminator
+    content_discriminator: ContentDiscriminator
 
     def __init__(self, config: MoCoGANConfig) -> None:
         super().__init__(config)
         self.generator = Generator(config)
         self.discriminator = ClipDiscriminator(config)
         self.image_discriminator = ImageDiscriminator(config)
+        if config.content_width:
+            self.content_discriminator = ContentDiscriminator(config)
 
     def prior(self, n: int, noise: Noise) -> Tensor:
         """[n, C + M + T * E]: content, the recurrent net's first state, and its noise for each step."""
@@ -280,10 +322,8 @@ class MoCoGAN(LongClipGAN, LabelledGAN):
         return Clips(tensor=tensor, latents=latents, seed=seed, rate=self.config.rate, labels=labels)
 
     def phases(self, train: MoCoGANTrain) -> list[Phase]:
-        """D judges clips and their classes, D-image a frame of each; G plays against both."""
+        """D judges clips and their classes, D-image a frame of each, D-content, if any, what stays; then G plays."""
         loss, judge, judge_images = LOSSES[train.loss], self.discriminator.judge, self.image_discriminator
-        optimiser = optimiser_for(self.discriminator, train.discriminator)
-        image_optimiser = optimiser_for(self.image_discriminator, train.discriminator)
 
         def category(logits: Tensor, turn: Turn) -> Tensor:
             """The classes' part of a loss: of real clips what they are of is what was asked of the generated ones."""
@@ -309,37 +349,43 @@ class MoCoGAN(LongClipGAN, LabelledGAN):
             penalty = r1_penalty(judge_images, any_frames(turn.real, turn.noise)) / self.config.num_patches
             return {"loss": train.r1_gamma / 2 * train.r1_every * penalty, "r1_penalty_of_images": penalty}
 
+        def play_content_discriminator(turn: Turn) -> dict[str, Tensor]:
+            real, fake = self.content_discriminator(turn.real), self.content_discriminator(turn.fake.detach())
+            return {"loss": loss.discriminator(real, fake)}
+
+        def play_content_r1(turn: Turn) -> dict[str, Tensor]:
+            penalty = r1_penalty(self.content_discriminator, turn.real)
+            return {"loss": train.r1_gamma / 2 * train.r1_every * penalty, "r1_penalty_of_content": penalty}
+
         def play_generator(turn: Turn) -> dict[str, Tensor]:
             logits, classes = judge(turn.fake)
             told = category(classes, turn)
-            of_images = loss.generator(judge_images(any_frames(turn.fake, turn.noise)))
-            return {"loss": loss.generator(logits) + of_images + told, "category_asked": told}
+            fooled = loss.generator(logits) + loss.generator(judge_images(any_frames(turn.fake, turn.noise)))
+            if self.config.content_width:
+                fooled = fooled + train.content * loss.generator(self.content_discriminator(turn.fake))
+            return {"loss": fooled + told, "category_asked": told}
+
+        def judging(name: str, player: nn.Module, play: Played, play_r1: Played) -> list[Phase]:
+            optimiser = optimiser_for(player, train.discriminator)
+            judges = Phase(name=name, player=player, loss=play, optimiser=optimiser)
+            r1 = Phase(name=f"{name}-R1", player=player, loss=play_r1, optimiser=optimiser, every=train.r1_every)
+            return [judges, r1] if train.r1_gamma else [judges]
 
         phases = [
-            Phase(name="D", player=self.discriminator, loss=play_discriminator, optimiser=optimiser),
-            Phase(name="D-R1", player=self.discriminator, loss=play_r1, optimiser=optimiser, every=train.r1_every),
-            Phase(
-                name="D-image",
-                player=self.image_discriminator,
-                loss=play_image_discriminator,
-                optimiser=image_optimiser,
-            ),
-            Phase(
-                name="D-image-R1",
-                player=self.image_discriminator,
-                loss=play_image_r1,
-                optimiser=image_optimiser,
-                every=train.r1_every,
-            ),
-            Phase(
-                name="G",
-                player=self.generator,
-                loss=play_generator,
-                optimiser=optimiser_for(self.generator, train.generator),
-                every=train.generator_every,
-            ),
+            *judging("D", self.discriminator, play_discriminator, play_r1),
+            *judging("D-image", self.image_discriminator, play_image_discriminator, play_image_r1),
         ]
-        return [phase for phase in phases if train.r1_gamma or not phase.name.endswith("-R1")]
+        if self.config.content_width:
+            content = self.content_discriminator
+            phases += judging("D-content", content, play_content_discriminator, play_content_r1)
+        generates = Phase(
+            name="G",
+            player=self.generator,
+            loss=play_generator,
+            optimiser=optimiser_for(self.generator, train.generator),
+            every=train.generator_every,
+        )
+        return [*phases, generates]
 
 
 def any_frames(clips: Tensor, noise: Noise) -> Tensor:
