@@ -20,7 +20,7 @@ from zoo.errors import BadValue
 from zoo.gan import GAN
 from zoo.hub import load_folder
 from zoo.noise import Noise
-from zoo.recipe import Recipe, load_recipe
+from zoo.recipe import Recipe, Train, load_recipe
 from zoo.registry import registry
 from zoo.releasing import save_players, write_config
 from zoo.training.loop import Progress, load_run, start_run, train
@@ -175,6 +175,34 @@ def test_gradients_reach_every_parameter(recipe: Recipe, gan: GAN, fitting_store
 
     cancelling = CANCELLING.get(recipe.name, set())
     assert reached | cancelling == {name for name, _ in gan.named_parameters()}
+
+
+class Watched:
+    """A recipe's training, and which of its settings a game has asked it for."""
+
+    def __init__(self, train: Train) -> None:
+        self._train, self.read = train, set[str]()
+
+    def __getattr__(self, setting: str) -> object:
+        self.read.add(setting)
+        return getattr(self._train, setting)
+
+
+@pytest.mark.parametrize("setting", ["r1_gamma=1.5", "gradient_penalty=1.5", "augment=['color']", "loss='hinge'"])
+def test_what_a_game_does_not_play_is_refused(recipe: Recipe, gan: GAN, fitting_store: Store, setting: str):
+    """A setting is either read by the game in a turn, or the recipe says that it has no place for it."""
+    try:
+        load_recipe(recipe.name, [f"train.{setting}"])
+    except BadValue:
+        return
+    watched = Watched(recipe.train)
+    gan.train().requires_grad_(False)
+    turn = turn_of(gan, recipe, fitting_store)
+    for phase in gan.phases(watched):
+        with only(phase.player):
+            phase.loss(turn)
+
+    assert setting.partition("=")[0] in watched.read
 
 
 def test_players_move_only_in_their_own_phase(recipe: Recipe, gan: GAN, fitting_store: Store):

@@ -51,7 +51,7 @@ from transformers import PreTrainedConfig as TransformerConfig
 
 from zoo.data import Store
 from zoo.errors import BadFile, BadValue
-from zoo.recipe import Optimiser, Train, within
+from zoo.recipe import Optimiser, Train, refuse_unplayed, within
 from zoo.text.base import Policy, PolicyGAN, TextConfig, ended, evaluating, likelihood_phase, written
 from zoo.text.data import open_vocabulary
 from zoo.text.vocabulary import END, END_TOKEN, UNK_TOKEN, Vocabulary
@@ -142,6 +142,9 @@ class GAILTrain(Train):
     """Share of real texts in the buffer when the game begins; it falls linearly to 0."""
     demonstration_reward: float = field(default=2.0, metadata=within(0))
     """In standard deviations of the written texts' rewards, from their mean."""
+
+    def __post_init__(self) -> None:
+        refuse_unplayed(self, "text-gail", "r1_gamma", "gradient_penalty", "augment")
 
 
 class LanguageModel(Policy):

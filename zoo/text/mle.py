@@ -6,16 +6,26 @@ kept where held-out texts are likeliest (`train.keep = "best"`). There is no dis
 
 from __future__ import annotations
 
-from zoo.recipe import Train
+from dataclasses import dataclass
+
+from zoo.recipe import Train, refuse_unplayed
 from zoo.text.base import PolicyGAN, likelihood_phase
 from zoo.text.lstm import LSTMConfig, LSTMPolicy
 from zoo.training.phases import Phase
+
+
+@dataclass(frozen=True, kw_only=True)
+class MLETrain(Train):
+    def __post_init__(self) -> None:
+        refuse_unplayed(self, "one player", "loss", "discriminator", "generator_every")
+        refuse_unplayed(self, "one player", "r1_gamma", "gradient_penalty", "augment")
 
 
 class MLE(PolicyGAN):
     """Uniform latents [N, T] -> tokens [N, T]."""
 
     Config = LSTMConfig
+    Train = MLETrain
 
     generator: LSTMPolicy
 
@@ -23,5 +33,5 @@ class MLE(PolicyGAN):
         super().__init__(config)
         self.generator = LSTMPolicy(config)
 
-    def phases(self, train: Train) -> list[Phase]:
+    def phases(self, train: MLETrain) -> list[Phase]:
         return [likelihood_phase(self.generator, train.generator)]

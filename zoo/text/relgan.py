@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.recipe import LossName, Optimiser, Train, within
+from zoo.recipe import LossName, Optimiser, Train, refuse_unplayed, within
 from zoo.text.base import PolicyGAN, RecurrentPolicy, TextConfig, evaluating, likelihood_phase
 from zoo.training.losses import LOSSES
 from zoo.training.phases import Phase, Turn, optimiser_for
@@ -53,6 +53,9 @@ class RelGANTrain(Train):
     """Until here the generator is trained by maximum likelihood."""
     beta_max: float = field(default=100.0, metadata=within(1))
     """Inverse temperature at the end: the paper trades quality (100) against diversity (1,000) with it."""
+
+    def __post_init__(self) -> None:
+        refuse_unplayed(self, "RelGAN", "r1_gamma", "gradient_penalty", "augment")
 
 
 class RelationalMemory(RecurrentPolicy):

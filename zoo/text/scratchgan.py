@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.recipe import Optimiser, Train, within
+from zoo.recipe import Optimiser, Train, refuse_unplayed, within
 from zoo.text.base import PolicyGAN, RecurrentPolicy, TextConfig, evaluating, written
 from zoo.training.losses import LOSSES
 from zoo.training.phases import Phase, Turn, optimiser_for
@@ -45,6 +45,9 @@ class ScratchGANTrain(Train):
     baseline_keep: float = field(default=0.08, metadata=within(0, 1))
     """Share of its old value that the baseline keeps at each step."""
     judge_weight_decay: float = field(default=1e-6, metadata=within(0))
+
+    def __post_init__(self) -> None:
+        refuse_unplayed(self, "ScratchGAN", "r1_gamma", "gradient_penalty", "augment", losses=("relativistic",))
 
 
 class Generator(RecurrentPolicy):

@@ -34,7 +34,7 @@ from torch import Tensor, nn
 
 from zoo.errors import BadValue
 from zoo.noise import Noise
-from zoo.recipe import Optimiser, Train, within
+from zoo.recipe import Optimiser, Train, refuse_unplayed, within
 from zoo.text.base import PolicyGAN, RecurrentPolicy, evaluating, likelihood_phase, written
 from zoo.text.lstm import LSTMConfig, LSTMPolicy
 from zoo.text.rollout import completions
@@ -76,6 +76,9 @@ class SeqGANTrain(Train):
     """Subtract the mean reward of the batch at each place."""
     judge_weight_decay: float = field(default=0.2, metadata=within(0))
     """Weight of the squared weights of the discriminator's last layer in its loss."""
+
+    def __post_init__(self) -> None:
+        refuse_unplayed(self, "SeqGAN", "r1_gamma", "gradient_penalty", "augment", losses=("relativistic",))
 
 
 class Discriminator(nn.Module):

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.noise import Noise
-from zoo.recipe import LossName, Optimiser, Train, within
+from zoo.recipe import LossName, Optimiser, Train, refuse_unplayed, within
 from zoo.text.base import TextConfig, TextGAN, ended
 from zoo.training.losses import LOSSES, gradient_penalty
 from zoo.training.phases import Phase, Turn, optimiser_for
@@ -40,6 +40,9 @@ class WGANTrain(Train):
     discriminator: Optimiser = Optimiser(lr=1e-4, betas=(0.5, 0.9))
     generator_every: int = field(default=10, metadata=within(1))
     gradient_penalty: float = field(default=10.0, metadata=within(0))
+
+    def __post_init__(self) -> None:
+        refuse_unplayed(self, "this WGAN", "r1_gamma", "augment", losses=("relativistic",))
 
 
 class Block(nn.Module):

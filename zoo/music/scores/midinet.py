@@ -29,7 +29,7 @@ from zoo.music.scores.blocks import BlockConv2d, BlockConvTranspose2d
 from zoo.music.scores.data import CHORD_BASE, LeadSheetData, ScoreConfig, decode, onsets
 from zoo.music.scores.samples import Scores, scores
 from zoo.noise import Noise
-from zoo.recipe import Optimiser, Train, within
+from zoo.recipe import Optimiser, Train, refuse_unplayed, within
 from zoo.training.losses import LOSSES
 from zoo.training.phases import Phase, Turn, optimiser_for
 
@@ -62,6 +62,7 @@ class MidiNetTrain(Train):
     """Weight of the distance between the mean real and written bar."""
 
     def __post_init__(self) -> None:
+        refuse_unplayed(self, "MidiNet", "r1_gamma", "gradient_penalty", "augment")
         if self.loss in ("wasserstein", "relativistic", "hinge", "least_squares"):
             raise BadValue(f"train.loss = {self.loss!r}: MidiNet's discriminator is trained by labels: non_saturating")
 

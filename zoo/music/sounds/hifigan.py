@@ -37,7 +37,7 @@ from zoo.music.sounds.rows import RowConv1d, RowConvTranspose1d, as_row, as_wave
 from zoo.music.sounds.samples import Sounds
 from zoo.nn.fold import folded
 from zoo.noise import Noise
-from zoo.recipe import LossName, Optimiser, Train, within
+from zoo.recipe import LossName, Optimiser, Train, refuse_unplayed, within
 from zoo.training.losses import LOSSES
 from zoo.training.phases import Phase, Turn, optimiser_for
 
@@ -125,6 +125,9 @@ class HiFiGANTrain(Train):
     """Of the distance between log-mel spectrograms, over all frequencies."""
     pretrain_kimg: float = field(default=0.0, metadata=within(0))
     """Until then the generator learns from spectrograms alone, which costs less; 0: the paper's game at once."""
+
+    def __post_init__(self) -> None:
+        refuse_unplayed(self, "HiFi-GAN", "r1_gamma", "gradient_penalty", "augment", losses=("relativistic",))
 
 
 class ResBlock1(nn.Module):

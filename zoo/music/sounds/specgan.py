@@ -24,7 +24,7 @@ from zoo.errors import BadValue
 from zoo.music.sounds.base import CriticTrain, Score, SoundConfig, SoundGAN, initialise
 from zoo.music.sounds.data import decode
 from zoo.music.sounds.mel import griffin_lim, hann_window
-from zoo.recipe import within
+from zoo.recipe import refuse_unplayed, within
 from zoo.training.losses import LOSSES, gradient_penalty
 from zoo.training.phases import Phase, Turn, optimiser_for
 
@@ -133,10 +133,17 @@ class Critic(nn.Module):
         return self.score(self.main(pictures).flatten(1), labels)
 
 
+@dataclass(frozen=True, kw_only=True)
+class SpecGANTrain(CriticTrain):
+    def __post_init__(self) -> None:
+        refuse_unplayed(self, "SpecGAN", "r1_gamma", "augment", losses=("relativistic",))
+
+
 class SpecGAN(SoundGAN):
     """Latent [N, 100] ~ U[-1, 1) -> wave [N, 1, 16384] by a spectrogram."""
 
     Config = SpecGANConfig
+    Train = SpecGANTrain
     generator: Generator
     discriminator: Critic
 
@@ -155,7 +162,7 @@ class SpecGAN(SoundGAN):
         self.generator.spectra.fit(decode(data.samples[rows]))
         self.discriminator.spectra.load_state_dict(self.generator.spectra.state_dict())
 
-    def phases(self, train: CriticTrain) -> list[Phase]:
+    def phases(self, train: SpecGANTrain) -> list[Phase]:
         """WaveGAN's game, played on spectrograms: Griffin-Lim is for listeners alone."""
         generator, critic, loss = self.generator, self.discriminator, LOSSES[train.loss]
 
