@@ -112,7 +112,8 @@ def test_only_tasks_that_the_hub_has_are_named():
     [
         ("zoo evaluate faces-dcgan", "", "zoo evaluate me/x"),
         ("zoo evaluate faces-dcgan --samples 10 --seed 1", "", "zoo evaluate me/x --samples 10 --seed 1"),
-        ("zoo evaluate faces-mine --data /home/me/my photos", "", "zoo evaluate me/x --data FOLDER"),
+        ("zoo evaluate '/home/me/a run' --data '/home/me/my photos'", "", "zoo evaluate me/x --data FOLDER"),
+        ("zoo evaluate runs/a --data synthetic-faces", "/me/photos", "zoo evaluate me/x --data synthetic-faces"),
         ("zoo evaluate faces-mine", "/home/me/photos", "zoo evaluate me/x --data FOLDER"),
         ("zoo evaluate faces-mine --seed 3", "hf:org/set", "zoo evaluate me/x --seed 3 --data hf:org/set"),
     ],

@@ -69,6 +69,10 @@ MISTAKES = [
     (["train", "--resume", "nowhere"], "no run folder"),
     (["evaluate", "nowhere/at/all"], "neither released weights"),
     (["release", "nowhere"], "no run folder"),
+    (["sample", "faces-gan", "-n", "9" * 20], "less than or equal to"),
+    (["evaluate", "faces-gan", "--seed", "9" * 20], "less than or equal to"),
+    (["train", "faces-gan", "--out", "run", "train.batch=" + "9" * 5000], "cannot be read as TOML"),
+    (["train", "faces-gan", "--out", "run", "train.augment=" + "[" * 5000], "cannot be read as TOML"),
     (["recipe", "copy", "faces-dcgan", "mine.txt"], ".toml"),
     (["recipe", "show", "./none.toml"], "cannot read"),
     (["data", "build", "synthetic-face"], 'Did you mean "synthetic-faces"'),
@@ -148,6 +152,17 @@ def test_a_start_that_never_came_to_a_checkpoint_is_resumed_from_its_weights(com
 
     first, second = (zoo.load(tmp_path / name).sample(2, seed=0).tensor for name in "ab")
     torch.testing.assert_close(first, second, rtol=0, atol=1e-3)
+
+
+def test_a_start_of_another_kind_leaves_no_run_behind(command, photos: Path, tmp_path: Path):
+    """It is refused before there is a run, so that the corrected command can have the same folder."""
+    options = ["--data", photos, "--workers", 1, "--out", tmp_path / "a", "train.batch=4"]
+
+    code, _, errors = command("train", "faces-gan", *options, "train.start=faces-dcgan")
+
+    assert code == 2
+    assert "DCGAN, and not of" in errors
+    assert not (tmp_path / "a" / "recipe.toml").exists()
 
 
 def test_recipe_copy_trains_by_its_path(command, photos: Path, tmp_path: Path):

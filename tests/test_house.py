@@ -35,7 +35,7 @@ ALLOWED = {  # room -> rooms its modules may import at the top; functions may im
     "publishing": {"errors", "hub", "registry", "releasing", "remote", "safe"},
     "cost": {"gan", "noise", "recipe", "registry"},
     "bench": {"errors", "gan", "nn", "noise", "recipe", "registry", "training"},
-    "evaluation": {"errors", "hub", "metrics", "recipe", "registry", "safe"},
+    "evaluation": {"errors", "hub", "metrics", "recipe", "registry", "safe", "samples"},
     "cli": {"errors", "registry"},
     "__main__": {"cli"},
     "": {"registry"},

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 import zoo
 from zoo.card import shown_suffixes
-from zoo.errors import BadFile, NotFound
+from zoo.errors import BadFile, BadValue, NotFound
 from zoo.hub import load_folder
 from zoo.recipe import load_recipe
 from zoo.registry import registry
@@ -48,11 +48,12 @@ def test_a_released_folder_loads_by_path(folder: Path):
     assert not model.training
 
 
-def test_loading_and_sampling_leave_torch_s_random_numbers_alone(folder: Path):
+@pytest.mark.parametrize("entry", ["", "video-styleganv"])  # the second has constants that begin as noise
+def test_loading_and_sampling_leave_torch_s_random_numbers_alone(folder: Path, entry: str):
     """A program's own random numbers do not depend on whether it loaded or sampled a model."""
     before = torch.get_rng_state()
 
-    zoo.sample(folder, 2, seed=0)
+    zoo.sample(entry or folder, 2, seed=0)
 
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -247,10 +248,23 @@ def test_a_release_destroys_nothing_else(run: Path, tmp_path: Path, monkeypatch:
     assert (release(run, out=tmp_path / "empty", figures=FIGURES) / SUMS).is_file()
 
 
+def test_a_run_on_other_data_is_not_released_as_the_entry(run: Path):
+    """What was trained on one's own photos does not take the place of the package's weights."""
+    text = (run / "recipe.toml").read_text()
+    (run / "recipe.toml").write_text(text.replace('name = "synthetic-faces"', 'folder = "/photos"\nname = ""', 1))
+
+    with pytest.raises(BadValue, match=r"other data.*--out"):
+        release(run, figures=FIGURES)
+
+
 def test_release_needs_figures_of_this_state(run: Path, tmp_path: Path):
     """A run that was not evaluated, or was trained on since, is not released."""
     with pytest.raises(BadFile, match="zoo evaluate"):
         release(run, out=tmp_path / "released")
+    for damaged in ('{"kimg": 0.0', "[]", "{}"):
+        (run / "figures.json").write_text(damaged)
+        with pytest.raises(BadFile, match="damaged"):
+            release(run, out=tmp_path / "released")
     (run / "figures.json").write_text(json.dumps({**FIGURES, "kimg": 0.004}))
     with pytest.raises(BadFile, match=r"measured at 0\.004"):
         release(run, out=tmp_path / "released")

@@ -79,6 +79,17 @@ def test_a_recipe_of_ones_own_is_named_by_its_path(tmp_path: Path):
     assert registry.entry(str(mine)).name == "faces-mine"
 
 
+def test_a_copy_does_not_take_the_place_of_what_it_is_a_copy_of(tmp_path: Path):
+    """Under the installed recipe's own file name it is another entry, without weights; the installed file is not."""
+    installed = recipes_dir() / "faces" / "dcgan.toml"
+    copy = tmp_path / "dcgan.toml"
+    copy.write_text(installed.read_text())
+
+    assert registry.entry(str(copy)).name == "faces-dcgan-own"
+    assert not registry.entry(str(copy)).has_weights
+    assert registry.entry(str(installed)) == registry.entries["faces-dcgan"]
+
+
 def recipe_text(**changes: str) -> str:
     table = {"modality": "faces", "architecture": "zoo.faces.dcgan:DCGAN", **changes}
     return "".join(f'{key} = "{value}"\n' for key, value in table.items())

@@ -584,6 +584,16 @@ def test_download_of_what_is_bundled_says_where_it_is(command):
     assert output.splitlines()[0] == str(registry.entries["faces-dcgan"].bundled)
 
 
+def test_what_nothing_is_known_of_is_not_verified(command, tmp_path: Path):
+    """A folder without digests is not "ok": its files were compared with nothing."""
+    (tmp_path / "config.json").write_text("{}")
+
+    code, output, _ = command("verify", tmp_path)
+
+    assert code != 0
+    assert "no SHA256SUMS" in output
+
+
 def test_verify_all_hashes_what_is_bundled_and_cached(pinned: str, command):
     """`zoo verify --all` lists each, and says BAD, with exit code 2, where bytes changed."""
     zoo.load(pinned)

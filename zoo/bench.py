@@ -13,7 +13,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -119,7 +119,8 @@ def compare_reward(recipe: Recipe, rounds: int) -> Comparison:
 
     gan: Any = recipe.gan(recipe.gan.Config()).eval()
     tokens = gan.sample(BATCH, seed=0).tensor
-    train: Any = load_recipe(recipe.name, [f"train.rollouts={ROLLOUTS}", "train.reward=discriminator"]).train
+    train: Any = recipe.train
+    train = replace(train, rollouts=ROLLOUTS, reward="discriminator")
 
     def ours() -> None:
         with torch.no_grad():
@@ -154,8 +155,8 @@ def compare_clips(recipe: Recipe, rounds: int) -> Comparison:
     from zoo.video.bench import plain_step
 
     n = 16
-    as_in_the_paper = ["model.discriminator_noise=0", "model.content_width=0", "train.r1_gamma=0"]
-    recipe = load_recipe(recipe.name, ["model.width=32", *as_in_the_paper])
+    model = replace(recipe.model, width=32, discriminator_noise=0.0, content_width=0)
+    recipe = replace(recipe, model=model, train=replace(recipe.train, r1_gamma=0.0))
     gan: Any = channels_last(recipe.gan(recipe.model)).requires_grad_(False)
     real = torch.rand(n, *gan.sample_shape) * 2 - 1
     labels = torch.arange(n) % recipe.model.labels if recipe.model.labels else None

@@ -5,12 +5,13 @@ A card has no clock and no chance in it: the same release gives the same bytes.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from zoo.gan import GAN
-from zoo.recipe import OTHER_LIBRARIES, Recipe
+from zoo.recipe import OTHER_LIBRARIES, Data, Recipe
 from zoo.samples import Samples
 
 PIPELINE_TAGS = {"faces": "unconditional-image-generation", "text": "text-generation"}  # music, video: the Hub has none
@@ -240,10 +241,13 @@ def evaluate_command(command: str, recipe: Recipe, load_name: str) -> str:
 
     A folder of the trainer's own is theirs to know: it is written as FOLDER.
     """
-    head, _, data = command.partition(" --data ")
-    if recipe.data.folder or ("/" in data and not data.startswith("hf:")):
+    options, data = shlex.split(command)[3:], ""
+    if "--data" in options:
+        at = options.index("--data")
+        data = options[at + 1]
+        del options[at : at + 2]
+    if "folder" in Data.option(data) if data else recipe.data.folder:
         data = "FOLDER"
     elif recipe.data.hub and not data:
         data = f"hf:{recipe.data.hub}"
-    options = head.split(maxsplit=3)[3:]
-    return " ".join(["zoo evaluate", load_name, *options, *([f"--data {data}"] if data else [])])
+    return shlex.join(["zoo", "evaluate", load_name, *options, *(["--data", data] if data else [])])

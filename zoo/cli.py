@@ -39,6 +39,10 @@ Name = Annotated[
 EntryName = Annotated[str, typer.Argument(metavar="ENTRY", help="An entry (zoo list) or the path of a recipe.")]
 
 
+_TOO_MUCH = "that is more than this machine's memory holds: ask for fewer, or for shorter ones"
+_LARGEST = 2**63 - 1  # of a seed
+
+
 def main() -> None:
     """Run the command line; errors of the user's go to standard error without a traceback, and warnings likewise."""
     warnings.showwarning = _warn  # type: ignore[assignment]
@@ -49,8 +53,10 @@ def main() -> None:
     except typer.Abort:
         raise SystemExit(130) from None
     except MemoryError:
-        _fail("that is more than this machine's memory holds: ask for fewer, or for shorter ones")
+        _fail(_TOO_MUCH)
     except Exception as error:
+        if isinstance(error, RuntimeError) and "allocate memory" in str(error):  # torch's own
+            _fail(_TOO_MUCH)
         if isinstance(error, OSError) and error.filename and error.strerror:
             _fail(f"{error.filename}: {error.strerror}")
         if str(error).startswith("Could not determine home directory"):  # of Path.expanduser
@@ -209,9 +215,10 @@ def _figure_rows(path: Path) -> dict[str, str]:
 @app.command()
 def sample(
     name: Name,
-    n: Annotated[int, typer.Option("-n", "--count", min=1, help="How many samples.")] = 16,
+    n: Annotated[int, typer.Option("-n", "--count", min=1, max=1 << 31, help="How many samples.")] = 16,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="The same seed gives the same samples; random if absent.")
+        int | None,
+        typer.Option(min=0, max=_LARGEST, help="The same seed gives the same samples; random if absent."),
     ] = None,
     out: Annotated[
         Path | None,
@@ -221,7 +228,9 @@ def sample(
             "NAME.png for images, NAME.mid for scores, NAME.wav for sounds, NAME.webp for clips; texts are printed."
         ),
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Samples generated at once; bounds the memory.")] = 64,
+    batch_size: Annotated[
+        int, typer.Option(min=1, max=1 << 31, help="Samples generated at once; bounds the memory.")
+    ] = 64,
     temperature: Annotated[
         float | None, typer.Option(help="Of texts: below 1 likelier and less varied, above 1 the other way.")
     ] = None,
@@ -230,7 +239,8 @@ def sample(
         typer.Option("--label", "--action", help="Of models with classes, or actions: all samples of this one."),
     ] = None,
     frames: Annotated[
-        int | None, typer.Option(min=1, help="Of clips: how many frames, where the model can go on for longer.")
+        int | None,
+        typer.Option(min=1, max=1 << 47, help="Of clips: how many frames, where the model can go on for longer."),
     ] = None,
     input: Annotated[
         Path | None, typer.Option(help="Of vocoders: a sound file, which comes back as the model has it.")
@@ -386,7 +396,7 @@ def _training_progress() -> Iterator[tuple[Callable[[str], None], Callable[[int,
 def evaluate(
     name: Name,
     samples: Annotated[int, typer.Option(min=0, help="Samples to score; the recipe's number if 0.")] = 0,
-    seed: Annotated[int | None, typer.Option(min=0, help="The recipe's seed if absent.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=_LARGEST, help="The recipe's seed if absent.")] = None,
     features: Annotated[str, typer.Option(help="zoo:NAME; of images timm:NAME; of clips i3d:FILE (FVD).")] = "",
     data: Annotated[str, typer.Option(help="Instead of the recipe's data, as in zoo train.")] = "",
     plot: Annotated[

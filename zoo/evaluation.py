@@ -5,17 +5,19 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import shlex
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.errors import BadFile, BadValue, CannotWrite
+from zoo.errors import BadFile, BadValue
 from zoo.hub import is_run, load, locate, read_config
 from zoo.metrics.report import Figure
 from zoo.recipe import Data, Evaluate, Recipe, load_recipe
 from zoo.registry import registry
 from zoo.safe import inside
+from zoo.samples import replacing
 
 if TYPE_CHECKING:
     from zoo.data import Store
@@ -94,11 +96,14 @@ def evaluate(
     if samples is None:  # a small data set of one's own is judged on all it holds out
         settings = replace(settings, samples=min(settings.samples, len(store.indices("test"))))
     wing = importlib.import_module(f"zoo.{recipe.modality}.metrics")
-    options = "".join(
-        f" --{key} {value}" for key, value in {**given, "data": data or None}.items() if value is not None
-    )
+    options = [
+        word
+        for key, value in {**given, "data": data or None}.items()
+        if value is not None
+        for word in (f"--{key}", str(value))
+    ]
     report = Report(
-        command=f"zoo evaluate {recipe.name if of_run else text}{options}",
+        command=shlex.join(["zoo", "evaluate", text, *options]),
         data=store.about["name"],
         data_licence=store.about["licence"],
         fingerprint=store.fingerprint,
@@ -110,10 +115,8 @@ def evaluate(
     if of_run:
         if report.curve is not None:
             report.curve.save(folder / "curve.png")
-        try:
-            (folder / "figures.json").write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise CannotWrite(f"{folder}: cannot write figures.json: {error.strerror or error}") from error
+        with replacing(folder / "figures.json") as temporary:
+            temporary.write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
     return report
 
 

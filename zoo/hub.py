@@ -71,6 +71,8 @@ def locate(name: str | os.PathLike[str]) -> Path:
         check_folder(folder, {})
         return folder
     if folder.exists() or text.startswith((".", "~", os.sep)) or text.partition("@")[0].count("/") > 1:
+        if is_run(folder):
+            raise BadFile(f"{folder}: a run; `zoo release {folder} --out FOLDER` makes released weights of it")
         names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
         if any(PurePosixPath(name).suffix in PICKLES for name in names):
             raise BadFile(f"{folder}: {_what_it_offers(names)}")
@@ -379,6 +381,9 @@ def _verified(label: str, folder: Path, sha256: Mapping[str, str]) -> Verified:
         for path in files:
             if not remote.agrees_with_its_name(path):
                 raise BadFile(f"{path}: other bytes than the Hub stated when it was fetched")
+        checked = len(files) if snapshot else count
+        if not checked:
+            raise BadFile(f"{folder}: no {SUMS} here to compare its files with")
     except BadFile as error:
         return Verified(name=label, folder=folder, files=len(files), bytes=size, problem=str(error))
-    return Verified(name=label, folder=folder, files=max(count, len(files)), bytes=size)
+    return Verified(name=label, folder=folder, files=checked, bytes=size)

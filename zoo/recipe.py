@@ -251,6 +251,8 @@ def apply_override(table: dict[str, Any], override: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()  # a bare word: loss=hinge
+    except (ValueError, RecursionError):  # a number of thousands of digits, a list in a list in a list ...
+        raise BadValue(f'override "{override[:60]}…": its value cannot be read as TOML') from None
     if isinstance(inner.get(last), dict):
         raise BadValue(f'override "{override}": {key} is a table; set one of {", ".join(_leaves(inner[last], key))}')
     inner[last] = value

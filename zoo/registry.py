@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from importlib.metadata import entry_points
@@ -92,7 +92,7 @@ def read_entry(path: Path, *, root: Path | None = None) -> Entry:
         table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadFile(f"{path}: cannot read this recipe: {error.strerror or error}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise BadFile(f"{path}: not a TOML file: {error}") from None
     modality, architecture = table.get("modality"), table.get("architecture")
     if modality not in MODALITIES:
@@ -189,6 +189,9 @@ class Registry(Mapping[str, Mapping[str, Architecture]]):
     def entry(self, name: str) -> Entry:
         """The entry called `name`, or the one that the recipe file at the path `name` describes.
 
+        A file of one's own that is called as an installed recipe is, such as a copy, is the entry `<name>-own`: it has
+        none of the other's weights, and is not released in its place.
+
         Raises NotFound with the nearest names.
         """
         if name in self.entries:
@@ -200,6 +203,9 @@ class Registry(Mapping[str, Mapping[str, Architecture]]):
                     f'{name}: no installed recipe uses the architecture "{entry.architecture}"; there are '
                     f"{', '.join(sorted(self.architectures))}.{suggest(entry.architecture, self.architectures)}"
                 )
+            theirs = self.entries.get(entry.name)
+            if theirs is not None and not entry.recipe.samefile(theirs.recipe):
+                entry = replace(entry, name=f"{entry.name}-own")
             return entry
         raise NotFound(
             f'no entry "{name}".{suggest(name, self.entries)} `zoo list` shows all {len(self.entries)}; '

@@ -63,7 +63,7 @@ def release(
     if figures is None:
         figures = read_figures(run, kimg)
     entry = registry.entries.get(recipe.name)
-    place = Path(out).expanduser().resolve() if out is not None else _bundled(recipe.name)
+    place = Path(out).expanduser().resolve() if out is not None else _bundled(recipe)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}-"))
@@ -135,9 +135,13 @@ def read_figures(run: Path, kimg: float) -> dict[str, Any]:
     path = run / "figures.json"
     if not path.is_file():
         raise BadFile(f"{run}: not evaluated yet; run `zoo evaluate {run}` first, so that the card has its figures")
-    figures = json.loads(path.read_text(encoding="utf-8"))
-    if abs(figures["kimg"] - kimg) > 1e-9:
-        raise BadFile(f"{path}: measured at {figures['kimg']} kimg, the run is at {kimg}; run `zoo evaluate {run}`")
+    try:
+        figures = json.loads(path.read_text(encoding="utf-8"))
+        measured, _ = float(figures["kimg"]), figures["figures"][0]["name"]
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise BadFile(f"{path}: damaged; run `zoo evaluate {run}` again") from error
+    if abs(measured - kimg) > 1e-9:
+        raise BadFile(f"{path}: measured at {measured} kimg, the run is at {kimg}; run `zoo evaluate {run}`")
     return figures
 
 
@@ -145,9 +149,14 @@ def _is_bundled(entry: Entry, place: Path) -> bool:
     return place.resolve() == entry.bundled.resolve()
 
 
-def _bundled(name: str) -> Path:
+def _bundled(recipe: Recipe) -> Path:
+    name = recipe.name
     if name not in registry.entries:  # a recipe of one's own, or a name that a run claims to have
         raise BadValue(f'"{name}" is no entry of this package; say where the weights should go: --out FOLDER')
+    if (recipe.architecture, recipe.data) != ((entry := load_recipe(name)).architecture, entry.data):
+        raise BadValue(
+            f"this run of {name} had other data than the entry; say where the weights should go: --out FOLDER"
+        )
     return registry.entries[name].bundled
 
 

@@ -297,7 +297,7 @@ def listing(address: Address) -> dict[str, Listed]:
 
     def first_pages() -> list[RepoFile]:
         tree = api().list_repo_tree(address.repo, recursive=True, revision=revision, repo_type=address.kind)
-        return [entry for entry in islice(tree, most + 1) if isinstance(entry, RepoFile)]
+        return list(islice((entry for entry in tree if isinstance(entry, RepoFile)), most + 1))
 
     files = ask(address, first_pages, seconds=patience(most * LISTED_BYTES))
     if len(files) > most:

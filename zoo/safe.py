@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -151,13 +151,18 @@ def load_weights(path: Path, player: nn.Module) -> None:
 class Undrawn(TorchFunctionMode):
     """Builds modules without drawing their first random weights, for those that will be loaded over them anyway.
 
-    The initialisers that build on others still draw, as some draw until all values are within bounds; from a generator
-    of their own, so that torch's stays as it was.
+    The initialisers that build on others still draw, as some draw until all values are within bounds. When it ends,
+    torch's generator is as it was.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._own = torch.Generator()
+    def __enter__(self) -> Self:
+        self._drawn_so_far = torch.get_rng_state()
+        super().__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        torch.set_rng_state(self._drawn_so_far)
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -165,11 +170,8 @@ class Undrawn(TorchFunctionMode):
         kwargs = kwargs or {}
         if getattr(func, "__module__", "") == "torch.nn.init":
             return args[0] if args else kwargs["tensor"]
-        if func in (Tensor.normal_, Tensor.uniform_):
-            if args[0].device.type != "cpu":
-                return args[0]
-            if kwargs.get("generator") is None:
-                kwargs = {**kwargs, "generator": self._own}
+        if func in (Tensor.normal_, Tensor.uniform_) and args[0].device.type != "cpu":
+            return args[0]
         return func(*args, **kwargs)
 
 
@@ -220,7 +222,8 @@ def read_network(folder: Path, build: Callable[[dict[str, Any]], Network], *, ki
         raise BadFile(f"{folder}: {absent}")
     verify(folder, {})
     try:
-        model = build(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+        with Undrawn():
+            model = build(json.loads((folder / "config.json").read_text(encoding="utf-8")))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise BadFile(f"{folder}: its config.json is not a {kind}'s: {error}") from error
     check_weights(folder / "evaluator.safetensors", model.state_dict(), f"the {kind}")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,15 @@ def test_an_interrupted_build_goes_on_and_gives_the_same_bytes(store: Store, tmp
 
     assert seen == [(64, 96), (96, 96)]
     assert again.fingerprint == store.fingerprint
+
+
+def test_a_build_that_was_stopped_at_its_end_is_whole(store: Store, tmp_path: Path):
+    """Killed before its folder had its name, it renders nothing anew, and its fingerprint is what it was."""
+    partial = shutil.copytree(store.folder, tmp_path / "again.partial")
+    (partial / "done.npy").write_bytes(b"")
+
+    assert build_store(Interrupted(stop_at=0), tmp_path / "again").fingerprint == store.fingerprint
+    assert not (tmp_path / "again" / "done.npy").exists()
 
 
 def test_the_number_of_workers_changes_nothing(store: Store, tmp_path: Path):

@@ -18,7 +18,7 @@ from zoo.errors import BadFile, BadValue, Diverged
 from zoo.faces.data import decode
 from zoo.gan import GAN
 from zoo.recipe import Recipe, load_recipe
-from zoo.training.checkpoint import checkpoints
+from zoo.training.checkpoint import checkpoints, load_checkpoint
 from zoo.training.game import Game
 from zoo.training.loop import Training, continue_run, load_run, open_run, start_run, train
 
@@ -337,15 +337,19 @@ def test_held_out_figures_are_logged_while_training(recipe: Recipe, store: Store
     """Every `evaluate_kimg` the averaged generator is judged; the figures are told with their floors, and logged."""
     said: list[str] = []
     judged = replace(recipe, train=replace(recipe.train, evaluate_kimg=0.02))
-    bits = {}
-    for name, judge in (
-        ("run", lambda gan: {"spread": (float(gan.sample(2, seed=0).tensor.std()), 0.5)}),
-        ("no", None),
-    ):
-        run_it(judged, tmp_path / name, store, judge=judge, say=said.append)
+    bits, drawn = {}, {}
+
+    def judge(gan: GAN) -> dict[str, tuple[float, float | None]]:
+        torch.nn.Linear(3, 3)  # as a judge does that builds a network of its own
+        return {"spread": (float(gan.sample(2, seed=0).tensor.std()), 0.5)}
+
+    for name, judge_or_none in (("run", judge), ("no", None)):
+        run_it(judged, tmp_path / name, store, judge=judge_or_none, say=said.append)
         bits[name] = load_run(tmp_path / name)[1].state_dict()
+        drawn[name] = load_checkpoint(tmp_path / name / "checkpoints")["torch_rng"]
 
     log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert [line["kimg"] for line in log if "held_out/spread" in line] == [0.02, 0.04]
     assert sum("held out: spread" in line and "(real against real 0.5)" in line for line in said) == 2
     assert all(torch.equal(value, bits["no"][key]) for key, value in bits["run"].items())  # judging moves nothing
+    assert torch.equal(drawn["run"], drawn["no"])

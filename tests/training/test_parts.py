@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -174,17 +175,17 @@ def test_checkpoints_are_kept_by_count_and_the_newest_is_read(tmp_path: Path):
     assert load_checkpoint(tmp_path) == {"turn": 3}
 
 
-def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """When a checkpoint cannot be written, the one before it stands, and no scrap is left."""
+def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path: Path):
+    """When a checkpoint cannot be written whole, the one before it stands, and no scrap is left."""
     save_checkpoint({"turn": 1}, tmp_path, turn=1, keep=2)
 
-    def full(state: object, path: Path) -> None:
-        Path(path).write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(CannotWrite, match="No space left"):
-        save_checkpoint({"turn": 2}, tmp_path, turn=2, keep=2)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))  # no file may become larger
+    try:
+        with pytest.raises(CannotWrite, match="turn-000000002"):
+            save_checkpoint({"turn": 2, "weights": torch.zeros(100_000)}, tmp_path, turn=2, keep=2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
     assert [path.name for path in tmp_path.iterdir()] == ["turn-000000001.pt"]
     assert load_checkpoint(tmp_path) == {"turn": 1}

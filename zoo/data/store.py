@@ -32,6 +32,7 @@ from zoo.errors import BadFile, BadValue, CannotWrite, ZooError
 Split = Literal["train", "test"]
 
 _CHUNK = 64  # samples rendered at once; the unit of resumption
+_DONE = "done.npy"  # which chunks are, while a data set is being built
 
 
 def cache_dir() -> Path:
@@ -243,6 +244,8 @@ def build_store(
     partial = folder.with_name(folder.name + ".partial")
     try:
         partial.mkdir(parents=True, exist_ok=True)
+        if (partial / "store.json").exists():  # all was done when the last build was stopped
+            return _finished(partial, folder)
         _check_space(partial, source)
         shape = (source.count, *source.shape)
         samples = _memmap(partial / "samples.npy", np.dtype(source.dtype), shape)
@@ -250,11 +253,10 @@ def build_store(
         if source.attributes is not None:
             attributes = _memmap(partial / "attributes.npy", source.attributes, (source.count,))
         starts = range(0, source.count, _CHUNK)
-        done = _memmap(partial / "done.npy", np.dtype(bool), (len(starts),))
+        done = _memmap(partial / _DONE, np.dtype(bool), (len(starts),))
         _fill(source, samples, attributes, done, workers=workers, progress=progress)
         np.save(partial / "split.npy", source.split().astype(np.uint8))
         del samples, attributes, done  # closes the maps
-        (partial / "done.npy").unlink()
         for name, text in source.assets.items():
             (partial / name).write_text(text, encoding="utf-8")
         about = {
@@ -264,10 +266,17 @@ def build_store(
             "count": source.count,
             "fingerprint": _fingerprint(partial),
         }
-        (partial / "store.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-        partial.replace(folder)
+        whole = partial / "store.whole"  # store.json is never there in part
+        whole.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        whole.replace(partial / "store.json")
+        return _finished(partial, folder)
     except OSError as error:
         raise CannotWrite(f"{folder}: cannot build the data set: {error.strerror or error}") from error
+
+
+def _finished(partial: Path, folder: Path) -> Store:
+    (partial / _DONE).unlink(missing_ok=True)
+    partial.replace(folder)
     return Store.open(folder)
 
 
@@ -357,7 +366,7 @@ def _check_space(folder: Path, source: Source) -> None:
 
 def _fingerprint(folder: Path) -> str:
     digest = hashlib.sha256()
-    for path in sorted([*folder.glob("*.npy"), *folder.glob("*.json")]):
+    for path in sorted(path for path in folder.iterdir() if path.suffix in (".npy", ".json") and path.name != _DONE):
         digest.update(path.name.encode())
         with path.open("rb") as file:
             while block := file.read(1 << 20):

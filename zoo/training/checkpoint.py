@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from zoo.errors import BadFile
+from zoo.errors import BadFile, CannotWrite
 from zoo.samples import replacing
 
 BEST = "best.pt"
@@ -29,8 +29,7 @@ def save_checkpoint(state: dict[str, Any], folder: Path, *, turn: int, keep: int
     Raises CannotWrite.
     """
     path = folder / f"turn-{turn:09}.pt"
-    with replacing(path) as temporary:
-        torch.save(state, temporary)
+    _save(state, path)
     for old in checkpoints(folder)[:-keep]:
         old.unlink(missing_ok=True)
     return path
@@ -38,9 +37,16 @@ def save_checkpoint(state: dict[str, Any], folder: Path, *, turn: int, keep: int
 
 def save_best(state: dict[str, Any], folder: Path) -> Path:
     """Write `best.pt` into `folder`, which stays beside the newest checkpoints. Raises CannotWrite."""
-    with replacing(folder / BEST) as temporary:
-        torch.save(state, temporary)
+    _save(state, folder / BEST)
     return folder / BEST
+
+
+def _save(state: dict[str, Any], path: Path) -> None:
+    with replacing(path) as temporary:
+        try:
+            torch.save(state, temporary)
+        except RuntimeError as error:  # which torch raises where the disk is full
+            raise CannotWrite(f"{path}: cannot write: {str(error).splitlines()[0]}") from error
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -63,6 +69,6 @@ def load_checkpoint(folder: Path, *, best: bool = False) -> dict[str, Any]:
         raise BadFile(f"{folder}: no checkpoint here to go on from")
     try:
         return torch.load(found[-1], map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
         earlier = f"; delete it to go on from {found[-2].name}" if len(found) > 1 else ""
         raise BadFile(f"{found[-1]}: this checkpoint is damaged{earlier} ({type(error).__name__})") from error

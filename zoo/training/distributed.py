@@ -35,6 +35,8 @@ def process_group() -> Iterator[torch.device]:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield device
+        if started:
+            dist.barrier()  # nobody leaves while another may still speak to it
     finally:
         if started:
             dist.destroy_process_group()

@@ -161,10 +161,7 @@ class Training:
 
     def start_from(self, gan: GAN) -> None:
         """Begin with the weights of `gan`, which is of the same size. Raises BadValue, naming what differs."""
-        ours, theirs = ((type(one).__name__, *_fields(one.config)) for one in (self.gan, gan))
-        if ours != theirs:
-            differing = ", ".join(f"{b} instead of {a}" for a, b in zip(ours, theirs, strict=False) if a != b)
-            raise BadValue(f"train.start = {self.recipe.train.start!r}: those weights are of {differing}")
+        refuse_start(self.recipe, gan)
         self.gan.load_state_dict(gan.state_dict())
         self.average.load_state_dict(gan.generator.state_dict())
 
@@ -241,15 +238,25 @@ def load_run(run: Path) -> tuple[Recipe, GAN, float]:
     try:
         gan.load_state_dict(state["gan"])
         gan.generator.load_state_dict(state["average"])
-    except RuntimeError as error:
+        return recipe, gan.eval(), state["turn"] * recipe.train.batch / 1000
+    except (RuntimeError, KeyError, TypeError) as error:
         raise BadFile(f"{run}: its checkpoint and its recipe.toml do not fit: was the recipe edited?") from error
-    return recipe, gan.eval(), state["turn"] * recipe.train.batch / 1000
 
 
 def refuse_run(run: Path) -> None:
     """Raise BadFile where a run is there already."""
     if (run / "recipe.toml").exists():
         raise BadFile(f"{run}: a run is here already; go on with `zoo train --resume {run}` or choose another folder")
+
+
+def refuse_start(recipe: Recipe, start: GAN) -> None:
+    """Raise BadValue, naming what differs, where `start` is not of the size that the recipe trains."""
+    where, wanted = f"train.start = {recipe.train.start!r}: those weights are of", recipe.gan
+    if type(start) is not wanted:
+        raise BadValue(f"{where} {type(start).__name__}, and not of {wanted.__name__}")
+    pairs = zip(_fields(recipe.model), _fields(start.config), strict=True)
+    if differing := ", ".join(f"{theirs} instead of {ours}" for ours, theirs in pairs if ours != theirs):
+        raise BadValue(f"{where} {differing}")
 
 
 def start_run(recipe: Recipe, run: Path, data: Path | None = None) -> None:
@@ -392,7 +399,8 @@ def _play_to_the_end(
                 _log(run, writer, training, summary)
         if judge is not None and writer is not None and _judged(before, training.kimg, settings):
             try:
-                figures = judge(training.released())
+                with torch.random.fork_rng(devices=[]):  # what the judge draws is not the players' to miss on resuming
+                    figures = judge(training.released())
             except ZooError:
                 keep_state()
                 raise
@@ -467,7 +475,8 @@ def _truncate_log(path: Path, kimg: float) -> None:
                 kept.append(line + "\n")
         except (json.JSONDecodeError, KeyError):
             break
-    path.write_text("".join(kept), encoding="utf-8")
+    with replacing(path) as temporary:
+        temporary.write_text("".join(kept), encoding="utf-8")
 
 
 @contextmanager

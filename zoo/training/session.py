@@ -18,7 +18,7 @@ from zoo.recipe import OTHER_LIBRARIES, Recipe, load_recipe
 from zoo.registry import Entry, registry
 from zoo.training import distributed
 from zoo.training.checkpoint import checkpoints
-from zoo.training.loop import Judge, Progress, continue_run, open_run, refuse_run, start_run, train
+from zoo.training.loop import Judge, Progress, continue_run, open_run, refuse_run, refuse_start, start_run, train
 
 if TYPE_CHECKING:
     from zoo.metrics.report import Figure
@@ -74,6 +74,8 @@ def train_run(
                 recipe = replace(recipe, model=start.config)
             if recipe.train.batch > (count := len(store.indices("train"))):
                 raise BadValue(f"train.batch = {recipe.train.batch} is more than the {count} training samples")
+            if start is not None:
+                refuse_start(recipe, start)
             if distributed.rank() == 0 and resume is None:
                 start_run(recipe, run, store.folder)
             elif distributed.rank() == 0:
