@@ -14,6 +14,7 @@ from zoo.music import data as door
 from zoo.music.scores.data import (
     BEYOND,
     FURTHEST,
+    LeadSheetData,
     ScoreConfig,
     ScoreData,
     Windows,
@@ -207,6 +208,24 @@ def windows(*pieces: tuple[int, ...]) -> np.ndarray:
         grids[name] = grid
     source = Windows("w", "CC0-1.0", grids, ScoreConfig(tracks=1, bars=1, steps=16, pitches=24, lowest=48))
     return source.render(range(len(pieces)))[0]
+
+
+def test_drums_stay_the_instruments_that_they_are(tmp_path: Path):
+    """They are neither transposed nor moved by octaves; what lies outside is left out. Lead sheets have none."""
+    for i in range(6):
+        write(tmp_path / f"{i}.mid", [tune(55 + i), [(0, 32, 36), (4, 4, 49)]], drums=(1,))
+    config = ScoreConfig(tracks=5, bars=2, steps=16, pitches=36, lowest=48)
+    data = ScoreData(folder=str(tmp_path), mapping="families")
+    store = open_store(data, config, say=tell_nobody)
+    sheets = LeadSheetData(folder=str(tmp_path), mapping="families")
+    melodies = open_store(sheets, ScoreConfig(tracks=2, bars=2, steps=16), say=tell_nobody).samples[:, 0]
+
+    assert not data.augments
+    assert set(np.argwhere(np.isin(store.samples[:, 0], (STRUCK, HELD)))[:, -1]) == {49 - 48}
+    assert sheets.augments
+    assert set(np.argwhere(np.isin(melodies, (STRUCK, HELD)))[:, -1] + 24) >= {55}
+    assert not np.isin(melodies[:, :, [36 - 24, 49 - 24]], (STRUCK, HELD)).any()
+    assert ScoreData(name="bach-chorales", mapping="families").augments
 
 
 def test_a_row_tells_how_far_it_may_be_transposed():
