@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +31,9 @@ from zoo.music.scores.data import (
     transposed,
     within_pitches,
 )
-from zoo.music.scores.midi import FAMILIES, HELD, SILENT, STRUCK, notes_of, put, read_grid, write_midi
+from zoo.music.scores.midi import FAMILIES, HELD, NUM_PITCHES, SILENT, STRUCK, notes_of, put, read_grid, write_midi
 from zoo.noise import Noise
+from zoo.recipe import load_recipe
 
 CONFIG = ScoreConfig(tracks=2, bars=2, steps=16, pitches=36, lowest=48)
 
@@ -101,6 +103,31 @@ def test_families_gather_programs(tmp_path: Path):
 
     firsts = dict(zip(FAMILIES, (notes_of(track)[0][2] if track.any() else None for track in grid), strict=True))
     assert firsts == {"drums": 36, "piano": None, "guitar": 80, "bass": 40, "others": 70}
+
+
+def test_what_is_told_of_families_makes_a_model_of_them(tmp_path: Path):
+    """As words of a command line; names and programs of another number of tracks are refused with what would work."""
+    path = write(tmp_path / "a.mid", [tune(40 + i) for i in range(6)])
+    with pytest.raises(BadFile, match="gather them by") as told:
+        read_grid(path, tracks=4, steps=16)
+    words = shlex.split(str(told.value).partition("gather them by ")[2])
+    recipe = load_recipe("music-musegan", words, data=str(tmp_path))
+
+    assert recipe.data.mapping == "families"
+    assert recipe.model.names == FAMILIES
+    with pytest.raises(BadValue, match=r"model\.names: 4 for 5 tracks; set as many, or none at all: model\.names=\[\]"):
+        load_recipe("music-musegan", ["model.tracks=5"])
+
+
+def test_steps_that_divide_no_quarter_note_into_ticks_do_not_drift(tmp_path: Path):
+    """Notes of 44 steps a bar begin and end at the nearest tick, after many bars as well."""
+    grid = np.zeros((1, 44 * 40, NUM_PITCHES), dtype=np.uint8)
+    put(grid[0], 60, 44 * 39, 44 * 40)
+    write_midi(grid, tmp_path / "a.mid", steps=44, lowest=0, names=["a"], programs=[0], bpm=90)
+
+    (note,) = symusic.Score.from_midi((tmp_path / "a.mid").read_bytes()).tracks[0].notes
+    assert (note.time, note.duration) == (39 * 1920, 1920)
+    assert (read_grid(tmp_path / "a.mid", tracks=1, steps=44) == grid).all()
 
 
 def test_notes_are_moved_to_the_nearest_step(tmp_path: Path):

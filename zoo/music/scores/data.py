@@ -64,8 +64,10 @@ class ScoreConfig:
             highest = self.lowest + self.pitches - 1
             raise BadValue(f"model.lowest + model.pitches: MIDI number {highest} is above {NUM_PITCHES - 1}")
         for key in ("names", "programs"):
-            if len(getattr(self, key)) not in (0, self.tracks):
-                raise BadValue(f"model.{key}: {len(getattr(self, key))} for {self.tracks} tracks")
+            if (given := len(getattr(self, key))) not in (0, self.tracks):
+                raise BadValue(
+                    f"model.{key}: {given} for {self.tracks} tracks; set as many, or none at all: model.{key}=[]"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
