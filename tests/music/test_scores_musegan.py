@@ -25,6 +25,7 @@ from zoo.music.scores.musegan import (
 from zoo.music.scores.neurons import binary, one_of
 from zoo.music.scores.samples import Scores
 from zoo.noise import Noise
+from zoo.recipe import load_recipe
 from zoo.training.phases import Turn, only
 
 SMALL = MuseGANConfig(
@@ -118,6 +119,13 @@ def test_the_slope_grows_with_the_training():
     turn = Turn(gan, torch.ones(2, *SMALL.roll), Noise(0), generator_plays=True, kimg=60)
     gan.phases(train)[0].loss(turn)
     assert gan.generator.slope == 3
+    with pytest.raises(BadValue, match=r"slope_from_share = 1.0 should be from 0 to 0\.99"):
+        load_recipe("music-musegan", ["train.slope_from_share=1"])
+
+
+def test_policies_for_pictures_are_refused():
+    with pytest.raises(BadValue, match=r"train\.augment: the game of MuseGAN has no place"):
+        MuseGANTrain(augment=("translation",))
 
 
 def test_latents_are_normal_within_two_deviations():

@@ -39,7 +39,7 @@ from zoo.music.scores.midi import read_grid
 from zoo.music.scores.neurons import binary, one_of
 from zoo.music.scores.samples import Scores, scores
 from zoo.noise import Noise
-from zoo.recipe import LossName, Optimiser, Train, within
+from zoo.recipe import LossName, Optimiser, Train, refuse_unplayed, within
 from zoo.samples import Samples
 from zoo.training.phases import Phase, Turn, adversarial_phases
 
@@ -112,8 +112,11 @@ class MuseGANTrain(Train):
     lr_decay_share: float = field(default=0.1, metadata=within(0, 1))
     last_slope: float = field(default=5.0, metadata=within(1))
     """Of the binary neurons at the end of the training; they begin with 1."""
-    slope_from_share: float = field(default=0.2, metadata=within(0, 1))
+    slope_from_share: float = field(default=0.2, metadata=within(0, 0.99))
     """The share of the training after which the slope begins to grow."""
+
+    def __post_init__(self) -> None:
+        refuse_unplayed(self, "MuseGAN", "augment")
 
     def slope(self, kimg: float) -> float:
         share = (kimg / self.total_kimg - self.slope_from_share) / (1 - self.slope_from_share)
