@@ -9,12 +9,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from moves import read_clip
 from PIL import Image
 
 from zoo.errors import BadValue, MissingExtra
 from zoo.gan import read_labels
 from zoo.video.data import ClipData, open_store
-from zoo.video.files import read_clip
 from zoo.video.samples import Clips
 
 
