@@ -157,6 +157,17 @@ def test_a_folder_of_midi_files_becomes_a_store(folder: Path):
     assert open_store(data, CONFIG, say=tell_nobody).folder != store.folder
 
 
+def test_pieces_of_long_names_stay_apart(tmp_path: Path):
+    """Though they begin and end alike."""
+    for i in range(6):
+        write(tmp_path / "a collection with a long name" / f"{i}{'x' * 100}.mid", [tune(50 + i), tune(65 + i)])
+    store = open_store(ScoreData(folder=str(tmp_path)), CONFIG, say=tell_nobody)
+
+    pieces, counts = np.unique(store.attributes["piece"], return_counts=True)
+    assert counts.tolist() == [2] * 6
+    assert all(piece.endswith("x.mid") for piece in pieces)
+
+
 def test_files_that_cannot_be_used_are_left_out_one_by_one_with_the_reason(folder: Path):
     write(folder / "waltz.mid", [tune()], meter=(3, 4))
     write(folder / "drums.mid", [tune()], drums=(0,))

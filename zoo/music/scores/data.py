@@ -211,7 +211,16 @@ def lead_sheet(grid: np.ndarray, steps: int) -> np.ndarray:
     return np.stack([grid[int(np.argmax(means))], chords])
 
 
-WINDOW = np.dtype([("piece", "U64"), ("bar", np.uint16)])
+LONGEST_NAME = 64
+WINDOW = np.dtype([("piece", f"U{LONGEST_NAME}"), ("bar", np.uint16)])
+
+
+def stored_name(name: str) -> str:
+    """The name of a piece as a store has it: a long one by its end, behind a digest that tells it from others."""
+    if len(name) <= LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:12]
+    return f"{digest}-{name[-(LONGEST_NAME - len(digest) - 1) :]}"
 
 
 @dataclass
@@ -256,7 +265,8 @@ class Windows:
         steps, length = self.config.steps, self.shape[1]
         rows = np.stack([self.pieces[name][:, bar * steps : bar * steps + length] for name, bar in chosen])
         beyond = np.broadcast_to(self._beyond[None, :, None], rows.shape)
-        return np.where((rows == SILENT) & beyond, BEYOND, rows).astype(np.uint8), np.array(chosen, dtype=WINDOW)
+        windows = np.array([(stored_name(name), bar) for name, bar in chosen], dtype=WINDOW)
+        return np.where((rows == SILENT) & beyond, BEYOND, rows).astype(np.uint8), windows
 
     def split(self) -> np.ndarray:
         return self._test

@@ -370,7 +370,7 @@ class HiFiGAN(GAN):
         if input is None:
             return self._draw(n, seed, batch_size, progress)  # type: ignore[return-value]
         self._checked(n, seed)
-        wave, rate = read_sound(Path(input))
+        wave, rate = read_sound(Path(input).expanduser())
         mel = self.mel_of(resampled(wave, rate, self.config.rate), self.config.rate)[None]
         made = self.vocode(mel)[..., : round(len(wave) / rate * self.config.rate)]
         if progress is not None:
