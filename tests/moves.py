@@ -1,12 +1,15 @@
-"""A small data set of clips that a GAN can learn from."""
+"""A small data set of clips that a GAN can learn from, and a clip of a file as one array."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
+
+from zoo.video.files import Crop, stream_clip
 
 PIXELS = np.dtype(np.uint8)
 LABELS = ["right", "down"]
@@ -49,3 +52,8 @@ class Moves:
 
     def split(self) -> np.ndarray:
         return (np.arange(self.count) // 2 % 4 == 3).astype(np.uint8)
+
+
+def read_clip(path: Path, size: int, *, rate: float = 0.0, crop: Crop = "centre") -> np.ndarray:
+    """All frames that `stream_clip` gives, uint8 [T, size, size, 3]."""
+    return np.stack(list(stream_clip(path, size, rate=rate, crop=crop)))

@@ -61,6 +61,17 @@ def test_slices_keep_latents_and_seed(images: Images):
     assert (len(part), part.latents.shape, part.seed) == (2, (2, 2), 7)
 
 
+@pytest.mark.parametrize(("suffix", "most"), [(".webp", "16,383"), (".jpg", "65,500")])
+def test_a_grid_larger_than_its_format_allows_is_refused(tmp_path: Path, suffix: str, most: str):
+    """Before anything is written; a .png takes it."""
+    many = Images(tensor=torch.zeros(8200, 1, 6, 6))
+    with pytest.raises(BadValue, match=f"10 x 65602 px, and a {suffix} has at most {most} a side"):
+        many.save(tmp_path / f"long{suffix}", columns=1)
+
+    assert list(tmp_path.iterdir()) == []
+    assert many.save(tmp_path / "long.png", columns=1).exists()
+
+
 def test_unknown_suffix_names_those_that_work(images: Images, tmp_path: Path):
     """A suffix without a format is refused with the list of those that have one."""
     with pytest.raises(BadValue, match=r"\.png, \.jpg"):

@@ -169,7 +169,22 @@ def _pil(pixels: np.ndarray) -> Image.Image:
     return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
+LARGEST_SIDE = {".webp": 16_383, ".jpg": 65_500, ".jpeg": 65_500, ".gif": 65_535, ".mp4": 16_384}
+"""Pixels, by the format; of .jpg and .mp4 by those who write it, libjpeg and x264."""
+
+
+def check_size(width: int, height: int, path: Path) -> None:
+    """Raise BadValue where a picture, moving or not, has more pixels a side than the format of `path` takes."""
+    suffix = path.suffix.lower()
+    if max(width, height) > LARGEST_SIDE.get(suffix, math.inf):
+        raise BadValue(
+            f"{path}: {width} x {height} px, and a {suffix} has at most {LARGEST_SIDE[suffix]:,} a side; ask for "
+            "fewer, or save into a folder"
+        )
+
+
 def _save_image(image: Image.Image, path: Path, *, text: dict[str, str]) -> None:
+    check_size(*image.size, path)
     options: dict[str, Any] = {"quality": 95}
     if path.suffix.lower() == ".png":
         info = PngImagePlugin.PngInfo()

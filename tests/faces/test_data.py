@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,15 @@ def test_a_folder_of_photos_becomes_a_store(photos: Path):
     assert "3 of 27 files" in said[0]
     assert "broken.png" in said[0]
     assert 0 < len(store.indices("test")) < 12
+
+
+def test_names_that_are_no_utf_8_are_read(photos: Path):
+    """As old archives have them; so is the name of the folder."""
+    latin = photos.rename(os.fsdecode(os.fsencode(photos.parent) + b"/\xe9t\xe9"))
+    (latin / "4.png").rename(os.fsdecode(os.fsencode(latin) + b"/\xe9.png"))
+
+    store = open_store(ImageData(folder=str(latin)), DCGANConfig(resolution=32), say=lambda line: None)
+    assert len(store.samples) == 24
 
 
 def test_an_unchanged_folder_is_read_once(photos: Path, monkeypatch: pytest.MonkeyPatch):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from zoo.music import data as door
 from zoo.music.scores.data import (
     BEYOND,
     FURTHEST,
+    LeadSheetData,
     ScoreConfig,
     ScoreData,
     Windows,
@@ -29,8 +31,9 @@ from zoo.music.scores.data import (
     transposed,
     within_pitches,
 )
-from zoo.music.scores.midi import FAMILIES, HELD, SILENT, STRUCK, notes_of, put, read_grid, write_midi
+from zoo.music.scores.midi import FAMILIES, HELD, NUM_PITCHES, SILENT, STRUCK, notes_of, put, read_grid, write_midi
 from zoo.noise import Noise
+from zoo.recipe import load_recipe
 
 CONFIG = ScoreConfig(tracks=2, bars=2, steps=16, pitches=36, lowest=48)
 
@@ -102,6 +105,31 @@ def test_families_gather_programs(tmp_path: Path):
     assert firsts == {"drums": 36, "piano": None, "guitar": 80, "bass": 40, "others": 70}
 
 
+def test_what_is_told_of_families_makes_a_model_of_them(tmp_path: Path):
+    """As words of a command line; names and programs of another number of tracks are refused with what would work."""
+    path = write(tmp_path / "a.mid", [tune(40 + i) for i in range(6)])
+    with pytest.raises(BadFile, match="gather them by") as told:
+        read_grid(path, tracks=4, steps=16)
+    words = shlex.split(str(told.value).partition("gather them by ")[2])
+    recipe = load_recipe("music-musegan", words, data=str(tmp_path))
+
+    assert recipe.data.mapping == "families"
+    assert recipe.model.names == FAMILIES
+    with pytest.raises(BadValue, match=r"model\.names: 4 for 5 tracks; set as many, or none at all: model\.names=\[\]"):
+        load_recipe("music-musegan", ["model.tracks=5"])
+
+
+def test_steps_that_divide_no_quarter_note_into_ticks_do_not_drift(tmp_path: Path):
+    """Notes of 44 steps a bar begin and end at the nearest tick, after many bars as well."""
+    grid = np.zeros((1, 44 * 40, NUM_PITCHES), dtype=np.uint8)
+    put(grid[0], 60, 44 * 39, 44 * 40)
+    write_midi(grid, tmp_path / "a.mid", steps=44, lowest=0, names=["a"], programs=[0], bpm=90)
+
+    (note,) = symusic.Score.from_midi((tmp_path / "a.mid").read_bytes()).tracks[0].notes
+    assert (note.time, note.duration) == (39 * 1920, 1920)
+    assert (read_grid(tmp_path / "a.mid", tracks=1, steps=44) == grid).all()
+
+
 def test_notes_are_moved_to_the_nearest_step(tmp_path: Path):
     """And last one step at least."""
     score = symusic.Score(480)
@@ -127,6 +155,17 @@ def test_a_folder_of_midi_files_becomes_a_store(folder: Path):
     assert open_store(data, CONFIG, say=tell_nobody).folder == store.folder
     write(folder / "7.mid", [tune(52), tune(66)])
     assert open_store(data, CONFIG, say=tell_nobody).folder != store.folder
+
+
+def test_pieces_of_long_names_stay_apart(tmp_path: Path):
+    """Though they begin and end alike."""
+    for i in range(6):
+        write(tmp_path / "a collection with a long name" / f"{i}{'x' * 100}.mid", [tune(50 + i), tune(65 + i)])
+    store = open_store(ScoreData(folder=str(tmp_path)), CONFIG, say=tell_nobody)
+
+    pieces, counts = np.unique(store.attributes["piece"], return_counts=True)
+    assert counts.tolist() == [2] * 6
+    assert all(piece.endswith("x.mid") for piece in pieces)
 
 
 def test_files_that_cannot_be_used_are_left_out_one_by_one_with_the_reason(folder: Path):
@@ -207,6 +246,24 @@ def windows(*pieces: tuple[int, ...]) -> np.ndarray:
         grids[name] = grid
     source = Windows("w", "CC0-1.0", grids, ScoreConfig(tracks=1, bars=1, steps=16, pitches=24, lowest=48))
     return source.render(range(len(pieces)))[0]
+
+
+def test_drums_stay_the_instruments_that_they_are(tmp_path: Path):
+    """They are neither transposed nor moved by octaves; what lies outside is left out. Lead sheets have none."""
+    for i in range(6):
+        write(tmp_path / f"{i}.mid", [tune(55 + i), [(0, 32, 36), (4, 4, 49)]], drums=(1,))
+    config = ScoreConfig(tracks=5, bars=2, steps=16, pitches=36, lowest=48)
+    data = ScoreData(folder=str(tmp_path), mapping="families")
+    store = open_store(data, config, say=tell_nobody)
+    sheets = LeadSheetData(folder=str(tmp_path), mapping="families")
+    melodies = open_store(sheets, ScoreConfig(tracks=2, bars=2, steps=16), say=tell_nobody).samples[:, 0]
+
+    assert not data.augments
+    assert set(np.argwhere(np.isin(store.samples[:, 0], (STRUCK, HELD)))[:, -1]) == {49 - 48}
+    assert sheets.augments
+    assert set(np.argwhere(np.isin(melodies, (STRUCK, HELD)))[:, -1] + 24) >= {55}
+    assert not np.isin(melodies[:, :, [36 - 24, 49 - 24]], (STRUCK, HELD)).any()
+    assert ScoreData(name="bach-chorales", mapping="families").augments
 
 
 def test_a_row_tells_how_far_it_may_be_transposed():

@@ -136,6 +136,15 @@ def test_chords_are_those_of_training_windows(gan: MidiNet, store: Store):
     assert all(tuple(chords.flatten().tolist()) in known for chords in found)
 
 
+def test_a_row_between_two_samples_is_over_one_progression(gan: MidiNet):
+    """Chords are a row's, as a class is; only what is drawn moves, from the first sample's to the second's."""
+    samples, rows = gan.sample(4, seed=0), gan.interpolate(2, steps=3, seed=0)
+
+    drawn, chords = rows.latents.split([300, 3 * CHORD], dim=1)
+    torch.testing.assert_close(drawn[[0, 2, 3, 5]], samples.latents[:, :300])
+    assert torch.equal(chords, samples.latents[:2, 300:].repeat_interleave(3, dim=0))
+
+
 def test_the_generator_plays_twice_a_turn_and_matches_features(gan: MidiNet, store: Store):
     """With both weights 0 its loss is the adversarial one alone."""
     turn = Turn(gan, decode(store.samples[:4]), Noise(0), generator_plays=True)

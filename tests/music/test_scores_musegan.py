@@ -25,6 +25,7 @@ from zoo.music.scores.musegan import (
 from zoo.music.scores.neurons import binary, one_of
 from zoo.music.scores.samples import Scores
 from zoo.noise import Noise
+from zoo.recipe import load_recipe
 from zoo.training.phases import Turn, only
 
 SMALL = MuseGANConfig(
@@ -118,6 +119,13 @@ def test_the_slope_grows_with_the_training():
     turn = Turn(gan, torch.ones(2, *SMALL.roll), Noise(0), generator_plays=True, kimg=60)
     gan.phases(train)[0].loss(turn)
     assert gan.generator.slope == 3
+    with pytest.raises(BadValue, match=r"slope_from_share = 1.0 should be from 0 to 0\.99"):
+        load_recipe("music-musegan", ["train.slope_from_share=1"])
+
+
+def test_policies_for_pictures_are_refused():
+    with pytest.raises(BadValue, match=r"train\.augment: the game of MuseGAN has no place"):
+        MuseGANTrain(augment=("translation",))
 
 
 def test_latents_are_normal_within_two_deviations():
@@ -185,6 +193,18 @@ def test_a_midi_file_is_accompanied_window_by_window(accompanist: MuseGAN, tmp_p
         accompanist.sample(2, input=tmp_path / "no-such.mid")
 
 
+def test_a_midi_file_without_the_given_track_is_refused(tmp_path: Path):
+    """Two tracks fill the first two places, and a third is to be accompanied; one alone is always that."""
+    grid = progression(0, tracks=2, bars=2, steps=16)
+    write_midi(grid, tmp_path / "two.mid", steps=16, lowest=0, names=["a", "b"], programs=[0, 0], bpm=90)
+    third = MuseGAN(replace(SMALL, tracks=4, given=2)).eval()
+
+    with pytest.raises(BadFile, match=r"two\.mid: 2 tracks with notes, and .* is number 3, from high to low"):
+        third.sample(1, input=tmp_path / "two.mid")
+    write_midi(grid[:1], tmp_path / "one.mid", steps=16, lowest=0, names=["a"], programs=[0], bpm=90)
+    assert third.sample(1, seed=0, input=tmp_path / "one.mid").grids[:, 2].any()
+
+
 def test_without_one_a_tune_of_the_training_split_is_accompanied(accompanist: MuseGAN, tmp_path: Path):
     """They travel with the weights, and take turns."""
     store = chorale_store(SMALL, tmp_path / "store")
@@ -192,6 +212,15 @@ def test_without_one_a_tune_of_the_training_split_is_accompanied(accompanist: Mu
     found = given_track(accompanist.sample(2, seed=0).tensor, 0)
 
     assert all(any(torch.equal(tune, other) for other in known) for tune in found)
+
+
+def test_a_row_between_two_samples_accompanies_one_tune(accompanist: MuseGAN):
+    """Only what is drawn moves, from the first sample's to the second's."""
+    samples, rows = accompanist.sample(4, seed=0), accompanist.interpolate(2, steps=3, seed=0)
+
+    drawn = SMALL.latent_dim
+    torch.testing.assert_close(rows.latents[[0, 2, 3, 5], :drawn], samples.latents[:, :drawn])
+    assert torch.equal(rows.latents[:, drawn:], samples.latents[:2, drawn:].repeat_interleave(3, dim=0))
 
 
 def test_what_cannot_be_accompanied_is_refused(accompanist: MuseGAN):

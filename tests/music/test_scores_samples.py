@@ -167,6 +167,16 @@ def test_the_picture_shows_each_voice_in_its_colour(scores: Scores, tmp_path: Pa
     assert (53, 103, 168) not in found
 
 
+@pytest.mark.parametrize("steps", [64, 192])
+def test_the_finest_steps_are_drawn(steps: int, tmp_path: Path):
+    """A note of one step is two pixels wide then."""
+    grid = np.zeros((1, 1, steps, 12), dtype=np.uint8)
+    put(grid[0, 0], 3, 5, 6)
+    picture = Image.open(Scores(tensor=decode(grid), steps=steps).save(tmp_path / "a.png"))
+
+    assert (209, 73, 91) in {colour for _, colour in picture.getcolors(1 << 20)}
+
+
 def test_the_notebook_shows_a_roll_and_a_player_for_each(scores: Scores):
     shown = scores._repr_html_()
 

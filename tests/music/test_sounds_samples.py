@@ -58,6 +58,13 @@ def test_a_picture_shows_the_spectrograms(sounds: Sounds, tmp_path: Path):
     assert picture[: len(picture) // 2].mean() < picture[-10:].mean() / 3
 
 
+@pytest.mark.parametrize("length", [1, 256, 600])
+def test_sounds_shorter_than_a_frame_have_a_picture(length: int, tmp_path: Path):
+    path = Sounds(tensor=torch.rand(2, 1, length), rate=8000).save(tmp_path / "short.png")
+
+    assert Image.open(path).height > 96
+
+
 def test_unknown_suffixes_say_what_there_is(sounds: Sounds, tmp_path: Path):
     """A suffix that has no format here suggests the nearest."""
     with pytest.raises(BadValue, match=r"\.wav, \.flac, \.png"):

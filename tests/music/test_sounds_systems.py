@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from zoo.data import About, Batches, Rows, build_store
 from zoo.errors import BadFile, BadValue, MissingExtra, NotFound
 from zoo.gan import LabelledGAN
+from zoo.music.sounds.base import CriticTrain
 from zoo.music.sounds.data import decode
 from zoo.music.sounds.hifigan import (
     V2,
@@ -32,7 +33,7 @@ from zoo.music.sounds.hifigan import (
 )
 from zoo.music.sounds.mel import MelConfig, log_mel, mel_filters, resampled, wave_from_mel
 from zoo.music.sounds.rendered import RenderedMusic
-from zoo.music.sounds.specgan import SpecGAN, SpecGANConfig, Spectra
+from zoo.music.sounds.specgan import SpecGAN, SpecGANConfig, SpecGANTrain, Spectra
 from zoo.music.sounds.wavegan import PhaseShuffle, PostFilter, WaveGAN, WaveGANConfig
 from zoo.nn.fold import folded
 from zoo.noise import Noise
@@ -387,13 +388,16 @@ def test_standardised_spectrograms_have_mean_nought_and_deviation_one(tmp_path: 
             assert torch.equal(brought, seen)
 
 
-def test_vocoder_gives_back_a_file_of_any_rate_and_length(vocoder: HiFiGAN, tmp_path: Path):
-    """A sound file comes back at the model's rate, as long as it was."""
+def test_vocoder_gives_back_a_file_of_any_rate_and_length(
+    vocoder: HiFiGAN, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A sound file comes back at the model's rate, as long as it was; `~` is the home of whoever asks."""
+    monkeypatch.setenv("HOME", str(tmp_path))
     rate = 44100
     wave = 0.5 * np.sin(np.arange(rate) * 0.05)
     soundfile.write(tmp_path / "a.wav", wave, rate)
 
-    samples = vocoder.sample(input=tmp_path / "a.wav")
+    samples = vocoder.sample(input="~/a.wav")
 
     assert samples.rate == 8000
     assert samples.tensor.shape == (1, 1, 8000)
@@ -428,9 +432,23 @@ def test_wrong_rates_and_bands_are_errors(vocoder: HiFiGAN, tmp_path: Path):
         ({"up_kernels": (16, 16, 4, 3)}, "even number more"),
         ({"width": 24}, "multiple of 16"),
         ({"high": 12000.0}, "bands from"),
+        ({"kernels": (3, 4, 11)}, "should be odd"),
+        ({"length": 768, "fft": 2048}, "above 896"),
     ],
 )
 def test_sizes_that_make_no_vocoder_are_refused(change: dict, message: str):
     """Each in range, and together no network: said before anything is built."""
     with pytest.raises(BadValue, match=message):
         HiFiGANConfig(**change)
+
+
+def test_a_vocoder_without_discriminators_plays_no_game():
+    """As converted ones are: they sound, and cannot be trained."""
+    with pytest.raises(BadValue, match="there is no game"):
+        HiFiGAN(replace(SMALL, periods=(), scales=0)).phases(HiFiGANTrain())
+
+
+@pytest.mark.parametrize("train", [CriticTrain, SpecGANTrain])
+def test_policies_for_pictures_are_refused_for_sounds(train: type[CriticTrain]):
+    with pytest.raises(BadValue, match=r"train\.augment: .* has no place"):
+        train(augment=("cutout",))

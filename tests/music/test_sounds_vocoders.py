@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from zoo.errors import BadFile, BadValue
 from zoo.hub import load_folder
+from zoo.music.sounds import vocoders
 from zoo.music.sounds.hifigan import V3, Generator, HiFiGAN, HiFiGANConfig
 from zoo.music.sounds.vocoders import convert, read_vocoder
 from zoo.nn.fold import folded
@@ -192,3 +193,21 @@ def test_weights_of_something_else_are_refused(tmp_path: Path):
     torch.save(state, tmp_path / "b.pth")
     with pytest.raises(BadFile, match=r"ups\.1\.bias"):
         read_vocoder(tmp_path / "b.pth")
+
+
+def test_a_first_layer_of_other_dimensions_is_refused(tmp_path: Path):
+    torch.save({"conv_pre.weight": torch.zeros(3, 3)}, tmp_path / "a.pth")
+    with pytest.raises(BadFile, match="no HiFi-GAN generator"):
+        read_vocoder(tmp_path / "a.pth")
+
+
+def test_the_command_refuses_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr("sys.argv", ["vocoders", str(tmp_path / "nothere"), "--out", str(tmp_path / "out")])
+    with pytest.raises(SystemExit) as ended:
+        vocoders.main()
+
+    assert ended.value.code == 2
+    assert "nothere: no file of weights" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -222,3 +222,8 @@ def test_the_papers_file_is_converted_and_measured(
         oracle_file.main()
     assert "not the oracle's parameters" in capsys.readouterr().err
     assert not (tmp_path / "not").exists()
+    monkeypatch.setattr("sys.argv", ["oracle", "--weights", str(tmp_path / "not")])
+    with pytest.raises(SystemExit) as ended:
+        oracle.main()
+    assert ended.value.code == 2
+    assert str(tmp_path / "not") in capsys.readouterr().err

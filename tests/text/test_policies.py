@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
 import torch
 
+from zoo.errors import BadValue
 from zoo.noise import Noise
 from zoo.text.base import RecurrentPolicy, drawn, ended, likelihood_loss, written
 from zoo.text.bench import plain_completions
 from zoo.text.lstm import LSTMConfig, LSTMPolicy
+from zoo.text.mle import MLE
 from zoo.text.relgan import RelationalMemory, RelGANConfig
 from zoo.text.rollout import completions
 from zoo.text.scratchgan import Generator, ScratchGANConfig
@@ -72,6 +75,16 @@ def test_a_low_temperature_writes_what_is_likelier(policy: RecurrentPolicy):
     ]
 
     assert likelihoods == sorted(likelihoods)
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, 1e-7, 1e-40, math.inf, math.nan])
+def test_temperatures_that_nothing_can_be_drawn_at_are_refused(temperature: float):
+    gan = MLE(LSTMConfig(vocabulary=12, length=7)).eval()
+
+    with pytest.raises(BadValue, match=r"temperature = .* should be finite, and at least 1e-06"):
+        gan.sample(2, seed=0, temperature=temperature)
+    assert gan.sample(2, seed=0, temperature=1e-6).tensor.shape == (2, 7)
+    assert gan.sample(2, seed=0, temperature=1e30).tensor.shape == (2, 7)
 
 
 def test_after_its_end_a_text_is_filled_with_ends():

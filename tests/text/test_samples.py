@@ -54,6 +54,15 @@ def test_text_files_hold_what_is_printed(poems: Texts, tmp_path: Path):
     assert path.read_text(encoding="utf-8") == str(poems) + "\n"
 
 
+def test_rows_of_texts_stand_apart(tmp_path: Path):
+    """As `zoo sample --interpolate` saves them: a row of three, an empty line, another row."""
+    texts = Texts(tensor=torch.tensor([[2], [3], [4], [2], [3], [4]]), vocabulary=WORDS)
+    lines = texts.texts
+
+    path = texts.save(tmp_path / "rows.txt", columns=3)
+    assert path.read_text(encoding="utf-8").splitlines() == [*lines[:3], "", *lines[3:]]
+
+
 def test_json_lines_hold_tokens_and_seed(poems: Texts, sentences: Texts, tmp_path: Path):
     """One object a text, readable as it stands."""
     lines = poems.save(tmp_path / "poems.jsonl").read_text(encoding="utf-8").splitlines()

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from zoo.errors import BadValue
 from zoo.noise import Noise
-from zoo.recipe import Optimiser
+from zoo.recipe import LossName, Optimiser
 from zoo.text import relgan, scratchgan, wgan
 from zoo.text.rollout import completions
 from zoo.text.seqgan import SeqGAN, SeqGANConfig, SeqGANTrain
@@ -172,6 +172,18 @@ def test_relgan_s_inverse_temperature_grows_from_1_to_its_maximum():
         judge.loss(turn_of(gan, kimg=kimg))
 
     assert betas == pytest.approx([1.0, 10.0, 100.0])
+
+
+@pytest.mark.parametrize("loss", ["non_saturating", "hinge", "relativistic"])
+def test_relgan_s_generator_is_compared_with_real_texts_by_relative_losses_alone(loss: LossName):
+    """Others judge what it writes by itself, so that real texts do not matter to it."""
+    gan = relgan.RelGAN(relgan.RelGANConfig(**SIZES, head_dim=4, maps=4, judge_dropout=0)).requires_grad_(False)
+    (play,) = [phase for phase in gan.phases(relgan.RelGANTrain(loss=loss)) if phase.name == "G"]
+    turns = [turn_of(gan), turn_of(gan)]
+    turns[1].real = turns[1].real.flip(1)
+
+    losses = [float(play.loss(turn)["loss"]) for turn in turns]
+    assert (losses[0] == losses[1]) == (loss != "relativistic")
 
 
 def test_scratchgan_s_returns_are_discounted_sums_of_later_rewards():

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from moves import read_clip
 from PIL import Image
 
 from zoo.errors import BadFile, BadValue, MissingExtra, NotFound
 from zoo.noise import Noise
 from zoo.render.motion import ACTIONS, FRAMES, sample_clip
 from zoo.video.data import ClipData, MovingDigits, ShapeMotion, TalkingFaces, build_dataset, decode, open_store
-from zoo.video.files import read_clip
 
 MODEL = SimpleNamespace(resolution=16, frames=4)
 STRAIGHT, TURNED = (1, 0, 0, 0, 1, 0, 0, 0), (0, 1, 0, -1, 0, 0, 0, 0)  # of an MP4 track: as it is, to the right

@@ -9,12 +9,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from moves import read_clip
 from PIL import Image
 
 from zoo.errors import BadValue, MissingExtra
 from zoo.gan import read_labels
 from zoo.video.data import ClipData, open_store
-from zoo.video.files import read_clip
 from zoo.video.samples import Clips
 
 
@@ -126,7 +126,17 @@ def test_an_unknown_format_suggests_the_nearest(tmp_path: Path):
         clips().save(tmp_path / "out.avi")
 
 
-def test_a_webp_larger_than_the_format_allows_is_refused(tmp_path: Path):
-    with pytest.raises(BadValue, match=r"18002 x 20 px, and a .webp has at most 16,383 a side"):
-        clips(n=1000, frames=2).save(tmp_path / "wide.webp", columns=1000)
-    assert not (tmp_path / "wide.webp").exists()
+@pytest.mark.parametrize(
+    ("suffix", "n", "told"),
+    [
+        (".webp", 1000, r"18002 x 20 px, and a \.webp has at most 16,383 a side"),
+        (".mp4", 1000, r"18002 x 20 px, and a \.mp4 has at most 16,384 a side"),
+        (".gif", 4000, r"72002 x 20 px, and a \.gif has at most 65,535 a side"),
+    ],
+)
+def test_what_is_larger_than_the_format_allows_is_refused(tmp_path: Path, suffix: str, n: int, told: str):
+    if suffix == ".mp4":
+        pytest.importorskip("av")
+    with pytest.raises(BadValue, match=told):
+        clips(n=n, frames=2).save(tmp_path / f"wide{suffix}", columns=n)
+    assert not (tmp_path / f"wide{suffix}").exists()

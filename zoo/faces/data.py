@@ -199,10 +199,10 @@ def _open_folder(
     if not folder.is_dir():
         raise BadFile(f"{folder}: no such folder of images")
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-    stamp = hashlib.sha256(f"{folder.resolve()} {size}".encode())
+    stamp = hashlib.sha256(os.fsencode(f"{folder.resolve()} {size}"))
     for path in found:
         status = path.stat()
-        stamp.update(f"{path.relative_to(folder)} {status.st_size} {status.st_mtime_ns}\n".encode())
+        stamp.update(os.fsencode(f"{path.relative_to(folder)} {status.st_size} {status.st_mtime_ns}\n"))
     place = cache_dir() / "data" / f"folder-{stamp.hexdigest()[:16]}-{size}px"
     if not (place / "store.json").exists():
         readable = [path for path in found if _readable(path)]

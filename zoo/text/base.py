@@ -29,6 +29,7 @@ from zoo.text.samples import Texts
 from zoo.text.vocabulary import END, UNK, Vocabulary
 from zoo.training.phases import Phase, optimiser_for
 
+COLDEST = 1e-6  # below, logits divided by the temperature leave what float32 holds
 BLOCK = 64  # tokens whose chances are summed at once when one is drawn
 
 
@@ -249,8 +250,8 @@ class PolicyGAN(TextGAN):
         Raises:
             BadValue: n, seed, batch_size or temperature out of range.
         """
-        if not temperature > 0:
-            raise BadValue(f"temperature = {temperature} should be above 0")
+        if not COLDEST <= temperature < math.inf:
+            raise BadValue(f"temperature = {temperature} should be finite, and at least {COLDEST}")
         return self._draw(n, seed, batch_size, progress, temperature=temperature)
 
     def interpolate(self, n: int = 8, *, steps: int = 8, seed: int | None = None, batch_size: int = 64) -> Samples:

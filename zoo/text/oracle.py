@@ -7,8 +7,8 @@ per token. Its own samples score the floor, the oracle's entropy: 5.723 +- 0.005
 for ours, seed 0.
 
     python -m zoo.text.oracle                                            # the floor of our oracle, seed 0
-    python -m zoo.text.oracle --convert target_params_py3.pkl --out oracle.safetensors
-    python -m zoo.text.oracle --weights oracle.safetensors               # the floor of the paper's: 5.74 to 5.75
+    python -m zoo.text.oracle_file target_params.pkl oracle.safetensors  # the paper's, converted
+    python -m zoo.text.oracle --weights oracle.safetensors               # its floor: 5.74 to 5.75
 
 A lower NLL than the floor is no better than the floor: it tells of samples that keep to what the oracle finds likely.
 Published figures come from several oracles, and figures of different oracles are not comparable. The parameters of the
@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.errors import BadValue
+from zoo.errors import BadValue, ZooError
 from zoo.noise import Noise
 from zoo.safe import check_weights, load_weights
 
@@ -134,10 +134,13 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="in place of a seed: a file that zoo.text.oracle_file converted")
     parser.add_argument("--samples", type=int, default=10_000)
     options = parser.parse_args()
-    oracle = load_oracle(options.weights) if options.weights else Oracle(options.seed)
-    for length in LENGTHS:
-        nll, error = oracle.floor(length, samples=options.samples)
-        print(f"length {length}: {nll:.4f} +- {error:.4f} nats per token, {options.samples} samples of seed 0")
+    try:
+        oracle = load_oracle(options.weights) if options.weights else Oracle(options.seed)
+        for length in LENGTHS:
+            nll, spread = oracle.floor(length, samples=options.samples)
+            print(f"length {length}: {nll:.4f} +- {spread:.4f} nats per token, {options.samples} samples of seed 0")
+    except ZooError as error:
+        parser.exit(2, f"{error}\n")
 
 
 if __name__ == "__main__":

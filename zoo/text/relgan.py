@@ -179,8 +179,8 @@ class RelGAN(PolicyGAN):
             return {"loss": loss.discriminator(real, fake), "real": real, "fake": fake}
 
         def play(turn: Turn) -> dict[str, Tensor]:
-            lead = discriminator.representations(write(turn)) - discriminator.representations(turn.real)
-            return {"loss": loss.generator(lead)}
+            fake = discriminator.representations(write(turn))
+            return {"loss": loss.generator(fake - discriminator.representations(turn.real) if loss.relative else fake)}
 
         return [
             likelihood_phase(generator, train.pretrain, until_kimg=train.pretrain_kimg),

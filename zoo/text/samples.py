@@ -43,7 +43,8 @@ class Texts(Samples):
         between = "\n\n" if any("\n" in text for text in self.texts) else "\n"
         return between.join(self.texts)
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
+    def save(self, path: str | os.PathLike[str], *, columns: int | None = None) -> Path:
+        """As the class says; with `columns` an empty line follows each so many texts of a .txt, as a row ends there."""
         path = self.check_path(path)
         if path.suffix.lower() == ".jsonl":
             lines = [
@@ -52,7 +53,8 @@ class Texts(Samples):
             ]
             _write(path, "\n".join(lines))
         elif path.suffix.lower() == ".txt":
-            _write(path, str(self))
+            rows = [self] if columns is None else [self[i : i + columns] for i in range(0, len(self), columns)]
+            _write(path, "\n\n".join(map(str, rows)))
         else:
             digits = len(str(len(self) - 1))
             for i, text in enumerate(self.texts):

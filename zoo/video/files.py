@@ -51,11 +51,6 @@ def find_clips(folder: Path) -> list[Path]:
     return sorted([*of_frames, *files])
 
 
-def read_clip(path: Path, size: int, *, rate: float = 0.0, crop: Crop = "centre") -> np.ndarray:
-    """All frames of a clip, uint8 [T, size, size, 3], as `stream_clip` has them. Raises as it does."""
-    return np.stack(list(stream_clip(path, size, rate=rate, crop=crop)))
-
-
 def stream_clip(path: Path, size: int, *, rate: float = 0.0, crop: Crop = "centre") -> Iterator[np.ndarray]:
     """One frame of a clip after the other, uint8 [size, size, 3]; with `rate`, so many a second, of each moment the one
     shown then.

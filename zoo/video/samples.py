@@ -16,10 +16,9 @@ import torch
 from PIL import Image
 
 from zoo.errors import BadValue
-from zoo.samples import Samples, replacing, tiled
+from zoo.samples import Samples, check_size, replacing, tiled
 from zoo.video.files import frames_in, pyav
 
-LARGEST_WEBP = 16_383  # pixels a side, by the format
 PADDING = 2  # white, around each clip of a grid and each frame of a contact sheet
 SHEET_FRAMES = 16  # of a clip in a contact sheet, at most
 
@@ -85,15 +84,12 @@ class Clips(Samples):
                 self.contact_sheet().save(temporary)
         elif suffix == ".mp4":
             frames = _even(self.grid(columns), path)
+            check_size(frames.shape[2], frames.shape[1], path)
             with replacing(path) as temporary:
                 _write_mp4(temporary, frames, self.rate)
         elif suffix in self.SUFFIXES:
             frames = self.grid(columns)
-            if suffix == ".webp" and max(frames.shape[1:3]) > LARGEST_WEBP:
-                raise BadValue(
-                    f"{path}: {frames.shape[2]} x {frames.shape[1]} px, and a .webp has at most {LARGEST_WEBP:,} a "
-                    "side; ask for fewer, or save as .gif or into a folder"
-                )
+            check_size(frames.shape[2], frames.shape[1], path)
             with replacing(path) as temporary:
                 _animate(temporary, frames, self.rate, suffix)
         else:

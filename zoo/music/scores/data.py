@@ -33,6 +33,7 @@ BEYOND = 3
 FURTHEST = 6  # semitones up or down; with both, every key is reached
 MOST_TRACKS = 16  # of a file that becomes a lead sheet
 MIDI_SUFFIXES = (".mid", ".midi")
+FOLDER_VERSION = 2  # of how files become windows
 
 Report = Callable[[str], None]
 Progress = Callable[[int, int], None]
@@ -63,8 +64,10 @@ class ScoreConfig:
             highest = self.lowest + self.pitches - 1
             raise BadValue(f"model.lowest + model.pitches: MIDI number {highest} is above {NUM_PITCHES - 1}")
         for key in ("names", "programs"):
-            if len(getattr(self, key)) not in (0, self.tracks):
-                raise BadValue(f"model.{key}: {len(getattr(self, key))} for {self.tracks} tracks")
+            if (given := len(getattr(self, key))) not in (0, self.tracks):
+                raise BadValue(
+                    f"model.{key}: {given} for {self.tracks} tracks; set as many, or none at all: model.{key}=[]"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,15 +81,24 @@ class ScoreData(Data):
 
     @property
     def augments(self) -> bool:
-        return self.transpose
+        return self.transpose and not self.drums
+
+    @property
+    def drums(self) -> bool:
+        """Whether the first track has drums, of which a pitch names an instrument: it cannot be transposed."""
+        return self.mapping == "families" and not self.name
 
 
 @dataclass(frozen=True, kw_only=True)
 class LeadSheetData(ScoreData):
     """Melodies with chords to train on, made of scores: the highest track, and the chord of each bar.
 
-    `mapping` is that of the scores.
+    `mapping` is that of the scores; drums are left out.
     """
+
+    @property
+    def augments(self) -> bool:
+        return self.transpose
 
 
 class BachChorales:
@@ -199,7 +211,16 @@ def lead_sheet(grid: np.ndarray, steps: int) -> np.ndarray:
     return np.stack([grid[int(np.argmax(means))], chords])
 
 
-WINDOW = np.dtype([("piece", "U64"), ("bar", np.uint16)])
+LONGEST_NAME = 64
+WINDOW = np.dtype([("piece", f"U{LONGEST_NAME}"), ("bar", np.uint16)])
+
+
+def stored_name(name: str) -> str:
+    """The name of a piece as a store has it: a long one by its end, behind a digest that tells it from others."""
+    if len(name) <= LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:12]
+    return f"{digest}-{name[-(LONGEST_NAME - len(digest) - 1) :]}"
 
 
 @dataclass
@@ -244,7 +265,8 @@ class Windows:
         steps, length = self.config.steps, self.shape[1]
         rows = np.stack([self.pieces[name][:, bar * steps : bar * steps + length] for name, bar in chosen])
         beyond = np.broadcast_to(self._beyond[None, :, None], rows.shape)
-        return np.where((rows == SILENT) & beyond, BEYOND, rows).astype(np.uint8), np.array(chosen, dtype=WINDOW)
+        windows = np.array([(stored_name(name), bar) for name, bar in chosen], dtype=WINDOW)
+        return np.where((rows == SILENT) & beyond, BEYOND, rows).astype(np.uint8), windows
 
     def split(self) -> np.ndarray:
         return self._test
@@ -349,7 +371,9 @@ def open_store(
 
 def _prepared(grid: np.ndarray, data: ScoreData, config: ScoreConfig) -> np.ndarray:
     """A grid [V, T, 128] in the pitches of the config, as a lead sheet where the data is made of those."""
-    return within_pitches(lead_sheet(grid, config.steps) if isinstance(data, LeadSheetData) else grid, config)
+    if isinstance(data, LeadSheetData):
+        return within_pitches(lead_sheet(grid[int(data.drums) :], config.steps), config)
+    return within_pitches(grid, config, drums=data.drums)
 
 
 def stretched(grid: np.ndarray, factor: int) -> np.ndarray:
@@ -360,15 +384,19 @@ def stretched(grid: np.ndarray, factor: int) -> np.ndarray:
     return grid
 
 
-def within_pitches(grid: np.ndarray, config: ScoreConfig) -> np.ndarray:
-    """The config's pitches of a grid [V, T, 128], with notes outside of them moved inside by octaves."""
+def within_pitches(grid: np.ndarray, config: ScoreConfig, *, drums: bool = False) -> np.ndarray:
+    """The config's pitches of a grid [V, T, 128], with notes outside of them moved inside by octaves.
+
+    Where the first voice has `drums`, those outside are left out: an octave away is another instrument.
+    """
     low, high = config.lowest, config.lowest + config.pitches
     inside = grid[:, :, low:high].copy()
+    tuned, moved = grid[int(drums) :], inside[int(drums) :]
     for pitch in [*range(low), *range(high, NUM_PITCHES)]:
         octaves = -(-(low - pitch) // 12) if pitch < low else -(-(pitch - high + 1) // 12) * -1
         place = pitch + 12 * octaves - low
-        outside = grid[:, :, pitch]
-        inside[:, :, place] = np.where(inside[:, :, place] == SILENT, outside, inside[:, :, place])
+        outside = tuned[:, :, pitch]
+        moved[:, :, place] = np.where(moved[:, :, place] == SILENT, outside, moved[:, :, place])
     return inside
 
 
@@ -388,7 +416,7 @@ def _open_folder(
     sizes = (config.tracks, config.bars, config.steps, config.pitches, config.lowest, data.mapping, type(data).__name__)
     names = [str(path.relative_to(folder)) for path in files]
     stamp = hashlib.sha256(repr((sizes, names, digests)).encode()).hexdigest()[:16]
-    place = cache_dir() / "data" / f"midi-{stamp}"
+    place = cache_dir() / "data" / f"midi-v{FOLDER_VERSION}-{stamp}"
     if (place / "store.json").exists():
         return Store.open(place)
     pieces = _read_pieces(dict(zip(names, files, strict=True)), data, config, folder, say)

@@ -6,6 +6,7 @@ A grid is uint8 [V, T, 128]: what each of V tracks does at each of T steps with 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -25,7 +26,14 @@ Mapping = Literal["pitch", "families"]
 FAMILIES = ("drums", "piano", "guitar", "bass", "others")
 """What General MIDI's programs are gathered into, as in the data of MuseGAN: programs 0-7, 24-31, 32-39, the rest."""
 
+FAMILY_PROGRAMS = (0, 0, 25, 33, 48)
+"""An instrument of each, to write it with."""
+
 _FAMILY_OF_PROGRAM = {0: 1, 3: 2, 4: 3}  # by program // 8
+
+_OF_FAMILIES = (  # what is written on a command line for a model of them
+    f"model.tracks={len(FAMILIES)} 'model.names={json.dumps(FAMILIES)}' 'model.programs={json.dumps(FAMILY_PROGRAMS)}'"
+)
 
 
 def read_grid(path: Path, *, tracks: int, steps: int, mapping: Mapping = "pitch") -> np.ndarray:
@@ -46,10 +54,12 @@ def read_grid(path: Path, *, tracks: int, steps: int, mapping: Mapping = "pitch"
     if not any(chosen):
         raise BadFile(f"{path}: no notes" + ("" if mapping == "families" else " besides drums"))
     if len(chosen) > tracks:
-        wanted = f"the {len(FAMILIES)} families" if mapping == "families" else f"{len(chosen)} tracks with notes"
+        more = f"more than the model's {tracks}; train one with"
+        if mapping == "families":
+            raise BadFile(f"{path}: the {len(FAMILIES)} families, {more} {_OF_FAMILIES}")
         raise BadFile(
-            f"{path}: {wanted}, more than the model's {tracks}; train one with model.tracks={len(chosen)}"
-            + ("" if mapping == "families" else ', or gather them by data.mapping="families" with model.tracks=5')
+            f"{path}: {len(chosen)} tracks with notes, {more} model.tracks={len(chosen)} 'model.names=[]' "
+            f"'model.programs=[]', or gather them by 'data.mapping=\"families\"' {_OF_FAMILIES}"
         )
     ticks = score.ticks_per_quarter * 4 / steps
     end = max(note.time + note.duration for notes in chosen for note in notes)
@@ -92,11 +102,12 @@ def write_midi(
     score: Any = symusic.Score(TICKS)
     score.time_signatures.append(symusic.TimeSignature(0, 4, 4))
     score.tempos.append(symusic.Tempo(0, qpm=bpm))
-    ticks = TICKS * 4 // steps
+    ticks = TICKS * 4 / steps
     for voice, name, program in zip(grid, names, programs, strict=True):
         track: Any = symusic.Track(program=program, is_drum=name == "drums", name=name)
         for start, length, pitch in notes_of(voice):
-            track.notes.append(symusic.Note(start * ticks, length * ticks, pitch + lowest, VELOCITY))
+            begin, end = round(start * ticks), round((start + length) * ticks)
+            track.notes.append(symusic.Note(begin, end - begin, pitch + lowest, VELOCITY))
         score.tracks.append(track)
     with replacing(path) as temporary:
         score.dump_midi(str(temporary))

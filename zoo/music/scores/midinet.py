@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from zoo.data import Store
 from zoo.errors import BadValue
-from zoo.gan import GAN
+from zoo.gan import GAN, great_circles
 from zoo.music.scores.blocks import BlockConv2d, BlockConvTranspose2d
 from zoo.music.scores.data import CHORD_BASE, LeadSheetData, ScoreConfig, decode, onsets
 from zoo.music.scores.samples import Scores, scores
@@ -221,8 +221,20 @@ class MidiNet(GAN):
 
     def latents(self, n: int, noise: Noise) -> Tensor:
         """[n, B Z + B Y]: N(0, I) for each bar, then the chords of the generator's progressions in turn."""
-        chords = self.generator.progressions[torch.arange(n) % NUM_PROGRESSIONS].cpu()
-        return torch.cat([noise.normal(n, self.config.bars * self.config.latent_dim), chords.flatten(1)], dim=1)
+        return self._over(self._prior(n, noise), torch.arange(n))
+
+    def between(self, n: int, steps: int, noise: Noise) -> Tensor:
+        """A row is over one progression: half of one chord and half of another was never asked for."""
+        circles = great_circles(self._prior(2 * n, noise), steps)
+        return self._over(circles, torch.arange(n).repeat_interleave(steps))
+
+    def _prior(self, n: int, noise: Noise) -> Tensor:
+        return noise.normal(n, self.config.bars * self.config.latent_dim)
+
+    def _over(self, prior: Tensor, turns: Tensor) -> Tensor:
+        """[N, B Z] with the progressions of the turns [N]."""
+        chords = self.generator.progressions[turns % NUM_PROGRESSIONS].cpu()
+        return torch.cat([prior, chords.flatten(1)], dim=1)
 
     def output(self, tensor: Tensor, latents: Tensor | None = None, seed: int | None = None) -> Scores:
         return scores(tensor, latents, seed, self.config)

@@ -31,15 +31,15 @@ import torch
 from torch import Tensor, nn
 
 from zoo.data import Store
-from zoo.errors import BadValue
-from zoo.gan import GAN
+from zoo.errors import BadFile, BadValue
+from zoo.gan import GAN, great_circles
 from zoo.music.scores.blocks import BlockConv2d, BlockConvTranspose2d
 from zoo.music.scores.data import ScoreConfig, ScoreData, decode, onsets, ranges, within_pitches
 from zoo.music.scores.midi import read_grid
 from zoo.music.scores.neurons import binary, one_of
 from zoo.music.scores.samples import Scores, scores
 from zoo.noise import Noise
-from zoo.recipe import LossName, Optimiser, Train, within
+from zoo.recipe import LossName, Optimiser, Train, refuse_unplayed, within
 from zoo.samples import Samples
 from zoo.training.phases import Phase, Turn, adversarial_phases
 
@@ -112,8 +112,11 @@ class MuseGANTrain(Train):
     lr_decay_share: float = field(default=0.1, metadata=within(0, 1))
     last_slope: float = field(default=5.0, metadata=within(1))
     """Of the binary neurons at the end of the training; they begin with 1."""
-    slope_from_share: float = field(default=0.2, metadata=within(0, 1))
+    slope_from_share: float = field(default=0.2, metadata=within(0, 0.99))
     """The share of the training after which the slope begins to grow."""
+
+    def __post_init__(self) -> None:
+        refuse_unplayed(self, "MuseGAN", "augment")
 
     def slope(self, kimg: float) -> float:
         share = (kimg / self.total_kimg - self.slope_from_share) / (1 - self.slope_from_share)
@@ -266,10 +269,19 @@ def parts(latents: Tensor, config: MuseGANConfig) -> tuple[Tensor, Tensor | None
 
 
 def read_tune(path: Path, config: MuseGANConfig) -> Tensor:
-    """The windows of a MIDI file as rolls [N, R, B S, P]; the last one is filled with silence. Raises BadFile."""
+    """The windows of a MIDI file as rolls [N, R, B S, P]; the last one is filled with silence.
+
+    Raises BadFile, also where the file does not have the track that is given.
+    """
     grid = read_grid(path, tracks=config.tracks, steps=config.steps)
-    if not grid[1:].any():
+    num_tracks = int(grid.any(axis=(1, 2)).sum())
+    if num_tracks == 1:
         grid[[0, config.given]] = grid[[config.given, 0]]
+    if not grid[config.given].any():
+        raise BadFile(
+            f"{path}: {num_tracks} tracks with notes, and what this model accompanies is number {config.given + 1}, "
+            "from high to low; give that many, or that one alone"
+        )
     length = config.bars * config.steps
     grid = np.pad(within_pitches(grid, config), ((0, 0), (0, -grid.shape[1] % length), (0, 0)))
     return decode(grid.reshape(config.tracks, -1, length, config.pitches).swapaxes(0, 1))
@@ -423,11 +435,19 @@ class MuseGAN(GAN):
         Stochastic neurons have their own chance behind it, a number from N(0, 1) for every cell of the rolls; and then
         comes a given track, as it sounds and is struck, here one of the generator's tunes in turn.
         """
-        latents = self._prior(n, noise)
+        return self._over(self._prior(n, noise), torch.arange(n))
+
+    def between(self, n: int, steps: int, noise: Noise) -> Tensor:
+        """A row accompanies one tune: half of one and half of another was never given."""
+        circles = great_circles(self._prior(2 * n, noise), steps)
+        return self._over(circles, torch.arange(n).repeat_interleave(steps))
+
+    def _over(self, prior: Tensor, turns: Tensor) -> Tensor:
+        """The prior's rows with the tunes of the turns [N], where the model accompanies."""
         if self.config.given < 0:
-            return latents
-        tunes = self.generator.tunes[torch.arange(n, device=latents.device) % NUM_TUNES].cpu()
-        return torch.cat([latents, tunes.mul(2).sub(1).flatten(1)], dim=1)
+            return prior
+        tunes = self.generator.tunes[turns % NUM_TUNES].cpu()
+        return torch.cat([prior, tunes.mul(2).sub(1).flatten(1)], dim=1)
 
     def latents_like(self, real: Tensor, noise: Noise, labels: Tensor | None = None) -> Tensor:
         """The latents of as many fakes as there are real rolls [N, R, T, P], which give the track to accompany."""

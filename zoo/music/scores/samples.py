@@ -124,7 +124,7 @@ class Scores(Playable):
             colour = COLOURS[voice % len(COLOURS)]
             for start, length, pitch in notes_of(grid[voice]):
                 left, top = start * across, (num_pitches - 1 - pitch) * PITCH_PIXELS
-                right, bottom = (start + length) * across - 2, top + PITCH_PIXELS
+                right, bottom = max(left + 1, (start + length) * across - 2), top + PITCH_PIXELS
                 draw.rounded_rectangle((left + 1, top, right, bottom), radius=2, fill=colour)
         return image
 

@@ -12,7 +12,7 @@ from zoo.gan import LabelledGAN
 from zoo.music.sounds.data import SoundData
 from zoo.music.sounds.samples import Sounds
 from zoo.noise import Noise
-from zoo.recipe import LossName, Optimiser, Train, within
+from zoo.recipe import LossName, Optimiser, Train, refuse_unplayed, within
 
 LENGTHS = (16384, 32768, 65536)
 
@@ -44,6 +44,9 @@ class CriticTrain(Train):
     discriminator: Optimiser = Optimiser(lr=1e-4, betas=(0.5, 0.9))
     generator_every: int = field(default=5, metadata=within(1))
     gradient_penalty: float = field(default=10.0, metadata=within(0))
+
+    def __post_init__(self) -> None:
+        refuse_unplayed(self, "a critic of sounds", "augment")
 
 
 class Score(nn.Module):

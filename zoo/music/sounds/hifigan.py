@@ -87,6 +87,12 @@ class HiFiGANConfig(MelConfig):
             raise BadValue("model: as many up_kernels as ups, and as many lists of dilations as kernels, are needed")
         if any((kernel - up) % 2 or kernel < up for up, kernel in zip(self.ups, self.up_kernels, strict=True)):
             raise BadValue("model.up_kernels: each should be its up and an even number more")
+        if any(kernel % 2 == 0 for kernel in self.kernels):
+            raise BadValue(f"model.kernels = {list(self.kernels)} should be odd, so that a block gives its length back")
+        if self.length <= (edge := (self.fft - self.hop + 1) // 2):
+            raise BadValue(
+                f"model.length = {self.length} should be above {edge}: the edges of a spectrogram are reflected"
+            )
         if self.width % (1 << len(self.ups)) or self.length % self.hop or self.scale_width % 16:
             raise BadValue(
                 f"model: width should be a multiple of {1 << len(self.ups)}, length of hop = {self.hop}, "
@@ -364,7 +370,7 @@ class HiFiGAN(GAN):
         if input is None:
             return self._draw(n, seed, batch_size, progress)  # type: ignore[return-value]
         self._checked(n, seed)
-        wave, rate = read_sound(Path(input))
+        wave, rate = read_sound(Path(input).expanduser())
         mel = self.mel_of(resampled(wave, rate, self.config.rate), self.config.rate)[None]
         made = self.vocode(mel)[..., : round(len(wave) / rate * self.config.rate)]
         if progress is not None:
@@ -411,6 +417,8 @@ class HiFiGAN(GAN):
         return Sounds(tensor=tensor, latents=latents, seed=seed, rate=self.config.rate)
 
     def phases(self, train: HiFiGANTrain) -> list[Phase]:
+        if not self.config.periods and not self.config.scales:
+            raise BadValue("model.periods = [] and model.scales = 0: without a discriminator there is no game")
         generator, discriminator, loss = self.generator, self.discriminator, LOSSES[train.loss]
         whole = replace(self.config.mel, high=0.0)  # all frequencies, so that none is left to the discriminators alone
 

@@ -11,6 +11,7 @@ from typing import Self
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from zoo.music.player import Playable
@@ -61,6 +62,7 @@ class Sounds(Playable):
 
         waves = self.tensor.detach().float().cpu()[:, 0]
         config = MelConfig(rate=self.rate, mels=96, fft=1024, hop=_hop(waves.shape[1]), high=0.0)
+        waves = F.pad(waves, (0, max(0, config.fft - waves.shape[1])))  # of one shorter than a frame, silence behind it
         decibels = log_mel(waves, config) * (20 / np.log(10))
         shades = ((decibels - decibels.amax()) / 80 + 1).clamp(0, 1).flip(1)  # [N, 96, F]
         return Image.fromarray(tiled(_coloured(shades.numpy()), columns, padding=4))

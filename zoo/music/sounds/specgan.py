@@ -136,7 +136,8 @@ class Critic(nn.Module):
 @dataclass(frozen=True, kw_only=True)
 class SpecGANTrain(CriticTrain):
     def __post_init__(self) -> None:
-        refuse_unplayed(self, "SpecGAN", "r1_gamma", "augment", losses=("relativistic",))
+        super().__post_init__()
+        refuse_unplayed(self, "SpecGAN", "r1_gamma", losses=("relativistic",))
 
 
 class SpecGAN(SoundGAN):

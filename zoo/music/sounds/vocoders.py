@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.errors import BadFile, BadValue
+from zoo.errors import BadFile, ZooError
 from zoo.music.sounds.hifigan import HiFiGAN, HiFiGANConfig
 from zoo.recipe import build
 from zoo.safe import write_sums, write_weights
@@ -98,7 +98,7 @@ def converted(state: Mapping[str, Tensor], about: Mapping[str, Any], *, where: s
     try:
         sizes = {**_sizes(state), **about, "held": 0, "periods": [], "scales": 0}
         config = build(HiFiGANConfig, sizes, where=where)
-    except (BadValue, KeyError, IndexError) as error:
+    except (ValueError, KeyError, IndexError) as error:  # a tensor that is missing, or of other dimensions
         raise BadFile(f"{where}: no HiFi-GAN generator: {error}") from error
     gan = HiFiGAN(config).eval()
     wanted = gan.generator.state_dict()
@@ -215,7 +215,10 @@ def main() -> None:
     parser.add_argument("source", type=Path, help="its file of weights, or the folder of its release")
     parser.add_argument("--out", type=Path, required=True, help="the folder of weights to make")
     options = parser.parse_args()
-    print(convert(options.source, options.out))
+    try:
+        print(convert(options.source, options.out))
+    except ZooError as error:
+        parser.exit(2, f"{error}\n")
 
 
 if __name__ == "__main__":
