@@ -14,6 +14,7 @@ from zoo.music.sounds.mel import log_mel, wave_from_mel
 from zoo.music.sounds.rendered import RenderedMusic
 from zoo.music.sounds.samples import Sounds
 from zoo.noise import Noise
+from zoo.video.vgan import composed
 
 DOCS = Path(__file__).parent
 PIECES = (7, 15, 23)  # of rendered-music, held out
@@ -53,6 +54,17 @@ def clips(entry: str) -> None:
     zoo.load(entry).sample(16, seed=1).save(DOCS / f"{entry}.webp", columns=8)
 
 
+def streams(entry: str) -> None:
+    """Of four clips the clip, its foreground, its mask and its background, a row each."""
+    clips(entry)
+    gan = zoo.load(entry)
+    with torch.no_grad():
+        foreground, mask, background = gan.generator.streams(gan.latents(4, Noise(1)))
+    parts = [composed(foreground, mask, background), foreground, 2 * mask - 1, background]
+    rows = torch.stack([part.expand_as(foreground) for part in parts], dim=1).flatten(0, 1)
+    gan.output(rows).save(DOCS / f"{entry}-streams.webp", columns=len(parts))
+
+
 def actions(entry: str) -> None:
     """Four people, a row each, and all actions of each: one content code a row."""
     gan = zoo.load(entry)
@@ -72,7 +84,7 @@ MADE_BY = {
     "video-mocogan": actions,
     "video-mocogan-shapes": clips,
     "video-styleganv": clips,
-    "video-vgan": clips,
+    "video-vgan": streams,
 }
 
 if __name__ == "__main__":
