@@ -8,8 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
+from zoo.disk import replacing
 from zoo.errors import BadValue, CannotWrite
-from zoo.samples import Images, replacing, tiled
+from zoo.samples import Images, tiled
 
 
 @pytest.fixture

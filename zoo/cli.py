@@ -573,7 +573,7 @@ def bench_oracle(
     """
     import json
 
-    from zoo.samples import replacing
+    from zoo.disk import replacing
     from zoo.text.benchmark import run_benchmark, table, to_json
     from zoo.text.oracle import Oracle
 

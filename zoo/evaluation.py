@@ -11,13 +11,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.disk import replacing
 from zoo.errors import BadFile, BadValue
 from zoo.hub import is_run, load, locate, read_config
 from zoo.metrics.report import Figure
 from zoo.recipe import Data, Evaluate, Recipe, load_recipe
 from zoo.registry import registry
 from zoo.safe import inside
-from zoo.samples import replacing
 
 if TYPE_CHECKING:
     from zoo.data import Store

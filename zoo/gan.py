@@ -186,10 +186,31 @@ def read_labels(folder: Path) -> tuple[str, ...]:
     return tuple(labels)
 
 
-class LabelledGAN(GAN):
+class ConditionalGAN(GAN):
+    """A GAN whose latents [N, Z + C] are drawn in part, by `prior`; the rest is what is asked for, by `conditioned`."""
+
+    def prior(self, n: int, noise: Noise) -> Tensor:
+        """What is drawn of the latents [n, Z]."""
+        return noise.normal(n, self.config.latent_dim)
+
+    def conditioned(self, prior: Tensor, turns: Tensor) -> Tensor:
+        """[N, Z] with the conditions whose turn it is: number `turns` [N], from 0, over and over."""
+        raise NotImplementedError
+
+    def latents(self, n: int, noise: Noise) -> Tensor:
+        """[n, Z + C]: the prior's, and the conditions in turn."""
+        return self.conditioned(self.prior(n, noise), torch.arange(n))
+
+    def between(self, n: int, steps: int, noise: Noise) -> Tensor:
+        """A row is of one condition: half of one and half of another was never asked for."""
+        circles = great_circles(self.prior(2 * n, noise), steps)
+        return self.conditioned(circles, torch.arange(n).repeat_interleave(steps))
+
+
+class LabelledGAN(ConditionalGAN):
     """A GAN that can be asked for samples of a class, where its data has classes: `config.labels` of them.
 
-    The last columns of its latents [N, Z + K] are the class, one-hot; `prior` draws the others.
+    The last columns of its latents [N, Z + K] are the class, one-hot; the classes take turns, in their order.
     """
 
     ASSETS: ClassVar[tuple[str, ...]] = (LABELS,)
@@ -207,18 +228,8 @@ class LabelledGAN(GAN):
             raise BadFile(f"{folder}: {LABELS} names {len(labels)} classes, and the model has {self.config.labels}")
         self.labels = labels
 
-    def prior(self, n: int, noise: Noise) -> Tensor:
-        """The latents without their classes [n, Z]."""
-        return noise.normal(n, self.config.latent_dim)
-
-    def latents(self, n: int, noise: Noise) -> Tensor:
-        """[n, Z + K] from the prior; the classes take turns, in their order."""
-        return self.labelled(self.prior(n, noise), torch.arange(n) % max(1, self.config.labels))
-
-    def between(self, n: int, steps: int, noise: Noise) -> Tensor:
-        """A row is of one class: half of one and half of another was never asked for."""
-        classes = torch.arange(n).repeat_interleave(steps) % max(1, self.config.labels)
-        return self.labelled(great_circles(self.prior(2 * n, noise), steps), classes)
+    def conditioned(self, prior: Tensor, turns: Tensor) -> Tensor:
+        return self.labelled(prior, turns % max(1, self.config.labels))
 
     def latents_like(self, real: Tensor, noise: Noise, labels: Tensor | None = None) -> Tensor:
         if labels is None:

@@ -24,13 +24,13 @@ from typing import Any
 from torch import Tensor
 
 from zoo.card import card_text, evaluate_command, public_start, shown_suffixes, write_card
+from zoo.disk import replacing
 from zoo.errors import BadFile, BadValue, CannotWrite
 from zoo.gan import GAN
 from zoo.hub import FORMAT, load_folder, weight_files
 from zoo.recipe import Recipe, load_recipe
 from zoo.registry import Entry, registry
 from zoo.safe import SUMS, digest, halved, write_sums, write_weights
-from zoo.samples import replacing
 
 
 def release(

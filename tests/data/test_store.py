@@ -63,6 +63,14 @@ def test_a_build_that_was_stopped_at_its_end_is_whole(store: Store, tmp_path: Pa
     assert not (tmp_path / "again" / "done.npy").exists()
 
 
+def test_scraps_of_a_killed_build_are_no_part_of_the_data(store: Store, tmp_path: Path):
+    """What was being written when the power went does not change the fingerprint of the build that goes on."""
+    (tmp_path / "again.partial").mkdir()
+    (tmp_path / "again.partial" / ".store-x1y2.json").write_text('{"name": "bl')
+
+    assert build_store(Blobs(), tmp_path / "again").fingerprint == store.fingerprint
+
+
 def test_the_number_of_workers_changes_nothing(store: Store, tmp_path: Path):
     """Two processes build the same bytes as one."""
     assert build_store(Blobs(), tmp_path / "two", workers=2).fingerprint == store.fingerprint

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.data.store import About, cache_dir
+from zoo.disk import replacing
 from zoo.errors import BadFile, BadValue, MissingExtra
 from zoo.remote import Address, Listed, cached, commit_of, fetch, licence_of, listing
 
@@ -45,8 +46,6 @@ def load_files(
         BadFile: no file ends so; bytes that are wrong twice.
         NotFound, Unreachable, CannotWrite: as `zoo.remote.ask`.
     """
-    from zoo.samples import replacing
-
     address = Address.parse(hub, "dataset")
     if address is None:
         raise BadValue(f'hf:{hub}: a data set of the Hub is named "org/name" or "org/name@revision"')

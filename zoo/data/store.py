@@ -27,6 +27,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from zoo.disk import replacing
 from zoo.errors import BadFile, BadValue, CannotWrite, ZooError
 
 Split = Literal["train", "test"]
@@ -266,9 +267,8 @@ def build_store(
             "count": source.count,
             "fingerprint": _fingerprint(partial),
         }
-        whole = partial / "store.whole"  # store.json is never there in part
-        whole.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-        whole.replace(partial / "store.json")
+        with replacing(partial / "store.json") as temporary:
+            temporary.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
         return _finished(partial, folder)
     except OSError as error:
         raise CannotWrite(f"{folder}: cannot build the data set: {error.strerror or error}") from error
@@ -365,8 +365,10 @@ def _check_space(folder: Path, source: Source) -> None:
 
 
 def _fingerprint(folder: Path) -> str:
+    """Of all arrays and assets; what starts with a dot is the scrap of a write that was killed."""
     digest = hashlib.sha256()
-    for path in sorted(path for path in folder.iterdir() if path.suffix in (".npy", ".json") and path.name != _DONE):
+    kept = [path for path in folder.iterdir() if path.name != _DONE and not path.name.startswith(".")]
+    for path in sorted(path for path in kept if path.suffix in (".npy", ".json")):
         digest.update(path.name.encode())
         with path.open("rb") as file:
             while block := file.read(1 << 20):

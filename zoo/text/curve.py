@@ -21,11 +21,11 @@ import torch
 from PIL import Image
 
 from zoo.data import Store
+from zoo.disk import replacing
 from zoo.errors import BadValue
 from zoo.gan import GAN
 from zoo.metrics.bleu import bleu, self_bleu
 from zoo.recipe import Evaluate
-from zoo.samples import replacing
 from zoo.text.evaluator import evaluator_of
 from zoo.text.metrics import NUM_REVERSE, chosen, draw, reverse_score, sequences, texts_of
 

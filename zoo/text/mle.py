@@ -17,8 +17,8 @@ from zoo.training.phases import Phase
 @dataclass(frozen=True, kw_only=True)
 class MLETrain(Train):
     def __post_init__(self) -> None:
-        refuse_unplayed(self, "one player", "loss", "discriminator", "generator_every")
-        refuse_unplayed(self, "one player", "r1_gamma", "gradient_penalty", "augment")
+        of_two = ("loss", "discriminator", "generator_every", "r1_gamma", "gradient_penalty", "augment")
+        refuse_unplayed(self, "one player", *of_two)
 
 
 class MLE(PolicyGAN):

@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zoo.disk import replacing
 from zoo.errors import BadFile, ZooError
 from zoo.pickles import Name, Reader, Record
 from zoo.safe import write_weights
-from zoo.samples import replacing
 from zoo.text.oracle import DIM, VOCABULARY
 
 MAX_BYTES = 32 << 20  # the official files have 1.3 MB (protocol 2) and 3.7 MB (protocol 0)

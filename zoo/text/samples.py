@@ -10,8 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
+from zoo.disk import replacing
 from zoo.errors import BadValue
-from zoo.samples import Samples, replacing
+from zoo.samples import Samples
 from zoo.text.vocabulary import Vocabulary
 
 

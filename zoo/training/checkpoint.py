@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
+from zoo.disk import replacing
 from zoo.errors import BadFile, CannotWrite
-from zoo.samples import replacing
 
 BEST = "best.pt"
 

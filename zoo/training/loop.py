@@ -33,12 +33,12 @@ import torch
 from torch import Tensor, nn
 
 from zoo.data import Batches, Store
+from zoo.disk import replacing
 from zoo.errors import BadFile, BadValue, CannotWrite, Diverged, ZooError
 from zoo.gan import GAN
 from zoo.nn.layout import channels_last
 from zoo.noise import Noise
 from zoo.recipe import Recipe, Train, difference, parse_recipe
-from zoo.samples import replacing
 from zoo.training import distributed
 from zoo.training.checkpoint import checkpoints, load_checkpoint, save_best, save_checkpoint, turn_of
 from zoo.training.ema import update_ema

@@ -331,14 +331,16 @@ class MoCoGAN(LongClipGAN, LabelledGAN):
                 return logits.new_zeros(())
             return train.category * F.cross_entropy(logits, turn.labels)
 
+        def lazy(penalty: Tensor, name: str) -> dict[str, Tensor]:
+            return {"loss": train.r1_gamma / 2 * train.r1_every * penalty, name: penalty}
+
         def play_discriminator(turn: Turn) -> dict[str, Tensor]:
             (real, classes), (fake, _) = judge(turn.real), judge(turn.fake.detach())
             told = category(classes, turn)
             return {"loss": loss.discriminator(real, fake) + told, "real": real, "fake": fake, "category": told}
 
         def play_r1(turn: Turn) -> dict[str, Tensor]:
-            penalty = r1_penalty(self.discriminator, turn.real)
-            return {"loss": train.r1_gamma / 2 * train.r1_every * penalty, "r1_penalty": penalty}
+            return lazy(r1_penalty(self.discriminator, turn.real), "r1_penalty")
 
         def play_image_discriminator(turn: Turn) -> dict[str, Tensor]:
             real, fake = (any_frames(clips, turn.noise) for clips in (turn.real, turn.fake.detach()))
@@ -347,15 +349,14 @@ class MoCoGAN(LongClipGAN, LabelledGAN):
         def play_image_r1(turn: Turn) -> dict[str, Tensor]:
             """A patch's: as far as patches do not overlap, the gradient of their sum is theirs side by side."""
             penalty = r1_penalty(judge_images, any_frames(turn.real, turn.noise)) / self.config.num_patches
-            return {"loss": train.r1_gamma / 2 * train.r1_every * penalty, "r1_penalty_of_images": penalty}
+            return lazy(penalty, "r1_penalty_of_images")
 
         def play_content_discriminator(turn: Turn) -> dict[str, Tensor]:
             real, fake = self.content_discriminator(turn.real), self.content_discriminator(turn.fake.detach())
             return {"loss": loss.discriminator(real, fake)}
 
         def play_content_r1(turn: Turn) -> dict[str, Tensor]:
-            penalty = r1_penalty(self.content_discriminator, turn.real)
-            return {"loss": train.r1_gamma / 2 * train.r1_every * penalty, "r1_penalty_of_content": penalty}
+            return lazy(r1_penalty(self.content_discriminator, turn.real), "r1_penalty_of_content")
 
         def play_generator(turn: Turn) -> dict[str, Tensor]:
             logits, classes = judge(turn.fake)

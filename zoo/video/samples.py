@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from zoo.disk import replacing
 from zoo.errors import BadValue
-from zoo.samples import Samples, check_size, replacing, tiled
+from zoo.samples import Samples, check_size, tiled
 from zoo.video.files import frames_in, pyav
 
 PADDING = 2  # white, around each clip of a grid and each frame of a contact sheet

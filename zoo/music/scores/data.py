@@ -20,12 +20,12 @@ from torch import Tensor
 
 from zoo.data import About, Store, build_store, cache_dir, hash_split
 from zoo.data.own import own_files
+from zoo.disk import replacing
 from zoo.errors import BadFile, BadValue, CannotWrite, MissingExtra, NotFound, suggest
 from zoo.music.scores.midi import HELD, NUM_PITCHES, SILENT, STRUCK, put, read_grid
 from zoo.music.scores.midi import Mapping as TrackMapping
 from zoo.noise import Noise
 from zoo.recipe import Data, within
-from zoo.samples import replacing
 
 __all__ = ["DATASETS", "ScoreConfig", "ScoreData", "build_dataset", "decode", "open_store"]
 

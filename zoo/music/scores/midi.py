@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from zoo.disk import replacing
 from zoo.errors import BadFile
-from zoo.samples import replacing
 
 SILENT, STRUCK, HELD = 0, 1, 2
 NUM_PITCHES = 128

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from zoo.data import Store
 from zoo.errors import BadValue
-from zoo.gan import GAN, great_circles
+from zoo.gan import ConditionalGAN
 from zoo.music.scores.blocks import BlockConv2d, BlockConvTranspose2d
 from zoo.music.scores.data import CHORD_BASE, LeadSheetData, ScoreConfig, decode, onsets
 from zoo.music.scores.samples import Scores, scores
@@ -192,7 +192,7 @@ def initialise(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)  # type: ignore[arg-type]
 
 
-class MidiNet(GAN):
+class MidiNet(ConditionalGAN):
     """Latents of each bar [N, B 100] ~ N(0, I) and its chords -> rolls [N, 3, 16 B, 128]: melody, chords, onsets."""
 
     Config = MidiNetConfig
@@ -219,20 +219,12 @@ class MidiNet(GAN):
         chords = bars_of(decode(data.samples[chosen]))[1]
         self.generator.progressions.copy_(chords.unflatten(0, (NUM_PROGRESSIONS, -1)))
 
-    def latents(self, n: int, noise: Noise) -> Tensor:
-        """[n, B Z + B Y]: N(0, I) for each bar, then the chords of the generator's progressions in turn."""
-        return self._over(self._prior(n, noise), torch.arange(n))
-
-    def between(self, n: int, steps: int, noise: Noise) -> Tensor:
-        """A row is over one progression: half of one chord and half of another was never asked for."""
-        circles = great_circles(self._prior(2 * n, noise), steps)
-        return self._over(circles, torch.arange(n).repeat_interleave(steps))
-
-    def _prior(self, n: int, noise: Noise) -> Tensor:
+    def prior(self, n: int, noise: Noise) -> Tensor:
+        """[n, B Z]: N(0, I) for each bar."""
         return noise.normal(n, self.config.bars * self.config.latent_dim)
 
-    def _over(self, prior: Tensor, turns: Tensor) -> Tensor:
-        """[N, B Z] with the progressions of the turns [N]."""
+    def conditioned(self, prior: Tensor, turns: Tensor) -> Tensor:
+        """[N, B Z + B Y]: with the chords of the generator's progressions in turn."""
         chords = self.generator.progressions[turns % NUM_PROGRESSIONS].cpu()
         return torch.cat([prior, chords.flatten(1)], dim=1)
 

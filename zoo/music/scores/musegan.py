@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from zoo.data import Store
 from zoo.errors import BadFile, BadValue
-from zoo.gan import GAN, great_circles
+from zoo.gan import ConditionalGAN
 from zoo.music.scores.blocks import BlockConv2d, BlockConvTranspose2d
 from zoo.music.scores.data import ScoreConfig, ScoreData, decode, onsets, ranges, within_pitches
 from zoo.music.scores.midi import read_grid
@@ -384,7 +384,7 @@ def initialise(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)  # type: ignore[arg-type]
 
 
-class MuseGAN(GAN):
+class MuseGAN(ConditionalGAN):
     """Latent [N, 128] -> rolls [N, R, B S, P] of -1 and 1."""
 
     Config = MuseGANConfig
@@ -429,21 +429,18 @@ class MuseGAN(GAN):
         rolls = decode(data.samples[np.resize(train[np.sort(first)], NUM_TUNES)])
         self.generator.tunes.copy_(given_track(rolls, self.config.given) > 0)
 
-    def latents(self, n: int, noise: Noise) -> Tensor:
+    def prior(self, n: int, noise: Noise) -> Tensor:
         """[n, Z] from N(0, I) within two standard deviations of 0.
 
-        Stochastic neurons have their own chance behind it, a number from N(0, 1) for every cell of the rolls; and then
-        comes a given track, as it sounds and is struck, here one of the generator's tunes in turn.
+        Stochastic neurons have their own chance behind it, a number from N(0, 1) for every cell of the rolls.
         """
-        return self._over(self._prior(n, noise), torch.arange(n))
+        cells = math.prod(self.config.roll) if self.config.neurons == "stochastic" else 0
+        numbers = noise.normal(n, self.config.latent_dim + cells)
+        numbers[:, : self.config.latent_dim] = truncated(numbers[:, : self.config.latent_dim])
+        return numbers
 
-    def between(self, n: int, steps: int, noise: Noise) -> Tensor:
-        """A row accompanies one tune: half of one and half of another was never given."""
-        circles = great_circles(self._prior(2 * n, noise), steps)
-        return self._over(circles, torch.arange(n).repeat_interleave(steps))
-
-    def _over(self, prior: Tensor, turns: Tensor) -> Tensor:
-        """The prior's rows with the tunes of the turns [N], where the model accompanies."""
+    def conditioned(self, prior: Tensor, turns: Tensor) -> Tensor:
+        """With a given track, as it sounds and is struck: one of the generator's tunes in turn."""
         if self.config.given < 0:
             return prior
         tunes = self.generator.tunes[turns % NUM_TUNES].cpu()
@@ -451,16 +448,10 @@ class MuseGAN(GAN):
 
     def latents_like(self, real: Tensor, noise: Noise, labels: Tensor | None = None) -> Tensor:
         """The latents of as many fakes as there are real rolls [N, R, T, P], which give the track to accompany."""
-        latents = self._prior(len(real), noise).to(real.device)
+        latents = self.prior(len(real), noise).to(real.device)
         if self.config.given < 0:
             return latents
         return torch.cat([latents, given_track(real, self.config.given).flatten(1)], dim=1)
-
-    def _prior(self, n: int, noise: Noise) -> Tensor:
-        cells = math.prod(self.config.roll) if self.config.neurons == "stochastic" else 0
-        numbers = noise.normal(n, self.config.latent_dim + cells)
-        numbers[:, : self.config.latent_dim] = truncated(numbers[:, : self.config.latent_dim])
-        return numbers
 
     @torch.no_grad()
     def sample(

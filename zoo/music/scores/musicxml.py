@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from zoo.disk import replacing
 from zoo.errors import MissingExtra
 from zoo.music.scores.midi import notes_of
-from zoo.samples import replacing
 
 
 def write_musicxml(

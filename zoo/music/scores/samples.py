@@ -14,12 +14,13 @@ import numpy as np
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from zoo.disk import replacing
 from zoo.music.player import Playable
 from zoo.music.scores.data import ScoreConfig
 from zoo.music.scores.midi import HELD, SILENT, STRUCK, notes_of, write_midi
 from zoo.music.scores.musicxml import write_musicxml
 from zoo.music.scores.render import render, wav_bytes
-from zoo.samples import replacing, tiled
+from zoo.samples import tiled
 
 COLOURS = ("#d1495b", "#e8a33d", "#3a9d78", "#3567a8", "#7a5195", "#5b8c3a", "#8d6e63", "#546e7a")
 PAPER, BLACK_KEY, BEAT, BAR, OCTAVE = "#fdfbf7", "#f3eee4", "#ece5d8", "#b9ae9b", "#ddd3c2"

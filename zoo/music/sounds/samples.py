@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from zoo.disk import replacing
 from zoo.music.player import Playable
-from zoo.samples import replacing, tiled
+from zoo.samples import tiled
 
 SILENCE_SECONDS = 0.25  # between two sounds of one file
 
