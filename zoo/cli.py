@@ -273,6 +273,8 @@ def sample(
         raise BadValue(f"{name} takes no {key}: {type(model).__name__} {_WHY_NOT[key]}")
     if interpolate and options:
         raise BadValue(f"--interpolate goes with no other choice of samples: not with --{sorted(options)[0]}")
+    if interpolate and play:
+        raise BadValue("--interpolate makes a picture, which cannot be played: leave --play out")
     if play and not hasattr(model.Output, "play"):
         raise BadValue(f"{name}: {model.Output.__name__.lower()} cannot be played")
     folder = Path(name).expanduser()
@@ -418,6 +420,8 @@ def evaluate(
             progress=bar("evaluating"),
         )
     print(report.table())
+    if report.curve is None and plot is not None:
+        raise BadValue(f"{name}: no curve belongs to its figures (evaluate.control), so nothing is in {plot}")
     if report.curve is not None:
         print(report.curve.save(plot or Path(f"{Path(name).name}-curve.png")))
 

@@ -78,7 +78,7 @@ def evaluate(
 
     Raises:
         NotFound, BadFile: as `zoo.load`.
-        BadValue: more samples than held-out data.
+        BadValue: more samples than held-out data; features for figures that are of none.
     """
     from zoo.training.loop import load_run
     from zoo.training.session import open_data
@@ -88,6 +88,8 @@ def evaluate(
     of_run = text not in registry.entries and is_run(folder)
     gan, kimg = load_run(folder)[1:] if of_run else (load(text), None)
     recipe = _recipe_of(text, data=data, features=features)
+    if features and not recipe.evaluate.features:
+        raise BadValue(f"{text}: its figures are of no features, so there is nothing to compute with {features}")
     if data:
         recipe = replace(recipe, data=replace(recipe.data, **Data.instead({}, data)))
     given: dict[str, Any] = {"samples": samples, "seed": seed, "features": features}
@@ -149,8 +151,8 @@ def _recipe_of(text: str, *, data: str, features: str | None) -> Recipe:
     if not data and not recipe.data.name:
         wanted = f"hf:{recipe.data.hub}" if recipe.data.hub else "a folder"
         raise BadFile(f"{text}: its recipe was trained on {wanted}; say yourself what to score against: --data …")
-    if features is None and not recipe.evaluate.features.startswith("zoo:"):
-        wanted = recipe.evaluate.features
+    wanted = recipe.evaluate.features
+    if features is None and wanted and not wanted.startswith("zoo:"):
         raise BadFile(f"{text}: its recipe asks for the features {wanted}; say yourself which to use: --features …")
     return recipe
 

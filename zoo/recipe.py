@@ -142,8 +142,8 @@ class Evaluate:
 
     samples: int = field(default=5000, metadata=within(6))
     seed: int = field(default=0, metadata=within(0, 2**63 - 1))
-    features: str = "zoo:faces-evaluator"
-    """`timm:NAME` for a pretrained timm model, or `zoo:NAME` for an evaluator that this library carries."""
+    features: str = ""
+    """`zoo:NAME` for an evaluator that this library carries, or what else the modality knows; empty: none."""
     control: str = ""
     """The entry whose quality-diversity curve stands beside this one's, for texts. Empty: no curve is drawn."""
 
@@ -163,6 +163,10 @@ class Recipe:
     train: Train  # or the architecture's extension of it
     evaluate: Evaluate
     weights: Weights
+
+    def __post_init__(self) -> None:
+        if self.train.keep == "best" and not self.train.evaluate_kimg:
+            raise BadValue('train.keep = "best": nothing is scored; say how often with train.evaluate_kimg')
 
     @property
     def gan(self) -> type[GAN]:

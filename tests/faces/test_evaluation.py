@@ -29,7 +29,7 @@ def gan():
 
 def test_figures_stand_beside_their_floors(gan, store: Store):
     """All figures of an untrained generator are far worse than real against real; each names what it was made with."""
-    figures = {f.name: f for f in evaluate(gan, store, Evaluate(samples=24))}
+    figures = {f.name: f for f in evaluate(gan, store, Evaluate(samples=24, features="zoo:faces-evaluator"))}
 
     names = {"frechet_distance", "kernel_distance", "precision", "recall", "density", "coverage", "ms_ssim"}
     assert names <= set(figures)
@@ -42,7 +42,7 @@ def test_figures_stand_beside_their_floors(gan, store: Store):
 
 def test_the_same_seed_gives_the_same_figures(gan, store: Store):
     """An evaluation is a function of weights, data and seed."""
-    settings = Evaluate(samples=20, seed=3)
+    settings = Evaluate(samples=20, seed=3, features="zoo:faces-evaluator")
 
     assert evaluate(gan, store, settings) == evaluate(gan, store, settings)
 
@@ -50,7 +50,7 @@ def test_the_same_seed_gives_the_same_figures(gan, store: Store):
 def test_more_samples_than_held_out_images_are_refused(gan, store: Store):
     """The test split bounds the number of samples."""
     with pytest.raises(BadValue, match="24 held-out"):
-        evaluate(gan, store, Evaluate(samples=25))
+        evaluate(gan, store, Evaluate(samples=25, features="zoo:faces-evaluator"))
 
 
 def test_unknown_features_name_those_there_are():
