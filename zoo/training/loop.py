@@ -159,11 +159,18 @@ class Training:
             for group, rate in zip(optimiser.param_groups, rates, strict=True):
                 group["lr"] = rate * share
 
-    def start_from(self, gan: GAN) -> None:
-        """Begin with the weights of `gan`, which is of the same size. Raises BadValue, naming what differs."""
-        refuse_start(self.recipe, gan)
-        self.gan.load_state_dict(gan.state_dict())
-        self.average.load_state_dict(gan.generator.state_dict())
+    def start_from(self, start: GAN) -> list[str]:
+        """Begin with the weights of `start`, as far as they fit; returns the names of those that begin anew.
+
+        Raises:
+            BadValue: another architecture, or one too different, naming what differs.
+        """
+        refuse_start(self.recipe, start)
+        fitting = _fitting(start, self.gan)
+        anew = [name for name in self.gan.state_dict() if name not in fitting]
+        self.gan.load_state_dict(fitting, strict=not anew)
+        self.average.load_state_dict(self.gan.generator.state_dict())
+        return anew
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -196,6 +203,12 @@ class Training:
         gan = copy.deepcopy(self.gan)
         gan.generator.load_state_dict(self.average.state_dict())
         return gan.eval()
+
+
+def _shortly(names: list[str]) -> str:
+    """Names of tensors by their layers, the first few of them."""
+    layers = list(dict.fromkeys(name.rpartition(".")[0] for name in names))
+    return ", ".join(layers[:6]) + (f" and {len(layers) - 6} more" if len(layers) > 6 else "")
 
 
 def _fields(config: Any) -> list[str]:
@@ -250,13 +263,27 @@ def refuse_run(run: Path) -> None:
 
 
 def refuse_start(recipe: Recipe, start: GAN) -> None:
-    """Raise BadValue, naming what differs, where `start` is not of the size that the recipe trains."""
+    """Raise BadValue, naming what differs, where less than half of the generator would begin with what `start` has.
+
+    A player of a larger picture, of other classes or of more judges begins with the layers that it shares; one of
+    another width shares next to nothing.
+    """
     where, wanted = f"train.start = {recipe.train.start!r}: those weights are of", recipe.gan
     if type(start) is not wanted:
         raise BadValue(f"{where} {type(start).__name__}, and not of {wanted.__name__}")
-    pairs = zip(_fields(recipe.model), _fields(start.config), strict=True)
-    if differing := ", ".join(f"{theirs} instead of {ours}" for ours, theirs in pairs if ours != theirs):
-        raise BadValue(f"{where} {differing}")
+    with torch.random.fork_rng(devices=[]):
+        gan = wanted(recipe.model)
+    fits = sum(tensor.numel() for tensor in _fitting(start.generator, gan.generator).values())
+    if fits < (whole := sum(tensor.numel() for tensor in gan.generator.state_dict().values())) / 2:
+        pairs = zip(_fields(recipe.model), _fields(start.config), strict=True)
+        differing = ", ".join(f"{theirs} instead of {ours}" for ours, theirs in pairs if ours != theirs)
+        raise BadValue(f"{where} {differing}: {fits / whole:.0%} of the generator fit, and half should")
+
+
+def _fitting(start: nn.Module, player: nn.Module) -> dict[str, Tensor]:
+    """The tensors of `start` that `player` has by the same name in the same shape."""
+    own = player.state_dict()
+    return {name: there for name, there in start.state_dict().items() if name in own and own[name].shape == there.shape}
 
 
 def start_run(recipe: Recipe, run: Path, data: Path | None = None) -> None:
@@ -349,8 +376,9 @@ def train(
                 raise BadFile(f"{store.folder}: the data is not what {run} was trained on; build it again")
             training.load_state_dict(state)
             say(f"going on from {training.kimg:.3f} kimg")
-        elif start is not None:
-            training.start_from(start)
+        elif start is not None and (anew := training.start_from(start)):
+            count = len(training.gan.state_dict())
+            say(f"begins with {recipe.train.start} but for {len(anew)} of {count} tensors: {_shortly(anew)}")
         if distributed.rank() == 0:
             _truncate_log(run / "log.jsonl", training.kimg)
         return _play_to_the_end(training, run, store, decode, stop=stop, judge=judge, watch=watch, say=say)
