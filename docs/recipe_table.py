@@ -33,7 +33,7 @@ from zoo.text.lstm import LSTMConfig
 from zoo.text.relgan import RelGANConfig, RelGANTrain
 from zoo.text.scratchgan import ScratchGANConfig, ScratchGANTrain
 from zoo.text.seqgan import SeqGANConfig, SeqGANTrain
-from zoo.text.wgan import WGANConfig
+from zoo.text.wgan import WGANConfig, WGANTrain
 from zoo.video.base import ClipConfig
 from zoo.video.data import ClipData
 from zoo.video.mocogan import MoCoGANConfig, MoCoGANTrain
@@ -60,6 +60,7 @@ TABLES = {
     "scratchgan": ("model", ScratchGANConfig),
     "scratchgan-train": ("train", ScratchGANTrain),
     "wgan": ("model", WGANConfig),
+    "wgan-train": ("train", WGANTrain),
     "score-data": ("data", ScoreData),
     "musegan": ("model", MuseGANConfig),
     "musegan-train": ("train", MuseGANTrain),
@@ -93,6 +94,7 @@ BASES = {  # what is in another table already
     "scratchgan": TextConfig,
     "scratchgan-train": Train,
     "wgan": TextConfig,
+    "wgan-train": Train,
     "score-data": Data,
     "musegan-train": Train,
     "midinet": ScoreConfig,

@@ -261,7 +261,13 @@ def test_release_needs_figures_of_this_state(run: Path, tmp_path: Path):
     """A run that was not evaluated, or was trained on since, is not released."""
     with pytest.raises(BadFile, match="zoo evaluate"):
         release(run, out=tmp_path / "released")
-    for damaged in ('{"kimg": 0.0', "[]", "{}"):
+    for damaged in (
+        '{"kimg": 0.0',
+        "[]",
+        "{}",
+        '{"kimg": 0.0, "figures": [{"name": "x"}]}',
+        '{"kimg": 0, "figures": 3}',
+    ):
         (run / "figures.json").write_text(damaged)
         with pytest.raises(BadFile, match="damaged"):
             release(run, out=tmp_path / "released")

@@ -3,11 +3,13 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from zoo.cli import markdown_table
+from zoo.recipe import architecture_class
 from zoo.registry import registry
 
 README = Path(__file__).parents[1] / "README.md"
@@ -43,3 +45,17 @@ def test_ci_runs_the_second_command(text: str):
 def test_tables_of_recipe_keys_are_the_dataclasses():
     """The tables in docs/recipes.md are what docs/recipe_table.py makes of the code."""
     subprocess.run([sys.executable, README.parent / "docs" / "recipe_table.py", "--check"], check=True)
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_every_architecture_s_keys_have_a_table(name: str):
+    """What a recipe may set in [model] and [train] is in docs/recipes.md, and its entry on the first page."""
+    gan = architecture_class(registry.entries[name].architecture)
+    script = (README.parent / "docs" / "recipe_table.py").read_text(encoding="utf-8")
+
+    def keys(table: type) -> list[tuple[str, object]]:
+        return [(field.name, field.default) for field in fields(table)]
+
+    for table in (gan.Config, gan.Train):  # or what it refines without another key or default
+        assert any(keys(base) == keys(table) for base in table.__mro__[:-1] if f", {base.__name__})" in script)
+    assert f"`{name}`" in (README.parent / "docs" / "index.md").read_text(encoding="utf-8")

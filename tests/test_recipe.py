@@ -43,6 +43,7 @@ def test_overrides_reach_nested_values_with_their_types():
         ("train.batch=1", BadValue, "from 2"),
         ("train.batch=8.5", BadValue, "whole number"),
         ("train.batch=true", BadValue, "whole number"),
+        ("train.loss=true", BadValue, "should be one of"),
         ("train.total_kimg=nan", BadValue, "finite"),
         ("train.total_kimg=0", BadValue, "above 0"),
         ("train.loss=hing", BadValue, 'Did you mean "hinge"'),

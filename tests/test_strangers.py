@@ -52,6 +52,7 @@ def write_recipe(tmp_path: Path):
         ({"train": 'start = "./weights"'}, "train.start=./weights"),
         ({"train": 'start = "transformers:gpt2"'}, "train.start=transformers:gpt2"),
         ({"evaluate": 'features = "timm:resnet18"'}, "evaluate.features=timm:resnet18"),
+        ({"evaluate": 'control = "somebody/weights"'}, "evaluate.control=somebody/weights"),
     ],
 )
 def test_a_recipe_file_cannot_choose_what_is_read(

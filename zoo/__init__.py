@@ -113,7 +113,8 @@ def evaluate(
     """The figures of an entry, a weights folder or a run, each beside its real-against-real floor.
 
     Args:
-        samples, seed, features: instead of the recipe's; `features` is "zoo:faces-evaluator" or "timm:NAME".
+        samples, seed, features: instead of the recipe's; `features` is "zoo:NAME", "timm:NAME" of images,
+            "transformers:MODEL" of texts or "i3d:FILE" of clips.
         data: a data set's name, a folder, or `hf:org/set`, instead of the recipe's.
 
     Returns:

@@ -56,7 +56,7 @@ def card_text(
     """The card as Markdown: front matter that the Hub reads, then what a reader asks.
 
     Args:
-        samples: the 64 samples of seed 0, as they lie in samples/.
+        samples: the first ones of seed 0, as they lie in samples/.
         kimg: how long it was trained.
         figures: what `zoo.evaluate` measured; empty where nobody did.
         load_name: what `zoo.load` takes to load these weights.

@@ -223,9 +223,10 @@ def sample(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="A file (images: .png .jpg .webp, one grid; texts: .txt .jsonl; scores: .mid .wav .png .npz; sounds: "
-            ".wav .flac .png; clips: .webp .gif .mp4, or a contact sheet .png) or a folder (one file each). If absent, "
-            "NAME.png for images, NAME.mid for scores, NAME.wav for sounds, NAME.webp for clips; texts are printed."
+            help="A file (images: .png .jpg .webp, one grid; texts: .txt .jsonl; scores: .mid .musicxml .wav .png "
+            ".npz; sounds: .wav .flac .png; clips: .webp .gif .mp4, or a contact sheet .png) or a folder (one file "
+            "each). If absent, NAME.png for images, NAME.mid for scores, NAME.wav for sounds, NAME.webp for clips; "
+            "texts are printed."
         ),
     ] = None,
     batch_size: Annotated[
@@ -243,7 +244,10 @@ def sample(
         typer.Option(min=1, max=1 << 47, help="Of clips: how many frames, where the model can go on for longer."),
     ] = None,
     input: Annotated[
-        Path | None, typer.Option(help="Of vocoders: a sound file, which comes back as the model has it.")
+        Path | None,
+        typer.Option(
+            help="Of vocoders: a sound file, which comes back as the model has it; of models that accompany: a .mid."
+        ),
     ] = None,
     play: Annotated[bool, typer.Option("--play", help="Play the samples, where this machine has a player.")] = False,
     interpolate: Annotated[
@@ -283,6 +287,9 @@ def sample(
     model.Output.check_path(target)
     if interpolate:
         samples = model.interpolate(n, steps=interpolate, seed=seed, batch_size=batch_size)
+        if out is None and model.Output.READABLE:
+            print(samples)
+            return
         path = samples.save(target, columns=interpolate)  # type: ignore[call-arg]
     else:
         with _bars() as bar:
@@ -394,12 +401,15 @@ def _training_progress() -> Iterator[tuple[Callable[[str], None], Callable[[int,
         yield lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True), build_progress, watch
 
 
+_FEATURES = "zoo:NAME; of images timm:NAME; of texts transformers:MODEL; of clips i3d:FILE (FVD)."
+
+
 @app.command()
 def evaluate(
     name: Name,
     samples: Annotated[int, typer.Option(min=0, help="Samples to score; the recipe's number if 0.")] = 0,
     seed: Annotated[int | None, typer.Option(min=0, max=_LARGEST, help="The recipe's seed if absent.")] = None,
-    features: Annotated[str, typer.Option(help="zoo:NAME; of images timm:NAME; of clips i3d:FILE (FVD).")] = "",
+    features: Annotated[str, typer.Option(help=_FEATURES)] = "",
     data: Annotated[str, typer.Option(help="Instead of the recipe's data, as in zoo train.")] = "",
     plot: Annotated[
         Path | None, typer.Option(help="Where the picture of a text model's curve goes; NAME-curve.png if absent.")
@@ -408,6 +418,8 @@ def evaluate(
     """Score an entry or a run against held-out data, each figure beside its real-against-real floor."""
     from zoo.evaluation import evaluate as evaluate_model
 
+    if plot is not None and plot.suffix != ".png":  # before the work
+        raise BadValue(f"--plot {plot}: a curve is drawn as .png")
     with _bars() as bar:
         report = evaluate_model(
             name,
@@ -622,6 +634,8 @@ def build_data(
     known = {dataset: modality for modality, sources in _datasets().items() for dataset in sources}
     if name not in known:
         raise NotFound(f'no data set "{name}"; there are {", ".join(known)}.{suggest(name, known)}')
+    if size is not None and known[name] in ("text", "music"):
+        raise BadValue(f"{name} is no data set of images: it has its own sizes, so leave --size out")
     wing = importlib.import_module(f"zoo.{known[name]}.data")
     with _bars() as bar:
         store = wing.build_dataset(name, size=size, workers=workers or os.cpu_count() or 1, progress=bar(name))

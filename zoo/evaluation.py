@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import shlex
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from zoo.disk import replacing
 from zoo.errors import BadFile, BadValue
 from zoo.hub import is_run, load, locate, read_config
 from zoo.metrics.report import Figure
-from zoo.recipe import Data, Evaluate, Recipe, load_recipe
+from zoo.recipe import MIN_SAMPLES, Data, Evaluate, Recipe, load_recipe
 from zoo.registry import registry
 from zoo.safe import inside
 
@@ -84,11 +85,13 @@ def evaluate(
     from zoo.training.session import open_data
 
     text = os.fspath(name)
+    if samples is not None and samples < MIN_SAMPLES:
+        raise BadValue(f"samples = {samples}: at least {MIN_SAMPLES} are needed for a distance")
     folder = Path(text).expanduser()
     of_run = text not in registry.entries and is_run(folder)
     gan, kimg = load_run(folder)[1:] if of_run else (load(text), None)
     recipe = _recipe_of(text, data=data, features=features)
-    if features and not recipe.evaluate.features:
+    if features and not gan.FEATURES:
         raise BadValue(f"{text}: its figures are of no features, so there is nothing to compute with {features}")
     if data:
         recipe = replace(recipe, data=replace(recipe.data, **Data.instead({}, data)))
@@ -124,13 +127,17 @@ def evaluate(
 
 def _curve(
     gan: GAN, recipe: Recipe, store: Store, settings: Evaluate, *, progress: Callable[[int, int], None] | None
-) -> Curve:
-    """The model's curve and its control's. Raises BadValue where the wing has none."""
+) -> Curve | None:
+    """The model's curve and its control's, if that knows the same words. Raises BadValue where the wing has none."""
     try:
         wing = importlib.import_module(f"zoo.{recipe.modality}.curve")
     except ModuleNotFoundError:
         raise BadValue(f"evaluate.control = {settings.control!r}: {recipe.modality} has no such curves") from None
     control = load(settings.control)
+    metrics = importlib.import_module(f"zoo.{recipe.modality}.metrics")
+    if not metrics.same_words(control, store):
+        warnings.warn(f"no curve: {settings.control} writes in other tokens than {store.about['name']}'s", stacklevel=2)
+        return None
     return wing.curve(gan, control, store, settings, name=recipe.name, control_name=settings.control, progress=progress)
 
 
@@ -152,6 +159,10 @@ def _recipe_of(text: str, *, data: str, features: str | None) -> Recipe:
         wanted = f"hf:{recipe.data.hub}" if recipe.data.hub else "a folder"
         raise BadFile(f"{text}: its recipe was trained on {wanted}; say yourself what to score against: --data …")
     wanted = recipe.evaluate.features
+    control = recipe.evaluate.control
+    if control and control not in registry.entries:
+        warnings.warn(f"no curve: the recipe of {text} names as its control {control}, which is no entry", stacklevel=2)
+        recipe = replace(recipe, evaluate=replace(recipe.evaluate, control=""))
     if features is None and wanted and not wanted.startswith("zoo:"):
         raise BadFile(f"{text}: its recipe asks for the features {wanted}; say yourself which to use: --features …")
     return recipe

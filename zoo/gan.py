@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -38,6 +38,8 @@ class GAN(nn.Module):
     Data: ClassVar[type[DataTable]] = DataTable
     Train: ClassVar[type[TrainTable]] = TrainTable
     Output: ClassVar[type[Samples]] = Images
+    FEATURES: ClassVar[bool] = True
+    """Whether figures of its samples are of features, which `evaluate.features` may choose."""
     ASSETS: ClassVar[tuple[str, ...]] = ()
     """Files that travel with the weights because samples cannot be read without them, e.g. a tokenizer."""
 
@@ -178,12 +180,17 @@ def read_labels(folder: Path) -> tuple[str, ...]:
         labels = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise BadFile(f"{path}: cannot read the names of the classes: {error}") from error
-    if not isinstance(labels, list) or not all(isinstance(label, str) and label.isprintable() for label in labels):
+    if not isinstance(labels, list):
         raise BadFile(f"{path}: should be a list of names")
-    for label in labels:  # samples are saved in files called by their class
-        if label in ("", ".", "..") or "/" in label or "\\" in label:
-            raise BadFile(f"{path}: the name of a class cannot be {label!r}")
+    refuse_labels(labels, path)
     return tuple(labels)
+
+
+def refuse_labels(labels: Iterable[object], where: Path) -> None:
+    """Raise BadFile where one of them is no name of a class: samples are saved in files called by their class."""
+    for label in labels:
+        if not isinstance(label, str) or not label.isprintable() or label in ("", ".", "..") or set(label) & set("/\\"):
+            raise BadFile(f"{where}: the name of a class cannot be {label!r}")
 
 
 class ConditionalGAN(GAN):

@@ -123,6 +123,11 @@ class Train:
     keep: Literal["last", "best"] = "last"
     """The state that is loaded, evaluated and released: the newest, or that of the best first held-out figure."""
 
+    @property
+    def runs_from_kimg(self) -> float:
+        """From where on something hangs on `total_kimg`: the learning rates that fall; infinite where nothing does."""
+        return self.total_kimg * (1 - self.lr_decay_share) if self.lr_decay_share else math.inf
+
 
 def refuse_unplayed(train: Train, who: str, *settings: str, losses: Sequence[str] = ()) -> None:
     """Raise BadValue where one of these settings is not at its default, or the loss is one of `losses`.
@@ -136,14 +141,18 @@ def refuse_unplayed(train: Train, who: str, *settings: str, losses: Sequence[str
             raise BadValue(f"train.{setting.name}: the game of {who} has no place for it")
 
 
+MIN_SAMPLES = 6  # of an evaluation
+
+
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
     """How a trained entry is judged: samples against the test split, beside real against real."""
 
-    samples: int = field(default=5000, metadata=within(6))
+    samples: int = field(default=5000, metadata=within(MIN_SAMPLES))
     seed: int = field(default=0, metadata=within(0, 2**63 - 1))
     features: str = ""
-    """`zoo:NAME` for an evaluator that this library carries, or what else the modality knows; empty: none."""
+    """`zoo:NAME` for an evaluator that this library carries, or what else the modality knows; empty: the modality's
+    own, where its figures are of features."""
     control: str = ""
     """The entry whose quality-diversity curve stands beside this one's, for texts. Empty: no curve is drawn."""
 
@@ -326,7 +335,7 @@ def _convert(value: Any, hint: Any, metadata: Mapping[str, Any], where: str, key
     if dataclasses.is_dataclass(hint):
         return _build(hint, value, where, prefix=key)  # type: ignore[arg-type]
     if origin is Literal:
-        if value not in args:
+        if not any(value == known and type(value) is type(known) for known in args):  # True is no 1
             known = ", ".join(map(str, args))
             raise BadValue(f"{where}: {key} = {value!r} should be one of {known}.{suggest(str(value), map(str, args))}")
         return value

@@ -5,7 +5,8 @@ config.json            format, modality, architecture, config; no code
 recipe.toml            the resolved recipe that trained it
 README.md              the model card
 figures.json           what `zoo evaluate` measured
-samples/grid.png       the first 64 samples of seed 0; of sounds a .flac and of scores a .mid, too; of clips a .webp
+samples/grid.png       the first 64 samples of seed 0; of sounds 16 and a .flac, of scores a .mid, too; of clips a .webp
+                       of 16
 SHA256SUMS             for `sha256sum -c`, and checked here before a file is opened
 """
 
@@ -130,6 +131,11 @@ def _change(gan: GAN, generator_state: Mapping[str, Tensor]) -> float:
     return change if math.isfinite(change) else math.inf
 
 
+# What a card reads of a report, and of each of its figures.
+_OF_REPORT = {"command", "data", "fingerprint", "seed", "figures"}
+_OF_FIGURE = {"name", "value", "floor", "higher_is_better", "count", "extractor", "seed"}
+
+
 def read_figures(run: Path, kimg: float) -> dict[str, Any]:
     """The figures that `zoo evaluate` left in a run. Raises BadFile where it has none, or those of another state."""
     path = run / "figures.json"
@@ -137,8 +143,11 @@ def read_figures(run: Path, kimg: float) -> dict[str, Any]:
         raise BadFile(f"{run}: not evaluated yet; run `zoo evaluate {run}` first, so that the card has its figures")
     try:
         figures = json.loads(path.read_text(encoding="utf-8"))
-        measured, _ = float(figures["kimg"]), figures["figures"][0]["name"]
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+        measured = float(figures["kimg"])
+        found = figures["figures"]
+        if not (found and figures.keys() >= _OF_REPORT and all(figure.keys() >= _OF_FIGURE for figure in found)):
+            raise ValueError("not all of what a report has")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadFile(f"{path}: damaged; run `zoo evaluate {run}` again") from error
     if abs(measured - kimg) > 1e-9:
         raise BadFile(f"{path}: measured at {measured} kimg, the run is at {kimg}; run `zoo evaluate {run}`")

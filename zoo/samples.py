@@ -59,6 +59,8 @@ class Samples:
             raise CannotWrite(f"{path}: cannot write: this is a folder")
         if existing != path and not existing.is_dir():
             raise CannotWrite(f"{path}: cannot write: {existing} is not a folder")
+        if not path.suffix and path.is_file():
+            raise CannotWrite(f"{path}: cannot write: a file is here, and a name without a suffix is a folder's")
         if not os.access(existing, os.W_OK):
             raise CannotWrite(f"{path}: cannot write: no permission for {existing}")
         return path

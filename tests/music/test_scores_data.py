@@ -173,18 +173,20 @@ def test_files_that_cannot_be_used_are_left_out_one_by_one_with_the_reason(folde
     write(folder / "drums.mid", [tune()], drums=(0,))
     write(folder / "short.mid", [[(0, 4, 60)]])
     write(folder / "many.mid", [tune(50), tune(60), tune(70)])
+    write(folder / "late.mid", [[(0, 4, 60), (16 * 20_000, 4, 60)]])
     (folder / "broken.mid").write_bytes(b"MThd nothing")
     said: list[str] = []
     store = open_store(ScoreData(folder=str(folder)), CONFIG, say=said.append)
 
     assert len(set(store.attributes["piece"])) == 6
     (line,) = said
-    assert "5 of 11 MIDI files are left out" in line
+    assert "6 of 12 MIDI files are left out" in line
     for reason in (
         "waltz.mid: not in 4/4 throughout, but in 3/4",
         "drums.mid: no notes besides drums",
         "short.mid: 1 bars, and the model's scores have 2",
         "many.mid: 3 tracks with notes, more than the model's 2; train one with model.tracks=3",
+        "late.mid: its last note ends in bar 20,001; at most 10,000 are read",
         "broken.mid: not a MIDI file",
     ):
         assert reason in line

@@ -128,6 +128,14 @@ def test_a_changed_folder_is_read_anew(sounds: Path):
         (lambda folder: None, "no such file or folder"),
         (lambda folder: folder.mkdir(), "no sound file here"),
         (lambda folder: (folder.mkdir(), soundfile.write(folder / "a.wav", np.zeros(99), 16000)), "silent"),
+        (lambda folder: (folder.mkdir(), soundfile.write(folder / "a.wav", np.ones(9) / 2, 50)), "50 samples a second"),
+        (
+            lambda folder: [
+                (where.mkdir(parents=True), soundfile.write(where / "a.wav", np.ones(99) / 2, 16000))
+                for where in (folder / "a\nb", folder / "c")
+            ],
+            r"none: the name of a class cannot be 'a\\nb'",
+        ),
     ],
 )
 def test_folders_without_sounds_say_why(tmp_path: Path, make, message: str):

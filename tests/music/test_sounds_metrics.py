@@ -132,7 +132,7 @@ def test_more_samples_than_held_out_sounds_are_refused(
     with pytest.raises(BadValue, match="held-out sounds"):
         evaluate(gan, store, Evaluate(samples=50, features=SETTINGS.features))
     with pytest.raises(NotFound, match="music-evaluator-drum-hits"):
-        evaluate(gan, store, Evaluate(samples=10))
+        evaluate(gan, store, Evaluate(samples=10, features="zoo:faces-evaluator"))
 
 
 def test_held_out_sounds_are_whole(tmp_path: Path):

@@ -138,7 +138,7 @@ def test_labels_of_another_model_are_refused(labelled: WaveGAN, tmp_path: Path):
     for content, message in (
         ('["a"]', "names 1 classes"),
         ("{}", "list of names"),
-        ('["a", "b\\u0000"]', "list of names"),
+        ('["a", "b\\u0000"]', "the name of a class cannot be"),
         ('["a", "../../b"]', "cannot be '../../b'"),
         ('["a", "x\\\\y"]', "the name of a class cannot be"),
         ("[", "cannot read"),

@@ -13,8 +13,9 @@ from rounds import LENGTH, QUICK, Fake, Rounds, cycles
 from zoo.data import Store, build_store
 from zoo.errors import BadValue
 from zoo.metrics.report import Figure
-from zoo.recipe import Evaluate
-from zoo.text.metrics import evaluate, held_out, reverse_score, sequences
+from zoo.recipe import Evaluate, load_recipe
+from zoo.text.metrics import evaluate, held_out, reverse_score, same_words, sequences
+from zoo.text.vocabulary import Vocabulary
 
 
 @pytest.fixture(autouse=True)
@@ -109,6 +110,24 @@ def test_more_samples_than_held_out_texts_are_refused(store: Store):
     """The test split bounds the number of samples."""
     with pytest.raises(BadValue, match="100 held-out"):
         evaluate(Fake(cycles(400, seed=1)), store, Evaluate(samples=101, features="zoo:text-evaluator"))
+
+
+def test_texts_in_other_words_are_refused(store: Store, tmp_path: Path):
+    """As many of them, but others: its ids would be compared with those of other words."""
+    recipe = load_recipe(
+        "text-mle", ["model.vocabulary=12", "model.length=8", "model.hidden_dim=8", "model.embedding_dim=8"]
+    )
+    gan = recipe.gan(recipe.model)
+    (tmp_path / "others").mkdir()
+    others = Vocabulary.build(["天地玄黃宇宙洪荒日月"], "character")
+    (tmp_path / "others" / "tokenizer.json").write_text(others.to_json(), encoding="utf-8")
+    gan.attach(tmp_path / "others")
+
+    with pytest.raises(BadValue, match="other tokens than the model's"):
+        evaluate(gan, store, Evaluate(samples=50))
+
+    gan.attach(store.folder)
+    assert same_words(gan, store)
 
 
 def test_prose_has_no_verse_figures(tmp_path: Path):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -103,11 +104,27 @@ def test_rates_that_have_fallen_do_not_rise_again(recipe: Recipe, store: Store, 
     """A run in the fall of its learning rates cannot be made longer; before it, it can."""
     falling = replace(recipe, train=replace(recipe.train, lr_decay_share=0.5))
     run_it(falling, tmp_path / "run", store)
-    with pytest.raises(BadValue, match=r"fall from 0\.02 kimg"):
+    with pytest.raises(BadValue, match=r"from 0\.02 kimg on"):
         continue_run(replace(falling, train=replace(falling.train, total_kimg=0.08)), tmp_path / "run")
 
     start_run(falling, tmp_path / "new")
     continue_run(replace(falling, train=replace(falling.train, total_kimg=0.08)), tmp_path / "new")
+
+
+@pytest.mark.parametrize(
+    ("entry", "settings", "runs_from"),
+    [
+        ("faces-dcgan", ["train.lr_decay_share=0"], math.inf),
+        ("faces-dcgan", ["train.lr_decay_share=0.25"], 75),
+        ("music-musegan", ["train.lr_decay_share=0.1", "train.slope_from_share=0.2"], 20),
+        ("music-musegan", ["train.lr_decay_share=0.1", "train.last_slope=1"], 90),
+        ("text-relgan", ["train.lr_decay_share=0", "train.pretrain_kimg=30"], 30),
+        ("text-gail", ["train.lr_decay_share=0", "train.pretrain_kimg=30", "train.judge_kimg=5"], 35),
+    ],
+)
+def test_a_run_tells_from_where_on_it_cannot_be_made_longer(entry: str, settings: list[str], runs_from: float):
+    """What runs towards the end of a training has begun there: rates, slopes, temperatures, demonstrations."""
+    assert load_recipe(entry, ["train.total_kimg=100", *settings]).train.runs_from_kimg == pytest.approx(runs_from)
 
 
 def test_learning_rates_fall_to_zero_at_the_end(recipe: Recipe, store: Store):
@@ -148,6 +165,45 @@ def test_an_edited_recipe_that_does_not_fit_is_refused(recipe: Recipe, store: St
 
     with pytest.raises(BadFile, match="do not fit"):
         load_run(tmp_path / "run")
+    with pytest.raises(BadFile, match="do not fit"):
+        run_it(open_run(tmp_path / "run"), tmp_path / "run", store)
+
+
+@pytest.mark.parametrize("damage", [{"optimisers": []}, {"turn": "x"}, {"fingerprint": None}, None])
+def test_a_checkpoint_that_is_something_else_is_refused(
+    recipe: Recipe, store: Store, tmp_path: Path, damage: dict[str, object] | None
+):
+    """Going on from it, and not with a traceback."""
+    run_it(recipe, tmp_path / "run", store)
+    newest = checkpoints(tmp_path / "run" / "checkpoints")[-1]
+    state = torch.load(newest, weights_only=True)
+    torch.save([1, 2] if damage is None else {**state, **damage}, newest)
+
+    with pytest.raises(BadFile):
+        run_it(recipe, tmp_path / "run", store)
+
+
+def test_damaged_notes_of_a_run_are_no_traceback(recipe: Recipe, store: Store, tmp_path: Path):
+    """A log of other bytes is cut where it cannot be read; a name of other bytes is said."""
+    run = tmp_path / "run"
+    run_it(recipe, run, store)
+    whole = (run / "log.jsonl").read_bytes()
+    (run / "log.jsonl").write_bytes(whole + b"[1, 2]\n\xff\xfe\n")
+    run_it(replace(recipe, train=replace(recipe.train, total_kimg=0.06)), run, store)
+    assert (run / "log.jsonl").read_bytes().startswith(whole)
+
+    (run / "entry").write_bytes(b"\xff\xfe")
+    with pytest.raises(BadFile, match="the name of an entry"):
+        open_run(run)
+
+
+def test_another_recipe_is_refused_before_its_data_are_built(recipe: Recipe, tmp_path: Path, monkeypatch):
+    """`zoo train ENTRY --resume RUN`, of a run on one's own folder, does not render the entry's faces first."""
+    start_run(replace(recipe, data=replace(recipe.data, name="", folder="/photos")), tmp_path / "run")
+    monkeypatch.setattr("zoo.training.session.open_data", lambda *args, **options: pytest.fail("data were opened"))
+
+    with pytest.raises(BadValue, match="started with another recipe"):
+        zoo.train("faces-dcgan", resume=tmp_path / "run")
 
 
 def test_folders_that_are_no_runs_are_refused(tmp_path: Path):

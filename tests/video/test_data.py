@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -261,6 +262,16 @@ def test_clips_that_cannot_be_used_are_counted_and_named(tmp_path: Path):
     assert "short (3 frames, 4 are needed)" in lines[0]
     assert "mixed (frames of mixed sizes: 16 x 16 and 20 x 16)" in lines[0]
     assert "broken.gif" in lines[0]
+
+
+def test_an_animation_that_ends_in_the_middle_is_refused(tmp_path: Path):
+    """Wherever that is: Pillow raises one thing or another."""
+    picture = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
+    whole = write_gif(tmp_path / "whole.gif", picture).read_bytes()
+    for length in range(800, len(whole) - 1, 61):
+        (tmp_path / "cut.gif").write_bytes(whole[:length])
+        with suppress(BadFile):
+            assert len(read_clip(tmp_path / "cut.gif", 32)) <= 6  # it ended between two frames
 
 
 def test_a_video_without_frames_is_named(tmp_path: Path):

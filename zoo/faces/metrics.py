@@ -27,14 +27,14 @@ Progress = Callable[[int, int], None]
 
 
 def extractor(name: str) -> Features:
-    """The features that a recipe's `evaluate.features` names: `zoo:faces-evaluator` or `timm:NAME`.
+    """The features that a recipe's `evaluate.features` names: `zoo:faces-evaluator`, also by nothing, or `timm:NAME`.
 
     Raises NotFound for another name, and as `timm_features`.
     """
     kind, _, model = name.partition(":")
     if kind == "timm":
         return timm_features(model)
-    if name != f"zoo:{NAME}":
+    if name not in ("", f"zoo:{NAME}"):
         raise NotFound(f'no features "{name}"; there are zoo:{NAME} and timm:MODEL, e.g. timm:resnet18.a1_in1k')
     side = Evaluator.resolution
     neutral = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}  # the evaluator takes [-1, 1] as it is

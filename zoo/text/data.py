@@ -212,9 +212,8 @@ def build_dataset(
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Store:
-    """The store of a named data set; `size`, where it is given, is the length T. Raises as `open_store`."""
-    data = TextData(name=name)
-    return _open_named(data, size or 0, progress=progress, say=print)
+    """The store of a named data set in its own unit and length; `size` is of other wings. Raises as `open_store`."""
+    return _open_named(TextData(name=name), 0, progress=progress, say=print)
 
 
 def open_store(

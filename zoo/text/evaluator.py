@@ -54,15 +54,15 @@ class TextEncoder:
 def text_encoder(features: str, store: Store, *, say: Say | None = None) -> TextEncoder:
     """The encoder that a recipe's `evaluate.features` names, for the tokens of `store`.
 
-    `zoo:text-evaluator` is the evaluator of the store's data, `transformers:NAME` any encoder of the Hub or of a local
-    folder. Raises NotFound for another name, and as `evaluator_of` and `transformers_encoder`.
+    `zoo:text-evaluator`, also by nothing, is the evaluator of the store's data, `transformers:NAME` any encoder of the
+    Hub or of a local folder. Raises NotFound for another name, and as `evaluator_of` and `transformers_encoder`.
     """
     kind, _, model = features.partition(":")
     if kind == "transformers" and model:
         from zoo.text.vocabulary import Vocabulary
 
         return transformers_encoder(model, Vocabulary.open(store.folder / "tokenizer.json").decode)
-    if features != f"zoo:{NAME}":
+    if features not in ("", f"zoo:{NAME}"):
         raise NotFound(
             f'no features "{features}" of texts; there are zoo:{NAME} and transformers:MODEL, a Hub id or folder'
         )

@@ -146,6 +146,14 @@ class GAILTrain(Train):
     def __post_init__(self) -> None:
         refuse_unplayed(self, "text-gail", "r1_gamma", "gradient_penalty", "augment")
 
+    @property
+    def game_from_kimg(self) -> float:
+        return self.pretrain_kimg + self.judge_kimg
+
+    @property
+    def runs_from_kimg(self) -> float:
+        return min(super().runs_from_kimg, self.game_from_kimg if self.demonstrations else math.inf)
+
 
 class LanguageModel(Policy):
     """A causal transformer. Latents, uniform in [0, 1) [N, T] -> tokens [N, T]; a text begins after an `<end>`."""
@@ -354,8 +362,7 @@ class TextGAIL(PolicyGAN):
 
 def demonstrated(kimg: float, train: GAILTrain) -> float:
     """The share of demonstrations in the buffer: `train.demonstrations` as the game begins, 0 when it ends."""
-    start = train.pretrain_kimg + train.judge_kimg
-    gone = (kimg - start) / max(train.total_kimg - start, 1e-9)
+    gone = (kimg - train.game_from_kimg) / max(train.total_kimg - train.game_from_kimg, 1e-9)
     return train.demonstrations * (1 - min(max(gone, 0.0), 1.0))
 
 

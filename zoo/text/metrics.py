@@ -25,6 +25,7 @@ from zoo.metrics.mauve import frontier_divergence
 from zoo.metrics.report import Figure
 from zoo.recipe import Evaluate
 from zoo.text import verse
+from zoo.text.base import TextGAN
 from zoo.text.data import decode
 from zoo.text.evaluator import HELD_OUT_SHARE, TextEncoder, evaluator_of, text_encoder
 from zoo.text.language_model import LanguageModel, nll_per_token, train_language_model
@@ -43,8 +44,13 @@ def evaluate(gan: GAN, store: Store, settings: Evaluate, *, progress: Progress |
     `lm`, by the evaluator that was trained on it, and `copied` from it.
 
     Raises:
-        BadValue: more samples asked for than either split holds.
+        BadValue: more samples asked for than either split holds; texts in other tokens than the model's.
     """
+    if not same_words(gan, store):
+        raise BadValue(
+            f"{store.about['name']}: its texts are stored in other tokens than the model's, which can be compared with "
+            "texts in its own alone, such as those that it was trained on"
+        )
     count, seed = settings.samples, settings.seed
     test, train = texts_of(store, "test"), texts_of(store, "train")
     real, other = _real_texts(store, settings)
@@ -84,6 +90,13 @@ def evaluate(gan: GAN, store: Store, settings: Evaluate, *, progress: Progress |
     figures += [*_copy_figures(fake, other, test, train), *_verse_figures(store, fake, other)]
     report(total, total)
     return figures
+
+
+def same_words(gan: GAN, store: Store) -> bool:
+    """Whether the model writes in the tokens in which the texts are stored."""
+    if not isinstance(gan, TextGAN) or gan.vocabulary is None:
+        return True
+    return gan.vocabulary.tokens == Vocabulary.open(store.folder / "tokenizer.json").tokens
 
 
 def held_out(store: Store, settings: Evaluate) -> Callable[[GAN], list[Figure]]:

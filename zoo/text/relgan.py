@@ -57,6 +57,10 @@ class RelGANTrain(Train):
     def __post_init__(self) -> None:
         refuse_unplayed(self, "RelGAN", "r1_gamma", "gradient_penalty", "augment")
 
+    @property
+    def runs_from_kimg(self) -> float:
+        return min(super().runs_from_kimg, self.pretrain_kimg if self.beta_max > 1 else math.inf)
+
 
 class RelationalMemory(RecurrentPolicy):
     """Latents [N, T] -> tokens [N, T]. A state [N, M, D] is the memory."""

@@ -196,7 +196,7 @@ class Training:
             torch.set_rng_state(state["torch_rng"])
         else:  # the saved dropout stream is the first process's; the others go on with one of their own
             torch.manual_seed(self.recipe.train.seed + distributed.rank() + state["turn"])
-        self.turn, self.best = state["turn"], state["best"]
+        self.turn, self.best = int(state["turn"]), state["best"]
 
     def released(self) -> GAN:
         """The GAN as it is sampled, evaluated and released: the averaged generator and the live discriminator."""
@@ -220,6 +220,9 @@ def _gradient_norm(phase: Phase) -> float:
     return float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))) if gradients else 0.0
 
 
+_UNFIT = "its checkpoint and its recipe.toml do not fit: was the recipe edited?"
+
+
 def open_run(run: Path) -> Recipe:
     """The recipe of the run folder `run`. Raises BadFile where it is none."""
     path = run / "recipe.toml"
@@ -239,7 +242,10 @@ def open_run(run: Path) -> Recipe:
 def _entry_name(run: Path, table: dict[str, Any]) -> str:
     path = run / "entry"
     named = path.is_file() and path.stat().st_size < 1000
-    return path.read_text(encoding="utf-8").strip() if named else f"{table.get('modality')}-{run.name}"
+    try:
+        return path.read_text(encoding="utf-8").strip() if named else f"{table.get('modality')}-{run.name}"
+    except UnicodeDecodeError as error:
+        raise BadFile(f"{path}: should be the name of an entry: {error}") from error
 
 
 def load_run(run: Path) -> tuple[Recipe, GAN, float]:
@@ -253,7 +259,7 @@ def load_run(run: Path) -> tuple[Recipe, GAN, float]:
         gan.generator.load_state_dict(state["average"])
         return recipe, gan.eval(), state["turn"] * recipe.train.batch / 1000
     except (RuntimeError, KeyError, TypeError) as error:
-        raise BadFile(f"{run}: its checkpoint and its recipe.toml do not fit: was the recipe edited?") from error
+        raise BadFile(f"{run}: {_UNFIT}") from error
 
 
 def refuse_run(run: Path) -> None:
@@ -308,28 +314,31 @@ def continue_run(recipe: Recipe, run: Path) -> None:
     """Make `recipe` the run's, where it is the same game: another rhythm of logs, samples and checkpoints, or longer.
 
     Raises BadValue, naming the keys, where it is another game. A run whose rates have begun to fall cannot be made
-    longer: they would have to rise again.
+    longer: they would have to rise again. Nor can one in which something else runs towards its end.
     """
-    changed = [
-        line
-        for line in difference(open_run(run).to_table(), recipe.to_table())
-        if not line.startswith((*_RHYTHM, "weights.", "evaluate.", "summary:"))
-    ]
-    if changed:
+    refuse_other_game(recipe, run)
+    with replacing(run / "recipe.toml") as temporary:
+        temporary.write_text(recipe.to_toml(), encoding="utf-8")
+
+
+def refuse_other_game(recipe: Recipe, run: Path, *, fitted: bool = True) -> None:
+    """Raise BadValue, naming the keys, where the run cannot go on as `recipe`, whose model need not be fitted yet."""
+    started = open_run(run)
+    passed_over = (*_RHYTHM, "weights.", "evaluate.", "summary:", *(() if fitted else ("model.",)))
+    lines = difference(started.to_table(), recipe.to_table())
+    if changed := [line for line in lines if not line.startswith(passed_over)]:
         raise BadValue(
             f"{run} was started with another recipe: {'; '.join(changed)}. "
             "Start a new run for these, or resume without them."
         )
-    old, new = open_run(run).train, recipe.train
-    if old.total_kimg != new.total_kimg and old.lr_decay_share:
-        falls_from = min(old.total_kimg, new.total_kimg) * (1 - old.lr_decay_share)
-        if _progress(run, old.batch) > falls_from:
+    old, new = started.train, recipe.train
+    if old.total_kimg != new.total_kimg:
+        runs_from = min(old.runs_from_kimg, new.runs_from_kimg)
+        if _progress(run, old.batch) > runs_from:
             raise BadValue(
-                f"train.total_kimg: {old.total_kimg} -> {new.total_kimg}: the learning rates of {run} fall from "
-                f"{falls_from:g} kimg on, which is past; start a new run"
+                f"train.total_kimg: {old.total_kimg} -> {new.total_kimg}: what changes towards the end of {run}, as "
+                f"learning rates may, does so from {runs_from:g} kimg on, which is past; start a new run"
             )
-    with replacing(run / "recipe.toml") as temporary:
-        temporary.write_text(recipe.to_toml(), encoding="utf-8")
 
 
 def _progress(run: Path, batch: int) -> float:
@@ -372,9 +381,14 @@ def train(
         training = Training(recipe, store, decode, device)
         if checkpoints(run / "checkpoints"):
             state = load_checkpoint(run / "checkpoints")
+            if not isinstance(state, dict) or "fingerprint" not in state:
+                raise BadFile(f"{run}: {_UNFIT}")
             if state["fingerprint"] != store.fingerprint:
                 raise BadFile(f"{store.folder}: the data is not what {run} was trained on; build it again")
-            training.load_state_dict(state)
+            try:
+                training.load_state_dict(state)
+            except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
+                raise BadFile(f"{run}: {_UNFIT}") from error
             say(f"going on from {training.kimg:.3f} kimg")
         elif start is not None and (anew := training.start_from(start)):
             count = len(training.gan.state_dict())
@@ -497,11 +511,11 @@ def _truncate_log(path: Path, kimg: float) -> None:
     if not path.exists():
         return
     kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             if json.loads(line)["kimg"] <= kimg:
                 kept.append(line + "\n")
-        except (json.JSONDecodeError, KeyError):
+        except (json.JSONDecodeError, KeyError, TypeError):
             break
     with replacing(path) as temporary:
         temporary.write_text("".join(kept), encoding="utf-8")

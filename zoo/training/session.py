@@ -18,7 +18,17 @@ from zoo.recipe import OTHER_LIBRARIES, Recipe, load_recipe
 from zoo.registry import Entry, registry
 from zoo.training import distributed
 from zoo.training.checkpoint import checkpoints
-from zoo.training.loop import Judge, Progress, continue_run, open_run, refuse_run, refuse_start, start_run, train
+from zoo.training.loop import (
+    Judge,
+    Progress,
+    continue_run,
+    open_run,
+    refuse_other_game,
+    refuse_run,
+    refuse_start,
+    start_run,
+    train,
+)
 
 if TYPE_CHECKING:
     from zoo.metrics.report import Figure
@@ -62,6 +72,8 @@ def train_run(
     recipe, run = _recipe_and_run(recipe, out=out, resume=resume, data=data, overrides=list(overrides))
     if resume is None:
         refuse_run(run)
+    else:
+        refuse_other_game(recipe, run, fitted=False)  # before data are built that are not the run's
     begins = not checkpoints(run / "checkpoints")  # also a run that was stopped before its first
     start = _start(recipe) if begins else None
     foreign = begins and recipe.train.start.startswith(OTHER_LIBRARIES)
@@ -154,7 +166,7 @@ def _given_recipe(source: str, overrides: list[str], data: str) -> Recipe:
     if source in registry.entries:
         return recipe
     said = {override.partition("=")[0].strip() for override in overrides}
-    start, features = recipe.train.start, recipe.evaluate.features
+    start, features, control = recipe.train.start, recipe.evaluate.features, recipe.evaluate.control
     tokenizer = getattr(recipe.data, "tokenizer", "")  # of texts
     asked = [
         (recipe.data.folder, "data.folder", f"--data {recipe.data.folder}"),
@@ -162,6 +174,7 @@ def _given_recipe(source: str, overrides: list[str], data: str) -> Recipe:
         (tokenizer, "data.tokenizer", f"data.tokenizer={tokenizer}"),
         (start if start not in registry.entries else "", "train.start", f"train.start={start}"),
         (features if not features.startswith("zoo:") else "", "evaluate.features", f"evaluate.features={features}"),
+        (control if control not in registry.entries else "", "evaluate.control", f"evaluate.control={control}"),
     ]
     for value, key, option in asked:
         if value and key not in said and not (data and key in ("data.folder", "data.hub")):

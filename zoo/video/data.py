@@ -21,7 +21,7 @@ from zoo.data import About, Store, build_store, cache_dir, hash_split
 from zoo.data.images import decode_images as decode
 from zoo.data.own import own_files
 from zoo.errors import BadFile, BadValue, MissingExtra, NotFound, suggest
-from zoo.gan import LABELS
+from zoo.gan import LABELS, refuse_labels
 from zoo.recipe import Data, within
 from zoo.video.files import ANIMATIONS, FRAMES, VIDEOS, Crop, find_clips, frames_in, stream_clip
 
@@ -316,6 +316,7 @@ class ClipFolder:
         nested = all(len(parts) > 1 for parts in places)
         self.classes = [parts[0] for parts in places] if nested and len({parts[0] for parts in places}) > 1 else []
         self.labels = tuple(sorted(set(self.classes)))
+        refuse_labels(self.labels, self.folder)
 
     @property
     def count(self) -> int:

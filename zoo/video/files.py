@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -11,7 +12,7 @@ from types import ModuleType
 from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
+from PIL import Image, ImageOps, ImageSequence
 
 from zoo.errors import BadFile, MissingExtra
 
@@ -107,6 +108,10 @@ def _squared(frame: Image.Image, size: int, crop: Crop) -> np.ndarray:
     return np.asarray(ImageOps.pad(picture, (size, size), Image.Resampling.LANCZOS, color="black"))
 
 
+# What Pillow raises of a damaged picture; the last two, of a damaged animation.
+_UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError, IndexError, struct.error)
+
+
 def frames_in(folder: Path) -> list[Path]:
     """The pictures in a folder by their names, frame2.png before frame10.png."""
     return sorted(
@@ -120,7 +125,7 @@ def _folder_frames(folder: Path) -> Iterator[Timed]:
         try:
             with Image.open(path) as image:
                 yield float(number), None, ImageOps.exif_transpose(image).convert("RGB")
-        except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        except _UNREADABLE as error:
             raise BadFile(f"{folder}: {path.name} cannot be read: {error}") from error
 
 
@@ -133,7 +138,7 @@ def _animation_frames(path: Path) -> Iterator[Timed]:
                 end = time + (frame.info.get("duration") or 100) / 1000
                 yield time, end, picture
                 time = end
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except _UNREADABLE as error:
         raise BadFile(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 

@@ -20,6 +20,7 @@ SILENT, STRUCK, HELD = 0, 1, 2
 NUM_PITCHES = 128
 TICKS = 480  # per quarter note, in what is written
 VELOCITY = 84
+MOST_BARS = 10_000  # of a file; a grid of them takes up to 160 MB a track
 
 Mapping = Literal["pitch", "families"]
 
@@ -64,6 +65,8 @@ def read_grid(path: Path, *, tracks: int, steps: int, mapping: Mapping = "pitch"
     ticks = score.ticks_per_quarter * 4 / steps
     end = max(note.time + note.duration for notes in chosen for note in notes)
     num_bars = max(1, int(np.ceil(round(end / ticks) / steps)))
+    if num_bars > MOST_BARS:
+        raise BadFile(f"{path}: its last note ends in bar {num_bars:,}; at most {MOST_BARS:,} are read")
     grid = np.zeros((tracks, num_bars * steps, NUM_PITCHES), dtype=np.uint8)
     for track, notes in zip(grid, chosen, strict=False):
         for note in sorted(notes, key=lambda note: note.time):
@@ -120,7 +123,7 @@ def _read(path: Path) -> Any:
         return symusic.Score.from_midi(path.read_bytes())
     except OSError as error:
         raise BadFile(f"{path}: cannot read: {error.strerror or error}") from error
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, MemoryError) as error:
         why = str(error).removeprefix("MiniMidi: ").partition("\n")[0]
         raise BadFile(f"{path}: not a MIDI file ({why})") from error
 

@@ -199,6 +199,7 @@ class MidiNet(ConditionalGAN):
     Data = LeadSheetData
     Train = MidiNetTrain
     Output = Scores
+    FEATURES = False
 
     generator: Generator
     discriminator: Discriminator

@@ -118,6 +118,11 @@ class MuseGANTrain(Train):
     def __post_init__(self) -> None:
         refuse_unplayed(self, "MuseGAN", "augment")
 
+    @property
+    def runs_from_kimg(self) -> float:
+        grows_from = self.total_kimg * self.slope_from_share if self.last_slope > 1 else math.inf
+        return min(super().runs_from_kimg, grows_from)
+
     def slope(self, kimg: float) -> float:
         share = (kimg / self.total_kimg - self.slope_from_share) / (1 - self.slope_from_share)
         return 1 + (self.last_slope - 1) * min(1.0, max(0.0, share))
@@ -391,6 +396,7 @@ class MuseGAN(ConditionalGAN):
     Data = ScoreData
     Train = MuseGANTrain
     Output = Scores
+    FEATURES = False
 
     generator: Generator
     discriminator: Critic

@@ -24,7 +24,7 @@ from zoo.data import About, Rows, Store, build_store, cache_dir, hash_split
 from zoo.data.own import own_files
 from zoo.data.packages import DebianPackage
 from zoo.errors import BadFile, BadValue, NotFound, suggest
-from zoo.gan import LABELS
+from zoo.gan import LABELS, refuse_labels
 from zoo.music.sounds.mel import resampled
 from zoo.music.sounds.rendered import RenderedMusic
 from zoo.noise import Noise
@@ -34,6 +34,7 @@ __all__ = ["DATASETS", "SoundData", "build_dataset", "decode", "open_store", "re
 
 PEAK = 0.95  # of every sound, before its copies change it
 SILENT = 1e-3  # a sound whose peak is below holds nothing to learn
+LEAST_RATE = 1000  # in Hz, of a sound file
 SUFFIXES = (".wav", ".flac", ".ogg", ".aif", ".aiff", ".mp3")
 
 Report = Callable[[str], None]
@@ -70,6 +71,8 @@ def read_sound(source: Path | bytes, name: str = "") -> tuple[Tensor, int]:
         raise BadFile(f"{name}: an empty sound, of zero length")
     if not bool(wave.isfinite().all()):
         raise BadFile(f"{name}: holds numbers that are not finite")
+    if rate < LEAST_RATE:
+        raise BadFile(f"{name}: has {rate} samples a second; from {LEAST_RATE} on there is something to hear")
     peak = float(wave.abs().max())
     if peak < SILENT:
         raise BadFile(f"{name}: silent: its loudest sample is {peak:.2g} of full scale")
@@ -352,6 +355,7 @@ def _open_folder(
         return Store.open(place)
     folders = [file.relative_to(path).parts[0] if len(file.relative_to(path).parts) > 1 else "" for file in files]
     classes = sorted(set(folders)) if "" not in folders and len(set(folders)) > 1 else []
+    refuse_labels(classes, path)
     refused: list[str] = []
 
     def usable() -> Iterator[Sound]:

@@ -306,6 +306,7 @@ class HiFiGAN(GAN):
     Data = SoundData
     Train = HiFiGANTrain
     Output = Sounds
+    FEATURES = False
 
     generator: Generator
     discriminator: Discriminator

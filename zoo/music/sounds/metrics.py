@@ -16,7 +16,7 @@ from torch import Tensor
 
 from zoo.data import Store
 from zoo.errors import BadValue, NotFound
-from zoo.gan import GAN, LabelledGAN
+from zoo.gan import GAN, LabelledGAN, read_labels
 from zoo.metrics.report import Figure, distribution_figures
 from zoo.music.sounds.data import decode
 from zoo.music.sounds.evaluator import NAME, RATE, VERSION, Evaluator, load_evaluator
@@ -44,9 +44,10 @@ def evaluate(gan: GAN, store: Store, settings: Evaluate, *, progress: Progress |
     samples = gan.sample(settings.samples, seed=settings.seed, progress=lambda done: report(done, 2 * settings.samples))
     figures = sound_figures(evaluator, real, samples.tensor, other, seed=settings.seed)
     report(2 * settings.samples, 2 * settings.samples)
-    if isinstance(gan, LabelledGAN) and gan.labels == evaluator.labels and labels is not None:
+    if isinstance(gan, LabelledGAN) and gan.labels == evaluator.labels:
         asked = torch.arange(settings.samples) % len(gan.labels)  # without a label asked for they take turns
-        figures.append(class_accuracy(evaluator, samples.tensor, asked, real, labels))
+        known = labels if read_labels(store.folder) == evaluator.labels else None
+        figures.append(class_accuracy(evaluator, samples.tensor, asked, real, known))
     return figures
 
 
@@ -66,7 +67,7 @@ def held_out(store: Store, settings: Evaluate) -> Callable[[GAN], list[Figure]]:
 
 
 def extractor(name: str, gan: GAN) -> Evaluator:
-    """The network that a recipe's `evaluate.features` names.
+    """The network that a recipe's `evaluate.features` names; that of drum hits where it names none.
 
     Raises NotFound for another name, BadValue where it does not hear such sounds as `gan` makes.
     """
@@ -74,7 +75,7 @@ def extractor(name: str, gan: GAN) -> Evaluator:
         raise BadValue(
             f"the evaluator of drum hits hears sounds at {RATE} Hz, and the model's are at {gan.config.rate}"
         )
-    if name != f"zoo:{NAME}":
+    if name not in ("", f"zoo:{NAME}"):
         raise NotFound(f'no features "{name}" of sounds; there are zoo:{NAME}')
     return load_evaluator()
 
@@ -104,13 +105,17 @@ def inception_score(probabilities: Tensor) -> float:
     return float((probabilities * (probabilities / marginal).log()).sum(1).mean().exp())
 
 
-def class_accuracy(evaluator: Evaluator, fake: Tensor, asked: Tensor, real: Tensor, labels: Tensor) -> Figure:
-    """The share of samples recognised as the class that was asked for; beside that of held-out sounds as theirs."""
-    told, told_real = (evaluator.hear(waves)[1].argmax(1) for waves in (fake, real))
+def class_accuracy(evaluator: Evaluator, fake: Tensor, asked: Tensor, real: Tensor, labels: Tensor | None) -> Figure:
+    """The share of samples recognised as the class that was asked for; beside that of held-out sounds as theirs, where
+    they have the evaluator's classes."""
+
+    def share(waves: Tensor, classes: Tensor) -> float:
+        return float((evaluator.hear(waves)[1].argmax(1) == classes).float().mean())
+
     return Figure(
         name="class_accuracy",
-        value=float((told == asked).float().mean()),
-        floor=float((told_real == labels).float().mean()),
+        value=share(fake, asked),
+        floor=None if labels is None else share(real, labels),
         higher_is_better=True,
         count=len(fake),
         extractor=f"zoo:{NAME}-v{VERSION}",
