@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from moves import Moves
 from releases import write_model
+from torch import Tensor
 
 from zoo.data import Store, build_store
 from zoo.errors import BadFile, BadValue, NotFound
@@ -78,6 +80,22 @@ def test_the_content_distance_of_real_shapes_is_zero():
     halves[0, 0, 0, 1, 1] = 1.0  # red, then green
     halves[0, 1, 1, 2, 2] = 1.0
     assert float(content_distance(halves, foreground_colour)) == pytest.approx(255 * 2**0.5)
+
+
+def test_an_edge_between_two_pixels_is_no_change_of_colour():
+    """A square of one colour that moves by fractions of a pixel stays, to the eye and to the figure; one that darkens
+    by 10 of 255 does not."""
+
+    def drawn(brightness: list[float]) -> Tensor:
+        frames = []
+        for i, bright in enumerate(brightness):
+            fine = torch.zeros(1, 1, 128, 128)
+            fine[..., 40 + i : 80 + i, 30 + 3 * i : 70 + 3 * i] = bright  # of eighths of a pixel
+            frames.append(F.avg_pool2d(fine, 8)[0] * 2 - 1)
+        return torch.stack(frames, dim=1).expand(3, -1, -1, -1)[None]
+
+    assert float(content_distance(drawn([1.0] * 16), foreground_colour)) < 0.01
+    assert float(content_distance(drawn([1.0, 1 - 10 / 255]), foreground_colour)) == pytest.approx(10 * 3**0.5, abs=0.1)
 
 
 def test_a_black_frame_has_the_colour_black():

