@@ -270,7 +270,7 @@ def test_a_start_from_a_checkpoint_has_its_logits(family: str, tmp_path: Path):
 def test_training_starts_from_a_checkpoint_and_goes_on(texts: Path, tmp_path: Path):
     """`train.start=transformers:FOLDER` sets the sizes, trains, and is forgotten by nothing when resumed."""
     checkpoint = write_checkpoint(tmp_path / "checkpoint")
-    gan = start_training(texts, checkpoint, tmp_path / "run")
+    gan = start_training(texts, checkpoint, tmp_path / "run", "train.demonstrations=0")
     assert (gan.config.num_layers, gan.config.width) == (2, 8)
 
     zoo.train(resume=tmp_path / "run", overrides=["train.total_kimg=0.008"], say=lambda line: None)
