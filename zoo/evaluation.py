@@ -158,8 +158,7 @@ def _recipe_of(text: str, *, data: str, features: str | None) -> Recipe:
     if not data and not recipe.data.name:
         wanted = f"hf:{recipe.data.hub}" if recipe.data.hub else "a folder"
         raise BadFile(f"{text}: its recipe was trained on {wanted}; say yourself what to score against: --data …")
-    wanted = recipe.evaluate.features
-    control = recipe.evaluate.control
+    control, wanted = recipe.evaluate.control, recipe.evaluate.features
     if control and control not in registry.entries:
         warnings.warn(f"no curve: the recipe of {text} names as its control {control}, which is no entry", stacklevel=2)
         recipe = replace(recipe, evaluate=replace(recipe.evaluate, control=""))

@@ -166,8 +166,9 @@ class Training:
             BadValue: another architecture, or one too different, naming what differs.
         """
         refuse_start(self.recipe, start)
-        fitting = _fitting(start, self.gan)
-        anew = [name for name in self.gan.state_dict() if name not in fitting]
+        own = self.gan.state_dict()
+        fitting = _fitting(start.state_dict(), own)
+        anew = [name for name in own if name not in fitting]
         self.gan.load_state_dict(fitting, strict=not anew)
         self.average.load_state_dict(self.gan.generator.state_dict())
         return anew
@@ -274,22 +275,22 @@ def refuse_start(recipe: Recipe, start: GAN) -> None:
     A player of a larger picture, of other classes or of more judges begins with the layers that it shares; one of
     another width shares next to nothing.
     """
+    from zoo.hub import expected_states
+
     where, wanted = f"train.start = {recipe.train.start!r}: those weights are of", recipe.gan
     if type(start) is not wanted:
         raise BadValue(f"{where} {type(start).__name__}, and not of {wanted.__name__}")
-    with torch.random.fork_rng(devices=[]):
-        gan = wanted(recipe.model)
-    fits = sum(tensor.numel() for tensor in _fitting(start.generator, gan.generator).values())
-    if fits < (whole := sum(tensor.numel() for tensor in gan.generator.state_dict().values())) / 2:
+    generator = expected_states(wanted, recipe.model)["generator"]
+    fits = sum(tensor.numel() for tensor in _fitting(start.generator.state_dict(), generator).values())
+    if fits < (whole := sum(tensor.numel() for tensor in generator.values())) / 2:
         pairs = zip(_fields(recipe.model), _fields(start.config), strict=True)
         differing = ", ".join(f"{theirs} instead of {ours}" for ours, theirs in pairs if ours != theirs)
         raise BadValue(f"{where} {differing}: {fits / whole:.0%} of the generator fit, and half should")
 
 
-def _fitting(start: nn.Module, player: nn.Module) -> dict[str, Tensor]:
-    """The tensors of `start` that `player` has by the same name in the same shape."""
-    own = player.state_dict()
-    return {name: there for name, there in start.state_dict().items() if name in own and own[name].shape == there.shape}
+def _fitting(start: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of the state `start` that the state `own` has by the same name in the same shape."""
+    return {name: there for name, there in start.items() if name in own and own[name].shape == there.shape}
 
 
 def start_run(recipe: Recipe, run: Path, data: Path | None = None) -> None:
