@@ -158,12 +158,13 @@ def test_silence_is_silent():
 
 def test_the_picture_shows_each_voice_in_its_colour(scores: Scores, tmp_path: Path):
     """As many colours as voices that sound, and more scores make a larger picture."""
-    one = Image.open(scores[:1].save(tmp_path / "one.png"))
+    one = Image.open(scores[:1].save(tmp_path / "one.png")).convert("RGB")
     three = Image.open(scores.save(tmp_path / "three.png", columns=3))
 
     assert three.width > 2.9 * one.width
     found = {colour for _, colour in one.getcolors(1 << 20)}
     assert {(209, 73, 91), (232, 163, 61), (58, 157, 120)} <= found
+    assert (np.asarray(one) == np.asarray(scores[:1].picture())).all()  # a file with a palette, of the very colours
     assert (53, 103, 168) not in found
 
 
@@ -172,7 +173,7 @@ def test_the_finest_steps_are_drawn(steps: int, tmp_path: Path):
     """A note of one step is two pixels wide then."""
     grid = np.zeros((1, 1, steps, 12), dtype=np.uint8)
     put(grid[0, 0], 3, 5, 6)
-    picture = Image.open(Scores(tensor=decode(grid), steps=steps).save(tmp_path / "a.png"))
+    picture = Image.open(Scores(tensor=decode(grid), steps=steps).save(tmp_path / "a.png")).convert("RGB")
 
     assert (209, 73, 91) in {colour for _, colour in picture.getcolors(1 << 20)}
 
