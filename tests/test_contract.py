@@ -43,7 +43,7 @@ PARAMETERS = {  # of each player; from the papers' sizes (faces.md of the field 
     "text-seqgan": (1_031_392, 576_769),
     "text-wgan": (1_353_508, 829_313),
     "video-mocogan": (574_134, 1_578_144, 95_136),
-    "video-mocogan-shapes": (190_584, 394_320, 24_528, 321),
+    "video-mocogan-shapes": (573_984, 394_320, 24_528, 75),
     "video-styleganv": (488_447, 358_512),
     "video-tgan": (1_347_575, 2_763_233),
     "video-vgan": (795_775, 392_966),

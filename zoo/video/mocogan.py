@@ -13,7 +13,7 @@ Weights begin as those of DCGAN do. Noise before each convolution of a discrimin
 
 That z_C stays has to be taught: to G_I both codes are numbers, and D_V finds it hard to see that a colour changes
 slowly, since it would have to compare what it sees in different places, and the change may go either way. With
-`content_width` a third discriminator D_C, which the paper does not have, looks for that alone.
+`content_width` a third discriminator D_C, which the paper does not have, judges by that alone.
 
 C, M and E are the dimensions of content, motion and e, K the classes, W = width; below for 16 frames of 64 px.
 """
@@ -63,7 +63,7 @@ class MoCoGANConfig(ClipConfig):
     discriminator_noise: float = field(default=0.0, metadata=within(0, 10))
     """Standard deviation of the noise before each convolution of the discriminators of images and clips."""
     content_width: int = field(default=0, metadata=within(0, 512))
-    """Features by which a third discriminator judges whether content stays; 0: there is none, as in the paper."""
+    """Hidden units of a third discriminator, of whether content stays; 0: there is none, as in the paper."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -193,34 +193,46 @@ class ClipDiscriminator(nn.Module):
 
 
 class ContentDiscriminator(nn.Module):
-    """Clips [N, 3, T, R, R] -> logits [N], by which colours there are in the frames, and by how far that varies.
+    """Clips [N, 3, T, R, R] -> logits [N, 3], by how far what stands out in the frames does not stay what it is.
 
-    Features of pixels, summed over a frame, say how much there is of each colour, and not where. Their mean over the
-    frames is what the clip shows; their deviation from it is 0 where content stays. In the same way the deviation of
-    features over a batch lets a discriminator of images see how varied they are (Karras et al. 2018, arXiv:1710.10196,
-    section 3).
+    A pixel stands out as far as its colour is from the frame's mean; its weight is the fourth power of that, which
+    leaves soft edges and a ground that is not quite black next to nothing. A thing of one colour has three variances of
+    0: of the colours within a frame, of the frames' colours, and of the frames' means, which is of how much is shown.
+    Convolutions hardly find such things, since more and less are wrong alike: so they are told, as Karras et al. 2018,
+    arXiv:1710.10196, section 3, tell the deviation over a batch. As shares of the contrast, else less colour would pass
+    for less change; as logarithms, since what is left matters the more the less it is; each to a judge of its own, who
+    would else go by the plainest alone; and with noise, or real clips, whose variances are 0, could be told for sure.
     """
 
     def __init__(self, config: MoCoGANConfig) -> None:
         super().__init__()
         width = config.content_width
-        convolution = nn.Conv2d(3, width, 1)
-        nn.init.kaiming_normal_(convolution.weight, 0.2)
-        self.features = nn.Sequential(convolution, nn.LeakyReLU(0.2, inplace=True))
-        self.head = nn.Sequential(
-            nn.Linear(2 * width, 2 * width), nn.LeakyReLU(0.2, inplace=True), nn.Linear(2 * width, 1)
+        self.main = nn.Sequential(
+            DiscriminatorNoise(1.0),
+            nn.Conv1d(3, 3 * width, 1, groups=3),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Conv1d(3 * width, 3, 1, groups=3),
         )
 
     def forward(self, clips: Tensor) -> Tensor:
-        n, size = len(clips), clips.shape[-1]
-        features = self.features(clips.transpose(1, 2).flatten(0, 1))  # [N T, width, R, R]
-        held = features.mean((2, 3), keepdim=True)
-        contrast = (features - held).abs().mean((2, 3)).unflatten(0, (n, -1)).mean(1, keepdim=True)
-        held = held.flatten(1).unflatten(0, (n, -1))  # [N, T, width]
-        mean = held.mean(1, keepdim=True)
-        changed = (held - mean) / (contrast + 1e-3)
-        deviation = (changed.square().sum(1) + 1e-6).sqrt()  # so little more than 0 that it has a slope at 0
-        return self.head(torch.cat([size * mean.squeeze(1), deviation], dim=1)).squeeze(1)
+        frames = clips.transpose(1, 2)  # [N, T, 3, R, R]
+        mean = frames.mean((3, 4), keepdim=True)
+        away = (frames - mean).square().sum(2, keepdim=True)  # [N, T, 1, R, R]
+        weights = away.square()
+        weights = weights / (weights.sum((3, 4), keepdim=True) + 1e-8)  # of a frame they sum to 1
+        shown = (weights * frames).sum((3, 4), keepdim=True)  # [N, T, 3, 1, 1]
+        within = (weights * (frames - shown).square()).sum((2, 3, 4)).mean(1)  # [N]
+        contrast = (weights * away).sum((2, 3, 4)).mean(1) + 1e-6
+        area = away.mean((1, 2, 3, 4)) / contrast + 1e-6  # the share of a frame that is shown
+        shares = [within, _variance(shown), _variance(mean) / area.square()]
+        floors = (1e-4, 1e-5, 1e-4)  # what is less counts as none: 1 % of the contrast, 0.3 % and 1 %
+        told = [(share / contrast + floor).log() + 7 for share, floor in zip(shares, floors, strict=True)]
+        return self.main(torch.stack(told, dim=1)[:, :, None]).squeeze(2)
+
+
+def _variance(colours: Tensor) -> Tensor:
+    """Of colours [N, T, 3, 1, 1] over time, [N]."""
+    return colours.var(1, unbiased=False).sum((1, 2, 3))
 
 
 class DiscriminatorNoise(nn.Module):
@@ -357,9 +369,6 @@ class MoCoGAN(LongClipGAN, LabelledGAN):
             real, fake = self.content_discriminator(turn.real), self.content_discriminator(turn.fake.detach())
             return {"loss": loss.discriminator(real, fake)}
 
-        def play_content_r1(turn: Turn) -> dict[str, Tensor]:
-            return lazy(r1_penalty(self.content_discriminator, turn.real), "r1_penalty_of_content")
-
         def play_generator(turn: Turn) -> dict[str, Tensor]:
             logits, classes = judge(turn.fake)
             told = category(classes, turn)
@@ -380,7 +389,8 @@ class MoCoGAN(LongClipGAN, LabelledGAN):
         ]
         if self.config.content_width:
             content = self.content_discriminator
-            phases += judging("D-content", content, play_content_discriminator, play_content_r1)
+            optimiser = optimiser_for(content, train.discriminator)
+            phases.append(Phase(name="D-content", player=content, loss=play_content_discriminator, optimiser=optimiser))
         generates = Phase(
             name="G",
             player=self.generator,
