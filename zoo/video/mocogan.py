@@ -226,6 +226,7 @@ class ContentDiscriminator(nn.Module):
         area = away.mean((1, 2, 3, 4)) / contrast + 1e-6  # the share of a frame that is shown
         shares = [within, _variance(shown), _variance(mean) / area.square()]
         floors = (1e-4, 1e-5, 1e-4)  # what is less counts as none: 1 % of the contrast, 0.3 % and 1 %
+        # From -11.5 to 0, where the floor is 1e-5; 7 is about the middle.
         told = [(share / contrast + floor).log() + 7 for share, floor in zip(shares, floors, strict=True)]
         return self.main(torch.stack(told, dim=1)[:, :, None]).squeeze(2)
 
@@ -262,7 +263,7 @@ def initialise(module: nn.Module) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class MoCoGANTrain(Train):
-    """The rates and the weight decay of the released code; `discriminator` and R1, if any, are for both of them."""
+    """Rates and weight decay of the released code; `discriminator` is for all judges, R1 for those of the paper."""
 
     generator: Optimiser = Optimiser(weight_decay=1e-5)
     discriminator: Optimiser = Optimiser(weight_decay=1e-5)
@@ -377,20 +378,20 @@ class MoCoGAN(LongClipGAN, LabelledGAN):
                 fooled = fooled + train.content * loss.generator(self.content_discriminator(turn.fake))
             return {"loss": fooled + told, "category_asked": told}
 
-        def judging(name: str, player: nn.Module, play: Played, play_r1: Played) -> list[Phase]:
+        def judging(name: str, player: nn.Module, play: Played, play_r1: Played | None = None) -> list[Phase]:
             optimiser = optimiser_for(player, train.discriminator)
-            judges = Phase(name=name, player=player, loss=play, optimiser=optimiser)
-            r1 = Phase(name=f"{name}-R1", player=player, loss=play_r1, optimiser=optimiser, every=train.r1_every)
-            return [judges, r1] if train.r1_gamma else [judges]
+            judges = [Phase(name=name, player=player, loss=play, optimiser=optimiser)]
+            if play_r1 and train.r1_gamma:
+                r1 = Phase(name=f"{name}-R1", player=player, loss=play_r1, optimiser=optimiser, every=train.r1_every)
+                judges.append(r1)
+            return judges
 
         phases = [
             *judging("D", self.discriminator, play_discriminator, play_r1),
             *judging("D-image", self.image_discriminator, play_image_discriminator, play_image_r1),
         ]
         if self.config.content_width:
-            content = self.content_discriminator
-            optimiser = optimiser_for(content, train.discriminator)
-            phases.append(Phase(name="D-content", player=content, loss=play_content_discriminator, optimiser=optimiser))
+            phases += judging("D-content", self.content_discriminator, play_content_discriminator)
         generates = Phase(
             name="G",
             player=self.generator,
