@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 import zoo
-from zoo.music.sounds.mel import log_mel, wave_from_mel
-from zoo.music.sounds.rendered import RenderedMusic
-from zoo.music.sounds.samples import Sounds
+from zoo.music.mel import log_mel, wave_from_mel
+from zoo.music.data.rendered import RenderedMusic
+from zoo.music.samples.sounds import Sounds
 from zoo.noise import Noise
-from zoo.video.vgan import composed
+from zoo.video.architectures.vgan import composed
 
 DOCS = Path(__file__).parent
 PIECES = (7, 15, 23)  # of rendered-music, held out

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from blobs import Blobs
-from loopback_hub import LoopbackHub
+from helpers.blobs import Blobs
+from helpers.loopback_hub import LoopbackHub
 
 if TYPE_CHECKING:
     from zoo.data import Store
@@ -35,7 +35,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub
     from huggingface_hub import constants, file_download
     from huggingface_hub.utils import _http
 
-    from zoo import remote
+    from zoo.io import hub as remote
 
     with LoopbackHub() as hub:
         template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
@@ -115,13 +115,13 @@ def photos(tmp_path: Path) -> Path:
 def run(tmp_path: Path, store: Store) -> Path:
     """A run of two turns: a small DCGAN that has seen eight blobs."""
     import torch
-    from releases import SMALL
+    from helpers.releases import SMALL
 
     from zoo.recipe import load_recipe
-    from zoo.training.loop import start_run, train
-    from zoo.training.session import wing_data
+    from zoo.training.loop import train
+    from zoo.training.run import Run
 
     recipe = load_recipe("faces-dcgan", [*SMALL, "train.batch=4", "train.total_kimg=0.008"])
-    start_run(recipe, tmp_path / "run")
-    train(recipe, tmp_path / "run", store, wing_data("faces").decode, device=torch.device("cpu"), say=lambda line: None)
+    Run.create(recipe, tmp_path / "run")
+    train(recipe, tmp_path / "run", store, kind_of(recipe).decode, device=torch.device("cpu"), log=lambda line: None)
     return tmp_path / "run"

@@ -1,4 +1,4 @@
-"""What every architecture of the registry must keep; the parametrisation finds new entries by itself."""
+"""What every architecture of the registry must keep; the parametrization finds new entries by itself."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from pathlib import Path
 
 import pytest
 import torch
-from chorales import chorale_store
-from hits import Hits
-from lines import Lines
-from moves import Moves
+from helpers.chorales import chorale_store
+from helpers.hits import Hits
+from helpers.lines import Lines
+from helpers.moves import Moves
 
 from zoo.data import Store, build_store
-from zoo.errors import BadValue
+from zoo.errors import InvalidValueError
 from zoo.gan import GAN
-from zoo.hub import load_folder
+from zoo.modality import kind_of
 from zoo.noise import Noise
-from zoo.recipe import Recipe, Train, load_recipe
+from zoo.recipe import Recipe, TrainConfig, load_recipe
 from zoo.registry import registry
-from zoo.releasing import save_players, write_config
-from zoo.training.loop import Progress, load_run, start_run, train
-from zoo.training.phases import Turn, only
-from zoo.training.session import fitted, wing_data
+from zoo.releases.exporting import save_players, write_config
+from zoo.releases.loading import load_folder
+from zoo.training.loop import Progress, train
+from zoo.training.phases import Step, trainable
+from zoo.training.run import Run
 
 PARAMETERS = {  # of each player; from the papers' sizes (faces.md of the field gives DCGAN's)
     "faces-dcgan": (3_576_704, 2_765_568),
@@ -84,18 +85,20 @@ def fitting_store(whole_recipe: Recipe, make_store: Callable[[int], Store], tmp_
 
 @pytest.fixture
 def recipe(whole_recipe: Recipe, fitting_store: Store) -> Recipe:
-    """The recipe as it would be trained on the small data set, the game from the first turn on."""
+    """The recipe as it would be trained on the small data set, the game from the first step on."""
     train = whole_recipe.train
-    at_once = {key: 0.0 for key in ("pretrain_kimg", "judge_kimg") if hasattr(train, key)}
+    at_once = {key: 0.0 for key in ("pretrain_kimg", "discriminator_kimg") if hasattr(train, key)}
     model = replace(whole_recipe.model, **({"resolution": CLIP_SIZE} if whole_recipe.modality == "video" else {}))
-    return fitted(replace(whole_recipe, model=model, train=replace(train, generator_every=1, **at_once)), fitting_store)
+    return fitted(
+        replace(whole_recipe, model=model, train=replace(train, generator_interval=1, **at_once)), fitting_store
+    )
 
 
 @pytest.fixture
 def gan(recipe: Recipe, fitting_store: Store) -> GAN:
     torch.manual_seed(0)
-    gan = recipe.gan(recipe.model).eval()
-    gan.attach(fitting_store.folder)
+    gan = recipe.build().eval()
+    gan.load_assets(fitting_store.folder)
     return gan
 
 
@@ -103,30 +106,30 @@ class PowerCut(Exception):
     pass
 
 
-def play(recipe: Recipe, run: Path, store: Store, *, kimg: float, until_kimg: float = math.inf) -> None:
-    """Train for `kimg`; with `until_kimg` the power goes then, a turn after the last checkpoint."""
+def play(recipe: Recipe, run: Path, store: Store, *, kimg: float, end_kimg: float = math.inf) -> None:
+    """Train for `kimg`; with `end_kimg` the power goes then, a step after the last checkpoint."""
     longer = replace(recipe, train=replace(recipe.train, total_kimg=kimg, checkpoint_kimg=0.012))
     if not (run / "recipe.toml").exists():
-        start_run(longer, run, store.folder)
+        Run.create(longer, run, store.folder)
 
-    def watch(now: Progress) -> None:
-        if now.kimg >= until_kimg:
+    def on_step(now: Progress) -> None:
+        if now.kimg >= end_kimg:
             raise PowerCut
 
-    decode = wing_data(recipe.modality).decode
-    train(longer, run, store, decode, device=torch.device("cpu"), watch=watch, say=lambda line: None)
+    decode = kind_of(recipe).decode
+    train(longer, run, store, decode, device=torch.device("cpu"), on_step=on_step, log=lambda line: None)
 
 
-def turn_of(gan: GAN, recipe: Recipe, store: Store) -> Turn:
-    real = wing_data(recipe.modality).decode(store.samples[:4], None)
+def step_of(gan: GAN, recipe: Recipe, store: Store) -> Step:
+    real = kind_of(recipe).decode(store.samples[:4], None)
     labels = None if store.labels is None else torch.from_numpy(store.labels[:4])
-    return Turn(gan, real, Noise(0), generator_plays=True, labels=labels)
+    return Step(gan, real, Noise(0), train_generator=True, labels=labels)
 
 
 def test_parameter_counts(whole_recipe: Recipe):
     """The recipe's players have the parameter counts of their papers, at the recipe's sizes."""
     with torch.device("meta"):
-        players = whole_recipe.gan(whole_recipe.model).players
+        players = whole_recipe.architecture_class(whole_recipe.model).networks
 
     counts = tuple(sum(p.numel() for p in player.parameters()) for player in players.values())
     assert counts == PARAMETERS[whole_recipe.name]
@@ -135,13 +138,13 @@ def test_parameter_counts(whole_recipe: Recipe):
 def test_samples_have_the_shape_and_range_they_state(gan: GAN, recipe: Recipe, fitting_store: Store):
     """Samples are [n, *sample_shape], of the kind and range of the data; a discriminator gives one logit for each."""
     samples = gan.sample(3, seed=0)
-    real = wing_data(recipe.modality).decode(fitting_store.samples, None)
+    real = kind_of(recipe).decode(fitting_store.samples, None)
 
     assert samples.tensor.shape == (3, *gan.sample_shape) == (3, *real.shape[1:])
     assert samples.tensor.dtype == real.dtype
     low, high = (-1, 1) if real.is_floating_point() else (0, gan.config.vocabulary - 1)
     assert low <= samples.tensor.min() <= samples.tensor.max() <= high
-    if "discriminator" in gan.players:
+    if "discriminator" in gan.networks:
         assert gan.discriminator(samples.tensor).shape == (3,)
 
 
@@ -155,7 +158,7 @@ def test_same_seed_same_samples_at_any_batch_size(gan: GAN, recipe: Recipe):
 
 
 def test_sampling_is_the_generator_in_evaluation_mode(gan: GAN):
-    """What `sample` computes, batch norm folded, is what the generator says."""
+    """What `sample` computes, batch norm fuse_norms, is what the generator says."""
     samples = gan.sample(4, seed=1)
     with torch.no_grad():
         plain = gan.generator(samples.latents)
@@ -166,11 +169,11 @@ def test_sampling_is_the_generator_in_evaluation_mode(gan: GAN):
 def test_gradients_reach_every_parameter(recipe: Recipe, gan: GAN, fitting_store: Store):
     """Each phase's loss sends a gradient that is not zero to its player; together they reach every parameter."""
     gan.train().requires_grad_(False)
-    turn = turn_of(gan, recipe, fitting_store)
+    step = step_of(gan, recipe, fitting_store)
     reached: set[str] = set()
     for phase in gan.phases(recipe.train):
-        with only(phase.player):
-            phase.loss(turn)["loss"].backward()
+        with trainable(phase.module):
+            phase.loss(step)["loss"].backward()
         reached |= {name for name, p in gan.named_parameters() if p.grad is not None and bool(p.grad.any())}
 
     cancelling = CANCELLING.get(recipe.name, set())
@@ -180,7 +183,7 @@ def test_gradients_reach_every_parameter(recipe: Recipe, gan: GAN, fitting_store
 class Watched:
     """A recipe's training, and which of its settings a game has asked it for."""
 
-    def __init__(self, train: Train) -> None:
+    def __init__(self, train: TrainConfig) -> None:
         self._train, self.read = train, set[str]()
 
     def __getattr__(self, setting: str) -> object:
@@ -190,17 +193,17 @@ class Watched:
 
 @pytest.mark.parametrize("setting", ["r1_gamma=1.5", "gradient_penalty=1.5", "augment=['color']", "loss='hinge'"])
 def test_what_a_game_does_not_play_is_refused(recipe: Recipe, gan: GAN, fitting_store: Store, setting: str):
-    """A setting is either read by the game in a turn, or the recipe says that it has no place for it."""
+    """A setting is either read by the game in a step, or the recipe says that it has no place for it."""
     try:
         load_recipe(recipe.name, [f"train.{setting}"])
-    except BadValue:
+    except InvalidValueError:
         return
     watched = Watched(recipe.train)
     gan.train().requires_grad_(False)
-    turn = turn_of(gan, recipe, fitting_store)
+    step = step_of(gan, recipe, fitting_store)
     for phase in gan.phases(watched):
-        with only(phase.player):
-            phase.loss(turn)
+        with trainable(phase.module):
+            phase.loss(step)
 
     assert setting.partition("=")[0] in watched.read
 
@@ -208,18 +211,18 @@ def test_what_a_game_does_not_play_is_refused(recipe: Recipe, gan: GAN, fitting_
 def test_players_move_only_in_their_own_phase(recipe: Recipe, gan: GAN, fitting_store: Store):
     """A phase leaves the other player's gradients alone."""
     gan.train().requires_grad_(False)
-    turn = turn_of(gan, recipe, fitting_store)
+    step = step_of(gan, recipe, fitting_store)
     for phase in gan.phases(recipe.train):
         gan.zero_grad(set_to_none=True)
-        with only(phase.player):
-            phase.loss(turn)["loss"].backward()
+        with trainable(phase.module):
+            phase.loss(step)["loss"].backward()
         touched = {id(p) for p in gan.parameters() if p.grad is not None}
 
-        assert touched <= {id(p) for p in phase.player.parameters()}
+        assert touched <= {id(p) for p in phase.module.parameters()}
 
 
 def test_weights_round_trip_strictly(recipe: Recipe, gan: GAN, fitting_store: Store, tmp_path: Path):
-    """Saved players load again, every tensor, and give the same samples to half a step of 8-bit colour."""
+    """Saved players load again, every tensor, and give the same samples to half a step of 8-bit color."""
     folder = tmp_path / "weights"
     folder.mkdir()
     save_players(gan, folder)
@@ -239,12 +242,12 @@ def test_weights_round_trip_strictly(recipe: Recipe, gan: GAN, fitting_store: St
 def test_two_training_steps_change_both_players(recipe: Recipe, fitting_store: Store, tmp_path: Path):
     """Two turns of the recipe's game run and move every player."""
     torch.manual_seed(recipe.train.seed)
-    before = recipe.gan(recipe.model).state_dict()
+    before = recipe.build().state_dict()
 
     play(recipe, tmp_path / "run", fitting_store, kimg=0.008)
 
-    after = load_run(tmp_path / "run")[1]
-    for player in after.players:
+    after = Run.open(tmp_path / "run").load()[0]
+    for player in after.networks:
         changed = [not torch.equal(before[k], v) for k, v in after.state_dict().items() if k.startswith(player)]
         assert any(changed)
 
@@ -253,10 +256,10 @@ def test_resumed_training_equals_uninterrupted(recipe: Recipe, fitting_store: St
     """Stopping and going on gives bit for bit the weights of never stopping."""
     play(recipe, tmp_path / "whole", fitting_store, kimg=0.024)
     with pytest.raises(PowerCut):
-        play(recipe, tmp_path / "parts", fitting_store, kimg=0.024, until_kimg=0.016)
+        play(recipe, tmp_path / "parts", fitting_store, kimg=0.024, end_kimg=0.016)
     play(recipe, tmp_path / "parts", fitting_store, kimg=0.024)
 
-    whole, parts = (load_run(tmp_path / name)[1].state_dict() for name in ("whole", "parts"))
+    whole, parts = (Run.open(tmp_path / name).load()[0].state_dict() for name in ("whole", "parts"))
     assert all(torch.equal(whole[key], parts[key]) for key in whole)
 
 
@@ -266,7 +269,7 @@ def test_interpolation_is_spherical_and_ends_at_its_latents(gan: GAN, recipe: Re
     Where the latents are the numbers that tokens are drawn with there is nothing between, which is said.
     """
     if type(gan).interpolate is not GAN.interpolate:
-        with pytest.raises(BadValue, match="between"):
+        with pytest.raises(InvalidValueError, match="between"):
             gan.interpolate(1, steps=5, seed=3)
         return
     asked = {"label": gan.labels[0]} if getattr(gan, "labels", ()) else {}

@@ -56,6 +56,6 @@ def test_every_architecture_s_keys_have_a_table(name: str):
     def keys(table: type) -> list[tuple[str, object]]:
         return [(field.name, field.default) for field in fields(table)]
 
-    for table in (gan.Config, gan.Train):  # or what it refines without another key or default
+    for table in (gan.Config, gan.TrainConfig):  # or what it refines without another key or default
         assert any(keys(base) == keys(table) for base in table.__mro__[:-1] if f", {base.__name__})" in script)
     assert f"`{name}`" in (README.parent / "docs" / "index.md").read_text(encoding="utf-8")

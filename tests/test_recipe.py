@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoo.errors import BadValue, NotFound
-from zoo.recipe import Data, apply_override, difference, load_recipe, parse_recipe
+from zoo.errors import InvalidValueError, NotFoundError
+from zoo.recipe import DataConfig, apply_override, difference, load_recipe, parse_recipe
 from zoo.registry import registry
 
 
@@ -36,23 +36,23 @@ def test_overrides_reach_nested_values_with_their_types():
 @pytest.mark.parametrize(
     ("override", "error", "text"),
     [
-        ("train.bach=8", NotFound, 'Did you mean "train.batch"'),
-        ("batch=8", NotFound, "Did you mean train.batch"),
-        ("train.batch", BadValue, "key=value"),
-        ("train.batch=many", BadValue, "whole number"),
-        ("train.batch=1", BadValue, "from 2"),
-        ("train.batch=8.5", BadValue, "whole number"),
-        ("train.batch=true", BadValue, "whole number"),
-        ("train.loss=true", BadValue, "should be one of"),
-        ("train.total_kimg=nan", BadValue, "finite"),
-        ("train.total_kimg=0", BadValue, "above 0"),
-        ("train.loss=hing", BadValue, 'Did you mean "hinge"'),
-        ("train.generator.betas=[0.5]", BadValue, "a list of 2"),
-        ("train.generator=3", BadValue, "is a table"),
-        ("model.resolution=48", BadValue, "power of two"),
-        ("train.augment=['colour']", BadValue, 'Did you mean "color"'),
-        ("data.folder=/x", BadValue, "exactly one"),
-        ("train.generator.lr=-1", BadValue, "above 0"),
+        ("train.bach=8", NotFoundError, 'Did you mean "train.batch"'),
+        ("batch=8", NotFoundError, "Did you mean train.batch"),
+        ("train.batch", InvalidValueError, "key=value"),
+        ("train.batch=many", InvalidValueError, "whole number"),
+        ("train.batch=1", InvalidValueError, "from 2"),
+        ("train.batch=8.5", InvalidValueError, "whole number"),
+        ("train.batch=true", InvalidValueError, "whole number"),
+        ("train.loss=true", InvalidValueError, "should be one of"),
+        ("train.total_kimg=nan", InvalidValueError, "finite"),
+        ("train.total_kimg=0", InvalidValueError, "above 0"),
+        ("train.loss=hing", InvalidValueError, 'Did you mean "hinge"'),
+        ("train.generator.betas=[0.5]", InvalidValueError, "a list of 2"),
+        ("train.generator=3", InvalidValueError, "is a table"),
+        ("model.resolution=48", InvalidValueError, "power of two"),
+        ("train.augment=['color']", InvalidValueError, 'Did you mean "color"'),
+        ("data.folder=/x", InvalidValueError, "exactly one"),
+        ("train.generator.lr=-1", InvalidValueError, "above 0"),
     ],
 )
 def test_bad_overrides_say_what_would_have_worked(override: str, error: type[Exception], text: str):
@@ -65,7 +65,7 @@ def test_recipe_architectures_are_those_of_the_registry():
     """A recipe cannot name code that no installed recipe names."""
     table = load_recipe("faces-dcgan").to_table() | {"architecture": "os:system"}
 
-    with pytest.raises(NotFound, match="no architecture"):
+    with pytest.raises(NotFoundError, match="no architecture"):
         parse_recipe(table, name="x")
 
 
@@ -75,7 +75,7 @@ def test_any_override_is_applied_or_refused_in_words(key: str, value: str):
     table = load_recipe("faces-dcgan").to_table()
     try:
         apply_override(table, f"{key}={value}")
-    except (NotFound, BadValue):
+    except (NotFoundError, InvalidValueError):
         return
 
 
@@ -92,7 +92,7 @@ def test_any_table_is_a_recipe_or_refused_in_words(section: str, junk: object):
     table = load_recipe("faces-gan").to_table()
     try:
         parse_recipe({**table, section: junk}, name="x")
-    except (NotFound, BadValue):
+    except (NotFoundError, InvalidValueError):
         return
 
 
@@ -112,9 +112,9 @@ def test_overrides_round_trip(batch: int, kimg: float, loss: str):
 
 def test_data_option_tells_names_folders_and_hub_ids_apart(tmp_path: Path):
     """--data takes a data set's name, a folder, or hf:org/set."""
-    assert Data.option("synthetic-faces") == {"name": "synthetic-faces"}
-    assert Data.option("hf:org/set") == {"hub": "org/set"}
-    assert Data.option(str(tmp_path)) == {"folder": str(tmp_path)}
+    assert DataConfig.option("synthetic-faces") == {"name": "synthetic-faces"}
+    assert DataConfig.option("hf:org/set") == {"hub": "org/set"}
+    assert DataConfig.option(str(tmp_path)) == {"folder": str(tmp_path)}
 
 
 def test_difference_names_changed_keys():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import zoo
-from zoo.errors import BadFile, NotFound
+from zoo.errors import InvalidFileError, NotFoundError
 from zoo.registry import MODALITIES, Registry, read_entry, recipes_dir, registry
 
 
@@ -28,7 +28,7 @@ def test_mapping_of_modality_architecture_and_entry():
     """The registry maps modality -> architecture -> path, recipes and weights."""
     dcgan = zoo.registry["faces"]["dcgan"]
 
-    assert dcgan.path == "zoo.faces.dcgan:DCGAN"
+    assert dcgan.path == "dcgan"
     assert dcgan.recipes["faces-dcgan"] == recipes_dir() / "faces" / "dcgan.toml"
     assert "faces-dcgan" in dcgan.weights
 
@@ -41,9 +41,9 @@ def test_names_filter_by_modality_and_pattern():
 
 def test_unknown_names_suggest_the_nearest():
     """A misspelt entry or modality names the nearest ones."""
-    with pytest.raises(NotFound, match='Did you mean "faces-dcgan"'):
+    with pytest.raises(NotFoundError, match='Did you mean "faces-dcgan"'):
         zoo.info("faces-dcgann")
-    with pytest.raises(NotFound, match='Did you mean "faces"'):
+    with pytest.raises(NotFoundError, match='Did you mean "faces"'):
         zoo.list_models("face")
     with pytest.raises(KeyError):
         zoo.registry["sculpture"]
@@ -91,7 +91,7 @@ def test_a_copy_does_not_take_the_place_of_what_it_is_a_copy_of(tmp_path: Path):
 
 
 def recipe_text(**changes: str) -> str:
-    table = {"modality": "faces", "architecture": "zoo.faces.dcgan:DCGAN", **changes}
+    table = {"modality": "faces", "architecture": "dcgan", **changes}
     return "".join(f'{key} = "{value}"\n' for key, value in table.items())
 
 
@@ -108,7 +108,7 @@ def test_broken_recipes_are_refused_with_their_place(tmp_path: Path, text: str, 
     path = tmp_path / "x.toml"
     path.write_text(text)
 
-    with pytest.raises(BadFile, match=complaint) as caught:
+    with pytest.raises(InvalidFileError, match=complaint) as caught:
         read_entry(path)
     assert str(path) in str(caught.value)
 
@@ -119,7 +119,7 @@ def test_plugin_folders_may_not_claim_a_taken_name(tmp_path: Path):
         (root / "faces").mkdir(parents=True)
         (root / "faces" / "dcgan.toml").write_text(recipe_text())
 
-    with pytest.raises(BadFile, match="exists already"):
+    with pytest.raises(InvalidFileError, match="exists already"):
         _ = Registry([tmp_path / "a", tmp_path / "b"]).entries
 
 
@@ -128,7 +128,7 @@ def test_a_recipe_lives_in_its_modality_s_folder(tmp_path: Path):
     (tmp_path / "text").mkdir()
     (tmp_path / "text" / "dcgan.toml").write_text(recipe_text())
 
-    with pytest.raises(BadFile, match="belongs into"):
+    with pytest.raises(InvalidFileError, match="belongs into"):
         _ = Registry([tmp_path]).entries
 
 
@@ -151,10 +151,10 @@ def test_packages_add_recipes_by_entry_point(tmp_path: Path):
 
 
 def test_metadata_of_every_entry_is_complete():
-    """Each entry says what it is, its paper, its licence; each recipe file parses and has a known modality."""
+    """Each entry says what it is, its paper, its license; each recipe file parses and has a known modality."""
     for entry in registry.entries.values():
         assert entry.summary, entry.name
         assert entry.paper.startswith("https://"), entry.name
-        assert entry.licence, entry.name
+        assert entry.license, entry.name
         assert entry.modality in MODALITIES
         tomllib.loads(entry.recipe.read_text())

@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from zoo.disk import replacing
-from zoo.errors import BadValue, CannotWrite
+from zoo.errors import InvalidValueError, WriteError
+from zoo.io.atomic import replacing
 from zoo.samples import Images, tiled
 
 
@@ -66,7 +66,7 @@ def test_slices_keep_latents_and_seed(images: Images):
 def test_a_grid_larger_than_its_format_allows_is_refused(tmp_path: Path, suffix: str, most: str):
     """Before anything is written; a .png takes it."""
     many = Images(tensor=torch.zeros(8200, 1, 6, 6))
-    with pytest.raises(BadValue, match=f"10 x 65602 px, and a {suffix} has at most {most} a side"):
+    with pytest.raises(InvalidValueError, match=f"10 x 65602 px, and a {suffix} has at most {most} a side"):
         many.save(tmp_path / f"long{suffix}", columns=1)
 
     assert list(tmp_path.iterdir()) == []
@@ -75,7 +75,7 @@ def test_a_grid_larger_than_its_format_allows_is_refused(tmp_path: Path, suffix:
 
 def test_unknown_suffix_names_those_that_work(images: Images, tmp_path: Path):
     """A suffix without a format is refused with the list of those that have one."""
-    with pytest.raises(BadValue, match=r"\.png, \.jpg"):
+    with pytest.raises(InvalidValueError, match=r"\.png, \.jpg"):
         images.save(tmp_path / "faces.pgn")
     assert not list(tmp_path.iterdir())
 
@@ -85,7 +85,7 @@ def test_unwritable_paths_are_refused(images: Images, tmp_path: Path):
     (tmp_path / "file").write_text("")
     (tmp_path / "grid.png").mkdir()
 
-    with pytest.raises(CannotWrite, match="not a folder"):
+    with pytest.raises(WriteError, match="not a folder"):
         images.save(tmp_path / "file" / "grid.png")
     with pytest.raises(OSError, match="this is a folder"):
         images.save(tmp_path / "grid.png")
@@ -95,7 +95,7 @@ def test_unwritable_paths_are_refused(images: Images, tmp_path: Path):
 def test_folders_without_permission_are_refused(images: Images, tmp_path: Path):
     """No permission is said before any work."""
     tmp_path.chmod(0o500)
-    with pytest.raises(CannotWrite, match="no permission"):
+    with pytest.raises(WriteError, match="no permission"):
         images.save(tmp_path / "grid.png")
 
 
@@ -103,7 +103,7 @@ def test_nothing_half_written_is_seen(tmp_path: Path):
     """When writing fails, the old file stands and no scrap is left."""
     path = tmp_path / "x.txt"
     path.write_text("old")
-    with pytest.raises(CannotWrite, match="No space left"), replacing(path) as temporary:  # noqa: PT012
+    with pytest.raises(WriteError, match="No space left"), replacing(path) as temporary:  # noqa: PT012
         temporary.write_text("half")
         raise OSError(28, "No space left on device")
 

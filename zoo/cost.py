@@ -21,16 +21,17 @@ BATCH = 64
 def measure_cost(entry: Entry) -> dict[str, str]:
     """Rows for `zoo info NAME --cost`. The weights do not matter to the cost, so they need not be released."""
     recipe = load_recipe(entry)
-    gan: GAN = recipe.gan(recipe.model).eval()
+    gan: GAN = recipe.build().eval()
     rows = {
-        f"{name} parameters": f"{sum(p.numel() for p in player.parameters()):,}" for name, player in gan.players.items()
+        f"{name} parameters": f"{sum(p.numel() for p in player.parameters()):,}"
+        for name, player in gan.networks.items()
     }
     latents = gan.latents(1, Noise(0))
     with torch.no_grad():
         with FlopCounterMode(display=False) as counter:
             samples = gan.generator(latents)
         rows["generator"] = f"{counter.get_total_flops() / 1e6:,.1f} MFLOPs a sample"
-        if "discriminator" in gan.players:
+        if "discriminator" in gan.networks:
             with FlopCounterMode(display=False) as counter:
                 gan.discriminator(samples)
             rows["discriminator"] = f"{counter.get_total_flops() / 1e6:,.1f} MFLOPs a sample"

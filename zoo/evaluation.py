@@ -1,43 +1,45 @@
-"""Scoring an entry, a weights folder or a run, and printing what came out beside its floor."""
+"""Evaluating an entry, a folder of weights or a run, and printing each metric beside its real-against-real value."""
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import shlex
 import warnings
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.disk import replacing
-from zoo.errors import BadFile, BadValue
-from zoo.hub import is_run, load, locate, read_config
-from zoo.metrics.report import Figure
-from zoo.recipe import MIN_SAMPLES, Data, Evaluate, Recipe, load_recipe
+from zoo.errors import InvalidFileError, InvalidValueError
+from zoo.io.atomic import replacing
+from zoo.io.weights import inside
+from zoo.metrics.report import Metric
+from zoo.modality import Curve, Progress, kind_of
+from zoo.recipe import MIN_SAMPLES, DataConfig, EvaluateConfig, Recipe, load_recipe
 from zoo.registry import registry
-from zoo.safe import inside
+from zoo.releases.loading import Release, find_release, load
+from zoo.training.run import Run, is_run, read_resolved_recipe
+from zoo.training.session import open_data
 
 if TYPE_CHECKING:
     from zoo.data import Store
     from zoo.gan import GAN
-    from zoo.text.curve import Curve
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """The figures of one evaluation, with what is needed to get them again."""
+    """The metrics of one evaluation, with what is needed to compute them again."""
 
     command: str
     data: str
-    data_licence: str
+    data_license: str
     fingerprint: str
     seed: int
-    kimg: float | None  # progress of the run that was scored; None for released weights
-    figures: list[Figure]
-    curve: Curve | None = None  # of quality against diversity, beside a control's
+    kimg: float | None
+    """Progress of the run that was evaluated; None for released weights."""
+    metrics: list[Metric]
+    curve: Curve | None = None
+    """Of quality against diversity, beside a control's."""
 
     def to_dict(self) -> dict[str, Any]:
         plain = asdict(replace(self, curve=None))
@@ -45,18 +47,18 @@ class Report:
         return plain if self.curve is None else {**plain, "curve": self.curve.to_dict()}
 
     def table(self) -> str:
-        """The figures as aligned text: samples, real against real, and which way is better."""
-        rows = [("figure", "samples", "real vs real", "better", "count", "extractor")]
+        """Format the metrics as aligned text: samples, real against real, and which way is better."""
+        rows = [("metric", "samples", "real vs real", "better", "count", "extractor")]
         rows += [
             (
-                f.name,
-                f"{f.value:.4g}" + (f" +- {f.spread:.2g}" if f.spread is not None else ""),
-                f"{f.floor:.4g}" if f.floor is not None else "",
-                "higher" if f.higher_is_better else "lower",
-                f"{f.count}",
-                f.extractor or "",
+                m.name,
+                f"{m.value:.4g}" + (f" +- {m.spread:.2g}" if m.spread is not None else ""),
+                f"{m.real_vs_real:.4g}" if m.real_vs_real is not None else "",
+                "higher" if m.higher_is_better else "lower",
+                f"{m.count}",
+                m.extractor or "",
             )
-            for f in self.figures
+            for m in self.metrics
         ]
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
@@ -72,35 +74,49 @@ def evaluate(
     features: str | None = None,
     data: str = "",
     workers: int = 1,
-    build_progress: Callable[[int, int], None] | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    build_progress: Progress | None = None,
+    progress: Progress | None = None,
 ) -> Report:
-    """See `zoo.evaluate`. A run's report goes into its folder as figures.json, for the card.
+    """Compute the metrics of an entry, a weights folder or a run, each beside its real-against-real value.
+
+    The report of a run is saved in its folder as metrics.json, for the card.
+
+    Args:
+        name: what `zoo.load` takes.
+        samples: how many to evaluate, instead of the recipe's number.
+        seed: instead of the recipe's.
+        features: "zoo:NAME", "timm:NAME" for images, "transformers:MODEL" for texts or "i3d:FILE" for clips, instead of
+            the recipe's.
+        data: a data set's name, a folder, or `hf:org/set`, instead of the recipe's data.
+        workers: processes that build the data set if it is not there yet.
+        build_progress: called with the samples built and their total.
+        progress: called with the evaluation's progress and its total.
+
+    Returns:
+        A report whose `metrics` are data and whose `table()` is text.
 
     Raises:
-        NotFound, BadFile: as `zoo.load`.
-        BadValue: more samples than held-out data; features for figures that are of none.
+        NotFoundError, NoWeightsError, InvalidFileError: as `zoo.load`.
+        InvalidValueError: more samples than held-out data; features for metrics that use none.
     """
-    from zoo.training.loop import load_run
-    from zoo.training.session import open_data
-
     text = os.fspath(name)
     if samples is not None and samples < MIN_SAMPLES:
-        raise BadValue(f"samples = {samples}: at least {MIN_SAMPLES} are needed for a distance")
+        raise InvalidValueError(f"samples = {samples}: at least {MIN_SAMPLES} are needed for a distance")
     folder = Path(text).expanduser()
-    of_run = text not in registry.entries and is_run(folder)
-    gan, kimg = load_run(folder)[1:] if of_run else (load(text), None)
-    recipe = _recipe_of(text, data=data, features=features)
+    run = Run.open(folder) if text not in registry.entries and is_run(folder) else None
+    if run is not None:
+        recipe, (gan, kimg) = run.recipe, run.load()
+    else:
+        recipe, gan, kimg = *_open_released(text, data=data, features=features), None
     if features and not gan.FEATURES:
-        raise BadValue(f"{text}: its figures are of no features, so there is nothing to compute with {features}")
+        raise InvalidValueError(f"{text}: its metrics use no features, so there is nothing to compute with {features}")
     if data:
-        recipe = replace(recipe, data=replace(recipe.data, **Data.instead({}, data)))
+        recipe = replace(recipe, data=replace(recipe.data, **DataConfig.replace_source({}, data)))
     given: dict[str, Any] = {"samples": samples, "seed": seed, "features": features}
     settings = replace(recipe.evaluate, **{key: value for key, value in given.items() if value is not None})
     store = open_data(recipe, workers=workers, progress=build_progress)
-    if samples is None:  # a small data set of one's own is judged on all it holds out
+    if samples is None:  # a small data set of one's own is evaluated on all that it holds out
         settings = replace(settings, samples=min(settings.samples, len(store.indices("test"))))
-    wing = importlib.import_module(f"zoo.{recipe.modality}.metrics")
     options = [
         word
         for key, value in {**given, "data": data or None}.items()
@@ -110,71 +126,71 @@ def evaluate(
     report = Report(
         command=shlex.join(["zoo", "evaluate", text, *options]),
         data=store.about["name"],
-        data_licence=store.about["licence"],
+        data_license=store.about["license"],
         fingerprint=store.fingerprint,
         seed=settings.seed,
         kimg=kimg,
-        figures=wing.evaluate(gan, store, settings, progress=progress),
-        curve=_curve(gan, recipe, store, settings, progress=progress) if settings.control else None,
+        metrics=kind_of(recipe).load_metrics().evaluate(gan, store, settings, progress=progress),
+        curve=_compare_curves(gan, recipe, store, settings, progress=progress) if settings.control else None,
     )
-    if of_run:
+    if run is not None:
         if report.curve is not None:
             report.curve.save(folder / "curve.png")
-        with replacing(folder / "figures.json") as temporary:
+        with replacing(folder / "metrics.json") as temporary:
             temporary.write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
     return report
 
 
-def _curve(
-    gan: GAN, recipe: Recipe, store: Store, settings: Evaluate, *, progress: Callable[[int, int], None] | None
+def _compare_curves(
+    gan: GAN, recipe: Recipe, store: Store, settings: EvaluateConfig, *, progress: Progress | None
 ) -> Curve | None:
-    """The model's curve and its control's, if that knows the same words. Raises BadValue where the wing has none."""
-    try:
-        wing = importlib.import_module(f"zoo.{recipe.modality}.curve")
-    except ModuleNotFoundError:
-        raise BadValue(f"evaluate.control = {settings.control!r}: {recipe.modality} has no such curves") from None
-    control = load(settings.control)
-    metrics = importlib.import_module(f"zoo.{recipe.modality}.metrics")
-    if not metrics.same_words(control, store):
-        warnings.warn(f"no curve: {settings.control} writes in other tokens than {store.about['name']}'s", stacklevel=2)
-        return None
-    return wing.curve(gan, control, store, settings, name=recipe.name, control_name=settings.control, progress=progress)
+    """Compute the model's curve and its control's. Raises InvalidValueError where such samples have no curves."""
+    compare = kind_of(recipe).load_metrics().compare_curves
+    if compare is None:
+        raise InvalidValueError(f"evaluate.control = {settings.control!r}: {recipe.modality} has no such curves")
+    return compare(
+        gan,
+        load(settings.control),
+        store,
+        settings,
+        name=recipe.name,
+        control_name=settings.control,
+        progress=progress,
+    )
 
 
-def _recipe_of(text: str, *, data: str, features: str | None) -> Recipe:
-    """The recipe that a name, a run or a folder was trained with.
+def _open_released(text: str, *, data: str, features: str | None) -> tuple[Recipe, GAN]:
+    """Load released weights and the recipe that trained them.
 
-    That of a released folder may be a stranger's: it decides neither what is read from this disk or the network, nor
-    which model is fetched to compute features.
+    The recipe of a folder may be a stranger's. It decides neither what is read from this disk or the network, nor which
+    model is fetched to compute features.
     """
     if text in registry.entries:
-        return load_recipe(text)
-    from zoo.training.loop import open_run
-
-    folder = Path(text).expanduser()
-    if is_run(folder):
-        return open_run(folder)
-    recipe = released_recipe(locate(text))
+        return load_recipe(text), load(text)
+    release = find_release(text)
+    recipe = read_released_recipe(release)
     if not data and not recipe.data.name:
         wanted = f"hf:{recipe.data.hub}" if recipe.data.hub else "a folder"
-        raise BadFile(f"{text}: its recipe was trained on {wanted}; say yourself what to score against: --data …")
+        raise InvalidFileError(
+            f"{text}: its recipe was trained on {wanted}; say yourself what to evaluate against: --data …"
+        )
     control, wanted = recipe.evaluate.control, recipe.evaluate.features
     if control and control not in registry.entries:
-        warnings.warn(f"no curve: the recipe of {text} names as its control {control}, which is no entry", stacklevel=2)
+        warnings.warn(f"no curve: the recipe of {text} names the control {control}, which is no entry", stacklevel=2)
         recipe = replace(recipe, evaluate=replace(recipe.evaluate, control=""))
     if features is None and wanted and not wanted.startswith("zoo:"):
-        raise BadFile(f"{text}: its recipe asks for the features {wanted}; say yourself which to use: --features …")
-    return recipe
+        raise InvalidFileError(
+            f"{text}: its recipe asks for the features {wanted}; say yourself which to use: --features …"
+        )
+    return recipe, release.load()
 
 
-def released_recipe(folder: Path) -> Recipe:
-    """The recipe that lies beside released weights. Raises BadFile where it is none, or not of their network."""
-    from zoo.training.loop import open_run
-
-    path = inside(folder, "recipe.toml")
+def read_released_recipe(release: Release) -> Recipe:
+    """Read the recipe of released weights. Raises InvalidFileError where it is none, or of another network."""
+    path = inside(release.folder, "recipe.toml")
     if not path.is_file():
-        raise BadFile(f"{folder}: has no recipe.toml, so its data and settings are unknown")
-    recipe = open_run(folder)
-    if (recipe.gan, recipe.model) != read_config(folder):
-        raise BadFile(f"{path}: tells of another network than config.json")
+        raise InvalidFileError(f"{release.folder}: has no recipe.toml, so its data and settings are unknown")
+    recipe = read_resolved_recipe(path)
+    if (recipe.architecture_class, recipe.model) != (release.architecture, release.config):
+        raise InvalidFileError(f"{path}: describes another network than config.json")
     return recipe

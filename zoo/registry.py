@@ -1,8 +1,14 @@
 """The registry: modality -> architecture -> recipes -> weights. Standard library only, so `zoo list` answers at once.
 
-Nothing is registered in code: one file `recipes/<modality>/<architecture>[-<variant>].toml` is one entry, and the
-registry is what the recipe folders say. The folders are the one of this library and those of installed packages
-that name theirs in the entry-point group `zoo.recipes` (`my-zoo = "my_package.recipes"`).
+Nothing is registered in code. One file `recipes/<modality>/<architecture>[-<variant>].toml` is one entry, and one file
+`zoo/<modality>/architectures/<architecture>.py` is one architecture. Other packages add theirs by two entry-point
+groups:
+
+    [project.entry-points."zoo.recipes"]
+    my-zoo = "my_package.recipes"              # a folder laid out like this library's
+
+    [project.entry-points."zoo.architectures"]
+    "faces.sngan" = "my_package.sngan"         # the module that defines the architecture "sngan" of faces
 """
 
 from __future__ import annotations
@@ -18,12 +24,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import BadFile, NotFound, suggest
+from zoo.errors import InvalidFileError, NotFoundError, suggest
 
 MODALITIES = ("faces", "text", "music", "video")
 
-_PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parent
 _STEM = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_ARCHITECTURE = re.compile(r"[a-z][a-z0-9]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +38,11 @@ class Weights:
     """Released weights: a Hub repository at a full commit sha, and the sha256 of each of its weight files."""
 
     repo: str = ""
+    """The Hub repository of released weights."""
     revision: str = ""
+    """Its full commit sha."""
     sha256: Mapping[str, str] = field(default_factory=dict)
+    """Digest of each weight file; `zoo release` writes them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,31 +51,31 @@ class Entry:
 
     name: str
     modality: str
-    architecture: str  # "zoo.faces.dcgan:DCGAN", imported when a model is built
+    architecture: str
+    """The short name of the architecture, e.g. "dcgan"."""
     recipe: Path
     summary: str = ""
     paper: str = ""
-    licence: str = ""
+    license: str = ""
     weights: Weights = field(default_factory=Weights)
 
     @property
     def bundled(self) -> Path:
-        """The folder that holds the entry's weights inside this package (it may not exist)."""
-        return _PACKAGE / "weights" / self.name
+        """The folder inside this package that holds the entry's weights. It may not exist."""
+        return PACKAGE / "weights" / self.name
 
     @property
     def has_weights(self) -> bool:
-        """Whether released weights lie in this package."""
+        """Whether this package contains released weights of the entry."""
         return (self.bundled / "config.json").is_file()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """A generator and its discriminator(s), and the entries that use it."""
+    """A generator with its discriminator(s), and the entries that use it."""
 
     name: str
     modality: str
-    path: str
     entries: Mapping[str, Entry]
 
     @property
@@ -78,34 +88,61 @@ class Architecture:
 
 
 def recipes_dir() -> Path:
-    """This library's recipes: inside the package in a wheel, beside it in a checkout or an editable install."""
-    inside = _PACKAGE / "recipes"
-    return inside if inside.is_dir() else _PACKAGE.parent / "recipes"
+    """Return this library's recipe folder: inside the package in a wheel, beside it in a checkout."""
+    inside = PACKAGE / "recipes"
+    return inside if inside.is_dir() else PACKAGE.parent / "recipes"
+
+
+def architecture_modules() -> dict[tuple[str, str], str]:
+    """Map (modality, architecture) to the module that defines it, without importing any of them.
+
+    Raises InvalidFileError for an entry point whose name is not `<modality>.<architecture>`, or that is taken.
+    """
+    found: dict[tuple[str, str], str] = {}
+    for modality in MODALITIES:
+        for path in sorted((PACKAGE / modality / "architectures").glob("*.py")):
+            if path.stem != "__init__":
+                found[modality, path.stem] = f"zoo.{modality}.architectures.{path.stem}"
+    for plugin in entry_points(group="zoo.architectures"):
+        modality, _, name = plugin.name.partition(".")
+        where = f'entry point zoo.architectures: {plugin.name} = "{plugin.value}"'
+        if modality not in MODALITIES or not _ARCHITECTURE.fullmatch(name):
+            raise InvalidFileError(f'{where}: the name should read "<modality>.<architecture>", e.g. "faces.sngan"')
+        if (modality, name) in found:
+            raise InvalidFileError(f"{where}: {found[modality, name]} defines this architecture already")
+        found[modality, name] = plugin.value
+    return found
 
 
 def read_entry(path: Path, *, root: Path | None = None) -> Entry:
-    """The entry that the recipe file at `path` describes; under a recipe folder `root`, its place must fit its content.
+    """Read the entry that the recipe file at `path` describes.
 
-    Raises BadFile where the file is not a recipe.
+    Args:
+        root: the recipe folder that the file belongs to. If given, the file's place and name must fit its content.
+
+    Raises InvalidFileError where the file is not a recipe.
     """
     try:
         table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise BadFile(f"{path}: cannot read this recipe: {error.strerror or error}") from None
+        raise InvalidFileError(f"{path}: cannot read this recipe: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:
-        raise BadFile(f"{path}: not a TOML file: {error}") from None
+        raise InvalidFileError(f"{path}: not a TOML file: {error}") from None
     modality, architecture = table.get("modality"), table.get("architecture")
     if modality not in MODALITIES:
-        raise BadFile(f"{path}: modality = {modality!r} should be one of {', '.join(MODALITIES)}")
-    if not isinstance(architecture, str) or not re.fullmatch(r"[\w.]+:\w+", architecture):
-        raise BadFile(f'{path}: architecture = {architecture!r} should read "module:Class"')
-    if root is not None and path.parent != root / modality:
-        raise BadFile(f'{path}: a recipe with modality = "{modality}" belongs into {root / modality}')
-    if not _STEM.fullmatch(path.stem) and root is not None:
-        raise BadFile(f"{path}: name the file <architecture>[-<variant>].toml, in lower case with hyphens")
+        raise InvalidFileError(f"{path}: modality = {modality!r} should be one of {', '.join(MODALITIES)}")
+    if not isinstance(architecture, str) or not _ARCHITECTURE.fullmatch(architecture):
+        raise InvalidFileError(f'{path}: architecture = {architecture!r} should be a short name such as "dcgan"')
+    if root is not None:
+        if path.parent != root / modality:
+            raise InvalidFileError(f'{path}: a recipe with modality = "{modality}" belongs into {root / modality}')
+        if not _STEM.fullmatch(path.stem) or path.stem.partition("-")[0] != architecture:
+            raise InvalidFileError(
+                f"{path}: name the file {architecture}.toml or {architecture}-<variant>.toml, in lower case with hyphens"
+            )
     weights = table.get("weights", {})
     if not isinstance(weights, dict) or not isinstance(weights.get("sha256", {}), dict):
-        raise BadFile(f"{path}: weights = {weights!r} should be a table, and its sha256 one, too")
+        raise InvalidFileError(f"{path}: weights = {weights!r} should be a table, and its sha256 one, too")
     return Entry(
         name=f"{modality}-{path.stem}",
         modality=modality,
@@ -113,7 +150,7 @@ def read_entry(path: Path, *, root: Path | None = None) -> Entry:
         recipe=path,
         summary=str(table.get("summary", "")),
         paper=str(table.get("paper", "")),
-        licence=str(table.get("licence", "")),
+        license=str(table.get("license", "")),
         weights=Weights(
             repo=str(weights.get("repo", "")),
             revision=str(weights.get("revision", "")),
@@ -134,52 +171,46 @@ class Registry(Mapping[str, Mapping[str, Architecture]]):
 
     @cached_property
     def entries(self) -> Mapping[str, Entry]:
-        """All entries by name, sorted. Raises BadFile on a broken recipe or a name that two folders claim."""
+        """All entries by name, sorted. Raises InvalidFileError on a broken recipe or a name that two folders claim."""
         found: dict[str, Entry] = {}
         for folder in self._folders if self._folders is not None else [recipes_dir(), *_plugin_folders()]:
             for path in sorted(folder.rglob("*.toml")):
                 entry = read_entry(path, root=folder)
                 if entry.name in found:
-                    raise BadFile(f"{path}: the entry {entry.name} exists already, from {found[entry.name].recipe}")
+                    raise InvalidFileError(
+                        f"{path}: the entry {entry.name} exists already, from {found[entry.name].recipe}"
+                    )
                 found[entry.name] = entry
         return dict(sorted(found.items()))
 
     @cached_property
-    def _wings(self) -> dict[str, dict[str, Architecture]]:
-        wings: dict[str, dict[str, Architecture]] = {}
+    def _architectures(self) -> dict[str, dict[str, Architecture]]:
+        found: dict[str, dict[str, Architecture]] = {}
         for entry in self.entries.values():
-            short = entry.recipe.stem.partition("-")[0]
-            wing = wings.setdefault(entry.modality, {})
-            others = wing[short].entries if short in wing else {}
-            if any(other.architecture != entry.architecture for other in others.values()):
-                raise BadFile(f"{entry.recipe}: variants of {entry.modality}-{short} must share one architecture")
-            wing[short] = Architecture(
-                name=short, modality=entry.modality, path=entry.architecture, entries={**others, entry.name: entry}
+            known = found.setdefault(entry.modality, {})
+            others = known[entry.architecture].entries if entry.architecture in known else {}
+            known[entry.architecture] = Architecture(
+                name=entry.architecture, modality=entry.modality, entries={**others, entry.name: entry}
             )
-        return wings
+        return found
 
     def __getitem__(self, modality: str) -> Mapping[str, Architecture]:
-        if modality not in self._wings:
-            known = ", ".join(self._wings)
-            raise NotFound(f'no modality "{modality}"; there are {known}.{suggest(modality, self._wings)}')
-        return self._wings[modality]
+        if modality not in self._architectures:
+            known = ", ".join(self._architectures)
+            raise NotFoundError(f'no modality "{modality}"; there are {known}.{suggest(modality, self._architectures)}')
+        return self._architectures[modality]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._wings)
+        return iter(self._architectures)
 
     def __len__(self) -> int:
-        return len(self._wings)
-
-    @property
-    def architectures(self) -> frozenset[str]:
-        """The `module:Class` paths that a recipe or a config.json may name: those of installed recipes, no others."""
-        return frozenset(entry.architecture for entry in self.entries.values())
+        return len(self._architectures)
 
     def names(self, modality: str | None = None, *, match: str = "*") -> list[str]:
-        """Names of entries, of one modality if given, that fit the shell pattern `match`."""
+        """List the names of entries, of one modality if given, that fit the shell pattern `match`."""
         if modality is not None and modality not in MODALITIES:
             known = ", ".join(MODALITIES)
-            raise NotFound(f'no modality "{modality}"; there are {known}.{suggest(modality, MODALITIES)}')
+            raise NotFoundError(f'no modality "{modality}"; there are {known}.{suggest(modality, MODALITIES)}')
         return [
             name
             for name, entry in self.entries.items()
@@ -187,40 +218,65 @@ class Registry(Mapping[str, Mapping[str, Architecture]]):
         ]
 
     def entry(self, name: str) -> Entry:
-        """The entry called `name`, or the one that the recipe file at the path `name` describes.
+        """Return the entry called `name`, or the one that the recipe file at the path `name` describes.
 
-        A file of one's own that is called as an installed recipe is, such as a copy, is the entry `<name>-own`: it has
-        none of the other's weights, and is not released in its place.
+        A recipe file of your own with the file name of an installed recipe, such as a copy of it, is the entry
+        `<name>-own`. It does not get the weights of the installed entry, and is not released in its place.
 
-        Raises NotFound with the nearest names.
+        Raises NotFoundError with the nearest names.
         """
         if name in self.entries:
             return self.entries[name]
         if name.endswith(".toml"):
             entry = read_entry(Path(name).expanduser())
-            if entry.architecture not in self.architectures:
-                raise NotFound(
-                    f'{name}: no installed recipe uses the architecture "{entry.architecture}"; there are '
-                    f"{', '.join(sorted(self.architectures))}.{suggest(entry.architecture, self.architectures)}"
-                )
+            check_architecture(entry.modality, entry.architecture, where=name)
             theirs = self.entries.get(entry.name)
             if theirs is not None and not entry.recipe.samefile(theirs.recipe):
                 entry = replace(entry, name=f"{entry.name}-own")
             return entry
-        raise NotFound(
+        raise NotFoundError(
             f'no entry "{name}".{suggest(name, self.entries)} `zoo list` shows all {len(self.entries)}; '
             "a recipe of your own is named by its path, ending in .toml."
         )
 
 
+def check_architecture(modality: str, name: str, *, where: str = "") -> str:
+    """Return the module of an architecture. Raises NotFoundError with the nearest where none is installed."""
+    modules = architecture_modules()
+    if (modality, name) not in modules:
+        known = [other for place, other in modules if place == modality]
+        prefix = f"{where}: " if where else ""
+        raise NotFoundError(
+            f'{prefix}no architecture "{name}" of {modality}; there are {", ".join(known) or "none"}.'
+            f"{suggest(name, known)}"
+        )
+    return modules[modality, name]
+
+
 def _plugin_folders() -> Iterator[Path]:
-    """Recipe folders of other packages, found without importing the packages."""
+    """Yield recipe folders of other packages, found without importing the packages."""
     for plugin in entry_points(group="zoo.recipes"):
         package, *inner = plugin.value.split(".")
         spec = find_spec(package)
         if spec is None or not spec.submodule_search_locations:
-            raise BadFile(f'entry point zoo.recipes: {plugin.name} = "{plugin.value}" names no installed package')
+            raise InvalidFileError(
+                f'entry point zoo.recipes: {plugin.name} = "{plugin.value}" names no installed package'
+            )
         yield Path(spec.submodule_search_locations[0]).joinpath(*inner)
 
 
 registry = Registry()
+
+
+def list_models(modality: str | None = None, *, match: str = "*") -> list[str]:
+    """List the names of all entries, or those of one modality, that fit the shell pattern `match`.
+
+    Raises:
+        NotFoundError: no such modality.
+    """
+    return registry.names(modality, match=match)
+
+
+def info(name: str) -> Entry:
+    """Return the registry's entry for a name or a recipe's path. Raises NotFoundError with the nearest names."""
+    return registry.entry(name)

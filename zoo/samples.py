@@ -14,8 +14,8 @@ import torch
 from PIL import Image, PngImagePlugin
 from torch import Tensor
 
-from zoo.disk import replacing
-from zoo.errors import BadValue, CannotWrite, suggest
+from zoo.errors import InvalidValueError, WriteError, suggest
+from zoo.io.atomic import replacing
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,23 +46,23 @@ class Samples:
 
     @classmethod
     def check_path(cls, path: str | os.PathLike[str]) -> Path:
-        """`path`, if `save` could write it. Raises BadValue on a suffix that has no format here, CannotWrite."""
+        """`path`, if `save` could write it. Raises InvalidValueError on a suffix that has no format here, WriteError."""
         path = Path(path).expanduser()
         if path.suffix and path.suffix.lower() not in cls.SUFFIXES and not path.is_dir():
             known = ", ".join(cls.SUFFIXES)
-            raise BadValue(
+            raise InvalidValueError(
                 f'{path}: cannot save {cls.__name__.lower()} as "{path.suffix}"; there are {known}, '
                 f"or a folder for one file each.{suggest(path.suffix, cls.SUFFIXES)}"
             )
         existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
         if path.suffix and path.is_dir() and path.suffix.lower() in cls.SUFFIXES:
-            raise CannotWrite(f"{path}: cannot write: this is a folder")
+            raise WriteError(f"{path}: cannot write: this is a folder")
         if existing != path and not existing.is_dir():
-            raise CannotWrite(f"{path}: cannot write: {existing} is not a folder")
+            raise WriteError(f"{path}: cannot write: {existing} is not a folder")
         if not path.suffix and path.is_file():
-            raise CannotWrite(f"{path}: cannot write: a file is here, and a name without a suffix is a folder's")
+            raise WriteError(f"{path}: cannot write: a file is here, and a name without a suffix is a folder's")
         if not os.access(existing, os.W_OK):
-            raise CannotWrite(f"{path}: cannot write: no permission for {existing}")
+            raise WriteError(f"{path}: cannot write: no permission for {existing}")
         return path
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -90,7 +90,7 @@ class Images(Samples):
         """All images in one picture, as `tiled` arranges them."""
         pixels = self.to_uint8()
         if not len(pixels):
-            raise BadValue("a grid needs at least one image")
+            raise InvalidValueError("a grid needs at least one image")
         return _pil(tiled(pixels, columns, padding=padding))
 
     def save(self, path: str | os.PathLike[str], *, columns: int | None = None) -> Path:
@@ -144,10 +144,10 @@ LARGEST_SIDE = {".webp": 16_383, ".jpg": 65_500, ".jpeg": 65_500, ".gif": 65_535
 
 
 def check_size(width: int, height: int, path: Path) -> None:
-    """Raise BadValue where a picture, moving or not, has more pixels a side than the format of `path` takes."""
+    """Raise InvalidValueError where a picture, moving or not, has more pixels a side than the format of `path` takes."""
     suffix = path.suffix.lower()
     if max(width, height) > LARGEST_SIDE.get(suffix, math.inf):
-        raise BadValue(
+        raise InvalidValueError(
             f"{path}: {width} x {height} px, and a {suffix} has at most {LARGEST_SIDE[suffix]:,} a side; ask for "
             "fewer, or save into a folder"
         )

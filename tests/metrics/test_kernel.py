@@ -3,7 +3,7 @@ import itertools
 import pytest
 import torch
 
-from zoo.errors import BadValue
+from zoo.errors import InvalidValueError
 from zoo.metrics.kernel import kernel_distance
 
 
@@ -58,7 +58,7 @@ def test_equal_distributions_are_at_zero_on_average():
 
 
 def test_the_seed_alone_decides_the_subsets():
-    """Same seed, same figure, whatever the global generator; another seed, another figure."""
+    """Same seed, same figure, whatever the global generator; another seed, another metric."""
     a, b = normal(60, 4, seed=0), normal(60, 4, seed=1)
     first = kernel_distance(a, b, seed=3, subset_size=20)
     torch.manual_seed(99)
@@ -77,6 +77,6 @@ def test_the_seed_alone_decides_the_subsets():
     ],
 )
 def test_unusable_arguments_are_refused(a, options, message):
-    """Each raises BadValue that says what was wrong."""
-    with pytest.raises(BadValue, match=message):
+    """Each raises InvalidValueError that says what was wrong."""
+    with pytest.raises(InvalidValueError, match=message):
         kernel_distance(a, torch.zeros(4, 3), seed=0, **options)

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zoo.errors import BadValue
+from zoo.errors import InvalidValueError
 from zoo.metrics.manifold import ManifoldScores, manifold_scores
 
 
@@ -71,10 +71,10 @@ def test_equal_distributions_score_high():
 
 def test_dropped_modes_cost_recall_and_coverage_alone():
     """Fakes of 2 modes in 10 keep their precision and density; recall and coverage fall to a fifth."""
-    centres = 20 * torch.eye(10, dtype=torch.float64)
+    centers = 20 * torch.eye(10, dtype=torch.float64)
 
     def drawn(modes: int, seed: int) -> torch.Tensor:
-        return centres[torch.arange(500) % modes] + normal(500, 10, seed=seed) * 0.5
+        return centers[torch.arange(500) % modes] + normal(500, 10, seed=seed) * 0.5
 
     full, dropped = (manifold_scores(drawn(10, 0), drawn(modes, 1)) for modes in (10, 2))
     assert dropped.precision > full.precision - 0.1
@@ -108,6 +108,6 @@ def test_a_set_scores_all_of_itself():
     ],
 )
 def test_unusable_arguments_are_refused(real, options, message):
-    """Each raises BadValue that says what was wrong."""
-    with pytest.raises(BadValue, match=message):
+    """Each raises InvalidValueError that says what was wrong."""
+    with pytest.raises(InvalidValueError, match=message):
         manifold_scores(real, torch.zeros(9, 3), **options)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from zoo.errors import BadValue
+from zoo.errors import InvalidValueError
 from zoo.metrics.mauve import area_under_curve, frontier_divergence, k_means
 
 counts = arrays(np.float64, 6, elements=st.integers(0, 9).map(float)).filter(lambda values: values.sum() > 0)
@@ -107,6 +107,6 @@ def test_the_seed_alone_decides_the_clusters():
     ],
 )
 def test_unusable_arguments_are_refused(a, options, message):
-    """Each raises BadValue that says what was wrong."""
-    with pytest.raises(BadValue, match=message):
+    """Each raises InvalidValueError that says what was wrong."""
+    with pytest.raises(InvalidValueError, match=message):
         frontier_divergence(a, torch.zeros(4, 3), seed=0, **options)

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zoo.errors import BadValue
+from zoo.errors import InvalidValueError
 from zoo.metrics.ms_ssim import EXPONENTS, ms_ssim, pair_similarity, possible_scales
 
 
@@ -32,7 +32,7 @@ def test_one_window_agrees_with_the_formula():
 
 @pytest.mark.parametrize("num_scales", [1, 3, 5])
 def test_agrees_with_pytorch_msssim(num_scales):
-    """On grey images, where it does not matter how channels are averaged, the package gives the same."""
+    """On gray images, where it does not matter how channels are averaged, the package gives the same."""
     package = pytest.importorskip("pytorch_msssim")
     a, b = images(6, 192), images(6, 192) * 0.6 + images(6, 192, seed=1) * 0.4
     weights = [w / sum(EXPONENTS[:num_scales]) for w in EXPONENTS[:num_scales]]
@@ -58,7 +58,7 @@ def test_size_allows_as_many_scales_as_the_window_fits_into(size, scales):
     assert possible_scales(size, 300) == scales
     a = images(1, size)
     assert ms_ssim(a, a, num_scales=scales).item() == pytest.approx(1)
-    with pytest.raises(BadValue, match=f"1 to {scales}"):
+    with pytest.raises(InvalidValueError, match=f"1 to {scales}"):
         ms_ssim(a, a, num_scales=scales + 1)
 
 
@@ -86,7 +86,7 @@ def test_no_sample_is_paired_with_itself():
 
 
 def test_the_seed_alone_decides_the_pairs():
-    """Same seed, same figure, whatever the global generator; another seed, another figure."""
+    """Same seed, same figure, whatever the global generator; another seed, another metric."""
     some = images(20, 16)
     first = pair_similarity(some, seed=1, num_pairs=30)
     torch.manual_seed(99)
@@ -105,12 +105,12 @@ def test_the_seed_alone_decides_the_pairs():
     ],
 )
 def test_unusable_images_are_refused(some, message):
-    """Each raises BadValue that says what was wrong."""
-    with pytest.raises(BadValue, match=message):
+    """Each raises InvalidValueError that says what was wrong."""
+    with pytest.raises(InvalidValueError, match=message):
         pair_similarity(some, seed=0)
 
 
 def test_unequal_shapes_are_refused():
     """Pairs need two sets of one shape."""
-    with pytest.raises(BadValue, match="one shape"):
+    with pytest.raises(InvalidValueError, match="one shape"):
         ms_ssim(torch.zeros(2, 3, 16, 16), torch.zeros(2, 3, 32, 32), num_scales=1)

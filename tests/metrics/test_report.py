@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from zoo.errors import BadValue
+from zoo.errors import InvalidValueError
 from zoo.metrics.frechet import frechet_distance
 from zoo.metrics.kernel import kernel_distance
 from zoo.metrics.manifold import manifold_scores
-from zoo.metrics.report import distribution_figures
+from zoo.metrics.report import distribution_metrics
 
 
 def normal(n: int, seed: int) -> torch.Tensor:
@@ -13,34 +13,34 @@ def normal(n: int, seed: int) -> torch.Tensor:
 
 
 def test_each_figure_is_its_metric_beside_its_floor():
-    """Six figures; value is real against fake, floor real against other reals, with count, extractor and seed."""
+    """Six metrics; value is real against fake, floor real against other reals, with count, extractor and seed."""
     real, fake, other = normal(1200, 0), normal(1200, 1) * 0.9, normal(1200, 2)
-    figures = {f.name: f for f in distribution_figures(real, fake, other, extractor="timm:some", seed=3)}
-    assert list(figures) == ["frechet_distance", "kernel_distance", "precision", "recall", "density", "coverage"]
-    assert {(f.count, f.extractor) for f in figures.values()} == {(1200, "timm:some")}
-    assert [f.name for f in figures.values() if f.higher_is_better] == ["precision", "recall", "density", "coverage"]
+    metrics = {f.name: f for f in distribution_metrics(real, fake, other, extractor="timm:some", seed=3)}
+    assert list(metrics) == ["frechet_distance", "kernel_distance", "precision", "recall", "density", "coverage"]
+    assert {(f.count, f.extractor) for f in metrics.values()} == {(1200, "timm:some")}
+    assert [f.name for f in metrics.values() if f.higher_is_better] == ["precision", "recall", "density", "coverage"]
 
-    assert figures["frechet_distance"].value == pytest.approx(frechet_distance(real, fake))
-    assert figures["frechet_distance"].floor == pytest.approx(frechet_distance(real, other))
-    kernel = figures["kernel_distance"]
+    assert metrics["frechet_distance"].value == pytest.approx(frechet_distance(real, fake))
+    assert metrics["frechet_distance"].floor == pytest.approx(frechet_distance(real, other))
+    kernel = metrics["kernel_distance"]
     assert (kernel.value, kernel.spread) == kernel_distance(real, fake, seed=3)
-    assert kernel.floor == kernel_distance(real, other, seed=3).mean
-    assert [name for name, f in figures.items() if f.seed is not None] == ["kernel_distance"]
-    assert figures["recall"].value == manifold_scores(real, fake).recall
-    assert figures["density"].floor == manifold_scores(real, other).density
+    assert kernel.real_vs_real == kernel_distance(real, other, seed=3).mean
+    assert [name for name, f in metrics.items() if f.seed is not None] == ["kernel_distance"]
+    assert metrics["recall"].value == manifold_scores(real, fake).recall
+    assert metrics["density"].floor == manifold_scores(real, other).density
 
 
 def test_floors_are_what_fresh_reals_get():
     """For fakes drawn like the reals, every figure is near its floor; for others, every figure is worse."""
     real, other = normal(400, 0), normal(400, 1)
-    near = distribution_figures(real, normal(400, 2), other, extractor="x", seed=0)
-    far = distribution_figures(real, normal(400, 3) + 2, other, extractor="x", seed=0)
+    near = distribution_metrics(real, normal(400, 2), other, extractor="x", seed=0)
+    far = distribution_metrics(real, normal(400, 3) + 2, other, extractor="x", seed=0)
     for good, bad in zip(near, far, strict=True):
-        assert good.value == pytest.approx(good.floor, abs=0.2)
-        assert (bad.value < bad.floor) == bad.higher_is_better
+        assert good.value == pytest.approx(good.real_vs_real, abs=0.2)
+        assert (bad.value < bad.real_vs_real) == bad.higher_is_better
 
 
 def test_unequal_counts_are_refused():
-    """All figures depend on the counts, so all three sets must have the same."""
-    with pytest.raises(BadValue, match="equal counts"):
-        distribution_figures(normal(10, 0), normal(10, 1), normal(9, 2), extractor="x", seed=0)
+    """All metrics depend on the counts, so all three sets must have the same."""
+    with pytest.raises(InvalidValueError, match="equal counts"):
+        distribution_metrics(normal(10, 0), normal(10, 1), normal(9, 2), extractor="x", seed=0)

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zoo.errors import BadValue
+from zoo.errors import InvalidValueError
 from zoo.metrics.swd import _blur, _descriptors, _grow, _laplacian_level, _patches, _shrink, _wasserstein
 from zoo.metrics.swd import sliced_wasserstein as swd
 
@@ -63,7 +63,7 @@ def test_patches_are_cut_where_the_corners_say():
 
 
 def test_descriptors_have_mean_zero_and_deviation_one_in_each_channel():
-    """Normalisation is over all patches of the set, channel by channel; a constant channel becomes 0."""
+    """Normalization is over all patches of the set, channel by channel; a constant channel becomes 0."""
     some = images(6, 16) * torch.tensor([1.0, 5.0, 0.0]).view(3, 1, 1) + 7
     corners = torch.randint(10, (2, 6, 20), generator=torch.Generator().manual_seed(0))
     channels = _descriptors(some, 0, corners).view(120, 3, 49).double()
@@ -90,7 +90,7 @@ def test_a_change_shows_at_its_scale():
 
 
 def test_the_seed_alone_decides():
-    """Same seed, same figures, whatever the global generator; another seed, others."""
+    """Same seed, same metrics, whatever the global generator; another seed, others."""
     a, b = images(4, 16), images(4, 16, seed=1)
     first = swd(a, b, seed=5)
     torch.manual_seed(99)
@@ -117,6 +117,6 @@ def test_more_images_than_are_held_at_once_change_nothing(monkeypatch):
     ],
 )
 def test_unusable_images_are_refused(real, fake, message):
-    """Each raises BadValue that says what was wrong."""
-    with pytest.raises(BadValue, match=message):
+    """Each raises InvalidValueError that says what was wrong."""
+    with pytest.raises(InvalidValueError, match=message):
         swd(real, fake, seed=0)

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import symusic
-from chorales import progression
-from releases import write_model
+from helpers.chorales import progression
+from helpers.releases import write_model
 
-from zoo.music.scores.midi import write_midi
+from zoo.music.data.midi import write_midi
 from zoo.recipe import load_recipe
 
 Command = Callable[..., tuple[int, str, str]]
@@ -52,7 +52,7 @@ def test_scores_are_sampled_into_every_format(name: str, command: Command, tmp_p
 
 
 def test_one_s_own_midi_files_are_trained_on_evaluated_and_sampled(command: Command, folder: Path, tmp_path: Path):
-    """From a folder to scores; the file that is a waltz is named; figures stand beside those of held-out files."""
+    """From a folder to scores; the file that is a waltz is named; metrics stand beside those of held-out files."""
     run = tmp_path / "run"
     code, _, errors = command(
         "train", "music-musegan", "--out", run, "--data", folder, *SMALL, "train.batch=4", "train.total_kimg=0.02",

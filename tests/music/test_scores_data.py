@@ -7,17 +7,18 @@ import numpy as np
 import pytest
 import symusic
 import torch
-from chorales import chorale_store, progression
+from helpers.chorales import chorale_store, progression
 
 from zoo.data import cache_dir
-from zoo.errors import BadFile, BadValue, NotFound
+from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError
 from zoo.music import data as door
-from zoo.music.scores.data import (
+from zoo.music.data.midi import FAMILIES, HELD, NUM_PITCHES, SILENT, STRUCK, notes_of, put, read_grid, write_midi
+from zoo.music.data.scores import (
     BEYOND,
     FURTHEST,
-    LeadSheetData,
+    LeadSheetDataConfig,
     ScoreConfig,
-    ScoreData,
+    ScoreDataConfig,
     Windows,
     as_grid,
     as_line,
@@ -31,7 +32,6 @@ from zoo.music.scores.data import (
     transposed,
     within_pitches,
 )
-from zoo.music.scores.midi import FAMILIES, HELD, NUM_PITCHES, SILENT, STRUCK, notes_of, put, read_grid, write_midi
 from zoo.noise import Noise
 from zoo.recipe import load_recipe
 
@@ -108,14 +108,16 @@ def test_families_gather_programs(tmp_path: Path):
 def test_what_is_told_of_families_makes_a_model_of_them(tmp_path: Path):
     """As words of a command line; names and programs of another number of tracks are refused with what would work."""
     path = write(tmp_path / "a.mid", [tune(40 + i) for i in range(6)])
-    with pytest.raises(BadFile, match="gather them by") as told:
+    with pytest.raises(InvalidFileError, match="gather them by") as told:
         read_grid(path, tracks=4, steps=16)
     words = shlex.split(str(told.value).partition("gather them by ")[2])
     recipe = load_recipe("music-musegan", words, data=str(tmp_path))
 
     assert recipe.data.mapping == "families"
     assert recipe.model.names == FAMILIES
-    with pytest.raises(BadValue, match=r"model\.names: 4 for 5 tracks; set as many, or none at all: model\.names=\[\]"):
+    with pytest.raises(
+        InvalidValueError, match=r"model\.names: 4 for 5 tracks; set as many, or none at all: model\.names=\[\]"
+    ):
         load_recipe("music-musegan", ["model.tracks=5"])
 
 
@@ -143,8 +145,8 @@ def test_notes_are_moved_to_the_nearest_step(tmp_path: Path):
 
 def test_a_folder_of_midi_files_becomes_a_store(folder: Path):
     """Every window of the model's bars, one bar apart; whole files in one split; the same store the second time."""
-    data = ScoreData(folder=str(folder))
-    store = open_store(data, CONFIG, say=tell_nobody)
+    data = ScoreDataConfig(folder=str(folder))
+    store = open_store(data, CONFIG, log=tell_nobody)
 
     assert (store.samples.shape, store.samples.dtype) == ((12, 2, 32, 36), np.uint8)
     assert sorted(set(store.attributes["piece"])) == [f"{i}.mid" for i in range(6)]
@@ -152,16 +154,16 @@ def test_a_folder_of_midi_files_becomes_a_store(folder: Path):
     by_piece = {piece: set(store.split[store.attributes["piece"] == piece]) for piece in store.attributes["piece"]}
     assert all(len(splits) == 1 for splits in by_piece.values())
     assert 0 < len(store.indices("test")) < len(store.samples)
-    assert open_store(data, CONFIG, say=tell_nobody).folder == store.folder
+    assert open_store(data, CONFIG, log=tell_nobody).folder == store.folder
     write(folder / "7.mid", [tune(52), tune(66)])
-    assert open_store(data, CONFIG, say=tell_nobody).folder != store.folder
+    assert open_store(data, CONFIG, log=tell_nobody).folder != store.folder
 
 
 def test_pieces_of_long_names_stay_apart(tmp_path: Path):
     """Though they begin and end alike."""
     for i in range(6):
         write(tmp_path / "a collection with a long name" / f"{i}{'x' * 100}.mid", [tune(50 + i), tune(65 + i)])
-    store = open_store(ScoreData(folder=str(tmp_path)), CONFIG, say=tell_nobody)
+    store = open_store(ScoreDataConfig(folder=str(tmp_path)), CONFIG, log=tell_nobody)
 
     pieces, counts = np.unique(store.attributes["piece"], return_counts=True)
     assert counts.tolist() == [2] * 6
@@ -176,7 +178,7 @@ def test_files_that_cannot_be_used_are_left_out_one_by_one_with_the_reason(folde
     write(folder / "late.mid", [[(0, 4, 60), (16 * 20_000, 4, 60)]])
     (folder / "broken.mid").write_bytes(b"MThd nothing")
     said: list[str] = []
-    store = open_store(ScoreData(folder=str(folder)), CONFIG, say=said.append)
+    store = open_store(ScoreDataConfig(folder=str(folder)), CONFIG, log=said.append)
 
     assert len(set(store.attributes["piece"])) == 6
     (line,) = said
@@ -194,21 +196,21 @@ def test_files_that_cannot_be_used_are_left_out_one_by_one_with_the_reason(folde
 
 def test_a_folder_without_usable_files_says_why(tmp_path: Path):
     """No folder, no MIDI file, or none that can be used, with every reason."""
-    with pytest.raises(BadFile, match="no such folder"):
-        open_store(ScoreData(folder=str(tmp_path / "nowhere")), CONFIG)
-    with pytest.raises(BadFile, match=r"no MIDI file \(.mid, .midi\)"):
-        open_store(ScoreData(folder=str(tmp_path)), CONFIG)
+    with pytest.raises(InvalidFileError, match="no such folder"):
+        open_store(ScoreDataConfig(folder=str(tmp_path / "nowhere")), CONFIG)
+    with pytest.raises(InvalidFileError, match=r"no MIDI file \(.mid, .midi\)"):
+        open_store(ScoreDataConfig(folder=str(tmp_path)), CONFIG)
     write(tmp_path / "waltz.mid", [tune()], meter=(3, 4))
-    with pytest.raises(BadFile, match=r"none of 1 MIDI files can be used:\n  .*waltz.mid: not in 4/4"):
-        open_store(ScoreData(folder=str(tmp_path)), CONFIG)
+    with pytest.raises(InvalidFileError, match=r"none of 1 MIDI files can be used:\n  .*waltz.mid: not in 4/4"):
+        open_store(ScoreDataConfig(folder=str(tmp_path)), CONFIG)
 
 
 def test_unknown_names_and_wrong_sizes_are_refused():
-    with pytest.raises(NotFound, match='Did you mean "bach-chorales"'):
-        open_store(ScoreData(name="bach-chorale"), CONFIG)
-    with pytest.raises(BadValue, match=r"model.tracks = 4"):
-        open_store(ScoreData(name="bach-chorales"), CONFIG)
-    with pytest.raises(NotFound, match="bach-chorales"):
+    with pytest.raises(NotFoundError, match='Did you mean "bach-chorales"'):
+        open_store(ScoreDataConfig(name="bach-chorale"), CONFIG)
+    with pytest.raises(InvalidValueError, match=r"model.tracks = 4"):
+        open_store(ScoreDataConfig(name="bach-chorales"), CONFIG)
+    with pytest.raises(NotFoundError, match="bach-chorales"):
         door.build_dataset("bach-choral")
 
 
@@ -255,17 +257,17 @@ def test_drums_stay_the_instruments_that_they_are(tmp_path: Path):
     for i in range(6):
         write(tmp_path / f"{i}.mid", [tune(55 + i), [(0, 32, 36), (4, 4, 49)]], drums=(1,))
     config = ScoreConfig(tracks=5, bars=2, steps=16, pitches=36, lowest=48)
-    data = ScoreData(folder=str(tmp_path), mapping="families")
-    store = open_store(data, config, say=tell_nobody)
-    sheets = LeadSheetData(folder=str(tmp_path), mapping="families")
-    melodies = open_store(sheets, ScoreConfig(tracks=2, bars=2, steps=16), say=tell_nobody).samples[:, 0]
+    data = ScoreDataConfig(folder=str(tmp_path), mapping="families")
+    store = open_store(data, config, log=tell_nobody)
+    sheets = LeadSheetDataConfig(folder=str(tmp_path), mapping="families")
+    melodies = open_store(sheets, ScoreConfig(tracks=2, bars=2, steps=16), log=tell_nobody).samples[:, 0]
 
     assert not data.augments
     assert set(np.argwhere(np.isin(store.samples[:, 0], (STRUCK, HELD)))[:, -1]) == {49 - 48}
     assert sheets.augments
     assert set(np.argwhere(np.isin(melodies, (STRUCK, HELD)))[:, -1] + 24) >= {55}
     assert not np.isin(melodies[:, :, [36 - 24, 49 - 24]], (STRUCK, HELD)).any()
-    assert ScoreData(name="bach-chorales", mapping="families").augments
+    assert ScoreDataConfig(name="bach-chorales", mapping="families").augments
 
 
 def test_a_row_tells_how_far_it_may_be_transposed():
@@ -324,9 +326,9 @@ def test_chorales_are_windows_of_kept_pieces():
     store = door.build_dataset("bach-chorales")
 
     assert store.samples.shape == (24, 4, 64, 48)
-    assert store.about["licence"].startswith("public domain (Bach)")
+    assert store.about["license"].startswith("public domain (Bach)")
     finer = ScoreConfig(tracks=4, bars=2, steps=48, pitches=84, lowest=24)
-    assert open_store(ScoreData(name="bach-chorales"), finer).samples.shape == (48, 4, 96, 84)
+    assert open_store(ScoreDataConfig(name="bach-chorales"), finer).samples.shape == (48, 4, 96, 84)
 
 
 def test_a_chorale_is_read_from_the_corpus():

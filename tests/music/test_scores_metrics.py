@@ -6,18 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from chorales import chorale_store
+from helpers.chorales import chorale_store
 
 from zoo.data import Store
-from zoo.errors import BadValue
+from zoo.errors import InvalidValueError
 from zoo.music import metrics as door
-from zoo.music.scores import counterpoint, statistics
-from zoo.music.scores.data import decode
-from zoo.music.scores.metrics import evaluate, held_out
-from zoo.music.scores.midi import put
-from zoo.music.scores.musegan import MuseGAN, MuseGANConfig
-from zoo.music.scores.samples import Scores
-from zoo.recipe import Evaluate
+from zoo.music.architectures.musegan import MuseGAN, MuseGANConfig
+from zoo.music.data.midi import put
+from zoo.music.data.scores import decode
+from zoo.music.metrics import counterpoint, statistics
+from zoo.music.metrics.scores import evaluate, held_out
+from zoo.music.samples.scores import Scores
+from zoo.recipe import EvaluateConfig
 
 LOW = 36
 
@@ -218,32 +218,34 @@ def parrot(rolls: torch.Tensor) -> Parrot:
 def test_real_scores_are_as_good_as_their_floors(store: Store):
     """A generator that repeats the test split has every statistic's floor and no distance."""
     rows = store.samples[store.indices("test")]
-    figures = {f.name: f for f in evaluate(parrot(decode(rows)), store, Evaluate(samples=len(rows)))}
+    metrics = {f.name: f for f in evaluate(parrot(decode(rows)), store, EvaluateConfig(samples=len(rows)))}
 
     for name in ("pitch_class_entropy", "polyphony", "note_density", "voices_in_range", "crossings", "copied"):
-        assert figures[name].value == pytest.approx(figures[name].floor, abs=1e-9), name
+        assert metrics[name].value == pytest.approx(metrics[name].floor, abs=1e-9), name
     for name in ("style_distance", "interval_distance", "chord_distance", "length_distance"):
-        assert figures[name].value == pytest.approx(0, abs=1e-6), name
-        assert figures[name].floor > 0, name
+        assert metrics[name].value == pytest.approx(0, abs=1e-6), name
+        assert metrics[name].floor > 0, name
 
 
 def test_a_copyist_is_found(store: Store):
     """Training scores in another key: all copied."""
     rows = store.samples[store.indices("train")[:6]]
-    figures = {f.name: f.value for f in evaluate(parrot(decode(rows).roll(1, 3)), store, Evaluate(samples=6))}
+    metrics = {f.name: f.value for f in evaluate(parrot(decode(rows).roll(1, 3)), store, EvaluateConfig(samples=6))}
 
-    assert figures["copied"] == 1
+    assert metrics["copied"] == 1
 
 
 def test_silence_is_judged_without_an_error(store: Store):
     """It has no voice in range and the largest distances."""
-    figures = {f.name: f.value for f in held_out(store, Evaluate(samples=6))(parrot(-torch.ones(1, *CONFIG.roll)))}
+    metrics = {
+        f.name: f.value for f in held_out(store, EvaluateConfig(samples=6))(parrot(-torch.ones(1, *CONFIG.roll)))
+    }
 
-    assert next(iter(figures)) == "style_distance"
-    assert (figures["style_distance"], figures["voices_in_range"], figures["note_density"]) == (1, 0, 0)
+    assert next(iter(metrics)) == "style_distance"
+    assert (metrics["style_distance"], metrics["voices_in_range"], metrics["note_density"]) == (1, 0, 0)
 
 
 def test_the_door_leads_to_the_floor_and_asks_for_no_more_than_there_is(store: Store):
-    with pytest.raises(BadValue, match="held-out scores"):
-        door.evaluate(parrot(-torch.ones(1, *CONFIG.roll)), store, Evaluate(samples=1000))
-    assert door.held_out(store, replace(Evaluate(), samples=6))(MuseGAN(CONFIG).eval())[0].floor is not None
+    with pytest.raises(InvalidValueError, match="held-out scores"):
+        door.evaluate(parrot(-torch.ones(1, *CONFIG.roll)), store, EvaluateConfig(samples=1000))
+    assert door.held_out(store, replace(EvaluateConfig(), samples=6))(MuseGAN(CONFIG).eval())[0].floor is not None

@@ -5,25 +5,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from chorales import progression
+from helpers.chorales import progression
 
 from zoo.data import Store, build_store
-from zoo.errors import BadValue
-from zoo.music.scores.data import CHORD_BASE, Windows, decode, lead_sheet
-from zoo.music.scores.midi import put
-from zoo.music.scores.midinet import (
+from zoo.errors import InvalidValueError
+from zoo.music.architectures.midinet import (
     CHORD,
     PITCHES,
     STEPS,
     MidiNet,
     MidiNetConfig,
-    MidiNetTrain,
+    MidiNetTrainConfig,
     bars_before,
     bars_of,
 )
-from zoo.music.scores.midinet import lead_sheet as written
+from zoo.music.data.midi import put
+from zoo.music.data.scores import CHORD_BASE, Windows, decode, lead_sheet
 from zoo.noise import Noise
-from zoo.training.phases import Turn
+from zoo.training.phases import Step
 
 CONFIG = MidiNetConfig(bars=3)
 
@@ -39,7 +38,7 @@ def store(tmp_path: Path) -> Store:
 def gan(store: Store) -> MidiNet:
     torch.manual_seed(0)
     gan = MidiNet(CONFIG).eval()
-    gan.prepare(store)
+    gan.init_from_data(store)
     return gan
 
 
@@ -147,15 +146,15 @@ def test_a_row_between_two_samples_is_over_one_progression(gan: MidiNet):
 
 def test_the_generator_plays_twice_a_turn_and_matches_features(gan: MidiNet, store: Store):
     """With both weights 0 its loss is the adversarial one alone."""
-    turn = Turn(gan, decode(store.samples[:4]), Noise(0), generator_plays=True)
-    phases = gan.phases(MidiNetTrain())
+    step = Step(gan, decode(store.samples[:4]), Noise(0), train_generator=True)
+    phases = gan.phases(MidiNetTrainConfig())
 
     assert [phase.name for phase in phases] == ["D", "G", "G-again"]
-    assert phases[1].optimiser is phases[2].optimiser
-    assert phases[1].loss(turn)["matching"] > 0
-    assert gan.phases(MidiNetTrain(match_features=0, match_bars=0))[1].loss(turn)["matching"] == 0
+    assert phases[1].optimizer is phases[2].optimizer
+    assert phases[1].loss(step)["matching"] > 0
+    assert gan.phases(MidiNetTrainConfig(match_features=0, match_bars=0))[1].loss(step)["matching"] == 0
 
 
 def test_games_without_labels_are_refused():
-    with pytest.raises(BadValue, match="non_saturating"):
-        MidiNetTrain(loss="wasserstein")
+    with pytest.raises(InvalidValueError, match="non_saturating"):
+        MidiNetTrainConfig(loss="wasserstein")

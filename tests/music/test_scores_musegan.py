@@ -5,28 +5,28 @@ from pathlib import Path
 
 import pytest
 import torch
-from chorales import chorale_store, progression
+from helpers.chorales import chorale_store, progression
 from torch import nn
 
-from zoo.errors import BadFile, BadValue
-from zoo.music.scores.blocks import BlockConv2d, BlockConvTranspose2d
-from zoo.music.scores.data import decode, ranges, within_pitches
-from zoo.music.scores.midi import write_midi
-from zoo.music.scores.musegan import (
+from zoo.errors import InvalidFileError, InvalidValueError
+from zoo.music.architectures.musegan import (
     MuseGAN,
     MuseGANConfig,
-    MuseGANTrain,
+    MuseGANTrainConfig,
     changes,
     chroma,
     given_track,
     struck,
     truncated,
 )
-from zoo.music.scores.neurons import binary, one_of
-from zoo.music.scores.samples import Scores
+from zoo.music.data.midi import write_midi
+from zoo.music.data.scores import decode, ranges, within_pitches
+from zoo.music.samples.scores import Scores
+from zoo.nn.binary_neurons import binary, one_of
+from zoo.nn.blocks import BlockConv2d, BlockConvTranspose2d
 from zoo.noise import Noise
 from zoo.recipe import load_recipe
-from zoo.training.phases import Turn, only
+from zoo.training.phases import Step, trainable
 
 SMALL = MuseGANConfig(
     tracks=2, bars=2, steps=16, pitches=24, lowest=48, latent_dim=8, generator_width=4, private_width=2, critic_width=2
@@ -34,7 +34,7 @@ SMALL = MuseGANConfig(
 
 
 def parameters(gan: MuseGAN) -> tuple[int, ...]:
-    return tuple(sum(p.numel() for p in player.parameters()) for player in gan.players.values())
+    return tuple(sum(p.numel() for p in player.parameters()) for player in gan.networks.values())
 
 
 def test_default_sizes_are_those_of_the_second_version():
@@ -62,7 +62,7 @@ def test_bars_may_be_finer_and_pitches_any_whole_octaves(steps: int, pitches: in
     [({"steps": 24}, "16"), ({"pitches": 30}, "octaves"), ({"given": 2}, "0 to 1"), ({"bars": 1}, "pairs of bars")],
 )
 def test_sizes_that_no_layer_fits_are_refused(values: dict[str, int], told: str):
-    with pytest.raises(BadValue, match=told):
+    with pytest.raises(InvalidValueError, match=told):
         replace(SMALL, **values)
 
 
@@ -112,20 +112,20 @@ def test_stochastic_samples_repeat_by_seed_at_any_batch_size():
 
 def test_the_slope_grows_with_the_training():
     """From 1 at a fifth of the training to 5 at its end, and it is the generator's while it plays."""
-    train = MuseGANTrain(total_kimg=100)
+    train = MuseGANTrainConfig(total_kimg=100)
 
     assert [train.slope(kimg) for kimg in (0, 20, 60, 100)] == [1, 1, 3, 5]
     gan = MuseGAN(SMALL).requires_grad_(False)
-    turn = Turn(gan, torch.ones(2, *SMALL.roll), Noise(0), generator_plays=True, kimg=60)
-    gan.phases(train)[0].loss(turn)
+    step = Step(gan, torch.ones(2, *SMALL.roll), Noise(0), train_generator=True, kimg=60)
+    gan.phases(train)[0].loss(step)
     assert gan.generator.slope == 3
-    with pytest.raises(BadValue, match=r"slope_from_share = 1.0 should be from 0 to 0\.99"):
+    with pytest.raises(InvalidValueError, match=r"slope_from_share = 1.0 should be from 0 to 0\.99"):
         load_recipe("music-musegan", ["train.slope_from_share=1"])
 
 
 def test_policies_for_pictures_are_refused():
-    with pytest.raises(BadValue, match=r"train\.augment: the game of MuseGAN has no place"):
-        MuseGANTrain(augment=("translation",))
+    with pytest.raises(InvalidValueError, match=r"train\.augment: the game of MuseGAN has no place"):
+        MuseGANTrainConfig(augment=("translation",))
 
 
 def test_latents_are_normal_within_two_deviations():
@@ -163,7 +163,7 @@ def accompanist(tmp_path: Path) -> MuseGAN:
     """A model that accompanies track 0, and has seen a small data set."""
     torch.manual_seed(0)
     gan = MuseGAN(replace(SMALL, given=0)).eval()
-    gan.prepare(chorale_store(SMALL, tmp_path / "store"))
+    gan.init_from_data(chorale_store(SMALL, tmp_path / "store"))
     with torch.no_grad():
         gan.generator.private.merge[1].bias.zero_()  # half full, so that what it accompanies is heard
     return gan
@@ -189,7 +189,7 @@ def test_a_midi_file_is_accompanied_window_by_window(accompanist: MuseGAN, tmp_p
     tune = samples.grids[:, 0].reshape(4 * 16, 24)
     assert ((tune[:48] > 0) == (within_pitches(grid, SMALL)[0] > 0)).all()
     assert not tune[48:].any()
-    with pytest.raises(BadFile, match=r"no-such\.mid"):
+    with pytest.raises(InvalidFileError, match=r"no-such\.mid"):
         accompanist.sample(2, input=tmp_path / "no-such.mid")
 
 
@@ -199,7 +199,7 @@ def test_a_midi_file_without_the_given_track_is_refused(tmp_path: Path):
     write_midi(grid, tmp_path / "two.mid", steps=16, lowest=0, names=["a", "b"], programs=[0, 0], bpm=90)
     third = MuseGAN(replace(SMALL, tracks=4, given=2)).eval()
 
-    with pytest.raises(BadFile, match=r"two\.mid: 2 tracks with notes, and .* is number 3, from high to low"):
+    with pytest.raises(InvalidFileError, match=r"two\.mid: 2 tracks with notes, and .* is number 3, from high to low"):
         third.sample(1, input=tmp_path / "two.mid")
     write_midi(grid[:1], tmp_path / "one.mid", steps=16, lowest=0, names=["a"], programs=[0], bpm=90)
     assert third.sample(1, seed=0, input=tmp_path / "one.mid").grids[:, 2].any()
@@ -226,9 +226,9 @@ def test_a_row_between_two_samples_accompanies_one_tune(accompanist: MuseGAN):
 def test_what_cannot_be_accompanied_is_refused(accompanist: MuseGAN):
     """Scores of other sizes, and any by a model that writes all tracks."""
     wrong = Scores(tensor=torch.ones(1, 3, 16, 24))
-    with pytest.raises(BadValue, match=r"\(3, 16, 24\), not \(3, 32, 24\)"):
+    with pytest.raises(InvalidValueError, match=r"\(3, 16, 24\), not \(3, 32, 24\)"):
         accompanist.sample(1, given=wrong)
-    with pytest.raises(BadValue, match="accompanies none"):
+    with pytest.raises(InvalidValueError, match="accompanies none"):
         MuseGAN(SMALL).eval().sample(1, given=Scores(tensor=torch.ones(1, *SMALL.roll)))
 
 
@@ -236,9 +236,9 @@ def test_an_accompanist_learns_from_the_tracks_of_the_turn(accompanist: MuseGAN,
     """Both phases run on real rolls, and reach all parameters but the critic's last constant."""
     rolls = decode(chorale_store(SMALL, tmp_path / "store").samples[:4])
     gan = accompanist.train().requires_grad_(False)
-    for phase in gan.phases(MuseGANTrain()):
-        with only(phase.player):
-            phase.loss(Turn(gan, rolls, Noise(0), generator_plays=True))["loss"].backward()
+    for phase in gan.phases(MuseGANTrainConfig()):
+        with trainable(phase.module):
+            phase.loss(Step(gan, rolls, Noise(0), train_generator=True))["loss"].backward()
 
     reached = {name for name, p in gan.named_parameters() if p.grad is not None and bool(p.grad.any())}
     assert {name for name, _ in gan.named_parameters()} - reached == {"discriminator.score.bias"}
@@ -263,7 +263,7 @@ def test_single_voices_sound_one_pitch_at_a_time():
 
     assert rolls[:, :2].gt(0).sum(3).max() == 1
     assert rolls[:, 2].gt(0).sum(2).max() > 1
-    with pytest.raises(BadValue, match="deterministic"):
+    with pytest.raises(InvalidValueError, match="deterministic"):
         replace(SMALL, single=True, neurons="stochastic")
 
 
@@ -276,7 +276,7 @@ def test_voices_in_range_have_the_pitches_of_the_data_only(single: bool, tmp_pat
     for in_range in (True, False):
         torch.manual_seed(0)
         gan = MuseGAN(replace(SMALL, single=single, in_range=in_range)).eval()
-        gan.prepare(store)
+        gan.init_from_data(store)
         with torch.no_grad():
             gan.generator.private.merge[1].bias.fill_(3)
         voices = gan.sample(8, seed=0).tensor[:, :-1] > 0

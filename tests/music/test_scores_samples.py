@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import symusic
 import torch
-from chorales import progression
+from helpers.chorales import progression
 from PIL import Image
 
-from zoo.errors import BadValue, MissingExtra
-from zoo.music.scores.data import decode
-from zoo.music.scores.midi import HELD, SILENT, STRUCK, notes_of, put
-from zoo.music.scores.render import RATE, note, render
-from zoo.music.scores.samples import Scores
+from zoo.errors import InvalidValueError, MissingDependencyError
+from zoo.music.data.midi import HELD, SILENT, STRUCK, notes_of, put
+from zoo.music.data.scores import decode
+from zoo.music.samples.rendering import RATE, note, render
+from zoo.music.samples.scores import Scores
 
 BAR = 4 * 60 / 90 * RATE  # samples of a bar at 90 quarter notes a minute
 
@@ -113,7 +113,7 @@ def test_scores_play_where_there_is_a_player(scores: Scores, monkeypatch: pytest
     assert heard.read_bytes() == scores.save(tmp_path / "a.wav").read_bytes()
 
     monkeypatch.setattr("zoo.music.player.PLAYERS", (("no-such-player",),))
-    with pytest.raises(MissingExtra, match="no-such-player would do"):
+    with pytest.raises(MissingDependencyError, match="no-such-player would do"):
         scores.play()
 
 
@@ -156,15 +156,15 @@ def test_silence_is_silent():
     assert not render(np.zeros((2, 16, 12), dtype=np.uint8), steps=16, lowest=60, bpm=90).any()
 
 
-def test_the_picture_shows_each_voice_in_its_colour(scores: Scores, tmp_path: Path):
-    """As many colours as voices that sound, and more scores make a larger picture."""
+def test_the_picture_shows_each_voice_in_its_color(scores: Scores, tmp_path: Path):
+    """As many colors as voices that sound, and more scores make a larger picture."""
     one = Image.open(scores[:1].save(tmp_path / "one.png")).convert("RGB")
     three = Image.open(scores.save(tmp_path / "three.png", columns=3))
 
     assert three.width > 2.9 * one.width
-    found = {colour for _, colour in one.getcolors(1 << 20)}
+    found = {color for _, color in one.getcolors(1 << 20)}
     assert {(209, 73, 91), (232, 163, 61), (58, 157, 120)} <= found
-    assert (np.asarray(one) == np.asarray(scores[:1].picture())).all()  # a file with a palette, of the very colours
+    assert (np.asarray(one) == np.asarray(scores[:1].picture())).all()  # a file with a palette, of the very colors
     assert (53, 103, 168) not in found
 
 
@@ -175,7 +175,7 @@ def test_the_finest_steps_are_drawn(steps: int, tmp_path: Path):
     put(grid[0, 0], 3, 5, 6)
     picture = Image.open(Scores(tensor=decode(grid), steps=steps).save(tmp_path / "a.png")).convert("RGB")
 
-    assert (209, 73, 91) in {colour for _, colour in picture.getcolors(1 << 20)}
+    assert (209, 73, 91) in {color for _, color in picture.getcolors(1 << 20)}
 
 
 def test_the_notebook_shows_a_roll_and_a_player_for_each(scores: Scores):
@@ -185,7 +185,7 @@ def test_the_notebook_shows_a_roll_and_a_player_for_each(scores: Scores):
 
 
 def test_an_unknown_suffix_names_the_known_ones(scores: Scores, tmp_path: Path):
-    with pytest.raises(BadValue, match=r'as ".midi"; there are .mid, .wav, .png, .npz, .musicxml'):
+    with pytest.raises(InvalidValueError, match=r'as ".midi"; there are .mid, .wav, .png, .npz, .musicxml'):
         scores.save(tmp_path / "a.midi")
 
 

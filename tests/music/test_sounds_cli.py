@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from zoo.music import player
+from zoo.music.samples import player
 
 TINY = {
     "music-wavegan": ["model.width=2"],

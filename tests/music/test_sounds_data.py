@@ -13,14 +13,15 @@ import pytest
 import soundfile
 import torch
 
+from zoo.data.labels import read_labels
 from zoo.data.packages import DebianPackage
-from zoo.errors import BadFile, BadValue, CannotWrite, MissingExtra, NotFound
-from zoo.gan import read_labels
-from zoo.music.sounds import data as module
-from zoo.music.sounds.base import SoundConfig
-from zoo.music.sounds.data import (
+from zoo.errors import InvalidFileError, InvalidValueError, MissingDependencyError, NotFoundError, WriteError
+from zoo.io.weights import digest
+from zoo.music.data import sounds as module
+from zoo.music.data.rendered import ROWS, Note, Part, RenderedMusic, compose, play
+from zoo.music.data.sounds import (
     CLASSES,
-    SoundData,
+    SoundDataConfig,
     class_of,
     copies_of,
     decode,
@@ -32,8 +33,7 @@ from zoo.music.sounds.data import (
     rows_of,
     trimmed,
 )
-from zoo.music.sounds.rendered import ROWS, Note, Part, RenderedMusic, compose, play
-from zoo.safe import digest
+from zoo.music.sound_gan import SoundConfig
 
 CONFIG = SoundConfig(length=16384, rate=16000)
 
@@ -59,9 +59,9 @@ def sounds(tmp_path: Path) -> Path:
 
 
 def test_a_folder_of_any_rate_and_length_becomes_rows(sounds: Path):
-    """Each sound is resampled, normalised and cut into rows; what cannot be used is named with the reason."""
+    """Each sound is resampled, normalized and cut into rows; what cannot be used is named with the reason."""
     said: list[str] = []
-    store = open_store(SoundData(folder=str(sounds)), CONFIG, say=said.append)
+    store = open_store(SoundDataConfig(folder=str(sounds)), CONFIG, log=said.append)
 
     waves = decode(store.samples)
     assert waves.shape[1:] == (1, 16384)
@@ -80,7 +80,7 @@ def test_a_folder_of_any_rate_and_length_becomes_rows(sounds: Path):
 
 def test_resampling_keeps_the_pitch(sounds: Path):
     """A tone of 440 Hz is one at every rate it was recorded at."""
-    store = open_store(SoundData(folder=str(sounds)), CONFIG, say=lambda line: None)
+    store = open_store(SoundDataConfig(folder=str(sounds)), CONFIG, log=lambda line: None)
 
     full = [wave for wave in decode(store.samples)[:, 0] if float(wave[-100:].abs().max()) > 0.5]
     peaks = {round(int(torch.fft.rfft(wave).abs().argmax()) * 16000 / 16384) for wave in full}
@@ -93,17 +93,17 @@ def test_folders_in_the_folder_are_classes(tmp_path: Path):
         (tmp_path / kind).mkdir()
         for i in range(4):
             soundfile.write(tmp_path / kind / f"{i}.wav", tone(16000, 0.5, pitch + i), 16000)
-    store = open_store(SoundData(folder=str(tmp_path)), CONFIG, say=print)
+    store = open_store(SoundDataConfig(folder=str(tmp_path)), CONFIG, log=print)
     assert read_labels(store.folder) == ("high", "low")
     assert sorted(store.labels) == [0] * 4 + [1] * 4
 
     soundfile.write(tmp_path / "outside.wav", tone(16000, 0.5), 16000)
-    assert read_labels(open_store(SoundData(folder=str(tmp_path)), CONFIG, say=print).folder) == ()
+    assert read_labels(open_store(SoundDataConfig(folder=str(tmp_path)), CONFIG, log=print).folder) == ()
 
 
 def test_all_rows_of_a_sound_are_in_one_split(sounds: Path):
     """Neither copies nor pieces of a held-out file are trained on, and both splits hold something."""
-    store = open_store(SoundData(folder=str(sounds), copies=3), CONFIG, say=lambda line: None)
+    store = open_store(SoundDataConfig(folder=str(sounds), copies=3), CONFIG, log=lambda line: None)
 
     owners = store.attributes["sound"]
     train, test = (set(owners[store.indices(split)].tolist()) for split in ("train", "test"))
@@ -114,12 +114,12 @@ def test_all_rows_of_a_sound_are_in_one_split(sounds: Path):
 
 def test_a_changed_folder_is_read_anew(sounds: Path):
     """The store is kept, until a file changes or other rows are asked for."""
-    data = SoundData(folder=str(sounds))
-    first = open_store(data, CONFIG, say=lambda line: None)
-    assert open_store(data, CONFIG, say=lambda line: None).folder == first.folder
+    data = SoundDataConfig(folder=str(sounds))
+    first = open_store(data, CONFIG, log=lambda line: None)
+    assert open_store(data, CONFIG, log=lambda line: None).folder == first.folder
 
     soundfile.write(sounds / "new.wav", tone(16000, 0.5), 16000)
-    assert open_store(data, CONFIG, say=lambda line: None).folder != first.folder
+    assert open_store(data, CONFIG, log=lambda line: None).folder != first.folder
 
 
 @pytest.mark.parametrize(
@@ -141,21 +141,21 @@ def test_a_changed_folder_is_read_anew(sounds: Path):
 def test_folders_without_sounds_say_why(tmp_path: Path, make, message: str):
     """One line that names the folder, and the files with their reasons."""
     make(tmp_path / "none")
-    with pytest.raises(BadFile, match=message):
-        open_store(SoundData(folder=str(tmp_path / "none")), CONFIG, say=lambda line: None)
+    with pytest.raises(InvalidFileError, match=message):
+        open_store(SoundDataConfig(folder=str(tmp_path / "none")), CONFIG, log=lambda line: None)
 
 
 def test_one_row_is_not_enough(tmp_path: Path):
     """Something has to be held out."""
     soundfile.write(tmp_path / "a.wav", tone(16000, 0.5), 16000)
-    with pytest.raises(BadValue, match="not enough"):
-        open_store(SoundData(folder=str(tmp_path / "a.wav")), CONFIG, say=print)
+    with pytest.raises(InvalidValueError, match="not enough"):
+        open_store(SoundDataConfig(folder=str(tmp_path / "a.wav")), CONFIG, log=print)
 
 
 def test_unknown_data_sets_suggest():
     """A misspelt name meets the nearest."""
-    with pytest.raises(NotFound, match='Did you mean "drum-hits"'):
-        open_store(SoundData(name="drumhits"), CONFIG)
+    with pytest.raises(NotFoundError, match='Did you mean "drum-hits"'):
+        open_store(SoundDataConfig(name="drumhits"), CONFIG)
 
 
 def test_clipped_input_warns(tmp_path: Path):
@@ -174,7 +174,7 @@ def test_clipped_input_warns(tmp_path: Path):
 def test_numbers_that_are_not_finite_are_refused(tmp_path: Path):
     """A float file may hold anything."""
     soundfile.write(tmp_path / "nan.wav", np.array([0.1, np.nan, 0.2]), 16000, subtype="FLOAT")
-    with pytest.raises(BadFile, match="finite"):
+    with pytest.raises(InvalidFileError, match="finite"):
         read_sound(tmp_path / "nan.wav")
 
 
@@ -192,7 +192,7 @@ def test_rows_begin_with_the_sound_and_fade_where_it_is_cut():
 
 def test_copies_are_changed_a_little_and_the_same_each_time():
     """The first row is the sound itself; the others differ from it, from one another, and not from run to run."""
-    data, wave = SoundData(name="drum-hits", copies=4, cut="first"), torch.from_numpy(tone(16000, 0.5))
+    data, wave = SoundDataConfig(name="drum-hits", copies=4, cut="first"), torch.from_numpy(tone(16000, 0.5))
     rows, again = (copies_of(wave, 16000, 16000, 16384, data, seed=(1, 2)) for _ in range(2))
 
     assert torch.equal(rows, again)
@@ -261,7 +261,7 @@ def test_drum_hits_come_from_the_kits_of_a_package(own_cache: Path, monkeypatch:
     monkeypatch.setattr(module, "HYDROGEN_DATA", package)
     monkeypatch.setattr(module, "HYDROGEN_DRUMKITS", package)
 
-    store = open_store(SoundData(name="drum-hits", copies=2, cut="first"), CONFIG)
+    store = open_store(SoundDataConfig(name="drum-hits", copies=2, cut="first"), CONFIG)
 
     assert store.samples.shape == (6, 16384)
     assert store.samples.dtype == np.int16
@@ -277,7 +277,7 @@ def test_another_archive_is_refused(own_cache: Path):
     archive = own_cache / "packages" / package.file
     archive.parent.mkdir(parents=True)
     fake_package(archive)
-    with pytest.raises(BadFile, match="delete the file"):
+    with pytest.raises(InvalidFileError, match="delete the file"):
         package.fetch()
 
 
@@ -285,10 +285,10 @@ def test_without_apt_the_message_says_where_the_archive_goes(own_cache: Path, mo
     """Other systems have no apt-get; one that fails is quoted."""
     package = DebianPackage("kits", "1", "k/kits", "0" * 64)
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    with pytest.raises(MissingExtra, match=r"pool/main/k/kits/kits_1_all\.deb at .*packages"):
+    with pytest.raises(MissingDependencyError, match=r"pool/main/k/kits/kits_1_all\.deb at .*packages"):
         package.fetch()
     monkeypatch.setattr(shutil, "which", lambda name: "false")
-    with pytest.raises(CannotWrite, match="failed"):
+    with pytest.raises(WriteError, match="failed"):
         package.fetch()
 
 

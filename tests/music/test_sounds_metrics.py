@@ -1,4 +1,4 @@
-"""How makers of sounds are judged: scores whose right values are known, and figures beside their floors."""
+"""How makers of sounds are judged: scores whose right values are known, and metrics beside their floors."""
 
 from __future__ import annotations
 
@@ -8,31 +8,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hits import LABELS, Hits
+from helpers.hits import LABELS, Hits
 from torch import Tensor
 
 from zoo.data import Store, build_store
-from zoo.errors import BadFile, BadValue, NotFound
-from zoo.music.sounds import metrics as module
-from zoo.music.sounds.data import decode
-from zoo.music.sounds.evaluator import (
-    Evaluator,
-    balanced_accuracy,
-    load_evaluator,
-    save_evaluator,
-    train_evaluator,
-)
-from zoo.music.sounds.hifigan import HiFiGAN, HiFiGANConfig
-from zoo.music.sounds.metrics import evaluate, held_out, held_out_sounds, inception_score, stft_distance
-from zoo.music.sounds.wavegan import WaveGAN, WaveGANConfig
-from zoo.recipe import Evaluate
-from zoo.safe import write_sums
+from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError
+from zoo.io.weights import write_sums
+from zoo.music.architectures.hifigan import HiFiGAN, HiFiGANConfig
+from zoo.music.architectures.wavegan import WaveGAN, WaveGANConfig
+from zoo.music.data.sounds import decode
+from zoo.music.metrics import sounds as module
+from zoo.music.metrics.evaluator import Evaluator, balanced_accuracy, load_evaluator, save_evaluator, train_evaluator
+from zoo.music.metrics.sounds import evaluate, held_out, held_out_sounds, inception_score, stft_distance
+from zoo.recipe import EvaluateConfig
 
 VOCODER = HiFiGANConfig(
     rate=8000, high=0.0, mels=20, fft=256, hop=64, length=4096, ups=(8, 8), up_kernels=(16, 16), width=8, block=2,
     kernels=(3,), dilations=((1, 2),), periods=(2,), period_width=1, scales=0, held=2,
 )  # fmt: skip
-SETTINGS = Evaluate(samples=20, features="zoo:music-evaluator-drum-hits")
+SETTINGS = EvaluateConfig(samples=20, features="zoo:music-evaluator-drum-hits")
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +36,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture(scope="module")
 def evaluator(store: Store) -> Evaluator:
-    return train_evaluator(store, epochs=20, batch=24, say=lambda line: None)[0]
+    return train_evaluator(store, epochs=20, batch=24, log=lambda line: None)[0]
 
 
 def test_inception_score_is_one_of_sameness_and_k_of_certainty():
@@ -75,15 +69,15 @@ def test_evaluator_learns_the_classes_of_its_data(store: Store, evaluator: Evalu
     assert loaded.labels == tuple(LABELS)
     torch.testing.assert_close(loaded.hear(waves)[0], features, rtol=1e-2, atol=1e-2)
     (tmp_path / "e" / "config.json").write_text(json.dumps({"labels": ["a"]}))
-    with pytest.raises(BadFile, match="sha256"):
+    with pytest.raises(InvalidFileError, match="sha256"):
         load_evaluator(tmp_path / "e")
 
 
 def test_evaluator_says_what_it_hears(evaluator: Evaluator, tmp_path: Path):
     """Sounds of another length are refused, and a folder without it says how to train it."""
-    with pytest.raises(BadValue, match="16384"):
+    with pytest.raises(InvalidValueError, match="16384"):
         evaluator(torch.zeros(1, 1, 8192))
-    with pytest.raises(BadFile, match=r"zoo\.music\.sounds\.evaluator"):
+    with pytest.raises(InvalidFileError, match=r"zoo\.music\.sounds\.evaluator"):
         load_evaluator(tmp_path)
 
 
@@ -99,27 +93,27 @@ class Echo(WaveGAN):
 def test_a_perfect_generator_has_its_floors_and_all_classes(
     store: Store, evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch
 ):
-    """Every figure of a generator stands beside real sounds'; one that plays real sounds is recognised as asked."""
+    """Every figure of a generator stands beside real sounds'; one that plays real sounds is recognized as asked."""
     monkeypatch.setattr(module, "load_evaluator", lambda: evaluator)
     gan = Echo(WaveGANConfig(width=2, labels=3)).eval()
-    gan.attach(store.folder)
+    gan.load_assets(store.folder)
     rows = store.indices("test")
     by_class = [decode(store.samples[rows[store.labels[rows] == label][:4]]) for label in range(3)]
     gan.sounds = torch.stack(by_class, dim=1)  # [4, 3, 1, T]
 
-    figures = {figure.name: figure for figure in evaluate(gan, store, SETTINGS)}
-    told = [figure.name for figure in held_out(store, SETTINGS)(gan)]
+    metrics = {metric.name: figure for metric in evaluate(gan, store, SETTINGS)}
+    told = [metric.name for metric in held_out(store, SETTINGS)(gan)]
 
-    assert figures["class_accuracy"].value > 0.9
-    assert figures["class_accuracy"].floor > 0.9
-    assert figures["frechet_distance"].value < 20 * figures["frechet_distance"].floor
-    assert 2 < figures["inception_score"].value <= 3
-    assert all(figure.floor is not None for figure in figures.values())
+    assert metrics["class_accuracy"].value > 0.9
+    assert metrics["class_accuracy"].floor > 0.9
+    assert metrics["frechet_distance"].value < 20 * metrics["frechet_distance"].floor
+    assert 2 < metrics["inception_score"].value <= 3
+    assert all(metric.real_vs_real is not None for metric in metrics.values())
     assert told[0] == "frechet_distance"
     untrained = WaveGAN(WaveGANConfig(width=2, labels=3)).eval()
-    untrained.attach(store.folder)
-    worse = {figure.name: figure.value for figure in evaluate(untrained, store, SETTINGS)}
-    assert worse["frechet_distance"] > 3 * figures["frechet_distance"].value
+    untrained.load_assets(store.folder)
+    worse = {metric.name: metric.value for metric in evaluate(untrained, store, SETTINGS)}
+    assert worse["frechet_distance"] > 3 * metrics["frechet_distance"].value
     assert worse["class_accuracy"] < 0.7
 
 
@@ -129,10 +123,10 @@ def test_more_samples_than_held_out_sounds_are_refused(
     """And so are features that are not of sounds."""
     monkeypatch.setattr(module, "load_evaluator", lambda: evaluator)
     gan = WaveGAN(WaveGANConfig(width=2, labels=3)).eval()
-    with pytest.raises(BadValue, match="held-out sounds"):
-        evaluate(gan, store, Evaluate(samples=50, features=SETTINGS.features))
-    with pytest.raises(NotFound, match="music-evaluator-drum-hits"):
-        evaluate(gan, store, Evaluate(samples=10, features="zoo:faces-evaluator"))
+    with pytest.raises(InvalidValueError, match="held-out sounds"):
+        evaluate(gan, store, EvaluateConfig(samples=50, features=SETTINGS.features))
+    with pytest.raises(NotFoundError, match="music-evaluator-drum-hits"):
+        evaluate(gan, store, EvaluateConfig(samples=10, features="zoo:faces-evaluator"))
 
 
 def test_held_out_sounds_are_whole(tmp_path: Path):
@@ -149,10 +143,10 @@ def test_vocoders_stand_beside_griffin_lim(tmp_path: Path):
     store = build_store(Hits(length=4096, rate=8000), tmp_path / "hits")
     torch.manual_seed(0)
     gan = HiFiGAN(VOCODER).eval()
-    figures = {figure.name: figure for figure in evaluate(gan, store, Evaluate(samples=6))}
+    metrics = {metric.name: figure for metric in evaluate(gan, store, EvaluateConfig(samples=6))}
 
     names = ("log_mel_error", "log_mel_error_all_frequencies", "stft_distance", "spectral_convergence")
-    assert set(figures) == {*names, *(f"griffin_lim_{name}" for name in names)}
-    assert all(figures[name].value > figures[f"griffin_lim_{name}"].value for name in names)
-    assert all(figure.floor == 0 and not figure.higher_is_better for figure in figures.values())
-    assert held_out(store, Evaluate(samples=6))(gan)[0].name == "log_mel_error"
+    assert set(metrics) == {*names, *(f"griffin_lim_{name}" for name in names)}
+    assert all(metrics[name].value > metrics[f"griffin_lim_{name}"].value for name in names)
+    assert all(metric.real_vs_real == 0 and not metric.higher_is_better for metric in metrics.values())
+    assert held_out(store, EvaluateConfig(samples=6))(gan)[0].name == "log_mel_error"

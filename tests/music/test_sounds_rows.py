@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from zoo.music.sounds.rows import RowConv1d, RowConvTranspose1d, as_row, as_wave
+from zoo.nn.rows import RowConv1d, RowConvTranspose1d, as_row, as_wave
 
 
 def test_rows_are_convolved_as_waves():

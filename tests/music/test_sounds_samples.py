@@ -10,9 +10,9 @@ import soundfile
 import torch
 from PIL import Image
 
-from zoo.errors import BadValue, MissingExtra
-from zoo.music import player
-from zoo.music.sounds.samples import Sounds
+from zoo.errors import InvalidValueError, MissingDependencyError
+from zoo.music.samples import player
+from zoo.music.samples.sounds import Sounds
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_sounds_shorter_than_a_frame_have_a_picture(length: int, tmp_path: Path)
 
 def test_unknown_suffixes_say_what_there_is(sounds: Sounds, tmp_path: Path):
     """A suffix that has no format here suggests the nearest."""
-    with pytest.raises(BadValue, match=r"\.wav, \.flac, \.png"):
+    with pytest.raises(InvalidValueError, match=r"\.wav, \.flac, \.png"):
         sounds.save(tmp_path / "a.mp3")
 
 
@@ -88,5 +88,5 @@ def test_playing_takes_the_first_player_of_the_machine(sounds: Sounds, tmp_path:
     assert soundfile.info(tmp_path / "played.wav").frames == 3 * 4000 + 2 * 2000
 
     monkeypatch.setattr(player, "PLAYERS", (("no-such-player",),))
-    with pytest.raises(MissingExtra, match="no-such-player"):
+    with pytest.raises(MissingDependencyError, match="no-such-player"):
         sounds.play()

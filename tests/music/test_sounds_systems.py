@@ -12,32 +12,32 @@ import pytest
 import soundfile
 import torch
 import torch.nn.functional as F
-from hits import LABELS, Hits
+from helpers.hits import LABELS, Hits
 from torch import Tensor, nn
 
+from zoo.conditional import LabelledGAN
 from zoo.data import About, Batches, Rows, build_store
-from zoo.errors import BadFile, BadValue, MissingExtra, NotFound
-from zoo.gan import LabelledGAN
-from zoo.music.sounds.base import CriticTrain
-from zoo.music.sounds.data import decode
-from zoo.music.sounds.hifigan import (
+from zoo.errors import InvalidFileError, InvalidValueError, MissingDependencyError, NotFoundError
+from zoo.music.architectures.hifigan import (
     V2,
     V3,
     Discriminator,
     Generator,
     HiFiGAN,
     HiFiGANConfig,
-    HiFiGANTrain,
+    HiFiGANTrainConfig,
     PeriodDiscriminator,
     feature_distance,
 )
-from zoo.music.sounds.mel import MelConfig, log_mel, mel_filters, resampled, wave_from_mel
-from zoo.music.sounds.rendered import RenderedMusic
-from zoo.music.sounds.specgan import SpecGAN, SpecGANConfig, SpecGANTrain, Spectra
-from zoo.music.sounds.wavegan import PhaseShuffle, PostFilter, WaveGAN, WaveGANConfig
-from zoo.nn.fold import folded
+from zoo.music.architectures.specgan import SpecGAN, SpecGANConfig, SpecGANTrainConfig, Spectra
+from zoo.music.architectures.wavegan import PhaseShuffle, PostFilter, WaveGAN, WaveGANConfig
+from zoo.music.data.rendered import RenderedMusic
+from zoo.music.data.sounds import decode
+from zoo.music.mel import MelConfig, log_mel, mel_filters, resampled, wave_from_mel
+from zoo.music.sound_gan import CriticTrainConfig
+from zoo.nn.fusion import fuse_norms
 from zoo.noise import Noise
-from zoo.training.phases import Turn, only
+from zoo.training.phases import Step, trainable
 
 SMALL = HiFiGANConfig(
     rate=8000, high=0.0, mels=20, fft=64, hop=16, length=512, ups=(4, 4), up_kernels=(8, 8), width=16, block=2,
@@ -57,7 +57,7 @@ def test_wavegan_has_the_papers_sizes(width: int, millions: tuple[float, float])
     """Generator and critic of 16384 samples have the parameters that table 3's layers make."""
     with torch.device("meta"):
         gan = WaveGAN(WaveGANConfig(width=width))
-    assert tuple(round(count(player) / 1e6, 2) for player in gan.players.values()) == millions
+    assert tuple(round(count(player) / 1e6, 2) for player in gan.networks.values()) == millions
 
 
 @pytest.mark.parametrize("length", [16384, 32768, 65536])
@@ -67,7 +67,7 @@ def test_wavegan_makes_longer_sounds(length: int):
     samples = gan.sample(2, seed=0)
     assert samples.tensor.shape == (2, 1, length)
     assert gan.discriminator(samples.tensor).shape == (2,)
-    with pytest.raises(BadValue, match="16384, 32768, 65536"):
+    with pytest.raises(InvalidValueError, match="16384, 32768, 65536"):
         WaveGANConfig(length=20000)
 
 
@@ -107,13 +107,13 @@ def test_post_filter_is_a_convolution():
 def labelled(tmp_path: Path) -> WaveGAN:
     store = build_store(Hits(), tmp_path / "hits")
     torch.manual_seed(0)
-    gan = WaveGAN(WaveGAN.fitted(WaveGANConfig(width=2), store)).eval()
-    gan.attach(store.folder)
+    gan = WaveGAN(WaveGAN.config_for(WaveGANConfig(width=2), store)).eval()
+    gan.load_assets(store.folder)
     return gan
 
 
 def test_classes_take_turns_or_one_is_asked_for(labelled: WaveGAN):
-    """Without a label each class comes in its turn; with one all samples are asked to be of it, from the same prior."""
+    """Without a label each class comes in its step; with one all samples are asked to be of it, from the same prior."""
     mixed, same = labelled.sample(6, seed=1), labelled.sample(6, seed=1, label="high")
 
     assert labelled.labels == tuple(LABELS)
@@ -127,9 +127,9 @@ def test_classes_take_turns_or_one_is_asked_for(labelled: WaveGAN):
 
 def test_unknown_classes_suggest(labelled: WaveGAN):
     """A misspelt class meets the nearest; a model without classes says that it has none."""
-    with pytest.raises(NotFound, match=r'there are low, high, noise. Did you mean "noise"'):
+    with pytest.raises(NotFoundError, match=r'there are low, high, noise. Did you mean "noise"'):
         labelled.sample(1, label="noize")
-    with pytest.raises(NotFound, match="without classes"):
+    with pytest.raises(NotFoundError, match="without classes"):
         WaveGAN(WaveGANConfig(width=2)).sample(1, label="kick")
 
 
@@ -144,18 +144,18 @@ def test_labels_of_another_model_are_refused(labelled: WaveGAN, tmp_path: Path):
         ("[", "cannot read"),
     ):
         (tmp_path / "labels.json").write_text(content)
-        with pytest.raises(BadFile, match=message):
-            labelled.attach(tmp_path)
+        with pytest.raises(InvalidFileError, match=message):
+            labelled.load_assets(tmp_path)
 
 
 def test_labels_are_those_of_the_batch(tmp_path: Path):
-    """The classes of a turn belong to its real sounds, row by row; data without classes has none."""
+    """The classes of a step belong to its real sounds, row by row; data without classes has none."""
     store = build_store(Hits(), tmp_path / "hits")
     batches = Batches(store, decode, batch=8, seed=0)
     known = {store.samples[i].tobytes(): store.labels[i] for i in range(len(store.samples))}
-    for turn in (0, 5):
-        real = (batches.at(turn, Noise(0))[:, 0] * 32768).round().to(torch.int16).numpy()
-        assert batches.labels_at(turn).tolist() == [known[row.tobytes()] for row in real]
+    for step in (0, 5):
+        real = (batches.at(step, Noise(0))[:, 0] * 32768).round().to(torch.int16).numpy()
+        assert batches.labels_at(step).tolist() == [known[row.tobytes()] for row in real]
     unlabelled = build_store(RenderedMusic(length=1024, pieces=1), tmp_path / "music")
     assert Batches(unlabelled, decode, batch=2, seed=0).labels_at(0) is None
 
@@ -169,9 +169,9 @@ def test_balanced_batches_show_each_class_as_often(tmp_path: Path):
     )
     batches = Batches(store, decode, batch=6, seed=0, balanced=True)
 
-    for turn in range(4):
-        assert batches.labels_at(turn).tolist() == [0, 1] * 3
-        assert len({tuple(row) for row in batches.at(turn, Noise(0))[1::2, 0].tolist()}) == 3
+    for step in range(4):
+        assert batches.labels_at(step).tolist() == [0, 1] * 3
+        assert len({tuple(row) for row in batches.at(step, Noise(0))[1::2, 0].tolist()}) == 3
     unlabelled = build_store(RenderedMusic(length=1024, pieces=1), tmp_path / "music")
     plain, balanced = (Batches(unlabelled, decode, batch=2, seed=0, balanced=state) for state in (False, True))
     assert torch.equal(plain.at(3, Noise(0)), balanced.at(3, Noise(0)))
@@ -180,8 +180,8 @@ def test_balanced_batches_show_each_class_as_often(tmp_path: Path):
 def test_fakes_of_a_turn_are_of_the_real_sounds_classes(labelled: WaveGAN):
     """The generator is asked for what the critic is shown, so that classes by themselves tell nothing apart."""
     assert isinstance(labelled, LabelledGAN)
-    turn = Turn(labelled, torch.zeros(3, 1, 16384), Noise(0), generator_plays=False, labels=torch.tensor([2, 0, 2]))
-    assert turn.latents()[:, 100:].argmax(1).tolist() == [2, 0, 2]
+    step = Step(labelled, torch.zeros(3, 1, 16384), Noise(0), train_generator=False, labels=torch.tensor([2, 0, 2]))
+    assert step.latents()[:, 100:].argmax(1).tolist() == [2, 0, 2]
 
 
 def test_critics_judge_a_sound_by_its_class(labelled: WaveGAN):
@@ -203,12 +203,12 @@ def test_specgan_has_the_papers_sizes():
     """Table 5's layers make as many parameters as WaveGAN's, but for the filter."""
     with torch.device("meta"):
         gan = SpecGAN(SpecGANConfig())
-    assert tuple(map(count, gan.players.values())) == (19_065_345, 17_427_969)
-    with pytest.raises(BadValue, match="16384"):
+    assert tuple(map(count, gan.networks.values())) == (19_065_345, 17_427_969)
+    with pytest.raises(InvalidValueError, match="16384"):
         SpecGANConfig(length=32768)
 
 
-def test_spectra_are_standardised_and_come_back(tmp_path: Path):
+def test_spectra_are_standardized_and_come_back(tmp_path: Path):
     """Each frequency has a mean of 0 and a third of a spread; Griffin-Lim gives back what a picture shows."""
     waves = decode(build_store(Hits(count=24), tmp_path / "hits").samples)
     spectra = Spectra()
@@ -233,8 +233,8 @@ def test_spectra_are_standardised_and_come_back(tmp_path: Path):
     ("variant", "weights"), [({}, 13_926_017), (V2, 925_985), (V3, 1_462_273)], ids=["V1", "V2", "V3"]
 )
 def test_hifigan_generators_have_the_papers_sizes(variant: dict, weights: int):
-    """V1, V2 and V3 have 13.92 M, 0.92 M and 1.46 M weights, as table 1 states, when weight norm is folded."""
-    plain = folded(Generator(HiFiGANConfig(**variant)))
+    """V1, V2 and V3 have 13.92 M, 0.92 M and 1.46 M weights, as table 1 states, when weight norm is fuse_norms."""
+    plain = fuse_norms(Generator(HiFiGANConfig(**variant)))
     buffers = {name for name, _ in Generator(HiFiGANConfig(**variant)).named_buffers()}
     assert sum(v.numel() for name, v in plain.state_dict().items() if name not in buffers) == weights
 
@@ -267,17 +267,17 @@ def test_feature_distance_is_a_sum_of_means():
 def test_hifigan_losses_are_the_papers_equations():
     """Least squares over all discriminators, twice the feature distance, 45 times the log-mel distance."""
     torch.manual_seed(0)
-    gan, train = HiFiGAN(SMALL).eval(), HiFiGANTrain()
-    turn = Turn(gan, 0.3 * torch.randn(2, 1, 512), Noise(0), generator_plays=True)
+    gan, train = HiFiGAN(SMALL).eval(), HiFiGANTrainConfig()
+    step = Step(gan, 0.3 * torch.randn(2, 1, 512), Noise(0), train_generator=True)
     judge, play = gan.phases(train)
     with torch.no_grad():
-        d, g = judge.loss(turn), play.loss(turn)
-        fake = gan.generator(log_mel(turn.real[:, 0], SMALL.mel))
-        heard = [(r[-1], f[-1]) for r, f in zip(*map(gan.discriminator.hear, (turn.real, fake)), strict=True)]
+        d, g = judge.loss(step), play.loss(step)
+        fake = gan.generator(log_mel(step.real[:, 0], SMALL.mel))
+        heard = [(r[-1], f[-1]) for r, f in zip(*map(gan.discriminator.hear, (step.real, fake)), strict=True)]
         adversarial = sum(((f - 1) ** 2).mean() for _, f in heard)
-        features = feature_distance(gan.discriminator.hear(turn.real), gan.discriminator.hear(fake))
+        features = feature_distance(gan.discriminator.hear(step.real), gan.discriminator.hear(fake))
         whole = replace(SMALL.mel, high=0.0)
-        mel = (log_mel(fake[:, 0], whole) - log_mel(turn.real[:, 0], whole)).abs().mean()
+        mel = (log_mel(fake[:, 0], whole) - log_mel(step.real[:, 0], whole)).abs().mean()
 
     torch.testing.assert_close(d["loss"], sum(((r - 1) ** 2).mean() + (f**2).mean() for r, f in heard))
     torch.testing.assert_close(g["loss"], adversarial + 2 * features + 45 * mel)
@@ -286,32 +286,32 @@ def test_hifigan_losses_are_the_papers_equations():
 def test_real_features_are_heard_without_gradient():
     """In the generator's step nothing of the real sound's way through the discriminators is kept to go back by."""
     gan = HiFiGAN(SMALL).train().requires_grad_(False)
-    turn = Turn(gan, 0.3 * torch.randn(2, 1, 512), Noise(0), generator_plays=True)
+    step = Step(gan, 0.3 * torch.randn(2, 1, 512), Noise(0), train_generator=True)
     hear, heard = gan.discriminator.hear, []
 
     def watched(wave: Tensor) -> list[list[Tensor]]:
-        heard.append((wave is turn.real, torch.is_grad_enabled()))
+        heard.append((wave is step.real, torch.is_grad_enabled()))
         return hear(wave)
 
     gan.discriminator.hear = watched  # type: ignore[method-assign]
-    with only(gan.generator):
-        gan.phases(HiFiGANTrain())[1].loss(turn)
+    with trainable(gan.generator):
+        gan.phases(HiFiGANTrainConfig())[1].loss(step)
     assert sorted(heard) == [(False, True), (True, False)]
 
 
 def test_pretraining_is_a_phase_that_ends():
-    """Until `pretrain_kimg` the generator learns from spectrograms alone; then the game begins, with its optimiser."""
-    phases = HiFiGAN(SMALL).phases(HiFiGANTrain(pretrain_kimg=2))
+    """Until `pretrain_kimg` the generator learns from spectrograms alone; then the game begins, with its optimizer."""
+    phases = HiFiGAN(SMALL).phases(HiFiGANTrainConfig(pretrain_kimg=2))
     names = [[phase.name for phase in phases if phase.due(0, kimg)] for kimg in (0.0, 1.9, 2.0)]
     assert names == [["Mel"], ["Mel"], ["D", "G"]]
-    assert phases[0].optimiser is phases[2].optimiser
-    assert [phase.name for phase in HiFiGAN(SMALL).phases(HiFiGANTrain())] == ["D", "G"]
+    assert phases[0].optimizer is phases[2].optimizer
+    assert [phase.name for phase in HiFiGAN(SMALL).phases(HiFiGANTrainConfig())] == ["D", "G"]
 
 
 def test_without_torchaudio_the_message_says_what_fits(monkeypatch: pytest.MonkeyPatch):
     """Where the package is missing or was built for another torch, sounds say so; the wing itself can be imported."""
     monkeypatch.setitem(sys.modules, "torchaudio", None)
-    with pytest.raises(MissingExtra, match="pip install --upgrade torch torchaudio"):
+    with pytest.raises(MissingDependencyError, match="pip install --upgrade torch torchaudio"):
         resampled(torch.zeros(10), 8000, 16000)
     assert torch.equal(resampled(torch.zeros(10), 8000, 8000), torch.zeros(10))
 
@@ -360,7 +360,7 @@ def vocoder(tmp_path: Path) -> HiFiGAN:
     for name, value in gan.generator.named_parameters():
         if name.endswith("original0"):
             nn.init.ones_(value)
-    gan.prepare(build_store(Hits(length=512, rate=8000), tmp_path / "hits"))
+    gan.init_from_data(build_store(Hits(length=512, rate=8000), tmp_path / "hits"))
     return gan
 
 
@@ -372,16 +372,16 @@ def test_vocoder_carries_spectrograms_of_held_out_sounds(vocoder: HiFiGAN, tmp_p
         assert any(torch.allclose(mel, one) for one in held)
 
 
-def test_standardised_spectrograms_have_mean_nought_and_deviation_one(tmp_path: Path):
+def test_standardized_spectrograms_have_mean_nought_and_deviation_one(tmp_path: Path):
     """Over the training split, band by band; without that, a generator sees them as they are, as the paper's."""
     store = build_store(Hits(length=512, rate=8000), tmp_path / "hits")
     seen = log_mel(decode(store.samples[store.indices("train")])[:, 0], SMALL.mel)
-    for standardised in (True, False):
-        gan = HiFiGAN(replace(SMALL, standardised=standardised))
-        gan.prepare(store)
+    for standardized in (True, False):
+        gan = HiFiGAN(replace(SMALL, standardized=standardized))
+        gan.init_from_data(store)
         brought = (seen - gan.generator.mean) / gan.generator.scale
         means, deviations = brought.mean((0, 2)), brought.std((0, 2))
-        if standardised:
+        if standardized:
             torch.testing.assert_close(means, torch.zeros_like(means), atol=1e-3, rtol=0)
             torch.testing.assert_close(deviations, torch.ones_like(deviations), atol=1e-3, rtol=0)
         else:
@@ -415,12 +415,12 @@ def test_long_sounds_are_made_by_pieces(vocoder: HiFiGAN):
 
 def test_wrong_rates_and_bands_are_errors(vocoder: HiFiGAN, tmp_path: Path):
     """A spectrogram is of one rate and number of bands."""
-    with pytest.raises(BadValue, match="44100 Hz, and this vocoder's spectrograms are of 8000 Hz"):
+    with pytest.raises(InvalidValueError, match="44100 Hz, and this vocoder's spectrograms are of 8000 Hz"):
         vocoder.mel_of(torch.zeros(9000), 44100)
-    with pytest.raises(BadValue, match=r"\[N, 20, F\]"):
+    with pytest.raises(InvalidValueError, match=r"\[N, 20, F\]"):
         vocoder.vocode(torch.zeros(1, 80, 5))
     soundfile.write(tmp_path / "silent.wav", np.zeros(100), 8000)
-    with pytest.raises(BadFile, match="silent"):
+    with pytest.raises(InvalidFileError, match="silent"):
         vocoder.sample(input=tmp_path / "silent.wav")
 
 
@@ -438,17 +438,17 @@ def test_wrong_rates_and_bands_are_errors(vocoder: HiFiGAN, tmp_path: Path):
 )
 def test_sizes_that_make_no_vocoder_are_refused(change: dict, message: str):
     """Each in range, and together no network: said before anything is built."""
-    with pytest.raises(BadValue, match=message):
+    with pytest.raises(InvalidValueError, match=message):
         HiFiGANConfig(**change)
 
 
 def test_a_vocoder_without_discriminators_plays_no_game():
     """As converted ones are: they sound, and cannot be trained."""
-    with pytest.raises(BadValue, match="there is no game"):
-        HiFiGAN(replace(SMALL, periods=(), scales=0)).phases(HiFiGANTrain())
+    with pytest.raises(InvalidValueError, match="there is no game"):
+        HiFiGAN(replace(SMALL, periods=(), scales=0)).phases(HiFiGANTrainConfig())
 
 
-@pytest.mark.parametrize("train", [CriticTrain, SpecGANTrain])
-def test_policies_for_pictures_are_refused_for_sounds(train: type[CriticTrain]):
-    with pytest.raises(BadValue, match=r"train\.augment: .* has no place"):
+@pytest.mark.parametrize("train", [CriticTrainConfig, SpecGANTrainConfig])
+def test_policies_for_pictures_are_refused_for_sounds(train: type[CriticTrainConfig]):
+    with pytest.raises(InvalidValueError, match=r"train\.augment: .* has no place"):
         train(augment=("cutout",))

@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from zoo.errors import BadFile, BadValue
-from zoo.hub import load_folder
-from zoo.music.sounds import vocoders
-from zoo.music.sounds.hifigan import V3, Generator, HiFiGAN, HiFiGANConfig
-from zoo.music.sounds.vocoders import convert, read_vocoder
-from zoo.nn.fold import folded
-from zoo.torch_file import read_torch_file
+from zoo.convert import hifigan as vocoders
+from zoo.convert.hifigan import convert, read_vocoder
+from zoo.errors import InvalidFileError, InvalidValueError
+from zoo.io.torch_file import read_torch_file
+from zoo.music.architectures.hifigan import V3, Generator, HiFiGAN, HiFiGANConfig
+from zoo.nn.fusion import fuse_norms
+from zoo.releases.loading import load_folder
 
 SMALL = HiFiGANConfig(width=32, held=0, periods=(), scales=0)
 
@@ -38,7 +38,7 @@ def generator(config: HiFiGANConfig = SMALL) -> nn.Module:
 
 def original_layout(made: nn.Module, *, weight_norm: bool) -> dict[str, Tensor]:
     """A generator's state as the authors' release has it."""
-    state = (made if weight_norm else folded(made)).state_dict()
+    state = (made if weight_norm else fuse_norms(made)).state_dict()
     names = {".parametrizations.weight.original0": ".weight_g", ".parametrizations.weight.original1": ".weight_v"}
     renamed = {}
     for name, value in state.items():
@@ -77,7 +77,7 @@ def test_speecht5_vocoder_gives_the_same_wave(tmp_path: Path):
 @pytest.mark.parametrize("weight_norm", [True, False])
 @pytest.mark.parametrize("third", [False, True])
 def test_pickled_releases_convert(mel: Tensor, tmp_path: Path, weight_norm: bool, third: bool):
-    """The authors' pickle and torchaudio's, weight norm folded or not, of both kinds of blocks, give the same wave."""
+    """The authors' pickle and torchaudio's, weight norm fuse_norms or not, of both kinds of blocks, give the same wave."""
     config = HiFiGANConfig(**{**V3, "width": 32}, held=0, periods=(), scales=0) if third else SMALL
     made = generator(config)
     state = original_layout(made, weight_norm=weight_norm)
@@ -116,9 +116,9 @@ def test_converted_vocoder_has_no_discriminator_and_no_samples_of_its_own(tmp_pa
     torch.save(original_layout(generator(), weight_norm=False), tmp_path / "g.pth")
     vocoder = load_folder(convert(tmp_path / "g.pth", tmp_path / "out"))
 
-    with pytest.raises(BadValue, match="--input"):
+    with pytest.raises(InvalidValueError, match="--input"):
         vocoder.sample(1, seed=0)
-    with pytest.raises(BadValue, match="without a discriminator"):
+    with pytest.raises(InvalidValueError, match="without a discriminator"):
         vocoder.discriminator(torch.zeros(1, 1, 8192))
 
 
@@ -136,7 +136,7 @@ def test_pickles_that_ask_for_more_than_tensors_run_nothing(tmp_path: Path, old:
     evil = {"generator": {"conv_pre.weight": Evil(tmp_path / "ran")}}
     torch.save(evil, tmp_path / "evil.pth", _use_new_zipfile_serialization=not old)
 
-    with pytest.raises(BadFile, match="no tensor needs"):
+    with pytest.raises(InvalidFileError, match="no tensor needs"):
         read_torch_file(tmp_path / "evil.pth")
     assert not (tmp_path / "ran").exists()
 
@@ -160,7 +160,7 @@ def test_files_that_are_none_are_refused(tmp_path: Path, damage: str, old: bool)
                 cut.writestr(name, data[:8] if "/data/" in name else data)
         path = tmp_path / "cut.pth"
 
-    with pytest.raises(BadFile):
+    with pytest.raises(InvalidFileError):
         read_torch_file(path)
 
 
@@ -185,19 +185,19 @@ def test_tensors_come_as_they_were_saved(tmp_path: Path, old: bool):
 def test_weights_of_something_else_are_refused(tmp_path: Path):
     """A state that is no generator's names what does not fit."""
     torch.save({"layer.weight": torch.zeros(3, 3)}, tmp_path / "a.pth")
-    with pytest.raises(BadFile, match="conv_pre"):
+    with pytest.raises(InvalidFileError, match="conv_pre"):
         read_vocoder(tmp_path / "a.pth")
 
     state = original_layout(generator(), weight_norm=False)
     del state["ups.1.bias"]
     torch.save(state, tmp_path / "b.pth")
-    with pytest.raises(BadFile, match=r"ups\.1\.bias"):
+    with pytest.raises(InvalidFileError, match=r"ups\.1\.bias"):
         read_vocoder(tmp_path / "b.pth")
 
 
 def test_a_first_layer_of_other_dimensions_is_refused(tmp_path: Path):
     torch.save({"conv_pre.weight": torch.zeros(3, 3)}, tmp_path / "a.pth")
-    with pytest.raises(BadFile, match="no HiFi-GAN generator"):
+    with pytest.raises(InvalidFileError, match="no HiFi-GAN generator"):
         read_vocoder(tmp_path / "a.pth")
 
 

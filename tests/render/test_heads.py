@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from zoo.errors import MissingExtra
+from zoo.errors import MissingDependencyError
 from zoo.render import heads
 from zoo.render.attributes import (
     ATTRIBUTE_DTYPE,
@@ -98,7 +98,7 @@ def test_accessories_have_their_share() -> None:
 
 def test_without_anny_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "anny", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'gan-zoo\[data\]'"):
+    with pytest.raises(MissingDependencyError, match=r"pip install 'gan-zoo\[data\]'"):
         heads.HeadRenderer(64)
 
 
@@ -136,7 +136,7 @@ def test_skin_has_natural_hues(renderer: heads.HeadRenderer) -> None:
     _, records = renderer.render(range(40))
     for rgb in records["skin_rgb"]:
         hue, saturation, _ = colorsys.rgb_to_hsv(*map(float, rgb))
-        assert 5 < hue * 360 < 40, rgb  # between red and yellow: no green, grey or magenta
+        assert 5 < hue * 360 < 40, rgb  # between red and yellow: no green, gray or magenta
         assert saturation > 0.1, rgb
 
 

@@ -6,25 +6,25 @@ from pathlib import Path
 
 import pytest
 import torch
-from lines import Lines
+from helpers.lines import Lines
 
 import zoo
 from zoo.cli import main
 from zoo.data import build_store
-from zoo.errors import BadFile, BadValue
+from zoo.errors import InvalidFileError, InvalidValueError
+from zoo.text.architectures.mle import MLE
+from zoo.text.data.vocabulary import Vocabulary
 from zoo.text.lstm import LSTMConfig
-from zoo.text.mle import MLE
-from zoo.text.vocabulary import Vocabulary
 
 
 def test_sizes_come_from_the_data(tmp_path: Path):
     """Vocabulary and length are those of the data, whatever the recipe says; texts of one length have no ends."""
     store = build_store(Lines(length=9), tmp_path / "lines")
 
-    config = MLE.fitted(LSTMConfig(vocabulary=5000, length=20), store)
+    config = MLE.config_for(LSTMConfig(vocabulary=5000, length=20), store)
 
     assert (config.vocabulary, config.length) == (22, 9)
-    assert (config.ends, config.never) == (False, (0, 1))
+    assert (config.ends, config.banned) == (False, (0, 1))
 
 
 def test_texts_that_end_may_end(tmp_path: Path):
@@ -36,23 +36,23 @@ def test_texts_that_end_may_end(tmp_path: Path):
             rows[:, 5:] = 0
             return rows, None
 
-    config = MLE.fitted(LSTMConfig(), build_store(Short(length=9), tmp_path / "short"))
+    config = MLE.config_for(LSTMConfig(), build_store(Short(length=9), tmp_path / "short"))
 
-    assert (config.ends, config.never) == (True, (1,))
+    assert (config.ends, config.banned) == (True, (1,))
 
 
 def test_another_vocabulary_s_tokenizer_is_refused(tmp_path: Path):
     """A tokenizer of another size is not that of the weights."""
     (tmp_path / "tokenizer.json").write_text(Vocabulary.build(["abcdef"], unit="character").to_json())
 
-    with pytest.raises(BadFile, match="has 8 tokens, and the model 22: it belongs to another vocabulary"):
-        MLE(LSTMConfig(vocabulary=22)).attach(tmp_path)
+    with pytest.raises(InvalidFileError, match="has 8 tokens, and the model 22: it belongs to another vocabulary"):
+        MLE(LSTMConfig(vocabulary=22)).load_assets(tmp_path)
 
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])
 def test_a_temperature_is_above_0(temperature: float):
     """Zero, less and NaN are refused."""
-    with pytest.raises(BadValue, match="temperature"):
+    with pytest.raises(InvalidValueError, match="temperature"):
         MLE(LSTMConfig(vocabulary=22)).sample(1, seed=0, temperature=temperature)
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from zoo.errors import NotFound
-from zoo.text import benchmark
-from zoo.text.oracle import Oracle
+from zoo.errors import NotFoundError
+from zoo.text.oracle import benchmark
+from zoo.text.oracle.model import Oracle
 
 QUICK = ["model.embedding_dim=4", "model.hidden_dim=4", "model.kernel_widths=[2]", "model.kernel_maps=[4]",
-         "train.rollouts=1", "train.generator_every=2"]  # fmt: skip
+         "train.rollouts=1", "train.generator_interval=2"]  # fmt: skip
 
 
 @pytest.fixture
@@ -25,8 +25,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_seqgan_and_its_controls_start_from_the_same_generator(quick: None, tmp_path: Path):
     """Each system has a row; the controls of temperature have the pre-trained generator's, sharpened; runs stay."""
     rows = benchmark.run_benchmark(
-        ["seqgan", "constant"], folder=tmp_path, length=5, pretrain_epochs=20, judge_epochs=1, game_epochs=1,
-        overrides=QUICK, say=lambda line: None,
+        ["seqgan", "constant"], folder=tmp_path, length=5, pretrain_epochs=20, discriminator_epochs=1, adversarial_epochs=1,
+        overrides=QUICK, log=lambda line: None,
     )  # fmt: skip
 
     assert [row.system for row in rows] == ["mle", "mle at 1/1.1", "mle at 1/1.2", "mle at 1/1.5", "seqgan", "constant"]
@@ -50,5 +50,5 @@ def test_the_oracle_s_texts_come_back_as_its_own_tokens(quick: None):
 
 def test_unknown_systems_suggest_the_nearest(tmp_path: Path):
     """A misspelt system names the nearest one."""
-    with pytest.raises(NotFound, match='Did you mean "seqgan"'):
+    with pytest.raises(NotFoundError, match='Did you mean "seqgan"'):
         benchmark.run_benchmark(["seqgam"], folder=tmp_path)

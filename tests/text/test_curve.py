@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.rounds import LENGTH, QUICK, Fake, Rounds, cycles
 from PIL import Image
-from rounds import LENGTH, QUICK, Fake, Rounds, cycles
 
 from zoo.data import Store, build_store
-from zoo.errors import BadValue
-from zoo.recipe import Evaluate
-from zoo.text.curve import TIE_NATS, Curve, Point, curve, gap
-from zoo.text.metrics import evaluate
+from zoo.errors import InvalidValueError
+from zoo.recipe import EvaluateConfig
+from zoo.text.metrics.curve import TIE_NATS, Curve, Point, curve, gap
+from zoo.text.metrics.evaluate import evaluate
 
-SETTINGS = Evaluate(samples=60, features="zoo:text-evaluator")
+SETTINGS = EvaluateConfig(samples=60, features="zoo:text-evaluator")
 
 
 @pytest.fixture(autouse=True)
@@ -171,8 +171,8 @@ def test_both_models_are_sampled_at_all_temperatures(store: Store):
 
 
 def test_the_real_point_is_the_floors_of_the_evaluation(store: Store):
-    """What `evaluate` gives beside its figures is where real texts stand in the picture."""
-    floors = {figure.name: figure.floor for figure in evaluate(Heated(), store, SETTINGS)}
+    """What `evaluate` gives beside its metrics is where real texts stand in the picture."""
+    floors = {metric.name: metric.real_vs_real for metric in evaluate(Heated(), store, SETTINGS)}
     real = curve(Heated(), Heated(), store, SETTINGS, (0.9, 1.0)).real
     for name in ("lm", "rlm", "bleu_4", "self_bleu_4"):
         assert getattr(real, name) == pytest.approx(floors[name]), name
@@ -188,11 +188,11 @@ def test_the_table_names_every_point_and_the_verdict():
 
 
 def test_the_picture_shows_both_curves_and_the_real_texts(tmp_path: Path):
-    """A PNG that has the colours of all three series; another format is refused."""
+    """A PNG that has the colors of all three series; another format is refused."""
     path = moved(0.1, 0.2).save(tmp_path / "curve.png")
-    colours = {colour for _, colour in Image.open(path).getcolors(1 << 24)}
-    assert {(0x7A, 0x87, 0x94), (0xC2, 0x41, 0x0C), (0x11, 0x11, 0x11)} <= colours
-    with pytest.raises(BadValue, match=r"\.png"):
+    colors = {color for _, color in Image.open(path).getcolors(1 << 24)}
+    assert {(0x7A, 0x87, 0x94), (0xC2, 0x41, 0x0C), (0x11, 0x11, 0x11)} <= colors
+    with pytest.raises(InvalidValueError, match=r"\.png"):
         AN_EXAMPLE.save(tmp_path / "curve.svg")
 
 
@@ -206,6 +206,6 @@ def test_the_picture_shows_both_curves_and_the_real_texts(tmp_path: Path):
     ],
 )
 def test_unusable_arguments_are_refused(store: Store, temperatures, samples, message):
-    """Each raises BadValue that says what was wrong."""
-    with pytest.raises(BadValue, match=message):
+    """Each raises InvalidValueError that says what was wrong."""
+    with pytest.raises(InvalidValueError, match=message):
         curve(Heated(), Heated(), store, replace(SETTINGS, samples=samples), temperatures)

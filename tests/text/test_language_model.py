@@ -5,8 +5,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from zoo.errors import BadValue
-from zoo.text.language_model import Config, LanguageModel, counted, nll_per_token, train_language_model
+from zoo.errors import InvalidValueError
+from zoo.text.metrics.language_model import Config, LanguageModel, counted, nll_per_token, train_language_model
 
 SMALL = Config(embedding=8, hidden=16, dropout=0.1, batch=16, epochs=3, min_updates=120)
 
@@ -74,7 +74,7 @@ def test_training_learns_the_language():
 def test_the_state_that_held_out_texts_like_best_is_kept():
     """Two texts read for ever are known by heart; texts of the language get likelier only at first."""
     told: list[str] = []
-    model = train_language_model(rounds(2, seed=0), rounds(50, seed=1), 12, config=SMALL, say=told.append)
+    model = train_language_model(rounds(2, seed=0), rounds(50, seed=1), 12, config=SMALL, log=told.append)
     nlls = [float(line.split()[4]) for line in told]
     assert model.nll(rounds(50, seed=1)) == pytest.approx(min(nlls), abs=1e-4)
     assert min(nlls) < nlls[-1]
@@ -105,6 +105,6 @@ def test_training_is_a_function_of_its_arguments():
     ],
 )
 def test_unusable_texts_are_refused(tokens, message):
-    """Another shape or type, no text, and ids of another vocabulary raise BadValue that says what was given."""
-    with pytest.raises(BadValue, match=message):
+    """Another shape or type, no text, and ids of another vocabulary raise InvalidValueError that says what was given."""
+    with pytest.raises(InvalidValueError, match=message):
         LanguageModel(12, SMALL).nll(tokens)

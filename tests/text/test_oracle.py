@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from zoo.errors import BadFile, BadValue
-from zoo.text import oracle, oracle_file
-from zoo.text.oracle import Oracle, load_oracle
-from zoo.text.oracle_file import MAX_BYTES, convert, read_official
+from zoo.errors import InvalidFileError, InvalidValueError
+from zoo.text.oracle import model as oracle
+from zoo.text.oracle import official as oracle_file
+from zoo.text.oracle.model import Oracle, load_oracle
+from zoo.text.oracle.official import MAX_BYTES, convert, read_official
 
 
 @pytest.fixture(scope="module")
@@ -106,11 +107,11 @@ HOSTILE = {
 
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_anything_else_is_refused(kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A pickle that asks for more than arrays of floats, or is none, raises BadFile that names it, and runs nothing."""
+    """A pickle that asks for more than arrays of floats, or is none, raises InvalidFileError that names it, and runs nothing."""
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "params.pkl"
     path.write_bytes(HOSTILE[kind])
-    with pytest.raises(BadFile, match=r"params\.pkl"):
+    with pytest.raises(InvalidFileError, match=r"params\.pkl"):
         read_official(path)
     assert not (tmp_path / "touched").exists()
 
@@ -119,13 +120,13 @@ def test_a_cut_file_and_a_large_one_are_refused(arrays, tmp_path: Path):
     """Half a file, one beyond any oracle's size, and none."""
     path = tmp_path / "params.pkl"
     path.write_bytes(pickle.dumps(arrays)[:100_000])
-    with pytest.raises(BadFile, match="refused"):
+    with pytest.raises(InvalidFileError, match="refused"):
         read_official(path)
     with path.open("wb") as file:
         file.truncate(MAX_BYTES + 1)
-    with pytest.raises(BadFile, match="larger"):
+    with pytest.raises(InvalidFileError, match="larger"):
         read_official(path)
-    with pytest.raises(BadFile, match="cannot read"):
+    with pytest.raises(InvalidFileError, match="cannot read"):
         read_official(tmp_path / "none.pkl")
 
 
@@ -133,7 +134,7 @@ def test_numbers_that_are_not_finite_are_refused(arrays, tmp_path: Path):
     """A NaN among the parameters is no oracle."""
     broken = [*arrays[:-1], np.full(5000, np.nan, np.float32)]
     (tmp_path / "params.pkl").write_bytes(pickle.dumps(broken))
-    with pytest.raises(BadFile, match="finite"):
+    with pytest.raises(InvalidFileError, match="finite"):
         read_official(tmp_path / "params.pkl")
 
 
@@ -191,17 +192,17 @@ def test_its_own_samples_score_the_floor():
     ],
 )
 def test_unusable_arguments_are_refused(call, message):
-    """Each raises BadValue that says what was wrong."""
-    with pytest.raises(BadValue, match=message):
+    """Each raises InvalidValueError that says what was wrong."""
+    with pytest.raises(InvalidValueError, match=message):
         call(Oracle(0, vocabulary=9, dim=2))
 
 
 def test_another_oracles_weights_are_refused(tmp_path: Path):
     """A file of another shape does not load."""
-    from zoo.safe import write_weights
+    from zoo.io.weights import write_weights
 
     write_weights(Oracle(0, vocabulary=9, dim=2).state_dict(), tmp_path / "small.safetensors")
-    with pytest.raises(BadFile, match="shape"):
+    with pytest.raises(InvalidFileError, match="shape"):
         load_oracle(tmp_path / "small.safetensors")
 
 

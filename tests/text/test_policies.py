@@ -7,16 +7,16 @@ from dataclasses import replace
 
 import pytest
 import torch
-
-from zoo.errors import BadValue
-from zoo.noise import Noise
-from zoo.text.base import RecurrentPolicy, drawn, ended, likelihood_loss, written
 from zoo.text.bench import plain_completions
+
+from zoo.errors import InvalidValueError
+from zoo.noise import Noise
+from zoo.text.architectures.mle import MLE
+from zoo.text.architectures.relgan import RelationalMemory, RelGANConfig
+from zoo.text.architectures.scratchgan import Generator, ScratchGANConfig
 from zoo.text.lstm import LSTMConfig, LSTMPolicy
-from zoo.text.mle import MLE
-from zoo.text.relgan import RelationalMemory, RelGANConfig
+from zoo.text.policies import RecurrentPolicy, drawn, fill_after_end, likelihood_loss, token_mask
 from zoo.text.rollout import completions
-from zoo.text.scratchgan import Generator, ScratchGANConfig
 
 SIZES = {"vocabulary": 30, "length": 7, "never": (0, 1)}
 POLICIES = {
@@ -38,12 +38,12 @@ def policy(request: pytest.FixtureRequest) -> RecurrentPolicy:
 
 def test_a_policy_draws_each_token_with_its_probability(policy: RecurrentPolicy):
     """Over evenly spread uniform numbers a token comes as often as its softmax says, at every temperature."""
-    state = policy.read(torch.zeros(1, dtype=torch.long), policy.start(1))
+    state = policy.read(torch.zeros(1, dtype=torch.long), policy.initial_state(1))
     state = state.expand(20_000, *state.shape[1:])
     uniforms = (torch.arange(20_000) + 0.5) / 20_000
     for temperature in (1.0, 0.5):
-        shares = policy.draw(state, uniforms, temperature).bincount(minlength=30) / 20_000
-        expected = ((policy.scores(state[:1])[0] + policy.barred) / temperature).softmax(-1)
+        shares = policy.sample_next(state, uniforms, temperature).bincount(minlength=30) / 20_000
+        expected = ((policy.next_logits(state[:1])[0] + policy.banned) / temperature).softmax(-1)
 
         torch.testing.assert_close(shares, expected, rtol=0, atol=2e-4)
 
@@ -61,7 +61,7 @@ def test_reading_ahead_gives_the_logits_of_writing(policy: RecurrentPolicy):
     tokens = policy(uniforms)
     logits = policy.logits(tokens)
 
-    chosen = ((logits + policy.barred).softmax(-1).cumsum(-1) <= uniforms[..., None]).sum(-1)
+    chosen = ((logits + policy.banned).softmax(-1).cumsum(-1) <= uniforms[..., None]).sum(-1)
     assert torch.equal(chosen, tokens)
     expected = logits.log_softmax(-1).gather(2, tokens[..., None]).squeeze(2)
     torch.testing.assert_close(policy.log_probabilities(tokens), expected)
@@ -81,7 +81,7 @@ def test_a_low_temperature_writes_what_is_likelier(policy: RecurrentPolicy):
 def test_temperatures_that_nothing_can_be_drawn_at_are_refused(temperature: float):
     gan = MLE(LSTMConfig(vocabulary=12, length=7)).eval()
 
-    with pytest.raises(BadValue, match=r"temperature = .* should be finite, and at least 1e-06"):
+    with pytest.raises(InvalidValueError, match=r"temperature = .* should be finite, and at least 1e-06"):
         gan.sample(2, seed=0, temperature=temperature)
     assert gan.sample(2, seed=0, temperature=1e-6).tensor.shape == (2, 7)
     assert gan.sample(2, seed=0, temperature=1e30).tensor.shape == (2, 7)
@@ -90,22 +90,22 @@ def test_temperatures_that_nothing_can_be_drawn_at_are_refused(temperature: floa
 def test_after_its_end_a_text_is_filled_with_ends():
     """What follows the first 0 is 0, and only what was drawn counts in the likelihood."""
     tokens = torch.tensor([[3, 0, 5, 2], [3, 2, 5, 2]])
-    config = LSTMConfig(vocabulary=9, length=4, ends=True, never=(1,))
+    config = LSTMConfig(vocabulary=9, length=4, ends=True, banned=(1,))
 
-    assert ended(tokens).tolist() == [[3, 0, 0, 0], [3, 2, 5, 2]]
-    assert written(ended(tokens), config).tolist() == [[1, 1, 0, 0], [1, 1, 1, 1]]
-    assert written(tokens, replace(config, ends=False)).tolist() == [[1, 1, 1, 1]] * 2
+    assert fill_after_end(tokens).tolist() == [[3, 0, 0, 0], [3, 2, 5, 2]]
+    assert written(fill_after_end(tokens), config).tolist() == [[1, 1, 0, 0], [1, 1, 1, 1]]
+    assert token_mask(tokens, replace(config, ends=False)).tolist() == [[1, 1, 1, 1]] * 2
 
 
 def test_the_likelihood_of_texts_that_end_counts_their_end_and_nothing_after():
     """The loss is the mean over drawn tokens, the first end among them."""
     torch.manual_seed(0)
-    config = LSTMConfig(vocabulary=9, length=4, ends=True, never=(1,))
+    config = LSTMConfig(vocabulary=9, length=4, ends=True, banned=(1,))
     policy = LSTMPolicy(config)
     tokens = torch.tensor([[3, 0, 0, 0], [3, 2, 5, 2]])
-    chances = policy.log_probabilities(tokens)
+    log_probabilities = policy.log_probabilities(tokens)
 
-    expected = -(chances[0, :2].sum() + chances[1].sum()) / 6
+    expected = -(log_probabilities[0, :2].sum() + chances[1].sum()) / 6
     torch.testing.assert_close(likelihood_loss(policy, tokens), expected)
 
 
@@ -122,10 +122,10 @@ def test_completions_are_those_of_the_nested_loop(policy: RecurrentPolicy):
 
 def test_drawing_by_blocks_is_drawing_by_the_running_sum():
     """The token found block by block is the first at which the plain running sum exceeds the number."""
-    chances = torch.rand(500, 150, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) ** 8
+    log_probabilities = torch.rand(500, 150, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) ** 8
     chances[:, 60:130] *= torch.arange(500)[:, None] % 2  # whole blocks, and parts of them, without a chance
-    chances = chances / chances.sum(1, keepdim=True)
+    log_probabilities = chances / chances.sum(1, keepdim=True)
     uniforms = torch.linspace(0, 1 - 1e-9, 500, dtype=torch.float64)
-    plain = torch.searchsorted(chances.cumsum(1), uniforms[:, None], right=True).squeeze(1)
+    plain = torch.searchsorted(log_probabilities.cumsum(1), uniforms[:, None], right=True).squeeze(1)
 
-    assert drawn(chances, uniforms).tolist() == plain.tolist()
+    assert drawn(log_probabilities, uniforms).tolist() == plain.tolist()

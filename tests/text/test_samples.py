@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from zoo.errors import BadValue, CannotWrite
+from zoo.errors import InvalidValueError, WriteError
+from zoo.text.data.vocabulary import Vocabulary
 from zoo.text.samples import Texts
-from zoo.text.vocabulary import Vocabulary
 
 POEM = "白日依山盡黃河入海流欲窮千里目更上一層樓"
 VERSE = Vocabulary.build([POEM], "character", line_length=5)
@@ -91,19 +91,19 @@ def test_notebooks_show_texts_and_nothing_else(sentences: Texts):
 def test_unknown_formats_and_places_are_refused(poems: Texts, tmp_path: Path):
     """As images: the suffixes that work are listed, and nothing is written."""
     (tmp_path / "x.txt").mkdir()
-    with pytest.raises(BadValue, match=r"\.txt, \.jsonl"):
+    with pytest.raises(InvalidValueError, match=r"\.txt, \.jsonl"):
         poems.save(tmp_path / "poems.png")
-    with pytest.raises(CannotWrite, match="this is a folder"):
+    with pytest.raises(WriteError, match="this is a folder"):
         poems.save(tmp_path / "x.txt")
 
 
 def test_without_a_vocabulary_texts_cannot_be_read(poems: Texts):
     """A model that was built, not loaded, has no words for its tokens, and says so."""
-    with pytest.raises(BadValue, match="no vocabulary"):
+    with pytest.raises(InvalidValueError, match="no vocabulary"):
         str(Texts(tensor=poems.tensor))
 
 
 def test_tokens_of_another_vocabulary_are_named():
     """A token beyond the vocabulary is no text."""
-    with pytest.raises(BadValue, match="another model's"):
+    with pytest.raises(InvalidValueError, match="another model's"):
         str(Texts(tensor=torch.tensor([[2, 999]]), vocabulary=WORDS))

@@ -6,28 +6,28 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from zoo.errors import BadValue
+from zoo.errors import InvalidValueError
 from zoo.noise import Noise
-from zoo.recipe import LossName, Optimiser
-from zoo.text import relgan, scratchgan, wgan
+from zoo.recipe import LossName, OptimizerConfig
+from zoo.text.architectures import relgan, scratchgan, wgan
+from zoo.text.architectures.seqgan import SeqGAN, SeqGANConfig, SeqGANTrainConfig
 from zoo.text.rollout import completions
-from zoo.text.seqgan import SeqGAN, SeqGANConfig, SeqGANTrain
-from zoo.training.phases import Turn, only
+from zoo.training.phases import Step, trainable
 
 SIZES = {"vocabulary": 12, "length": 6, "never": (0, 1)}
-SEQGAN = SeqGANConfig(**SIZES, judge_embedding_dim=8, kernel_widths=(1, 2, 9), kernel_maps=(4, 4, 4))
+SEQGAN = SeqGANConfig(**SIZES, discriminator_embedding_dim=8, kernel_widths=(1, 2, 9), kernel_maps=(4, 4, 4))
 
 
-def turn_of(gan: torch.nn.Module, n: int = 64, kimg: float = 0.0, seed: int = 0) -> Turn:
+def step_of(gan: torch.nn.Module, n: int = 64, kimg: float = 0.0, seed: int = 0) -> Step:
     real = torch.randint(2, 12, (n, 6), generator=torch.Generator().manual_seed(seed))
-    return Turn(gan, real, Noise(seed), generator_plays=True, kimg=kimg)  # type: ignore[arg-type]
+    return Step(gan, real, Noise(seed), train_generator=True, kimg=kimg)  # type: ignore[arg-type]
 
 
 def test_the_paper_s_seqgan_has_its_number_of_parameters():
     """At vocabulary 5,000, width 32 and the authors' kernels: 333,320 and 7,043,681."""
     gan = SeqGAN(SeqGANConfig(vocabulary=5000, length=20))
 
-    assert [sum(p.numel() for p in player.parameters()) for player in gan.players.values()] == [333_320, 7_043_681]
+    assert [sum(p.numel() for p in player.parameters()) for player in gan.networks.values()] == [333_320, 7_043_681]
 
 
 def test_a_token_s_reward_is_the_mean_of_what_its_completions_get():
@@ -35,7 +35,7 @@ def test_a_token_s_reward_is_the_mean_of_what_its_completions_get():
     torch.manual_seed(0)
     gan = SeqGAN(SEQGAN).eval().requires_grad_(False)
     tokens = gan.sample(8, seed=0).tensor
-    train = SeqGANTrain(rollouts=4)
+    train = SeqGANTrainConfig(rollouts=4)
 
     reward = gan.reward(tokens, gan.generator, train, Noise(5))  # type: ignore[arg-type]
 
@@ -53,7 +53,7 @@ def test_completions_are_judged_as_the_texts_they_are():
     tokens = gan.sample(5, seed=0).tensor
     with torch.no_grad():
         texts = completions(gan.generator, tokens, 4, Noise(1))
-        logits = gan.discriminator.completed(tokens, texts, chunk=2)
+        logits = gan.discriminator.score_completions(tokens, texts, chunk=2)
 
         torch.testing.assert_close(logits, gan.discriminator(texts.flatten(0, 2)).view(5, 6, 4))
 
@@ -65,14 +65,14 @@ def test_the_policy_gradient_makes_rewarded_tokens_likelier():
     liking = torch.zeros(12)
     liking[5] = 6.0
     gan.discriminator.forward = lambda tokens: liking[tokens].mean(1) * 3 - 3  # type: ignore[method-assign]
-    train = SeqGANTrain(generator=Optimiser(lr=1e-2), rollouts=2, baseline=True)
+    train = SeqGANTrainConfig(generator=OptimizerConfig(lr=1e-2), rollouts=2, baseline=True)
     (play,) = [phase for phase in gan.phases(train) if phase.name == "G"]
     before = (gan.sample(500, seed=1).tensor == 5).float().mean()
     for step in range(40):
-        with only(play.player):
-            play.optimiser.zero_grad()
-            play.loss(turn_of(gan, seed=step))["loss"].backward()
-        play.optimiser.step()
+        with trainable(play.player):
+            play.optimizer.zero_grad()
+            play.loss(step_of(gan, seed=step))["loss"].backward()
+        play.optimizer.step()
 
     assert (gan.sample(500, seed=1).tensor == 5).float().mean() > before + 0.3
 
@@ -84,7 +84,7 @@ def test_the_controls_never_ask_the_discriminator(reward: str):
     gan.discriminator.forward = None  # type: ignore[method-assign, assignment]
     tokens = torch.full((50, 6), 3)
 
-    rewards = gan.reward(tokens, gan.generator, SeqGANTrain(reward=reward), Noise(0))  # type: ignore[arg-type]
+    rewards = gan.reward(tokens, gan.generator, SeqGANTrainConfig(reward=reward), Noise(0))  # type: ignore[arg-type]
 
     assert rewards.shape == (50, 6)
     assert (rewards.std() == 0) == (reward == "constant")
@@ -95,14 +95,14 @@ def test_the_delayed_policy_follows_and_is_part_of_the_checkpoint():
     """With a delay of 0.8 the roll-out policy keeps four fifths of its weights at a step, and is the phase's memory."""
     torch.manual_seed(0)
     gan = SeqGAN(SEQGAN).requires_grad_(False)
-    (play,) = [phase for phase in gan.phases(SeqGANTrain(rollout_delay=0.8, rollouts=1)) if phase.name == "G"]
+    (play,) = [phase for phase in gan.phases(SeqGANTrainConfig(rollout_delay=0.8, rollouts=1)) if phase.name == "G"]
     memory = play.memory
     assert memory is not None
     before = {key: value.clone() for key, value in memory.state_dict().items()}
     with torch.no_grad():
         gan.generator.output.bias += 1
 
-    play.loss(turn_of(gan))
+    play.loss(step_of(gan))
 
     after = memory.state_dict()
     torch.testing.assert_close(after["output.bias"], before["output.bias"] + 0.2)
@@ -111,7 +111,7 @@ def test_the_delayed_policy_follows_and_is_part_of_the_checkpoint():
 
 def test_pre_training_ends_where_the_game_begins():
     """Maximum likelihood, then the discriminator alone, then both: algorithm 1."""
-    phases = SeqGAN(SEQGAN).phases(SeqGANTrain(pretrain_kimg=2.0, judge_kimg=1.0))
+    phases = SeqGAN(SEQGAN).phases(SeqGANTrainConfig(pretrain_kimg=2.0, discriminator_kimg=1.0))
     due = [[phase.name for phase in phases if phase.due(0, kimg)] for kimg in (0.0, 1.99, 2.0, 2.99, 3.0, 100.0)]
 
     assert due == [["MLE"], ["MLE"], ["D"], ["D"], ["D", "G"], ["D", "G"]]
@@ -119,7 +119,7 @@ def test_pre_training_ends_where_the_game_begins():
 
 def test_kernels_need_their_number_of_maps():
     """Two widths with three numbers of maps are refused."""
-    with pytest.raises(BadValue, match="each width needs"):
+    with pytest.raises(InvalidValueError, match="each width needs"):
         SeqGANConfig(**SIZES, kernel_widths=(1, 2), kernel_maps=(4, 4, 4))
 
 
@@ -129,7 +129,7 @@ def test_the_relaxation_becomes_the_token_as_beta_grows():
     policy = relgan.RelationalMemory(relgan.RelGANConfig(**SIZES, head_dim=4)).requires_grad_(False)
     uniforms = Noise(0).uniform(16, 6, 12)
 
-    soft, hard = policy.relaxed(uniforms, 1.0), policy.relaxed(uniforms, 1e4)
+    soft, hard = policy.relax(uniforms, 1.0), policy.relax(uniforms, 1e4)
 
     torch.testing.assert_close(soft.sum(-1), torch.ones(16, 6))
     assert torch.equal(soft.argmax(-1), hard.argmax(-1))
@@ -141,10 +141,10 @@ def test_gumbel_noise_draws_tokens_with_their_probabilities():
     """The argmax of noisy logits comes as often as the softmax says (the Gumbel-max trick)."""
     torch.manual_seed(0)
     policy = relgan.RelationalMemory(relgan.RelGANConfig(**SIZES, head_dim=4)).requires_grad_(False)
-    first = policy.relaxed(Noise(0).uniform(20_000, 1, 12), 1.0)[:, 0].argmax(-1)
-    state = policy.read(torch.zeros(1, dtype=torch.long), policy.start(1))
+    first = policy.relax(Noise(0).uniform(20_000, 1, 12), 1.0)[:, 0].argmax(-1)
+    state = policy.read(torch.zeros(1, dtype=torch.long), policy.initial_state(1))
 
-    expected = (policy.scores(state)[0] + policy.barred).softmax(-1)
+    expected = (policy.next_logits(state)[0] + policy.banned).softmax(-1)
     torch.testing.assert_close(first.bincount(minlength=12) / 20_000, expected, rtol=0, atol=0.02)
 
 
@@ -163,13 +163,13 @@ def test_tokens_and_their_one_hot_vectors_are_judged_alike():
 def test_relgan_s_inverse_temperature_grows_from_1_to_its_maximum():
     """beta = beta_max^(n / N) over the game, which begins when pre-training ends (section 2.4)."""
     gan = relgan.RelGAN(relgan.RelGANConfig(**SIZES, head_dim=4, maps=4)).requires_grad_(False)
-    train = relgan.RelGANTrain(total_kimg=3.0, pretrain_kimg=1.0, beta_max=100.0)
+    train = relgan.RelGANTrainConfig(total_kimg=3.0, pretrain_kimg=1.0, beta_max=100.0)
     (judge,) = [phase for phase in gan.phases(train) if phase.name == "D"]
     betas: list[float] = []
     relaxed = gan.generator.relaxed
     gan.generator.relaxed = lambda uniforms, beta: betas.append(beta) or relaxed(uniforms, beta)  # type: ignore
     for kimg in (1.0, 2.0, 3.0):
-        judge.loss(turn_of(gan, kimg=kimg))
+        judge.loss(step_of(gan, kimg=kimg))
 
     assert betas == pytest.approx([1.0, 10.0, 100.0])
 
@@ -177,12 +177,12 @@ def test_relgan_s_inverse_temperature_grows_from_1_to_its_maximum():
 @pytest.mark.parametrize("loss", ["non_saturating", "hinge", "relativistic"])
 def test_relgan_s_generator_is_compared_with_real_texts_by_relative_losses_alone(loss: LossName):
     """Others judge what it writes by itself, so that real texts do not matter to it."""
-    gan = relgan.RelGAN(relgan.RelGANConfig(**SIZES, head_dim=4, maps=4, judge_dropout=0)).requires_grad_(False)
-    (play,) = [phase for phase in gan.phases(relgan.RelGANTrain(loss=loss)) if phase.name == "G"]
-    turns = [turn_of(gan), turn_of(gan)]
+    gan = relgan.RelGAN(relgan.RelGANConfig(**SIZES, head_dim=4, maps=4, discriminator_dropout=0)).requires_grad_(False)
+    (play,) = [phase for phase in gan.phases(relgan.RelGANTrainConfig(loss=loss)) if phase.name == "G"]
+    turns = [step_of(gan), step_of(gan)]
     turns[1].real = turns[1].real.flip(1)
 
-    losses = [float(play.loss(turn)["loss"]) for turn in turns]
+    losses = [float(play.loss(step)["loss"]) for step in turns]
     assert (losses[0] == losses[1]) == (loss != "relativistic")
 
 
@@ -197,11 +197,11 @@ def test_scratchgan_s_returns_are_discounted_sums_of_later_rewards():
 def test_scratchgan_s_baseline_is_a_moving_average_in_the_checkpoint():
     """The baseline keeps 8 % of its old value at a step, and is the phase's memory."""
     torch.manual_seed(0)
-    config = scratchgan.ScratchGANConfig(**SIZES, hidden_dim=8, judge_hidden_dim=8)
+    config = scratchgan.ScratchGANConfig(**SIZES, hidden_dim=8, discriminator_hidden_dim=8)
     gan = scratchgan.ScratchGAN(config).requires_grad_(False)
-    (play,) = [phase for phase in gan.phases(scratchgan.ScratchGANTrain()) if phase.name == "G"]
+    (play,) = [phase for phase in gan.phases(scratchgan.ScratchGANTrainConfig()) if phase.name == "G"]
     assert play.memory is not None
-    first = play.loss(turn_of(gan))["reward"]
+    first = play.loss(step_of(gan))["reward"]
 
     torch.testing.assert_close(play.memory.state_dict()["value"], 0.92 * first)
 
@@ -209,12 +209,12 @@ def test_scratchgan_s_baseline_is_a_moving_average_in_the_checkpoint():
 def test_scratchgan_s_discriminator_reads_from_left_to_right():
     """The logit after a token does not depend on later tokens: the reward of a prefix is that of any text with it."""
     torch.manual_seed(0)
-    judge = scratchgan.Discriminator(scratchgan.ScratchGANConfig(**SIZES, judge_hidden_dim=8)).eval()
+    judge = scratchgan.Discriminator(scratchgan.ScratchGANConfig(**SIZES, discriminator_hidden_dim=8)).eval()
     tokens = torch.randint(2, 12, (4, 6))
     changed = tokens.clone()
     changed[:, 4:] = 3
 
-    torch.testing.assert_close(judge.places(tokens)[:, :4], judge.places(changed)[:, :4])
+    torch.testing.assert_close(judge.score_tokens(tokens)[:, :4], judge.score_tokens(changed)[:, :4])
 
 
 def test_the_wgan_writes_the_likeliest_token_at_each_place():
@@ -224,7 +224,7 @@ def test_the_wgan_writes_the_likeliest_token_at_each_place():
     samples = gan.sample(5, seed=0)
 
     with torch.no_grad():
-        points = gan.generator.relaxed(samples.latents)
+        points = gan.generator.relax(samples.latents)
     assert torch.equal(points.argmax(-1), samples.tensor)
     torch.testing.assert_close(points.sum(-1), torch.ones(5, 6))
     assert not torch.isin(samples.tensor, torch.tensor([0, 1])).any()

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from rounds import QUICK, Rounds, cycles
+from helpers.rounds import QUICK, Rounds, cycles
 
 from zoo.data import Store, build_store, cache_dir
-from zoo.errors import BadFile, NotFound
-from zoo.text import evaluator
-from zoo.text.evaluator import (
+from zoo.errors import InvalidFileError, NotFoundError
+from zoo.text.data.vocabulary import Vocabulary
+from zoo.text.metrics import evaluator
+from zoo.text.metrics.evaluator import (
     about_evaluator,
     evaluator_of,
     load_evaluator,
@@ -19,7 +20,6 @@ from zoo.text.evaluator import (
     train_evaluator,
     transformers_encoder,
 )
-from zoo.text.vocabulary import Vocabulary
 
 TEXTS = torch.from_numpy(cycles(30, seed=5))
 
@@ -46,7 +46,7 @@ def released(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 
 @pytest.fixture(scope="module")
 def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A randomly initialised encoder of transformers, with its tokenizer, in a folder."""
+    """A randomly initialized encoder of transformers, with its tokenizer, in a folder."""
     transformers = pytest.importorskip("transformers")
     from tokenizers import Tokenizer, models, pre_tokenizers
 
@@ -89,8 +89,8 @@ def test_other_tokens_get_an_evaluator_of_their_own(released: Path, tmp_path: Pa
     """Trained at first use, kept in the cache, and named after the data's fingerprint."""
     other = build_store(Rounds(line_length=0), tmp_path / "other")
     told: list[str] = []
-    name, model = evaluator_of(other, say=told.append)
-    again, kept = evaluator_of(other, say=lambda line: pytest.fail("trained again"))
+    name, model = evaluator_of(other, log=told.append)
+    again, kept = evaluator_of(other, log=lambda line: pytest.fail("trained again"))
     assert name == again == f"zoo:text-evaluator-{other.fingerprint[:8]}-v1"
     assert torch.equal(model.features(TEXTS), kept.features(TEXTS))
     assert "once" in told[0]
@@ -103,23 +103,23 @@ def test_a_damaged_evaluator_is_refused(released: Path, tmp_path: Path):
     """A changed file is named, an absent evaluator says how to get one."""
     path = released / "evaluator.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
-    with pytest.raises(BadFile, match=r"evaluator\.safetensors.*sha256"):
+    with pytest.raises(InvalidFileError, match=r"evaluator\.safetensors.*sha256"):
         load_evaluator(released)
-    with pytest.raises(BadFile, match=r"zoo\.text\.evaluator"):
+    with pytest.raises(InvalidFileError, match=r"zoo\.text\.evaluator"):
         load_evaluator(tmp_path / "none")
 
 
 def test_a_config_of_something_else_is_refused(tmp_path: Path):
     """A folder whose config.json is another model's."""
     (tmp_path / "config.json").write_text('{"vocabulary": "many"}')
-    with pytest.raises(BadFile, match="not a text evaluator's"):
+    with pytest.raises(InvalidFileError, match="not a text evaluator's"):
         load_evaluator(tmp_path)
 
 
 def test_unknown_features_name_those_there_are(store: Store):
     """Features are the evaluator's or those of a model of transformers."""
     for name in ("zoo:faces-evaluator", "transformers:", "timm:resnet18"):
-        with pytest.raises(NotFound, match="transformers:MODEL"):
+        with pytest.raises(NotFoundError, match="transformers:MODEL"):
             text_encoder(name, store)
 
 
@@ -155,5 +155,5 @@ def test_padding_does_not_show_in_an_encoders_features(tiny_bert: Path, store: S
 
 def test_an_encoder_that_is_not_there_is_refused(tmp_path: Path):
     """A folder without a model says what would do; nothing is asked of the network in tests."""
-    with pytest.raises(BadFile, match="folder of a model"):
+    with pytest.raises(InvalidFileError, match="folder of a model"):
         transformers_encoder(str(tmp_path), str)

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from rounds import LENGTH, QUICK, Fake, Rounds, cycles
+from helpers.rounds import LENGTH, QUICK, Fake, Rounds, cycles
 
 from zoo.data import Store, build_store
-from zoo.errors import BadValue
-from zoo.metrics.report import Figure
-from zoo.recipe import Evaluate, load_recipe
-from zoo.text.metrics import evaluate, held_out, reverse_score, same_words, sequences
-from zoo.text.vocabulary import Vocabulary
+from zoo.errors import InvalidValueError
+from zoo.metrics.report import Metric
+from zoo.recipe import EvaluateConfig, load_recipe
+from zoo.text.data.vocabulary import Vocabulary
+from zoo.text.metrics.evaluate import evaluate, held_out, reverse_score, same_words, sequences
 
 
 @pytest.fixture(autouse=True)
@@ -28,69 +28,69 @@ def store(tmp_path: Path) -> Store:
     return build_store(Rounds(), tmp_path / "rounds")
 
 
-def figures_of(fake: Fake, store: Store, samples: int = 100) -> dict[str, Figure]:
-    settings = Evaluate(samples=samples, features="zoo:text-evaluator")
-    return {figure.name: figure for figure in evaluate(fake, store, settings)}
+def figures_of(fake: Fake, store: Store, samples: int = 100) -> dict[str, Metric]:
+    settings = EvaluateConfig(samples=samples, features="zoo:text-evaluator")
+    return {metric.name: figure for metric in evaluate(fake, store, settings)}
 
 
 def test_a_generator_like_the_data_is_near_every_floor(store: Store):
     """Fresh texts of the language are near the floors; each figure names its count, and what it was made with."""
-    figures = figures_of(Fake(cycles(400, seed=1)), store)
+    metrics = figures_of(Fake(cycles(400, seed=1)), store)
 
-    assert next(iter(figures)) == "nll_held_out"
-    assert figures["nll_held_out"].value == pytest.approx(np.log(10), abs=1e-5)
-    assert figures["nll_held_out"].count == 100
+    assert next(iter(metrics)) == "nll_held_out"
+    assert metrics["nll_held_out"].value == pytest.approx(np.log(10), abs=1e-5)
+    assert metrics["nll_held_out"].count == 100
     for name in ("bleu_2", "bleu_5", "self_bleu_2", "self_bleu_5", "lm", "rlm", "divergence", "four_lines"):
-        assert figures[name].value == pytest.approx(figures[name].floor, abs=0.15), name
-    assert figures["copied"].value < 0.2
-    assert figures["rlm"].count == 300
-    assert figures["frechet_distance"].extractor.startswith("zoo:text-evaluator-")
-    assert figures["bleu_4"].extractor == "100 references"
+        assert metrics[name].value == pytest.approx(metrics[name].floor, abs=0.15), name
+    assert metrics["copied"].value < 0.2
+    assert metrics["rlm"].count == 300
+    assert metrics["frechet_distance"].extractor.startswith("zoo:text-evaluator-")
+    assert metrics["bleu_4"].extractor == "100 references"
 
 
 def test_one_text_for_ever_is_found_out(store: Store):
     """It looks real to BLEU and the LM score; Self-BLEU, the reverse score, distances and duplicates tell."""
     likely = cycles(1, seed=2, step=1) * 0 + 2 + np.arange(LENGTH) % 10
-    figures = figures_of(Fake(np.repeat(likely, 400, 0)), store)
+    metrics = figures_of(Fake(np.repeat(likely, 400, 0)), store)
 
-    assert figures["bleu_4"].value >= figures["bleu_4"].floor
-    assert figures["lm"].value < figures["lm"].floor
-    assert figures["self_bleu_4"].value == pytest.approx(1)
-    assert figures["rlm"].value > figures["rlm"].floor + 0.5
-    assert figures["frechet_distance"].value > 5 * figures["frechet_distance"].floor
-    assert figures["divergence"].value > 5 * figures["divergence"].floor
-    assert figures["duplicates"].value == 0.99
+    assert metrics["bleu_4"].value >= metrics["bleu_4"].floor
+    assert metrics["lm"].value < metrics["lm"].floor
+    assert metrics["self_bleu_4"].value == pytest.approx(1)
+    assert metrics["rlm"].value > metrics["rlm"].floor + 0.5
+    assert metrics["frechet_distance"].value > 5 * metrics["frechet_distance"].floor
+    assert metrics["divergence"].value > 5 * metrics["divergence"].floor
+    assert metrics["duplicates"].value == 0.99
 
 
 def test_copies_of_the_training_set_are_found(store: Store):
     """A generator that recites has `copied` 1, where held-out texts are not in the training split."""
     train = store.samples[store.indices("train")].astype(np.int64)
-    figures = figures_of(Fake(train), store)
-    assert figures["copied"].value == 1
-    assert figures["copied"].floor < 0.2
-    assert figures["copied"].extractor == "300 training texts"
+    metrics = figures_of(Fake(train), store)
+    assert metrics["copied"].value == 1
+    assert metrics["copied"].floor < 0.2
+    assert metrics["copied"].extractor == "300 training texts"
 
 
 def test_nonsense_is_far_from_every_floor(store: Store):
     """Random words, some unknown, some texts too short: worse in every figure that knows the language."""
     texts = np.random.default_rng(0).integers(0, 12, (400, LENGTH))
-    figures = figures_of(Fake(texts, likelihood=False), store)
-    assert "nll_held_out" not in figures
-    assert figures["four_lines"].value < 0.5 < figures["four_lines"].floor
+    metrics = figures_of(Fake(texts, likelihood=False), store)
+    assert "nll_held_out" not in metrics
+    assert metrics["four_lines"].value < 0.5 < metrics["four_lines"].floor
     for name in ("bleu_2", "lm", "rlm", "frechet_distance", "divergence"):
-        figure = figures[name]
-        assert (figure.value < figure.floor) == figure.higher_is_better, name
+        figure = metrics[name]
+        assert (metric.value < metric.real_vs_real) == metric.higher_is_better, name
 
 
 def test_the_same_seed_gives_the_same_figures(store: Store):
     """An evaluation is a function of weights, data and seed."""
-    fake, settings = Fake(cycles(400, seed=1)), Evaluate(samples=50, seed=3, features="zoo:text-evaluator")
+    fake, settings = Fake(cycles(400, seed=1)), EvaluateConfig(samples=50, seed=3, features="zoo:text-evaluator")
     assert evaluate(fake, store, settings) == evaluate(fake, store, settings)
 
 
 def test_while_training_likelihood_comes_first_and_distance_where_there_is_none(store: Store):
     """The best state is chosen by the first figure, of which lower is better."""
-    judge = held_out(store, Evaluate(samples=50, features="zoo:text-evaluator"))
+    judge = held_out(store, EvaluateConfig(samples=50, features="zoo:text-evaluator"))
     first = judge(Fake(cycles(50, seed=1)))[0]
     assert (first.name, first.higher_is_better) == ("nll_held_out", False)
     first = judge(Fake(cycles(50, seed=1), likelihood=False))[0]
@@ -100,7 +100,7 @@ def test_while_training_likelihood_comes_first_and_distance_where_there_is_none(
 def test_progress_reaches_its_end(store: Store):
     """It rises to the total."""
     told: list[tuple[int, int]] = []
-    settings = Evaluate(samples=50, features="zoo:text-evaluator")
+    settings = EvaluateConfig(samples=50, features="zoo:text-evaluator")
     evaluate(Fake(cycles(400, seed=1)), store, settings, progress=lambda done, total: told.append((done, total)))
     assert told == sorted(told)
     assert told[-1][0] == told[-1][1]
@@ -108,8 +108,8 @@ def test_progress_reaches_its_end(store: Store):
 
 def test_more_samples_than_held_out_texts_are_refused(store: Store):
     """The test split bounds the number of samples."""
-    with pytest.raises(BadValue, match="100 held-out"):
-        evaluate(Fake(cycles(400, seed=1)), store, Evaluate(samples=101, features="zoo:text-evaluator"))
+    with pytest.raises(InvalidValueError, match="100 held-out"):
+        evaluate(Fake(cycles(400, seed=1)), store, EvaluateConfig(samples=101, features="zoo:text-evaluator"))
 
 
 def test_texts_in_other_words_are_refused(store: Store, tmp_path: Path):
@@ -117,16 +117,16 @@ def test_texts_in_other_words_are_refused(store: Store, tmp_path: Path):
     recipe = load_recipe(
         "text-mle", ["model.vocabulary=12", "model.length=8", "model.hidden_dim=8", "model.embedding_dim=8"]
     )
-    gan = recipe.gan(recipe.model)
+    gan = recipe.build()
     (tmp_path / "others").mkdir()
     others = Vocabulary.build(["天地玄黃宇宙洪荒日月"], "character")
     (tmp_path / "others" / "tokenizer.json").write_text(others.to_json(), encoding="utf-8")
-    gan.attach(tmp_path / "others")
+    gan.load_assets(tmp_path / "others")
 
-    with pytest.raises(BadValue, match="other tokens than the model's"):
-        evaluate(gan, store, Evaluate(samples=50))
+    with pytest.raises(InvalidValueError, match="other tokens than the model's"):
+        evaluate(gan, store, EvaluateConfig(samples=50))
 
-    gan.attach(store.folder)
+    gan.load_assets(store.folder)
     assert same_words(gan, store)
 
 
@@ -144,7 +144,7 @@ def test_a_text_is_what_stands_before_its_first_end():
 
 def test_a_reverse_score_needs_samples_to_learn_from():
     """One text leaves none to stop by."""
-    with pytest.raises(BadValue, match="at least 2"):
+    with pytest.raises(InvalidValueError, match="at least 2"):
         reverse_score(torch.tensor([[2, 3]]), torch.tensor([[2, 3]]), 5, seed=0)
 
 
@@ -152,6 +152,6 @@ def test_without_readings_the_other_figures_stand(store: Store, monkeypatch: pyt
     """Rhymes and tones are left out with a warning that says what they need."""
     monkeypatch.setitem(sys.modules, "pypinyin", None)
     with pytest.warns(UserWarning, match="pypinyin"):
-        figures = figures_of(Fake(cycles(400, seed=1)), store)
-    assert "four_lines" in figures
-    assert not {"rhymes", "tones"} & set(figures)
+        metrics = figures_of(Fake(cycles(400, seed=1)), store)
+    assert "four_lines" in metrics
+    assert not {"rhymes", "tones"} & set(metrics)

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from zoo.errors import MissingExtra
-from zoo.text.verse import alternates, lines_of, reader, rhymes, verse_length
+from zoo.errors import MissingDependencyError
+from zoo.text.metrics.verse import alternates, lines_of, reader, rhymes, verse_length
 
 STORK_TOWER = ["白日依山盡", "黃河入海流", "欲窮千里目", "更上一層樓"]  # Wang Zhihuan, regulated
 QUIET_NIGHT = ["床前明月光", "疑是地上霜", "舉頭望明月", "低頭思故鄉"]  # Li Bai, in the old style, free in its tones
@@ -69,5 +69,5 @@ def test_glides_do_not_hinder_a_rhyme():
 def test_readings_say_what_they_need(monkeypatch: pytest.MonkeyPatch):
     """Without pypinyin the message names the extra."""
     monkeypatch.setitem(sys.modules, "pypinyin", None)
-    with pytest.raises(MissingExtra, match="evaluate"):
+    with pytest.raises(MissingDependencyError, match="evaluate"):
         reader()

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from zoo.errors import BadFile, BadValue
-from zoo.text.vocabulary import END, UNK, Vocabulary
+from zoo.errors import InvalidFileError, InvalidValueError
+from zoo.text.data.vocabulary import END, UNK, Vocabulary
 
 POEM = "白日依山盡黃河入海流欲窮千里目更上一層樓"
 POEM_LINES = "白日依山盡\n黃河入海流\n欲窮千里目\n更上一層樓"
@@ -107,7 +107,7 @@ def test_any_text_round_trips_in_characters(text: str):
     """Characters come back but for Unicode's composition and runs of space."""
     try:
         vocabulary = Vocabulary.build([text], "character")
-    except BadValue:
+    except InvalidValueError:
         return
     ids = vocabulary.encode(text)
     again = vocabulary.decode(ids)
@@ -130,13 +130,13 @@ def test_any_text_can_be_encoded(text: str):
 )
 def test_a_vocabulary_of_one_is_refused(lines: list[str], options: dict[str, Any]):
     """Nothing can be learnt where there is one token, or none."""
-    with pytest.raises(BadValue, match="at least two different"):
+    with pytest.raises(InvalidValueError, match="at least two different"):
         Vocabulary.build(lines, **options)
 
 
 def test_another_models_token_is_refused():
     """Ids beyond the vocabulary are named."""
-    with pytest.raises(BadValue, match="token 5000 is not in this vocabulary"):
+    with pytest.raises(InvalidValueError, match="token 5000 is not in this vocabulary"):
         words.decode([2, 5000])
 
 
@@ -180,19 +180,19 @@ def replacements(*contents: str) -> dict[str, Any]:
     ],
 )
 def test_a_strangers_file_is_refused_in_one_line(text: str, tmp_path: Path):
-    """Whatever a tokenizer.json holds, what is none of this library's ends in BadFile with its name."""
+    """Whatever a tokenizer.json holds, what is none of this library's ends in InvalidFileError with its name."""
     (tmp_path / "tokenizer.json").write_text(text)
-    with pytest.raises(BadFile, match=r"tokenizer\.json: ") as refused:
+    with pytest.raises(InvalidFileError, match=r"tokenizer\.json: ") as refused:
         Vocabulary.open(tmp_path / "tokenizer.json")
     assert "\n" not in str(refused.value)
 
 
 def test_a_pattern_that_takes_forever_is_given_up():
-    """A pattern of exponential time is stopped by the package, and its panic is a BadFile like any other."""
+    """A pattern of exponential time is stopped by the package, and its panic is a InvalidFileError like any other."""
     slow = changed(
         pre_tokenizer={"type": "Split", "pattern": {"Regex": "(a+)+b"}, "behavior": "Removed", "invert": True}
     )
-    with pytest.raises(BadFile, match="not a tokenizer that works"):
+    with pytest.raises(InvalidFileError, match="not a tokenizer that works"):
         Vocabulary.from_json(slow).encode("a" * 60)
 
 
@@ -200,8 +200,8 @@ def test_a_pattern_that_takes_forever_is_given_up():
     st.sampled_from(["type", "model", "vocab", "decoder", "decoders", "normalizer", "normalizers", "content"]), inner
 ) | st.lists(inner, max_size=3), max_leaves=12))  # fmt: skip
 def test_no_json_crashes_the_reader(facts: Any):
-    """Any JSON at all is a BadFile."""
-    with pytest.raises(BadFile):
+    """Any JSON at all is a InvalidFileError."""
+    with pytest.raises(InvalidFileError):
         Vocabulary.from_json(json.dumps(facts))
 
 
@@ -212,7 +212,7 @@ def test_files_that_are_none_are_named(tmp_path: Path):
         large.truncate(33 << 20)
 
     for name in ("missing", ".", "bytes", "large"):
-        with pytest.raises(BadFile):
+        with pytest.raises(InvalidFileError):
             Vocabulary.open(tmp_path / name)
 
 
@@ -269,5 +269,5 @@ def test_tokenizers_of_transformers_are_renumbered(
 
 def test_a_tokenizer_without_an_end_is_refused():
     """A tokenizer that cannot say where a text ends is of no use here."""
-    with pytest.raises(BadFile, match="neither an end token"):
+    with pytest.raises(InvalidFileError, match="neither an end token"):
         Vocabulary.copy_of(PreTrainedTokenizerFast(tokenizer_object=word_piece(), unk_token="[UNK]"))

@@ -15,13 +15,14 @@ import torch
 
 import zoo
 from zoo.data import Store
-from zoo.errors import BadFile, BadValue, Diverged
-from zoo.faces.data import decode
+from zoo.errors import DivergenceError, InvalidFileError, InvalidValueError
+from zoo.faces.data.datasets import decode
 from zoo.gan import GAN
 from zoo.recipe import Recipe, load_recipe
 from zoo.training.checkpoint import checkpoints, load_checkpoint
-from zoo.training.game import Game
-from zoo.training.loop import Training, continue_run, load_run, open_run, start_run, train
+from zoo.training.loop import Training, continue_run, train
+from zoo.training.report import TrainingReport
+from zoo.training.run import Run
 
 SMALL = ["model.width=4", "train.batch=4", "train.total_kimg=0.04", "train.samples_kimg=0.02", "train.log_kimg=0.02",
          "train.lr_decay_share=0"]  # fmt: skip
@@ -34,7 +35,7 @@ def recipe() -> Recipe:
 
 def run_it(recipe: Recipe, run: Path, store: Store, **options: object) -> bool:
     if not (run / "recipe.toml").exists():
-        start_run(recipe, run)
+        Run.create(recipe, run)
     return train(recipe, run, store, decode, device=torch.device("cpu"), **{"say": lambda line: None, **options})
 
 
@@ -42,13 +43,13 @@ def test_a_run_leaves_what_a_user_looks_for(recipe: Recipe, store: Store, tmp_pa
     """A finished run has its recipe, a log line an interval, samples, TensorBoard events and checkpoints."""
     said: list[str] = []
 
-    assert run_it(recipe, tmp_path / "run", store, say=said.append)
+    assert run_it(recipe, tmp_path / "run", store, log=said.append)
 
     run = tmp_path / "run"
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     assert [line["kimg"] for line in log] == [0.02, 0.04]
-    assert {"loss/D", "loss/G", "output/real", "output/fake", "game/advantage", "game/gradient_ratio",
-            "game/diversity", "images_per_second"} <= set(log[0])  # fmt: skip
+    assert {"loss/D", "loss/G", "output/real", "output/fake", "report/advantage", "report/gradient_ratio",
+            "report/diversity", "images_per_second"} <= set(log[0])  # fmt: skip
     assert sorted(path.name for path in (run / "samples").iterdir()) == ["kimg000000.020.png", "kimg000000.040.png"]
     assert len(checkpoints(run / "checkpoints")) == 2
     assert list((run / "tensorboard").iterdir())
@@ -57,9 +58,9 @@ def test_a_run_leaves_what_a_user_looks_for(recipe: Recipe, store: Store, tmp_pa
 
 
 def test_the_watcher_sees_every_turn(recipe: Recipe, store: Store, tmp_path: Path):
-    """Progress is told after each turn, in kimg, with the rate."""
+    """Progress is told after each step, in kimg, with the rate."""
     seen = []
-    run_it(recipe, tmp_path / "run", store, watch=lambda now: seen.append((now.kimg, now.images_per_second > 0)))
+    run_it(recipe, tmp_path / "run", store, on_step=lambda now: seen.append((now.kimg, now.images_per_second > 0)))
 
     assert seen == [(pytest.approx(0.004 * i), True) for i in range(1, 11)]
 
@@ -79,9 +80,9 @@ def test_divergence_stops_with_advice_and_keeps_the_last_good_state(recipe: Reci
     """A NaN is caught before the step is taken; the last checkpoint is finite and stays."""
     run = tmp_path / "run"
     run_it(recipe, run, store)
-    bad = replace(recipe, train=replace(recipe.train, total_kimg=0.08, r1_gamma=float("inf"), r1_every=1))
+    bad = replace(recipe, train=replace(recipe.train, total_kimg=0.08, r1_gamma=float("inf"), r1_interval=1))
 
-    with pytest.raises(Diverged, match="learning rates"):
+    with pytest.raises(DivergenceError, match="learning rates"):
         run_it(bad, run, store)
 
     _, gan, kimg = load_run(run)
@@ -93,21 +94,21 @@ def test_resuming_with_another_recipe_names_the_keys(recipe: Recipe, store: Stor
     """A changed recipe is refused with the keys that differ; a longer run is the same game, and becomes the run's."""
     run_it(recipe, tmp_path / "run", store)
 
-    with pytest.raises(BadValue, match=r"train\.batch: 4 -> 8"):
+    with pytest.raises(InvalidValueError, match=r"train\.batch: 4 -> 8"):
         continue_run(replace(recipe, train=replace(recipe.train, batch=8)), tmp_path / "run")
     continue_run(replace(recipe, train=replace(recipe.train, total_kimg=9.0)), tmp_path / "run")
 
-    assert open_run(tmp_path / "run").train.total_kimg == 9.0
+    assert Run.open(tmp_path / "run").recipe.train.total_kimg == 9.0
 
 
 def test_rates_that_have_fallen_do_not_rise_again(recipe: Recipe, store: Store, tmp_path: Path):
     """A run in the fall of its learning rates cannot be made longer; before it, it can."""
     falling = replace(recipe, train=replace(recipe.train, lr_decay_share=0.5))
     run_it(falling, tmp_path / "run", store)
-    with pytest.raises(BadValue, match=r"from 0\.02 kimg on"):
+    with pytest.raises(InvalidValueError, match=r"from 0\.02 kimg on"):
         continue_run(replace(falling, train=replace(falling.train, total_kimg=0.08)), tmp_path / "run")
 
-    start_run(falling, tmp_path / "new")
+    Run.create(falling, tmp_path / "new")
     continue_run(replace(falling, train=replace(falling.train, total_kimg=0.08)), tmp_path / "new")
 
 
@@ -119,12 +120,12 @@ def test_rates_that_have_fallen_do_not_rise_again(recipe: Recipe, store: Store, 
         ("music-musegan", ["train.lr_decay_share=0.1", "train.slope_from_share=0.2"], 20),
         ("music-musegan", ["train.lr_decay_share=0.1", "train.last_slope=1"], 90),
         ("text-relgan", ["train.lr_decay_share=0", "train.pretrain_kimg=30"], 30),
-        ("text-gail", ["train.lr_decay_share=0", "train.pretrain_kimg=30", "train.judge_kimg=5"], 35),
+        ("text-gail", ["train.lr_decay_share=0", "train.pretrain_kimg=30", "train.discriminator_kimg=5"], 35),
     ],
 )
 def test_a_run_tells_from_where_on_it_cannot_be_made_longer(entry: str, settings: list[str], runs_from: float):
     """What runs towards the end of a training has begun there: rates, slopes, temperatures, demonstrations."""
-    assert load_recipe(entry, ["train.total_kimg=100", *settings]).train.runs_from_kimg == pytest.approx(runs_from)
+    assert load_recipe(entry, ["train.total_kimg=100", *settings]).train.schedule_start_kimg == pytest.approx(runs_from)
 
 
 def test_learning_rates_fall_to_zero_at_the_end(recipe: Recipe, store: Store):
@@ -133,8 +134,8 @@ def test_learning_rates_fall_to_zero_at_the_end(recipe: Recipe, store: Store):
     training = Training(replace(recipe, train=train_settings), store, decode, torch.device("cpu"))
     rates = []
     for _ in range(10):
-        training.play(Game("non_saturating"))
-        rates.append(training.optimisers[0].param_groups[0]["lr"] / 2e-4)
+        training.play(TrainingReport("non_saturating"))
+        rates.append(training.optimizers[0].param_groups[0]["lr"] / 2e-4)
 
     assert rates == pytest.approx([1, 1, 1, 1, 1, 1, 0.8, 0.6, 0.4, 0.2])
 
@@ -145,16 +146,16 @@ def test_other_data_is_refused(recipe: Recipe, store: Store, tmp_path: Path):
     about = json.loads((store.folder / "store.json").read_text())
     (store.folder / "store.json").write_text(json.dumps({**about, "fingerprint": "0" * 64}))
 
-    with pytest.raises(BadFile, match="not what"):
+    with pytest.raises(InvalidFileError, match="not what"):
         run_it(replace(recipe, train=replace(recipe.train, total_kimg=0.08)), tmp_path / "run", Store(store.folder))
 
 
 def test_a_second_start_does_not_overwrite_a_run(recipe: Recipe, tmp_path: Path):
     """A run folder is started once."""
-    start_run(recipe, tmp_path / "run")
+    Run.create(recipe, tmp_path / "run")
 
-    with pytest.raises(BadFile, match="--resume"):
-        start_run(recipe, tmp_path / "run")
+    with pytest.raises(InvalidFileError, match="--resume"):
+        Run.create(recipe, tmp_path / "run")
 
 
 def test_an_edited_recipe_that_does_not_fit_is_refused(recipe: Recipe, store: Store, tmp_path: Path):
@@ -163,13 +164,13 @@ def test_an_edited_recipe_that_does_not_fit_is_refused(recipe: Recipe, store: St
     path = tmp_path / "run" / "recipe.toml"
     path.write_text(path.read_text().replace("width = 4", "width = 8"))
 
-    with pytest.raises(BadFile, match="do not fit"):
+    with pytest.raises(InvalidFileError, match="do not fit"):
         load_run(tmp_path / "run")
-    with pytest.raises(BadFile, match="do not fit"):
-        run_it(open_run(tmp_path / "run"), tmp_path / "run", store)
+    with pytest.raises(InvalidFileError, match="do not fit"):
+        run_it(Run.open(tmp_path / "run").recipe, tmp_path / "run", store)
 
 
-@pytest.mark.parametrize("damage", [{"optimisers": []}, {"turn": "x"}, {"fingerprint": None}, None])
+@pytest.mark.parametrize("damage", [{"optimizers": []}, {"step": "x"}, {"fingerprint": None}, None])
 def test_a_checkpoint_that_is_something_else_is_refused(
     recipe: Recipe, store: Store, tmp_path: Path, damage: dict[str, object] | None
 ):
@@ -179,7 +180,7 @@ def test_a_checkpoint_that_is_something_else_is_refused(
     state = torch.load(newest, weights_only=True)
     torch.save([1, 2] if damage is None else {**state, **damage}, newest)
 
-    with pytest.raises(BadFile):
+    with pytest.raises(InvalidFileError):
         run_it(recipe, tmp_path / "run", store)
 
 
@@ -193,8 +194,8 @@ def test_damaged_notes_of_a_run_are_no_traceback(recipe: Recipe, store: Store, t
     assert (run / "log.jsonl").read_bytes().startswith(whole)
 
     (run / "entry").write_bytes(b"\xff\xfe")
-    with pytest.raises(BadFile, match="the name of an entry"):
-        open_run(run)
+    with pytest.raises(InvalidFileError, match="the name of an entry"):
+        Run.open(run).recipe
 
 
 def test_another_recipe_is_refused_before_its_data_are_built(recipe: Recipe, tmp_path: Path, monkeypatch):
@@ -202,13 +203,13 @@ def test_another_recipe_is_refused_before_its_data_are_built(recipe: Recipe, tmp
     start_run(replace(recipe, data=replace(recipe.data, name="", folder="/photos")), tmp_path / "run")
     monkeypatch.setattr("zoo.training.session.open_data", lambda *args, **options: pytest.fail("data were opened"))
 
-    with pytest.raises(BadValue, match="started with another recipe"):
+    with pytest.raises(InvalidValueError, match="started with another recipe"):
         zoo.train("faces-dcgan", resume=tmp_path / "run")
 
 
 def test_folders_that_are_no_runs_are_refused(tmp_path: Path):
     """A folder without a recipe is no run."""
-    with pytest.raises(BadFile, match="no run folder"):
+    with pytest.raises(InvalidFileError, match="no run folder"):
         zoo.train(resume=tmp_path)
 
 
@@ -225,7 +226,7 @@ if (run / "recipe.toml").exists():
     recipe = load_recipe(run / "recipe.toml")
 else:
     recipe = load_recipe("faces-dcgan", sys.argv[3:])
-    start_run(recipe, run)
+    Run.create(recipe, run)
 print("ready", flush=True)
 print("finished", train(recipe, run, store, decode, device=torch.device("cpu")), flush=True)
 """
@@ -248,7 +249,7 @@ def wait_for_checkpoint(run: Path, *, newer_than: str = "") -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_checkpoint_and_exit_cleanly(number: signal.Signals, store: Store, tmp_path: Path):
-    """Ctrl-C and SIGTERM end the turn, write a checkpoint of it and return."""
+    """Ctrl-C and SIGTERM end the step, write a checkpoint of it and return."""
     process = start_process(tmp_path / "run", store)
     wait_for_checkpoint(tmp_path / "run")
     process.send_signal(number)
@@ -257,7 +258,7 @@ def test_signals_checkpoint_and_exit_cleanly(number: signal.Signals, store: Stor
     assert process.returncode == 0, output
     assert "finished False" in output
     log = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
-    assert load_run(tmp_path / "run")[2] == json.loads(log[-1])["kimg"]
+    assert Run.open(tmp_path / "run").load()[1] == json.loads(log[-1])["kimg"]
 
 
 def test_kill_at_any_moment_leaves_a_whole_checkpoint(store: Store, tmp_path: Path):
@@ -270,7 +271,7 @@ def test_kill_at_any_moment_leaves_a_whole_checkpoint(store: Store, tmp_path: Pa
         time.sleep(pause)
         process.kill()
         process.wait()
-        reached = load_run(run)[2]
+        reached = Run.open(run).load()[1]
 
         assert reached > kimg
         kimg = reached
@@ -290,7 +291,7 @@ run = Path(sys.argv[1])
 with distributed.process_group() as device:
     with distributed.first_process_first():
         if distributed.rank() == 0:
-            start_run(recipe, run)
+            Run.create(recipe, run)
     train(recipe, run, Store.open(Path(sys.argv[2])), decode, device=device)
 """
 
@@ -298,13 +299,13 @@ with distributed.process_group() as device:
 def test_two_processes_equal_one_on_the_joined_batch(make_store, tmp_path: Path):
     """Two gloo processes with half a batch each train the weights of one with the whole batch, to 1e-6.
 
-    With plain SGD, for Adam's first steps would turn the rounding of vanishing gradients into whole steps; and with one
+    With plain SGD, for Adam's first steps would step the rounding of vanishing gradients into whole steps; and with one
     piece a unit, for between two pieces that are nearly equal rounding would choose.
     """
     store = make_store(32)
     settings = [
         *("train.batch=8", "train.total_kimg=0.04", "train.augment=['color', 'translation']"),
-        *("train.r1_gamma=0.1", "train.r1_every=2", "train.lr_decay_share=0"),
+        *("train.r1_gamma=0.1", "train.r1_interval=2", "train.lr_decay_share=0"),
         *("model.input_dropout=0", "model.hidden_dropout=0"),
         *("model.generator_units=64", "model.maxout_units=16", "model.maxout_pieces=1"),
     ]
@@ -318,7 +319,7 @@ def test_two_processes_equal_one_on_the_joined_batch(make_store, tmp_path: Path)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     subprocess.run([*launcher, script, tmp_path / "two", *arguments], check=True, env=environment)
 
-    one, two = (load_run(tmp_path / name)[1].state_dict() for name in ("one", "two"))
+    one, two = (Run.open(tmp_path / name).load()[0].state_dict() for name in ("one", "two"))
     start = load_recipe("faces-gan", settings)
     torch.manual_seed(start.train.seed)
     fresh = start.gan(start.model).state_dict()
@@ -330,7 +331,7 @@ def test_two_processes_equal_one_on_the_joined_batch(make_store, tmp_path: Path)
 def test_a_run_starts_from_the_weights_that_its_recipe_names(recipe: Recipe, store: Store, tmp_path: Path):
     """`train.start` gives both players and the average their first weights; those of another size are refused."""
     run_it(recipe, tmp_path / "first", store)
-    trained = load_run(tmp_path / "first")[1]
+    trained = Run.open(tmp_path / "first").load()[0]
     training = Training(recipe, store, decode, torch.device("cpu"))
 
     training.start_from(trained)
@@ -338,23 +339,23 @@ def test_a_run_starts_from_the_weights_that_its_recipe_names(recipe: Recipe, sto
     started = training.released().state_dict()
     assert all(torch.equal(value, started[name]) for name, value in trained.state_dict().items())
     wider = load_recipe("faces-dcgan", [*SMALL, "model.width=8"])
-    with pytest.raises(BadValue, match="width = 4 instead of width = 8"):
+    with pytest.raises(InvalidValueError, match="width = 4 instead of width = 8"):
         Training(wider, store, decode, torch.device("cpu")).start_from(trained)
 
 
 def test_a_stopped_run_that_started_from_weights_goes_on_from_its_own(recipe: Recipe, store: Store, tmp_path: Path):
     """Only a new run begins with the named weights: a resumed one has better."""
     run_it(recipe, tmp_path / "first", store)
-    trained = load_run(tmp_path / "first")[1]
+    trained = Run.open(tmp_path / "first").load()[0]
     run_it(recipe, tmp_path / "second", store, start=trained)
-    after = load_run(tmp_path / "second")[1]
+    after = Run.open(tmp_path / "second").load()[0]
 
     longer = replace(recipe, train=replace(recipe.train, total_kimg=0.044))
     run_it(longer, tmp_path / "second", store, start=trained)
 
     moved = [
         float(sum((a - b).detach().abs().sum() for a, b in zip(one.parameters(), after.parameters(), strict=True)))
-        for one in (load_run(tmp_path / "second")[1], trained)
+        for one in (Run.open(tmp_path / "second").load()[0], trained)
     ]
     assert 0 < moved[0] < moved[1]
 
@@ -380,17 +381,17 @@ def test_a_judge_that_refuses_loses_nothing(recipe: Recipe, store: Store, tmp_pa
     """What was played until then is in a checkpoint."""
 
     def judge(gan: GAN) -> dict[str, tuple[float, float | None]]:
-        raise BadValue("too few samples")
+        raise InvalidValueError("too few samples")
 
     judged = replace(recipe, train=replace(recipe.train, evaluate_kimg=0.012, checkpoint_kimg=1))
-    with pytest.raises(BadValue, match="too few"):
+    with pytest.raises(InvalidValueError, match="too few"):
         run_it(judged, tmp_path / "run", store, judge=judge)
 
-    assert load_run(tmp_path / "run")[2] == pytest.approx(0.012)
+    assert Run.open(tmp_path / "run").load()[1] == pytest.approx(0.012)
 
 
-def test_held_out_figures_are_logged_while_training(recipe: Recipe, store: Store, tmp_path: Path):
-    """Every `evaluate_kimg` the averaged generator is judged; the figures are told with their floors, and logged."""
+def test_held_out_metrics_are_logged_while_training(recipe: Recipe, store: Store, tmp_path: Path):
+    """Every `evaluate_kimg` the averaged generator is judged; the metrics are told with their floors, and logged."""
     said: list[str] = []
     judged = replace(recipe, train=replace(recipe.train, evaluate_kimg=0.02))
     bits, drawn = {}, {}
@@ -400,8 +401,8 @@ def test_held_out_figures_are_logged_while_training(recipe: Recipe, store: Store
         return {"spread": (float(gan.sample(2, seed=0).tensor.std()), 0.5)}
 
     for name, judge_or_none in (("run", judge), ("no", None)):
-        run_it(judged, tmp_path / name, store, judge=judge_or_none, say=said.append)
-        bits[name] = load_run(tmp_path / name)[1].state_dict()
+        run_it(judged, tmp_path / name, store, judge=judge_or_none, log=said.append)
+        bits[name] = Run.open(tmp_path / name).load()[0].state_dict()
         drawn[name] = load_checkpoint(tmp_path / name / "checkpoints")["torch_rng"]
 
     log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]

@@ -14,7 +14,7 @@ FAKE = torch.tensor([-2.0, 0.75, 0.0])
 
 
 def test_minimax_is_equation_1_of_the_paper():
-    """D maximises log D(x) + log(1 - D(G(z))), G minimises log(1 - D(G(z))), with D = sigmoid(logit)."""
+    """D maximizes log D(x) + log(1 - D(G(z))), G minimizes log(1 - D(G(z))), with D = sigmoid(logit)."""
     d_real, d_fake = REAL.sigmoid(), FAKE.sigmoid()
     value = d_real.log().mean() + (1 - d_fake).log().mean()
 
@@ -22,8 +22,8 @@ def test_minimax_is_equation_1_of_the_paper():
     torch.testing.assert_close(LOSSES["minimax"].generator(FAKE), (1 - d_fake).log().mean())
 
 
-def test_non_saturating_maximises_log_d():
-    """G maximises log D(G(z)) (section 3); D's loss is that of equation 1."""
+def test_non_saturating_maximizes_log_d():
+    """G maximizes log D(G(z)) (section 3); D's loss is that of equation 1."""
     torch.testing.assert_close(LOSSES["non_saturating"].generator(FAKE), -FAKE.sigmoid().log().mean())
     torch.testing.assert_close(
         LOSSES["non_saturating"].discriminator(REAL, FAKE), LOSSES["minimax"].discriminator(REAL, FAKE)

@@ -13,14 +13,14 @@ import torch
 from torch import nn
 
 from zoo.data import Batches, Store
-from zoo.errors import BadFile, CannotWrite
+from zoo.errors import InvalidFileError, WriteError
 from zoo.noise import Noise
-from zoo.recipe import Optimiser
+from zoo.recipe import OptimizerConfig
 from zoo.training.augment import diff_augment
 from zoo.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from zoo.training.ema import update_ema
-from zoo.training.game import Game, diversity, sentences
-from zoo.training.phases import Phase, optimiser_for
+from zoo.training.phases import Phase, make_optimizer
+from zoo.training.report import TrainingReport, diversity, sentences
 
 
 @pytest.mark.parametrize("policy", ["color", "translation", "cutout"])
@@ -89,7 +89,7 @@ def test_ema_ramps_up():
 
 
 def summary_of(loss: str, real: torch.Tensor, fake: torch.Tensor, norms: tuple[float, float]) -> dict[str, float]:
-    game = Game(loss)
+    game = TrainingReport(loss)
     game.watch("D", {"loss": torch.tensor(0.0), "real": real, "fake": fake}, norms[0])
     game.watch("G", {"loss": torch.tensor(0.0)}, norms[1])
     return game.summary()
@@ -99,17 +99,17 @@ def test_advantage_is_zero_at_equilibrium_and_one_for_a_perfect_discriminator():
     """D = 1/2 everywhere is 0; sure and right everywhere is 1; sure and wrong is below 0."""
     zeros, sure = torch.zeros(8), torch.full((8,), 30.0)
 
-    assert summary_of("non_saturating", zeros, zeros, (1, 1))["game/advantage"] == pytest.approx(0, abs=1e-6)
-    assert summary_of("minimax", sure, -sure, (1, 1))["game/advantage"] == pytest.approx(1)
-    assert summary_of("hinge", -sure, sure, (1, 1))["game/advantage"] < 0
-    assert summary_of("least_squares", zeros + 0.5, zeros + 0.5, (1, 1))["game/advantage"] == pytest.approx(0)
+    assert summary_of("non_saturating", zeros, zeros, (1, 1))["report/advantage"] == pytest.approx(0, abs=1e-6)
+    assert summary_of("minimax", sure, -sure, (1, 1))["report/advantage"] == pytest.approx(1)
+    assert summary_of("hinge", -sure, sure, (1, 1))["report/advantage"] < 0
+    assert summary_of("least_squares", zeros + 0.5, zeros + 0.5, (1, 1))["report/advantage"] == pytest.approx(0)
 
 
 def test_wasserstein_gap_is_in_spreads():
     """A critic's advantage is its gap over the outputs' spread, whatever their scale."""
     real, fake = torch.randn(1000) + 2, torch.randn(1000)
 
-    gaps = [summary_of("wasserstein", s * real, s * fake, (1, 1))["game/advantage"] for s in (1, 100)]
+    gaps = [summary_of("wasserstein", s * real, s * fake, (1, 1))["report/advantage"] for s in (1, 100)]
 
     assert gaps[0] == pytest.approx(2, abs=0.2)
     assert gaps[0] == pytest.approx(gaps[1], rel=1e-3)
@@ -117,8 +117,12 @@ def test_wasserstein_gap_is_in_spreads():
 
 def test_report_says_what_the_numbers_mean():
     """Starvation, collapse and dominance are said in words, and so is their absence."""
-    bad = " ".join(sentences({"game/advantage": 0.99, "game/gradient_ratio": 1e-4, "game/diversity": 0.1}, "minimax"))
-    good = " ".join(sentences({"game/advantage": 0.05, "game/gradient_ratio": 1.0, "game/diversity": 0.97}, "minimax"))
+    bad = " ".join(
+        sentences({"report/advantage": 0.99, "report/gradient_ratio": 1e-4, "report/diversity": 0.1}, "minimax")
+    )
+    good = " ".join(
+        sentences({"report/advantage": 0.05, "report/gradient_ratio": 1.0, "report/diversity": 0.97}, "minimax")
+    )
 
     assert all(word in bad for word in ("too strong", "starves", "modes are missing"))
     assert all(word in good for word in ("near equilibrium", "is fed", "no collapse"))
@@ -143,23 +147,23 @@ def test_phases_are_due_by_their_interval_and_their_time():
     """A phase with every=4 is due on turns 0, 4, 8, and only from where it begins until where it ends."""
     player = nn.Linear(1, 1)
     phase = Phase(
-        name="x", player=player, loss=lambda turn: {}, optimiser=torch.optim.SGD(player.parameters()), every=4
+        name="x", module=player, loss=lambda step: {}, optimizer=torch.optim.SGD(player.parameters()), interval=4
     )
 
-    assert [turn for turn in range(9) if phase.due(turn, kimg=turn)] == [0, 4, 8]
-    later = replace(phase, every=1, from_kimg=3, until_kimg=6)
-    assert [turn for turn in range(9) if later.due(turn, kimg=turn)] == [3, 4, 5]
+    assert [step for step in range(9) if phase.due(step, kimg=step)] == [0, 4, 8]
+    later = replace(phase, interval=1, start_kimg=3, end_kimg=6)
+    assert [step for step in range(9) if later.due(step, kimg=step)] == [3, 4, 5]
 
 
 @pytest.mark.parametrize("kind", ["adam", "rmsprop", "sgd"])
 def test_weight_decay_shortens_weights_that_nothing_else_moves(kind: str):
-    """Each kind of optimiser takes the decay, and without it leaves a weight without a gradient where it is."""
+    """Each kind of optimizer takes the decay, and without it leaves a weight without a gradient where it is."""
     lengths = {}
     for decay in (0.0, 0.5):
         player = nn.Linear(1, 1, bias=False)
         nn.init.ones_(player.weight)
         player.weight.grad = torch.zeros_like(player.weight)
-        optimiser_for(player, Optimiser(kind=kind, lr=0.1, weight_decay=decay)).step()  # type: ignore[arg-type]
+        make_optimizer(player, OptimizerConfig(kind=kind, lr=0.1, weight_decay=decay)).step()  # type: ignore[arg-type]
         lengths[decay] = player.weight.item()
 
     assert lengths[0.0] == 1
@@ -168,36 +172,36 @@ def test_weight_decay_shortens_weights_that_nothing_else_moves(kind: str):
 
 def test_checkpoints_are_kept_by_count_and_the_newest_is_read(tmp_path: Path):
     """Older checkpoints go, the newest stays readable."""
-    for turn in (1, 2, 3):
-        save_checkpoint({"turn": turn}, tmp_path, turn=turn, keep=2)
+    for step in (1, 2, 3):
+        save_checkpoint({"step": step}, tmp_path, step=step, keep=2)
 
-    assert [path.name for path in checkpoints(tmp_path)] == ["turn-000000002.pt", "turn-000000003.pt"]
-    assert load_checkpoint(tmp_path) == {"turn": 3}
+    assert [path.name for path in checkpoints(tmp_path)] == ["step-000000002.pt", "step-000000003.pt"]
+    assert load_checkpoint(tmp_path) == {"step": 3}
 
 
 def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path: Path):
     """When a checkpoint cannot be written whole, the one before it stands, and no scrap is left."""
-    save_checkpoint({"turn": 1}, tmp_path, turn=1, keep=2)
+    save_checkpoint({"step": 1}, tmp_path, step=1, keep=2)
 
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))  # no file may become larger
     try:
-        with pytest.raises(CannotWrite, match="turn-000000002"):
-            save_checkpoint({"turn": 2, "weights": torch.zeros(100_000)}, tmp_path, turn=2, keep=2)
+        with pytest.raises(WriteError, match="step-000000002"):
+            save_checkpoint({"step": 2, "weights": torch.zeros(100_000)}, tmp_path, step=2, keep=2)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
-    assert [path.name for path in tmp_path.iterdir()] == ["turn-000000001.pt"]
-    assert load_checkpoint(tmp_path) == {"turn": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["step-000000001.pt"]
+    assert load_checkpoint(tmp_path) == {"step": 1}
 
 
 def test_a_damaged_checkpoint_is_named_with_a_way_out(tmp_path: Path):
     """A damaged newest checkpoint says which one to go on from."""
-    for turn in (1, 2):
-        path = save_checkpoint({"turn": turn}, tmp_path, turn=turn, keep=2)
+    for step in (1, 2):
+        path = save_checkpoint({"step": step}, tmp_path, step=step, keep=2)
     path.write_bytes(path.read_bytes()[:50])
 
-    with pytest.raises(BadFile, match="delete it to go on from turn-000000001"):
+    with pytest.raises(InvalidFileError, match="delete it to go on from step-000000001"):
         load_checkpoint(tmp_path)
 
 
@@ -209,8 +213,8 @@ def test_checkpoints_hold_no_code(tmp_path: Path):
         def __reduce__(self):
             return (open, (str(tmp_path / "pwned"), "w"))
 
-    (tmp_path / "turn-000000001.pt").write_bytes(pickle.dumps(Evil()))
-    with pytest.raises(BadFile):
+    (tmp_path / "step-000000001.pt").write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(InvalidFileError):
         load_checkpoint(tmp_path)
 
     assert not (tmp_path / "pwned").exists()
@@ -223,7 +227,7 @@ def decode_rows(rows: np.ndarray, noise: Noise) -> torch.Tensor:
 def test_each_epoch_shows_every_training_sample_once(store: Store):
     """Batches cover the training split once an epoch, in another order each time, and no test sample."""
     batches = Batches(store, decode_rows, batch=8, seed=0)
-    epochs = [torch.cat([batches.at(turn, Noise(0)) for turn in range(9 * e, 9 * e + 9)]) for e in (0, 1)]
+    epochs = [torch.cat([batches.at(step, Noise(0)) for step in range(9 * e, 9 * e + 9)]) for e in (0, 1)]
     train = decode_rows(store.samples[store.indices("train")], Noise(0))
 
     assert not torch.equal(epochs[0], epochs[1])

@@ -11,13 +11,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from moves import read_clip
+from helpers.moves import read_clip
 from PIL import Image
 
-from zoo.errors import BadFile, BadValue, MissingExtra, NotFound
+from zoo.errors import InvalidFileError, InvalidValueError, MissingDependencyError, NotFoundError
 from zoo.noise import Noise
 from zoo.render.motion import ACTIONS, FRAMES, sample_clip
-from zoo.video.data import ClipData, MovingDigits, ShapeMotion, TalkingFaces, build_dataset, decode, open_store
+from zoo.video.data.datasets import (
+    ClipDataConfig,
+    MovingDigits,
+    ShapeMotion,
+    TalkingFaces,
+    build_dataset,
+    decode,
+    open_store,
+)
 
 MODEL = SimpleNamespace(resolution=16, frames=4)
 STRAIGHT, TURNED = (1, 0, 0, 0, 1, 0, 0, 0), (0, 1, 0, -1, 0, 0, 0, 0)  # of an MP4 track: as it is, to the right
@@ -70,20 +78,20 @@ def test_shapes_are_a_pure_function_of_their_number():
     assert table[1] == row[0]
 
 
-def test_shapes_move_upwards_or_leftwards_and_keep_colour_and_size():
-    """A shape crosses the picture on its class's axis, in one colour, and no larger than its side."""
+def test_shapes_move_upwards_or_leftwards_and_keep_color_and_size():
+    """A shape crosses the picture on its class's axis, in one color, and no larger than its side."""
     clips, table = ShapeMotion(stride=1, frames=32).render(range(24))
     for clip, row in zip(clips, table, strict=True):
         seen = clip.any(axis=-1)
         if not seen.any():
-            continue  # black on black: one colour in 2 ** 24
+            continue  # black on black: one color in 2 ** 24
         first, last = (np.argwhere(seen[t]).mean(0) for t in (0, -1))
         axis = 0 if row["label"] == 0 else 1  # rows, or columns
         assert first[axis] > 50
         assert last[axis] < 12
         assert abs(first[1 - axis] - last[1 - axis]) <= 1  # back where it began
-        colours = np.unique(clip[seen], axis=0)
-        np.testing.assert_array_equal(colours, [np.round(row["rgb"] * 255)])
+        colors = np.unique(clip[seen], axis=0)
+        np.testing.assert_array_equal(colors, [np.round(row["rgb"] * 255)])
         assert all(np.ptp(np.argwhere(frame), axis=0).max() < row["side"] for frame in seen)
 
 
@@ -96,17 +104,17 @@ def test_a_stride_takes_frames_of_the_same_clip():
 
 def test_more_frames_than_a_clip_has_are_refused():
     """Who asks for more frames than there are is told how many."""
-    with pytest.raises(BadValue, match="33 frames of stride 1 need 33, and a clip has 32"):
+    with pytest.raises(InvalidValueError, match="33 frames of stride 1 need 33, and a clip has 32"):
         ShapeMotion(frames=33, stride=1)
-    with pytest.raises(BadValue, match="talking-faces: 32 frames"):
-        open_store(ClipData(name="talking-faces"), SimpleNamespace(resolution=64, frames=32))
+    with pytest.raises(InvalidValueError, match="talking-faces: 32 frames"):
+        open_store(ClipDataConfig(name="talking-faces"), SimpleNamespace(resolution=64, frames=32))
 
 
 @pytest.mark.parametrize("change", [{"rate": 25.0}, {"crop": "none"}])
 def test_what_is_for_clips_of_ones_own_is_refused_of_others(change: dict[str, Any]):
     """Rather than passed over."""
-    with pytest.raises(BadValue, match="talking-faces is square"):
-        ClipData(name="talking-faces", **change)
+    with pytest.raises(InvalidValueError, match="talking-faces is square"):
+        ClipDataConfig(name="talking-faces", **change)
 
 
 def test_digits_bounce():
@@ -149,7 +157,7 @@ def test_an_action_moves_what_it_says_and_nothing_else(action: int):
         changed = {name for name in vars(clip[0]) if len({str(getattr(p, name)) for p in clip}) > 1}
         assert feature in changed
         assert changed <= swaying | {feature} | {"smile": {"mouth_open"}}.get(ACTIONS[action], set()) | (
-            {"gaze"} if "turn" in ACTIONS[action] else set()
+            {"gaze"} if "step" in ACTIONS[action] else set()
         )
         values = np.array([getattr(p, feature) for p in clip])
         assert np.ptp(values) > least
@@ -159,7 +167,7 @@ def test_an_action_moves_what_it_says_and_nothing_else(action: int):
 
 
 def test_actions_begin_and_end_gently():
-    """No feature jumps: the largest step between two frames is a small part of a turn."""
+    """No feature jumps: the largest step between two frames is a small part of a step."""
     for identity in range(12):
         clip = sample_clip(identity * len(ACTIONS) + ACTIONS.index("turn-right"))
         yaw = np.array([p.yaw for p in clip])
@@ -188,7 +196,7 @@ def test_people_of_the_test_split_are_nobody_s_of_the_other():
 
 def test_an_unknown_data_set_suggests_the_nearest():
     """A slip of the keyboard is answered with what was meant."""
-    with pytest.raises(NotFound, match="talking-faces"):
+    with pytest.raises(NotFoundError, match="talking-faces"):
         build_dataset("talking-face")
 
 
@@ -227,7 +235,7 @@ def test_a_folder_of_videos_animations_and_frames(tmp_path: Path):
     write_video(tmp_path / "left" / "c.mp4", moving(12)[:, :, ::-1].copy())
     lines: list[str] = []
 
-    store = open_store(ClipData(folder=str(tmp_path)), MODEL, say=lines.append)
+    store = open_store(ClipDataConfig(folder=str(tmp_path)), MODEL, log=lines.append)
 
     assert store.samples.shape == (2 + 1 + 3, 4, 16, 16, 3)
     assert (store.folder / "labels.json").read_text().split() == ['["left",', '"right"]']
@@ -239,8 +247,8 @@ def test_a_folder_of_videos_animations_and_frames(tmp_path: Path):
 def test_frames_are_stored_as_they_were(tmp_path: Path):
     """A folder of frames of the right size comes through unchanged, and a second look finds it built."""
     write_frames(tmp_path / "clips" / "a", moving(8))
-    data = ClipData(folder=str(tmp_path / "clips"), stride=2)
-    store = open_store(data, MODEL, say=lambda line: None)
+    data = ClipDataConfig(folder=str(tmp_path / "clips"), stride=2)
+    store = open_store(data, MODEL, log=lambda line: None)
 
     np.testing.assert_array_equal(store.samples[0], moving(8)[::2])
     assert open_store(data, MODEL).folder == store.folder
@@ -255,7 +263,7 @@ def test_clips_that_cannot_be_used_are_counted_and_named(tmp_path: Path):
     (tmp_path / "broken.gif").write_bytes(b"GIF89a no more")
     lines: list[str] = []
 
-    store = open_store(ClipData(folder=str(tmp_path)), MODEL, say=lines.append)
+    store = open_store(ClipDataConfig(folder=str(tmp_path)), MODEL, log=lines.append)
 
     assert len(store.samples) == 1
     assert "3 of 4 clips are left out" in lines[0]
@@ -270,7 +278,7 @@ def test_an_animation_that_ends_in_the_middle_is_refused(tmp_path: Path):
     whole = write_gif(tmp_path / "whole.gif", picture).read_bytes()
     for length in range(800, len(whole) - 1, 61):
         (tmp_path / "cut.gif").write_bytes(whole[:length])
-        with suppress(BadFile):
+        with suppress(InvalidFileError):
             assert len(read_clip(tmp_path / "cut.gif", 32)) <= 6  # it ended between two frames
 
 
@@ -280,20 +288,20 @@ def test_a_video_without_frames_is_named(tmp_path: Path):
     write_frames(tmp_path / "good", moving(4))
     (tmp_path / "empty.mp4").write_bytes(b"")
     lines: list[str] = []
-    open_store(ClipData(folder=str(tmp_path)), MODEL, say=lines.append)
+    open_store(ClipDataConfig(folder=str(tmp_path)), MODEL, log=lines.append)
 
     assert "empty.mp4" in lines[0]
-    with pytest.raises(BadFile, match="empty"):
+    with pytest.raises(InvalidFileError, match="empty"):
         read_clip(tmp_path / "empty.mp4", 16)
 
 
 def test_a_folder_without_a_long_enough_clip_says_what_is_needed(tmp_path: Path):
     """Where all are too short the error says how long they would have to be."""
     write_frames(tmp_path / "short", moving(6))
-    with pytest.raises(BadFile, match=r"no clip of 7 frames or more .* model.frames = 4 at data.stride = 2"):
-        open_store(ClipData(folder=str(tmp_path), stride=2), MODEL, say=lambda line: None)
-    with pytest.raises(BadFile, match="no such folder"):
-        open_store(ClipData(folder=str(tmp_path / "nowhere")), MODEL)
+    with pytest.raises(InvalidFileError, match=r"no clip of 7 frames or more .* model.frames = 4 at data.stride = 2"):
+        open_store(ClipDataConfig(folder=str(tmp_path), stride=2), MODEL, log=lambda line: None)
+    with pytest.raises(InvalidFileError, match="no such folder"):
+        open_store(ClipDataConfig(folder=str(tmp_path / "nowhere")), MODEL)
 
 
 def test_a_video_needs_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -303,8 +311,8 @@ def test_a_video_needs_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "av", None)
 
     assert read_clip(tmp_path / "a.gif", 16).shape == (4, 16, 16, 3)
-    with pytest.raises(MissingExtra, match=r"gan-zoo\[video\]"):
-        open_store(ClipData(folder=str(tmp_path)), MODEL)
+    with pytest.raises(MissingDependencyError, match=r"gan-zoo\[video\]"):
+        open_store(ClipDataConfig(folder=str(tmp_path)), MODEL)
 
 
 def test_a_rate_chooses_the_frames_that_are_shown_then(tmp_path: Path):
@@ -338,7 +346,7 @@ def test_frames_without_leading_zeros_are_read_in_their_order(tmp_path: Path):
 def test_a_single_clip_is_both_for_training_and_for_testing(tmp_path: Path, name: str):
     """Its end is held out, whatever it is called; read in pieces, and in parallel, it is what it was."""
     write_frames(tmp_path / name, moving(16))
-    store = open_store(ClipData(folder=str(tmp_path)), MODEL, say=lambda line: None)
+    store = open_store(ClipDataConfig(folder=str(tmp_path)), MODEL, log=lambda line: None)
 
     assert store.indices("test").tolist() == [3]
     np.testing.assert_array_equal(store.samples.reshape(16, 16, 16, 3), moving(16))
@@ -362,7 +370,7 @@ def test_crop_takes_the_middle_or_all_on_black(tmp_path: Path):
     clip[:, :, :4] = 0
     path = write_frames(tmp_path / "wide", clip)
 
-    assert read_clip(path, 16, crop="centre").min() > 190
+    assert read_clip(path, 16, crop="center").min() > 190
     whole = read_clip(path, 16, crop="none")
     assert whole[:, 0].max() == 0
     assert whole[:, 8, 8:].min() > 190

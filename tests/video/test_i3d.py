@@ -1,4 +1,4 @@
-"""FVD's network: its size, its files, and the figures that come of them."""
+"""FVD's network: its size, its files, and the metrics that come of them."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from moves import Moves
+from helpers.moves import Moves
 from safetensors.torch import save_file
 from torch import Tensor
 
 from zoo.data import Store, build_store
-from zoo.errors import BadFile, BadValue
+from zoo.errors import InvalidFileError, InvalidValueError
 from zoo.metrics.frechet import frechet_distance
-from zoo.recipe import Evaluate
-from zoo.video.data import decode
-from zoo.video.i3d import I3D, load_i3d
-from zoo.video.metrics import evaluate
-from zoo.video.mocogan import MoCoGAN, MoCoGANConfig
+from zoo.recipe import EvaluateConfig
+from zoo.video.architectures.mocogan import MoCoGAN, MoCoGANConfig
+from zoo.video.data.datasets import decode
+from zoo.video.metrics.evaluate import evaluate
+from zoo.video.metrics.i3d import I3D, load_i3d
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_time_shrinks_by_eight():
     network = I3D().eval()
 
     assert network(torch.zeros(1, 3, 9, 16, 16)).shape == (1, 400)
-    with pytest.raises(BadValue, match="at least 9 frames; these have 8"):
+    with pytest.raises(InvalidValueError, match="at least 9 frames; these have 8"):
         network(torch.zeros(1, 3, 8, 16, 16))
 
 
@@ -73,20 +73,20 @@ class Evil:
 def test_other_files_are_refused(state: dict[str, Tensor], tmp_path: Path):
     """None there; other classes; a tensor too few or too many; a program."""
     path = tmp_path / "a.pt"
-    with pytest.raises(BadFile, match="no such file"):
+    with pytest.raises(InvalidFileError, match="no such file"):
         load_i3d(path)
     for changed, message in (
         ({"logits.conv3d.bias": torch.zeros(157)}, r"logits\.conv3d\.bias is \[400\]; it has \[157\]"),
         ({"extra.weight": torch.zeros(1)}, "has extra.weight, too"),
     ):
         torch.save({**state, **changed}, path)
-        with pytest.raises(BadFile, match=message):
+        with pytest.raises(InvalidFileError, match=message):
             load_i3d(path)
     torch.save({name: tensor for name, tensor in state.items() if name != "Mixed_4c.b1a.bn.bias"}, path)
-    with pytest.raises(BadFile, match=r"Mixed_4c\.b1a\.bn\.bias is \[112\]; it lacks it"):
+    with pytest.raises(InvalidFileError, match=r"Mixed_4c\.b1a\.bn\.bias is \[112\]; it lacks it"):
         load_i3d(path)
     torch.save({"weight": Evil()}, path)
-    with pytest.raises(BadFile, match="refused"):
+    with pytest.raises(InvalidFileError, match="refused"):
         load_i3d(path)
 
 
@@ -94,20 +94,20 @@ def test_fvd_is_the_distance_of_the_logits_and_says_how_it_was_measured(weights:
     """The value and the floor are what the network's logits give; the protocol stands beside both."""
     store = build_store(Moves(size=16, frames=9, count=64), tmp_path / "moves")
     gan = MoCoGAN(MoCoGANConfig(resolution=16, frames=9, width=2, labels=2)).eval()
-    gan.attach(store.folder)
-    settings = Evaluate(samples=6, features=f"i3d:{weights}")
+    gan.load_assets(store.folder)
+    settings = EvaluateConfig(samples=6, features=f"i3d:{weights}")
 
-    figures = {figure.name: figure for figure in evaluate(gan, store, settings)}
+    metrics = {metric.name: figure for metric in evaluate(gan, store, settings)}
 
     network, stamp = load_i3d(weights)
     test, train = store.compared(6, 0, of="clips")
     with torch.no_grad():
         real, other = (network(decode(store.samples[rows])) for rows in (test, train))
         fake = network(gan.sample(6, seed=0).tensor)
-    assert figures["fvd"].value == pytest.approx(frechet_distance(real, fake), rel=1e-4)
-    assert figures["fvd"].floor == pytest.approx(frechet_distance(real, other), rel=1e-4)
-    assert set(figures) == {"fvd", "kvd"}
-    assert figures["fvd"].extractor == (
+    assert metrics["fvd"].value == pytest.approx(frechet_distance(real, fake), rel=1e-4)
+    assert metrics["fvd"].floor == pytest.approx(frechet_distance(real, other), rel=1e-4)
+    assert set(metrics) == {"fvd", "kvd"}
+    assert metrics["fvd"].extractor == (
         f"I3D {stamp[:16]}, logits, 6 clips of each, 9 frames of 16 px at 12.5 a second, resized to 224, test split"
     )
 
@@ -115,7 +115,7 @@ def test_fvd_is_the_distance_of_the_logits_and_says_how_it_was_measured(weights:
 def test_too_few_frames_are_an_error(weights: Path, tmp_path: Path):
     store: Store = build_store(Moves(size=16, frames=8, count=64), tmp_path / "moves")
     gan = MoCoGAN(MoCoGANConfig(resolution=16, frames=8, width=2, labels=2)).eval()
-    gan.attach(store.folder)
+    gan.load_assets(store.folder)
 
-    with pytest.raises(BadValue, match="at least 9 frames"):
-        evaluate(gan, store, Evaluate(samples=6, features=f"i3d:{weights}"))
+    with pytest.raises(InvalidValueError, match="at least 9 frames"):
+        evaluate(gan, store, EvaluateConfig(samples=6, features=f"i3d:{weights}"))

@@ -9,22 +9,23 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from moves import Moves
-from releases import write_model
+from helpers.moves import Moves
+from helpers.releases import write_model
 from torch import Tensor
 
 from zoo.data import Store, build_store
-from zoo.errors import BadFile, BadValue, NotFound
-from zoo.hub import load_folder
-from zoo.recipe import Evaluate, load_recipe
-from zoo.video import data, metrics
-from zoo.video.data import ShapeMotion, decode
-from zoo.video.evaluator import Evaluator, load_evaluator, save_evaluator, target_table, train_evaluator
-from zoo.video.metrics import content_distance, evaluate, foreground_colour, held_out, look
-from zoo.video.mocogan import MoCoGAN, MoCoGANConfig
+from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError
+from zoo.recipe import EvaluateConfig, load_recipe
+from zoo.releases.loading import load_folder
+from zoo.video.architectures.mocogan import MoCoGAN, MoCoGANConfig
+from zoo.video.data import datasets as data
+from zoo.video.data.datasets import ShapeMotion, decode
+from zoo.video.metrics import evaluate as metrics
+from zoo.video.metrics.evaluate import content_distance, evaluate, foreground_color, held_out, look
+from zoo.video.metrics.evaluator import Evaluator, load_evaluator, save_evaluator, target_table, train_evaluator
 from zoo.video.samples import Clips
 
-SETTINGS = Evaluate(samples=8, features="zoo:video-evaluator-shape-motion")
+SETTINGS = EvaluateConfig(samples=8, features="zoo:video-evaluator-shape-motion")
 
 
 @pytest.fixture(scope="module")
@@ -34,14 +35,14 @@ def moves(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture(scope="module")
 def trained(moves: Store) -> tuple[Evaluator, dict[str, float]]:
-    return train_evaluator(moves, epochs=6, batch=16, say=lambda line: None)
+    return train_evaluator(moves, epochs=6, batch=16, log=lambda line: None)
 
 
 @pytest.fixture
 def gan(moves: Store) -> MoCoGAN:
     torch.manual_seed(0)
     gan = MoCoGAN(MoCoGANConfig(resolution=16, frames=8, width=2, labels=2)).eval()
-    gan.attach(moves.folder)
+    gan.load_assets(moves.folder)
     return gan
 
 
@@ -56,7 +57,7 @@ class Replayed(MoCoGAN):
 
     def __init__(self, config: MoCoGANConfig, store: Store, *, obeys: bool = True, split: str = "train") -> None:
         super().__init__(config)
-        self.attach(store.folder)
+        self.load_assets(store.folder)
         self.store, self.obeys, self.rows = store, obeys, store.indices(split)  # type: ignore[arg-type]
 
     def sample(self, n: int = 16, **options: object) -> Clips:  # type: ignore[override]
@@ -67,23 +68,23 @@ class Replayed(MoCoGAN):
         return Clips(tensor=decode(self.store.samples[rows]), rate=12.5, labels=names)
 
 
-def by_name(gan: MoCoGAN, store: Store, settings: Evaluate = SETTINGS) -> dict[str, metrics.Figure]:
-    return {figure.name: figure for figure in evaluate(gan, store, settings)}
+def by_name(gan: MoCoGAN, store: Store, settings: EvaluateConfig = SETTINGS) -> dict[str, metrics.Metric]:
+    return {metric.name: figure for metric in evaluate(gan, store, settings)}
 
 
 def test_the_content_distance_of_real_shapes_is_zero():
-    """As in the paper: a shape keeps its colour, so the reference is 0; a colour that changes counts in 0..255."""
+    """As in the paper: a shape keeps its color, so the reference is 0; a color that changes counts in 0..255."""
     clips = decode(ShapeMotion().render(range(1, 9))[0])
-    assert content_distance(clips, foreground_colour).max() < 1e-2
+    assert content_distance(clips, foreground_color).max() < 1e-2
 
     halves = torch.full((1, 3, 2, 4, 4), -1.0)
     halves[0, 0, 0, 1, 1] = 1.0  # red, then green
     halves[0, 1, 1, 2, 2] = 1.0
-    assert float(content_distance(halves, foreground_colour)) == pytest.approx(255 * 2**0.5)
+    assert float(content_distance(halves, foreground_color)) == pytest.approx(255 * 2**0.5)
 
 
-def test_an_edge_between_two_pixels_is_no_change_of_colour():
-    """A square of one colour that moves by fractions of a pixel stays, to the eye and to the figure; one that darkens
+def test_an_edge_between_two_pixels_is_no_change_of_color():
+    """A square of one color that moves by fractions of a pixel stays, to the eye and to the figure; one that darkens
     by 10 of 255 does not."""
 
     def drawn(brightness: list[float]) -> Tensor:
@@ -94,17 +95,17 @@ def test_an_edge_between_two_pixels_is_no_change_of_colour():
             frames.append(F.avg_pool2d(fine, 8)[0] * 2 - 1)
         return torch.stack(frames, dim=1).expand(3, -1, -1, -1)[None]
 
-    assert float(content_distance(drawn([1.0] * 16), foreground_colour)) < 0.01
-    assert float(content_distance(drawn([1.0, 1 - 10 / 255]), foreground_colour)) == pytest.approx(10 * 3**0.5, abs=0.1)
+    assert float(content_distance(drawn([1.0] * 16), foreground_color)) < 0.01
+    assert float(content_distance(drawn([1.0, 1 - 10 / 255]), foreground_color)) == pytest.approx(10 * 3**0.5, abs=0.1)
 
 
-def test_a_black_frame_has_the_colour_black():
+def test_a_black_frame_has_the_color_black():
     """Where a shape has vanished nothing breaks."""
-    assert foreground_colour(torch.full((1, 3, 4, 4), -1.0)).tolist() == [[0.0, 0.0, 0.0]]
+    assert foreground_color(torch.full((1, 3, 4, 4), -1.0)).tolist() == [[0.0, 0.0, 0.0]]
 
 
-def test_an_evaluator_tells_classes_colours_and_time(trained: tuple[Evaluator, dict[str, float]]):
-    """After some epochs on moving squares it knows the direction, the colour from one frame, and the arrow of time."""
+def test_an_evaluator_tells_classes_colors_and_time(trained: tuple[Evaluator, dict[str, float]]):
+    """After some epochs on moving squares it knows the direction, the color from one frame, and the arrow of time."""
     scores = trained[1]
 
     assert scores["clip:class"] > 0.9
@@ -132,7 +133,7 @@ def test_evaluators_take_other_lengths_and_sizes():
 def test_a_saved_evaluator_is_the_same(trained: tuple[Evaluator, dict[str, float]], moves: Store, tmp_path: Path):
     """It travels as safetensors with a card, and a damaged one is refused."""
     about = {
-        "licence": "apache-2.0", "data": {"name": "moves"}, "test_scores": trained[1], "command": "python -m …",
+        "license": "apache-2.0", "data": {"name": "moves"}, "test_scores": trained[1], "command": "python -m …",
     }  # fmt: skip
     save_evaluator(trained[0], tmp_path, about)
     loaded = load_evaluator("moves", tmp_path)
@@ -143,17 +144,17 @@ def test_a_saved_evaluator_is_the_same(trained: tuple[Evaluator, dict[str, float
 
     weights = tmp_path / "evaluator.safetensors"
     weights.write_bytes(weights.read_bytes()[:-8] + b"\0" * 8)
-    with pytest.raises(BadFile):
+    with pytest.raises(InvalidFileError):
         load_evaluator("moves", tmp_path)
 
 
 def test_an_evaluator_that_is_not_there_says_how_to_train_it():
     """An unknown name is answered with those there are; one that was never trained with the command."""
-    with pytest.raises(NotFound, match="video-evaluator-talking-faces"):
+    with pytest.raises(NotFoundError, match="video-evaluator-talking-faces"):
         load_evaluator("video-evaluator-talking-face")
-    with pytest.raises(NotFound, match="those of timm are of images"):
+    with pytest.raises(NotFoundError, match="those of timm are of images"):
         metrics._evaluator("timm:resnet18")
-    with pytest.raises(BadFile, match=r"python -m zoo.video.evaluator moving-digits"):
+    with pytest.raises(InvalidFileError, match=r"python -m zoo.video.evaluator moving-digits"):
         load_evaluator("video-evaluator-moving-digits")
 
 
@@ -168,7 +169,7 @@ def test_figures_stand_beside_their_floors(gan: MoCoGAN, moves: Store):
         "average_content_distance", "motion_control_score", "sliced_wasserstein_16px",
     }  # fmt: skip
     assert next(iter(untrained)) == "frechet_distance"  # which `train.keep = "best"` goes by
-    assert all(figure.floor is not None for figure in untrained.values())
+    assert all(metric.real_vs_real is not None for metric in untrained.values())
     for name in ("frechet_distance", "frame_frechet_distance", "sliced_wasserstein_16px"):
         assert real[name].value < untrained[name].value
     assert not any("fvd" in name.lower() for name in untrained)
@@ -182,14 +183,14 @@ def test_motion_control_is_whether_the_asked_action_is_seen(gan: MoCoGAN, moves:
     contrary = by_name(Replayed(gan.config, moves, obeys=False), moves, settings)["motion_control_score"]
 
     assert obedient.value > 0.9
-    assert obedient.floor is not None
-    assert obedient.floor > 0.9
+    assert obedient.real_vs_real is not None
+    assert obedient.real_vs_real > 0.9
     assert contrary.value < 0.1
 
 
 @pytest.mark.usefixtures("judged")
 def test_a_training_is_judged_by_the_features_of_clips(gan: MoCoGAN, moves: Store):
-    """`held_out` gives the first figures of `evaluate`, by the same numbers."""
+    """`held_out` gives the first metrics of `evaluate`, by the same numbers."""
     told = held_out(moves, SETTINGS)(gan)
     whole = by_name(gan, moves)
 
@@ -201,7 +202,7 @@ def test_a_training_is_judged_by_the_features_of_clips(gan: MoCoGAN, moves: Stor
 @pytest.mark.usefixtures("judged")
 def test_more_samples_than_clips_are_refused(gan: MoCoGAN, moves: Store):
     """Counts must be equal on both sides."""
-    with pytest.raises(BadValue, match="more than the 48 held-out clips"):
+    with pytest.raises(InvalidValueError, match="more than the 48 held-out clips"):
         evaluate(gan, moves, replace(SETTINGS, samples=49))
 
 

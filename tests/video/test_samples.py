@@ -9,17 +9,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from moves import read_clip
+from helpers.moves import read_clip
 from PIL import Image
 
-from zoo.errors import BadValue, MissingExtra
-from zoo.gan import read_labels
-from zoo.video.data import ClipData, open_store
+from zoo.data.labels import read_labels
+from zoo.errors import InvalidValueError, MissingDependencyError
+from zoo.video.data.datasets import ClipDataConfig, open_store
 from zoo.video.samples import Clips
 
 
 def clips(n: int = 3, frames: int = 6, size: int = 16, rate: float = 12.5, labels: tuple[str, ...] = ()) -> Clips:
-    """Grey clips that grow lighter, each from its own shade."""
+    """Gray clips that grow lighter, each from its own shade."""
     shades = torch.linspace(-1, 0.5, n)[:, None] + torch.linspace(0, 0.5, frames)
     tensor = shades[:, None, :, None, None].expand(n, 3, frames, size, size).contiguous()
     return Clips(tensor=tensor, latents=torch.zeros(n, 2), seed=0, rate=rate, labels=labels)
@@ -43,7 +43,7 @@ def test_animations_loop_at_their_rate(tmp_path: Path, suffix: str):
 
 
 def test_mp4_keeps_rate_size_and_frames(tmp_path: Path):
-    """What is read back has the frames, the rate, the size and, to the codec's rounding, the colours."""
+    """What is read back has the frames, the rate, the size and, to the codec's rounding, the colors."""
     av = pytest.importorskip("av")
     some = clips(n=1, rate=12.5)
     path = some.save(tmp_path / "out.mp4")
@@ -58,7 +58,7 @@ def test_mp4_keeps_rate_size_and_frames(tmp_path: Path):
 def test_odd_sizes_have_no_mp4(tmp_path: Path):
     """A single clip of an odd size is refused, with the formats that take it; nothing is written."""
     pytest.importorskip("av")
-    with pytest.raises(BadValue, match=r"15 x 15 px.*even sizes"):
+    with pytest.raises(InvalidValueError, match=r"15 x 15 px.*even sizes"):
         clips(n=1, size=15).save(tmp_path / "out.mp4")
     assert list(tmp_path.iterdir()) == []
     assert clips(n=1, size=15).save(tmp_path / "out.webp").exists()
@@ -67,7 +67,7 @@ def test_odd_sizes_have_no_mp4(tmp_path: Path):
 def test_mp4_without_the_extra_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Already the check of the path tells, before any work is done."""
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(MissingExtra, match=r"writing .mp4 needs .*gan-zoo\[video\]"):
+    with pytest.raises(MissingDependencyError, match=r"writing .mp4 needs .*gan-zoo\[video\]"):
         Clips.check_path(tmp_path / "out.mp4")
     assert Clips.check_path(tmp_path / "out.webp")
 
@@ -79,7 +79,7 @@ def test_a_folder_holds_frames_that_come_back_exactly(tmp_path: Path):
 
     assert sorted(path.relative_to(folder).as_posix() for path in folder.glob("*/*")) == ["blink/1", "nod/0", "nod/2"]
     np.testing.assert_array_equal(read_clip(folder / "blink" / "1", 16), some.to_uint8()[1])
-    store = open_store(ClipData(folder=str(folder)), SimpleNamespace(resolution=16, frames=some.tensor.shape[2]))
+    store = open_store(ClipDataConfig(folder=str(folder)), SimpleNamespace(resolution=16, frames=some.tensor.shape[2]))
     assert read_labels(store.folder) == ("blink", "nod")
 
 
@@ -122,7 +122,7 @@ def test_the_notebook_s_preview_plays():
 
 def test_an_unknown_format_suggests_the_nearest(tmp_path: Path):
     """A suffix without a format here is refused with those that have one."""
-    with pytest.raises(BadValue, match=r"\.webp, \.gif, \.mp4, \.png"):
+    with pytest.raises(InvalidValueError, match=r"\.webp, \.gif, \.mp4, \.png"):
         clips().save(tmp_path / "out.avi")
 
 
@@ -137,6 +137,6 @@ def test_an_unknown_format_suggests_the_nearest(tmp_path: Path):
 def test_what_is_larger_than_the_format_allows_is_refused(tmp_path: Path, suffix: str, n: int, told: str):
     if suffix == ".mp4":
         pytest.importorskip("av")
-    with pytest.raises(BadValue, match=told):
+    with pytest.raises(InvalidValueError, match=told):
         clips(n=n, frames=2).save(tmp_path / f"wide{suffix}", columns=n)
     assert not (tmp_path / f"wide{suffix}").exists()

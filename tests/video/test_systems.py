@@ -9,26 +9,32 @@ from typing import Any
 
 import pytest
 import torch
-from moves import Moves
-from releases import write_model
+from helpers.moves import Moves
+from helpers.releases import write_model
 from torch import nn
+from zoo.video.bench import plain_step
 
 from zoo.data import build_store
-from zoo.errors import BadValue, NotFound
+from zoo.errors import InvalidValueError, NotFoundError
 from zoo.gan import GAN
-from zoo.hub import load_folder
 from zoo.noise import Noise
-from zoo.recipe import Train, load_recipe
+from zoo.recipe import TrainConfig, load_recipe
+from zoo.releases.loading import load_folder
 from zoo.training.augment import diff_augment
 from zoo.training.loop import Training
 from zoo.training.losses import r1_penalty
-from zoo.training.phases import Turn, only
-from zoo.video.bench import plain_step
-from zoo.video.data import decode
-from zoo.video.mocogan import ContentDiscriminator, DiscriminatorNoise, MoCoGAN, MoCoGANConfig, MoCoGANTrain
-from zoo.video.styleganv import ModulatedConvolution, StyleGANV, StyleGANVConfig, StyleGANVTrain
-from zoo.video.tgan import TGAN, TGANConfig, TGANTrain
-from zoo.video.vgan import VGAN, VGANConfig, VGANTrain, composed
+from zoo.training.phases import Step, trainable
+from zoo.video.architectures.mocogan import (
+    ContentDiscriminator,
+    DiscriminatorNoise,
+    MoCoGAN,
+    MoCoGANConfig,
+    MoCoGANTrainConfig,
+)
+from zoo.video.architectures.styleganv import ModulatedConvolution, StyleGANV, StyleGANVConfig, StyleGANVTrainConfig
+from zoo.video.architectures.tgan import TGAN, TGANConfig, TGANTrainConfig
+from zoo.video.architectures.vgan import VGAN, VGANConfig, VGANTrainConfig, composed
+from zoo.video.data.datasets import decode
 
 TINY_STYLE = {
     "resolution": 32, "latent_dim": 8, "style_dim": 8, "motion_dim": 8, "channel_base": 128, "channel_max": 8,
@@ -64,7 +70,7 @@ def style(**changes: object) -> StyleGANV:
 def test_papers_sizes(gan: Callable[..., GAN], config: object, counts: tuple[int, ...]):
     """The defaults are the papers': 3.30 M with the class told to G_I, 16.25 M, 0.83 + 3.62 M, 31.2 M, ..."""
     with torch.device("meta"):
-        players = gan(config).players
+        players = gan(config).networks
 
     assert tuple(sum(p.numel() for p in player.parameters()) for player in players.values()) == counts
 
@@ -85,7 +91,7 @@ def test_longer_clips_begin_as_shorter_ones(make: Callable[[], MoCoGAN | StyleGA
     fewer = gan.sample(2, seed=4, frames=2 * trained + 3, batch_size=1).tensor
     torch.testing.assert_close(fewer, longer[:2], rtol=0, atol=2e-5)
     assert bool((longer[:, :, -1] != longer[:, :, -2]).any())  # and it goes on moving
-    with pytest.raises(BadValue, match="frames = 0"):
+    with pytest.raises(InvalidValueError, match="frames = 0"):
         gan.sample(1, seed=0, frames=0)
 
 
@@ -116,7 +122,7 @@ def test_a_generator_wider_than_its_judges():
     first = [players.generator.image[0].weight.shape for players in (usual, wide)]
     assert [shape[1] for shape in first] == [first[0][1], 2 * first[0][1]]
     for judge in ("discriminator", "image_discriminator"):
-        of_usual, of_wide = (dict(gan.players)[judge].state_dict() for gan in (usual, wide))
+        of_usual, of_wide = (dict(gan.networks)[judge].state_dict() for gan in (usual, wide))
         assert {name: x.shape for name, x in of_usual.items()} == {name: x.shape for name, x in of_wide.items()}
 
 
@@ -150,7 +156,7 @@ def test_an_action_can_be_asked_for():
 
     assert gan.sample(3, seed=0).labels == ("right", "down", "right")
     assert gan.sample(3, seed=0, label="down", frames=11).labels == ("down",) * 3
-    with pytest.raises(NotFound, match='Did you mean "right"'):
+    with pytest.raises(NotFoundError, match='Did you mean "right"'):
         gan.sample(1, label="rihgt")
 
 
@@ -168,35 +174,35 @@ def test_the_clip_discriminator_learns_classes_and_teaches_them(tmp_path: Path):
     store = build_store(Moves(size=16, frames=8), tmp_path / "moves")
     gan = moco().train().requires_grad_(False)
     labels = torch.from_numpy(store.labels[:4])
-    turn = Turn(gan, decode(store.samples[:4]), Noise(0), generator_plays=True, labels=labels)
-    terms = {phase.name: phase.loss(turn) for phase in gan.phases(MoCoGANTrain())}
+    step = Step(gan, decode(store.samples[:4]), Noise(0), train_generator=True, labels=labels)
+    terms = {phase.name: phase.loss(step) for phase in gan.phases(MoCoGANTrainConfig())}
 
     assert bool(terms["D"]["category"] > 0)
     assert bool(terms["G"]["category_asked"] > 0)
-    torch.testing.assert_close(turn.fake.shape, turn.real.shape)
-    plain = {phase.name: phase.loss(turn) for phase in gan.phases(MoCoGANTrain(category=0.0))}
+    torch.testing.assert_close(step.fake.shape, step.real.shape)
+    plain = {phase.name: phase.loss(step) for phase in gan.phases(MoCoGANTrainConfig(category=0.0))}
     assert float(plain["D"]["category"]) == 0
 
 
-def played(gan: GAN, train: Train, phase: str, loss: str = "loss") -> dict[str, torch.Tensor]:
-    """The gradient of each parameter of a phase's player, of the named part of its loss, in the first turn."""
+def played(gan: GAN, train: TrainConfig, phase: str, loss: str = "loss") -> dict[str, torch.Tensor]:
+    """The gradient of each parameter of a phase's player, of the named part of its loss, in the first step."""
     gan.train().requires_grad_(False)
     found = next(one for one in gan.phases(train) if one.name == phase)
-    turn = Turn(
+    step = Step(
         gan,
         torch.rand(4, *gan.sample_shape, generator=torch.Generator().manual_seed(0)),
         Noise(0),
-        generator_plays=True,
+        train_generator=True,
         labels=torch.tensor([0, 1, 1, 0]),
     )
-    with only(found.player):
-        found.loss(turn)[loss].backward()
+    with trainable(found.player):
+        found.loss(step)[loss].backward()
     return {name: p.grad for name, p in found.player.named_parameters()}
 
 
 def test_the_recurrent_net_is_taught_by_the_classes_alone():
     """The part of the loss for the class that was asked for has a gradient at the net that is told it."""
-    gradients = played(moco(), MoCoGANTrain(), "G", loss="category_asked")
+    gradients = played(moco(), MoCoGANTrainConfig(), "G", loss="category_asked")
 
     assert float(gradients["recurrent.weight_ih"].abs().sum()) > 0
 
@@ -207,24 +213,24 @@ def test_the_generator_plays_against_all_judges():
         gan, deaf = moco(content_width=4), moco(content_width=4)
         last = [m for m in getattr(deaf, player).modules() if isinstance(m, nn.Conv1d | nn.Conv2d | nn.Conv3d)][-1]
         nn.init.zeros_(last.weight)
-        heard, unheard = (played(one, MoCoGANTrain(category=0.0), "G")["image.0.weight"] for one in (gan, deaf))
+        heard, unheard = (played(one, MoCoGANTrainConfig(category=0.0), "G")["image.0.weight"] for one in (gan, deaf))
         assert not torch.allclose(heard, unheard)
         assert float(unheard.abs().sum()) > 0  # what the others say
 
 
 def squares(n: int, *, drift: float = 0.0, weave: float = 0.0, seed: int = 0) -> torch.Tensor:
-    """Squares of one colour each, on black, that jump about for eight frames.
+    """Squares of one color each, on black, that jump about for eight frames.
 
-    Their colours change by `drift` from the first frame to the last; their pixels differ by `weave`.
+    Their colors change by `drift` from the first frame to the last; their pixels differ by `weave`.
     """
     draw = torch.Generator().manual_seed(seed)
     clips = -torch.ones(n, 3, 8, 16, 16)
     for clip in clips:
-        colour, change = torch.rand(3, generator=draw), torch.randn(3, generator=draw).sign() * drift
+        color, change = torch.rand(3, generator=draw), torch.randn(3, generator=draw).sign() * drift
         for t in range(8):
             row, column = torch.randint(1, 12, (2,), generator=draw).tolist()
             grain = weave * torch.randn(1, 4, 4, generator=draw)
-            clip[:, t, row : row + 4, column : column + 4] = (colour + change * (t / 7 - 0.5))[:, None, None] + grain
+            clip[:, t, row : row + 4, column : column + 4] = (color + change * (t / 7 - 0.5))[:, None, None] + grain
     return clips
 
 
@@ -234,8 +240,8 @@ def judge_of_content() -> ContentDiscriminator:
     return ContentDiscriminator(config).eval()  # without noise
 
 
-def test_the_judge_of_content_sees_neither_where_things_are_nor_their_colour():
-    """However a thing of one colour moves, in whatever order, and of whatever colour: it says the same."""
+def test_the_judge_of_content_sees_neither_where_things_are_nor_their_color():
+    """However a thing of one color moves, in whatever order, and of whatever color: it says the same."""
     judge, clip = judge_of_content(), squares(1)
     elsewhere = torch.full_like(clip, -1)
     for t in range(8):
@@ -249,15 +255,15 @@ def test_the_judge_of_content_sees_neither_where_things_are_nor_their_colour():
 
 @pytest.mark.parametrize(("fault", "whose"), [({"weave": 0.05}, 0), ({"drift": 0.1}, 1)])
 def test_the_judges_of_content_find_small_faults_soon(fault: dict[str, float], whose: int):
-    """One tells uneven squares, another those whose colours change by a twentieth of the range, after 300 turns."""
+    """One tells uneven squares, another those whose colors change by a twentieth of the range, after 300 turns."""
     judge = judge_of_content().train()
-    optimiser = torch.optim.Adam(judge.parameters(), lr=2e-3, betas=(0.5, 0.999))
-    for turn in range(300):
-        real, fake = squares(8, seed=2 * turn), squares(8, **fault, seed=2 * turn + 1)
+    optimizer = torch.optim.Adam(judge.parameters(), lr=2e-3, betas=(0.5, 0.999))
+    for step in range(300):
+        real, fake = squares(8, seed=2 * step), squares(8, **fault, seed=2 * step + 1)
         loss = nn.functional.softplus(-judge(real)).mean() + nn.functional.softplus(judge(fake)).mean()
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
 
     judge.eval()
     real, fake = (judge(squares(64, **changed, seed=1000))[:, whose] for changed in ({}, fault))
@@ -274,7 +280,7 @@ def test_what_one_judge_of_content_sees_is_nothing_to_another():
 
 
 def test_to_the_judges_of_content_a_change_is_a_share_of_the_contrast():
-    """Half the contrast with half the change is as far from staying: it does not pay to be grey."""
+    """Half the contrast with half the change is as far from staying: it does not pay to be gray."""
     judge, clip = judge_of_content(), squares(1, drift=0.2) + 1
 
     torch.testing.assert_close(judge(0.5 * clip), judge(clip), rtol=1e-3, atol=1e-3)
@@ -306,7 +312,7 @@ def test_a_larger_picture_begins_with_the_layers_of_a_smaller_one(tmp_path: Path
         torch.testing.assert_close(began[layer], start.state_dict()[layer])
     torch.testing.assert_close(training.average.state_dict(), training.gan.generator.state_dict())
     other = load_recipe("video-mocogan-shapes", [*small, "model.resolution=32", "model.width=5"])
-    with pytest.raises(BadValue, match="width = 8 instead of width = 5"):
+    with pytest.raises(InvalidValueError, match="width = 8 instead of width = 5"):
         Training(other, store, decode, torch.device("cpu")).start_from(start)
 
 
@@ -315,10 +321,10 @@ def test_r1_of_the_image_judge_is_of_a_patch():
     gan = MoCoGAN(MoCoGANConfig(resolution=32, frames=8, width=2, time_stride=2)).train().requires_grad_(False)
     clips = torch.rand(2, *gan.sample_shape)
     clips = clips[:, :, :1].expand(-1, -1, 8, -1, -1)  # any frame is the same
-    turn = Turn(gan, clips, Noise(0), generator_plays=False)
-    phase = next(one for one in gan.phases(MoCoGANTrain(r1_gamma=2.0, r1_every=1)) if one.name == "D-image-R1")
-    with only(phase.player):
-        told = phase.loss(turn)["r1_penalty_of_images"]
+    step = Step(gan, clips, Noise(0), train_generator=False)
+    phase = next(one for one in gan.phases(MoCoGANTrainConfig(r1_gamma=2.0, r1_interval=1)) if one.name == "D-image-R1")
+    with trainable(phase.module):
+        told = phase.loss(step)["r1_penalty_of_images"]
         whole = r1_penalty(gan.image_discriminator, clips[:, :, 0])
 
     assert gan.config.num_patches == 4
@@ -333,7 +339,7 @@ def test_vgan_pays_for_its_mask():
     for weight in (0.0, 0.1, 0.2):
         gan.zero_grad()
         gan.load_state_dict(state)
-        gradients.append({k: v.clone() for k, v in played(gan, VGANTrain(mask=weight), "G").items()})
+        gradients.append({k: v.clone() for k, v in played(gan, VGANTrainConfig(mask=weight), "G").items()})
     name = next(key for key in gradients[0] if "mask" in key)
     first, second = (later[name] - gradients[0][name] for later in gradients[1:])
 
@@ -343,10 +349,10 @@ def test_vgan_pays_for_its_mask():
 
 def test_r1_is_a_phase_of_its_own_where_it_is_asked_for():
     """As in the other games of the house: `r1_gamma` adds it, 0 leaves it out."""
-    assert [phase.name for phase in moco().phases(MoCoGANTrain())] == ["D", "D-image", "G"]
-    with_r1 = [phase.name for phase in moco().phases(MoCoGANTrain(r1_gamma=1.0))]
+    assert [phase.name for phase in moco().phases(MoCoGANTrainConfig())] == ["D", "D-image", "G"]
+    with_r1 = [phase.name for phase in moco().phases(MoCoGANTrainConfig(r1_gamma=1.0))]
     assert with_r1 == ["D", "D-R1", "D-image", "D-image-R1", "G"]
-    third = [phase.name for phase in moco(content_width=4).phases(MoCoGANTrain(r1_gamma=1.0))]
+    third = [phase.name for phase in moco(content_width=4).phases(MoCoGANTrainConfig(r1_gamma=1.0))]
     assert third == [*with_r1[:-1], "D-content", "G"]  # which noise holds down
 
 
@@ -356,25 +362,25 @@ def test_the_plain_script_that_is_timed_plays_the_same_game():
     real, labels = torch.rand(4, *ours.sample_shape), torch.tensor([0, 1, 1, 0])
     plain_step(plain, real, labels)()
     ours.requires_grad_(False)
-    turn = Turn(ours, real, Noise(0), generator_plays=True, labels=labels)
-    for phase in ours.phases(MoCoGANTrain()):
-        with only(phase.player):
-            phase.loss(turn)["loss"].backward()
-        phase.optimiser.step()
+    step = Step(ours, real, Noise(0), train_generator=True, labels=labels)
+    for phase in ours.phases(MoCoGANTrainConfig()):
+        with trainable(phase.module):
+            phase.loss(step)["loss"].backward()
+        phase.optimizer.step()
 
     for key, value in ours.discriminator.state_dict().items():
         torch.testing.assert_close(plain.discriminator.state_dict()[key], value, rtol=1e-3, atol=1e-5)
-    for name, player in plain.players.items():
-        before = start.players[name].state_dict()
+    for name, player in plain.networks.items():
+        before = start.networks[name].state_dict()
         assert any(not torch.equal(before[key], value) for key, value in player.state_dict().items())
 
 
 def test_too_few_frames_for_the_clip_discriminator_are_refused():
     """Each layer of stride 1 takes three frames away; the message says how many are needed."""
-    with pytest.raises(BadValue, match="at least 13 are needed"):
+    with pytest.raises(InvalidValueError, match="at least 13 are needed"):
         MoCoGANConfig(frames=12)
     assert MoCoGANConfig(frames=13).time_left == 1
-    with pytest.raises(BadValue, match="power of two"):
+    with pytest.raises(InvalidValueError, match="power of two"):
         MoCoGANConfig(resolution=48)
 
 
@@ -391,7 +397,7 @@ def test_vgan_lays_the_foreground_over_a_background_that_stands_still():
 
 def test_vgan_space_and_time_double_together():
     """Other lengths than multiples of the doublings are refused."""
-    with pytest.raises(BadValue, match="a multiple of 16"):
+    with pytest.raises(InvalidValueError, match="a multiple of 16"):
         VGANConfig(frames=24)
 
 
@@ -404,12 +410,12 @@ def test_tgan_s_critic_never_stretches(tmp_path: Path):
         for p in gan.discriminator.parameters():
             p.mul_(100)
     largest: list[float] = []
-    phase = gan.phases(TGANTrain(clip_every=2))[0]
+    phase = gan.phases(TGANTrainConfig(clip_interval=2))[0]
     for _ in range(4):
-        turn = Turn(gan, decode(store.samples[:4]), Noise(0), generator_plays=False)
-        with only(phase.player):
-            phase.loss(turn)["loss"].backward()
-        phase.optimiser.step()
+        step = Step(gan, decode(store.samples[:4]), Noise(0), train_generator=False)
+        with trainable(phase.module):
+            phase.loss(step)["loss"].backward()
+        phase.optimizer.step()
         values = [torch.linalg.matrix_norm(p.flatten(1), 2) for p in gan.discriminator.parameters() if p.dim() > 2]
         largest.append(float(torch.stack(values).max()))
 
@@ -450,8 +456,8 @@ def test_motion_codes_are_continuous_and_aligned():
 def test_styleganv_sees_frames_in_order_and_when_they_are():
     """Training draws different frames in order; the same frames at other times are judged otherwise."""
     gan = style()
-    turn = Turn(gan, torch.rand(6, *gan.sample_shape), Noise(0), generator_plays=False)
-    times = gan.moments(turn)
+    step = Step(gan, torch.rand(6, *gan.sample_shape), Noise(0), train_generator=False)
+    times = gan.moments(step)
 
     assert times.shape == (6, 3)
     assert bool((times.diff(dim=1) >= 1).all())
@@ -502,14 +508,14 @@ def test_a_model_of_one_length_says_so(tmp_path: Path, command: Callable[..., tu
 @pytest.mark.parametrize(
     ("train", "changes", "named"),
     [
-        (VGANTrain, {"augment": ("translation",)}, "train.augment: the game of VGAN"),
-        (VGANTrain, {"loss": "relativistic"}, 'train.loss = "relativistic"'),
-        (MoCoGANTrain, {"gradient_penalty": 10.0}, "train.gradient_penalty: the game of MoCoGAN"),
-        (StyleGANVTrain, {"gradient_penalty": 10.0}, "train.gradient_penalty: the game of StyleGAN-V"),
+        (VGANTrainConfig, {"augment": ("translation",)}, "train.augment: the game of VGAN"),
+        (VGANTrainConfig, {"loss": "relativistic"}, 'train.loss = "relativistic"'),
+        (MoCoGANTrainConfig, {"gradient_penalty": 10.0}, "train.gradient_penalty: the game of MoCoGAN"),
+        (StyleGANVTrainConfig, {"gradient_penalty": 10.0}, "train.gradient_penalty: the game of StyleGAN-V"),
     ],
 )
 def test_what_a_game_has_no_place_for_is_refused(train: type, changes: dict[str, Any], named: str):
-    with pytest.raises(BadValue, match=named):
+    with pytest.raises(InvalidValueError, match=named):
         train(**changes)
 
 

@@ -41,17 +41,17 @@ class Batches:
         self._decode, self._batch = decode, batch
         self._rank, self._world_size = rank, world_size
 
-    def at(self, turn: int, noise: Noise) -> Tensor:
+    def at(self, step: int, noise: Noise) -> Tensor:
         """The real samples of a turn: this process's share of them."""
-        return self._decode(self._samples[self._rows_at(turn)], noise)
+        return self._decode(self._samples[self._rows_at(step)], noise)
 
-    def labels_at(self, turn: int) -> Tensor | None:
+    def labels_at(self, step: int) -> Tensor | None:
         """The classes of those samples, int64 [n]; None where the data has none."""
-        return None if self._labels is None else torch.from_numpy(self._labels[self._rows_at(turn)])
+        return None if self._labels is None else torch.from_numpy(self._labels[self._rows_at(step)])
 
-    def _rows_at(self, turn: int) -> list[int]:
+    def _rows_at(self, step: int) -> list[int]:
         share = self._batch // self._world_size
-        first = turn * self._batch + self._rank * share
+        first = step * self._batch + self._rank * share
         return [self._row(place) for place in range(first, first + share)]
 
     def _row(self, place: int) -> int:

@@ -11,23 +11,23 @@ from pathlib import Path
 from typing import Any
 
 from zoo.data.store import About, cache_dir
-from zoo.disk import replacing
-from zoo.errors import BadFile, BadValue, MissingExtra
-from zoo.remote import Address, Listed, cached, commit_of, fetch, licence_of, listing
+from zoo.errors import InvalidFileError, InvalidValueError, MissingDependencyError
+from zoo.io.atomic import replacing
+from zoo.io.hub import Address, Listed, cached, commit_of, fetch, license_of, listing
 
 AT_ONCE = 8  # files that are fetched side by side
 
 
 def load_table(hub: str) -> Any:
-    """The split `train` of a data set, a `datasets.Dataset`. Raises MissingExtra, BadFile."""
+    """The split `train` of a data set, a `datasets.Dataset`. Raises MissingDependencyError, InvalidFileError."""
     try:
         import datasets
     except ImportError:
-        raise MissingExtra(f"hf:{hub} needs the package 'datasets': pip install 'gan-zoo[data]'") from None
+        raise MissingDependencyError(f"hf:{hub} needs the package 'datasets': pip install 'gan-zoo[data]'") from None
     try:
         return datasets.load_dataset(hub, split="train")
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        raise BadFile(f"hf:{hub}: cannot load this data set: {error}") from error
+        raise InvalidFileError(f"hf:{hub}: cannot load this data set: {error}") from error
 
 
 def load_files(
@@ -42,13 +42,13 @@ def load_files(
         progress: called with the files that are there and with their number.
 
     Raises:
-        BadValue: `hub` is no such name.
-        BadFile: no file ends so; bytes that are wrong twice.
-        NotFound, Unreachable, CannotWrite: as `zoo.remote.ask`.
+        InvalidValueError: `hub` is no such name.
+        InvalidFileError: no file ends so; bytes that are wrong twice.
+        NotFoundError, UnreachableError, WriteError: as `zoo.remote.ask`.
     """
     address = Address.parse(hub, "dataset")
     if address is None:
-        raise BadValue(f'hf:{hub}: a data set of the Hub is named "org/name" or "org/name@revision"')
+        raise InvalidValueError(f'hf:{hub}: a data set of the Hub is named "org/name" or "org/name@revision"')
     pinned = replace(address, revision=commit_of(address))
     known = hashlib.sha256(repr((str(pinned), sorted(suffixes))).encode()).hexdigest()[:16]
     note = cache_dir() / "hub" / f"{known}.json"
@@ -57,11 +57,11 @@ def load_files(
     everything = listing(pinned)
     files = {name: listed for name, listed in everything.items() if name.lower().endswith(suffixes)}
     if not files:
-        raise BadFile(f"hf:{hub}: none of its {len(everything)} files ends in {', '.join(suffixes)}")
-    about = About(name=address.repo, licence=licence_of(pinned))
+        raise InvalidFileError(f"hf:{hub}: none of its {len(everything)} files ends in {', '.join(suffixes)}")
+    about = About(name=address.repo, license=license_of(pinned))
     _fetch_all(pinned, files, progress)
     with replacing(note) as temporary:
-        facts = {"files": sorted(files), "name": about.name, "licence": about.licence}
+        facts = {"files": sorted(files), "name": about.name, "license": about.license}
         temporary.write_text(json.dumps(facts), encoding="utf-8")
     return _folder(pinned, next(iter(files))), about
 
@@ -84,7 +84,7 @@ def _noted(note: Path, address: Address) -> tuple[Path, About] | None:
         return None
     if any(cached(address, name) is None for name in facts["files"]):
         return None
-    return _folder(address, facts["files"][0]), About(name=facts["name"], licence=facts["licence"])
+    return _folder(address, facts["files"][0]), About(name=facts["name"], license=facts["license"])
 
 
 def _folder(address: Address, name: str) -> Path:

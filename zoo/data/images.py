@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from zoo.noise import Noise
-from zoo.recipe import Data
+from zoo.recipe import DataConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageData(Data):
+class ImageDataConfig(DataConfig):
     """Images to train on."""
 
     flip: bool = True

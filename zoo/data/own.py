@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from zoo.data.store import About
-from zoo.recipe import Data
+from zoo.recipe import DataConfig
 
 
 def own_files(
-    data: Data, suffixes: tuple[str, ...], *, progress: Callable[[int, int], None] | None = None
+    data: DataConfig, suffixes: tuple[str, ...], *, progress: Callable[[int, int], None] | None = None
 ) -> tuple[Path, About]:
     """The folder that `data.folder` or `data.hub` stands for, and what it says of itself.
 

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
 from zoo.data.store import cache_dir
-from zoo.errors import BadFile, CannotWrite, MissingExtra
+from zoo.errors import InvalidFileError, MissingDependencyError, WriteError
 
 
 class Package:
@@ -51,17 +51,19 @@ class Package:
         return ""
 
     def fetch(self) -> Path:
-        """The archive. Raises MissingExtra without the tool, CannotWrite where it fails, BadFile on other bytes."""
-        from zoo.safe import digest
+        """The archive. Raises MissingDependencyError without the tool, WriteError where it fails, InvalidFileError on other bytes."""
+        from zoo.io.weights import digest
 
         archive = cache_dir() / "packages" / self.file
         if not archive.exists():
             tool = shutil.which(self.tool)
             if tool is None:
-                raise MissingExtra(self.without_tool(archive))
+                raise MissingDependencyError(self.without_tool(archive))
             self._download(tool, archive)
         if digest(archive) != self.sha256:
-            raise BadFile(f"{archive}: not the archive of {self.name} {self.version} that is known; delete the file")
+            raise InvalidFileError(
+                f"{archive}: not the archive of {self.name} {self.version} that is known; delete the file"
+            )
         return archive
 
     def _download(self, tool: str, archive: Path) -> None:
@@ -74,12 +76,12 @@ class Package:
                 if done.returncode or found is None:
                     said = [line for line in done.stderr.splitlines() if line.strip()] or ["it says nothing"]
                     asked = " ".join([self.tool, *self.request])
-                    raise CannotWrite(f"{archive}: {asked} failed: {said[0]}{self.advice(archive)}")
+                    raise WriteError(f"{archive}: {asked} failed: {said[0]}{self.advice(archive)}")
                 found.replace(archive)
         except OSError as error:
-            if isinstance(error, CannotWrite):
+            if isinstance(error, WriteError):
                 raise
-            raise CannotWrite(f"{archive}: cannot fetch {self.name}: {error.strerror or error}") from error
+            raise WriteError(f"{archive}: cannot fetch {self.name}: {error.strerror or error}") from error
 
 
 @dataclass(frozen=True)
@@ -159,13 +161,13 @@ class DebianPackage(Package):
 
 
 def _member(deb: Path, start: str) -> bytes:
-    """The member of a .deb (an `ar` archive) whose name begins so. Raises BadFile where there is none."""
+    """The member of a .deb (an `ar` archive) whose name begins so. Raises InvalidFileError where there is none."""
     with deb.open("rb") as file:
         if file.read(8) != b"!<arch>\n":
-            raise BadFile(f"{deb}: no Debian package")
+            raise InvalidFileError(f"{deb}: no Debian package")
         while len(header := file.read(60)) == 60:
             size = int(header[48:58])
             if header[:16].decode("ascii").startswith(start):
                 return file.read(size)
             file.seek(size + size % 2, 1)  # members begin at even places
-    raise BadFile(f"{deb}: this package has no {start}")
+    raise InvalidFileError(f"{deb}: this package has no {start}")

@@ -6,7 +6,7 @@ A folder in the cache, readable with NumPy alone:
                      int16 [N, T] (sounds)
     attributes.npy   a structured array [N], one field per attribute, where the data set has attributes
     split.npy        uint8 [N]: 0 train, 1 test
-    store.json       name, version, licence, count, fingerprint
+    store.json       name, version, license, count, fingerprint
 
 and what else the source gives to read the samples by, such as a tokenizer.json.
 """
@@ -27,8 +27,8 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from zoo.disk import replacing
-from zoo.errors import BadFile, BadValue, CannotWrite, ZooError
+from zoo.errors import InvalidFileError, InvalidValueError, WriteError, ZooError
+from zoo.io.atomic import replacing
 
 Split = Literal["train", "test"]
 
@@ -53,7 +53,7 @@ class Source(Protocol):
     def version(self) -> str: ...
 
     @property
-    def licence(self) -> str: ...
+    def license(self) -> str: ...
 
     @property
     def count(self) -> int: ...
@@ -93,7 +93,7 @@ class About:
 
     name: str
     version: str = "1"
-    licence: str = "unknown"
+    license: str = "unknown"
 
 
 @dataclass
@@ -115,8 +115,8 @@ class Rows:
         return self.about.version
 
     @property
-    def licence(self) -> str:
-        return self.about.licence
+    def license(self) -> str:
+        return self.about.license
 
     @property
     def count(self) -> int:
@@ -150,15 +150,15 @@ class Store:
 
     @classmethod
     def open(cls, folder: Path) -> Store:
-        """Raises BadFile where the folder holds no whole store."""
+        """Raises InvalidFileError where the folder holds no whole store."""
         store = cls(folder)
         try:
             samples, split = store.samples, store.split
             count = store.about["count"]
         except (OSError, ValueError, KeyError) as error:
-            raise BadFile(f"{folder}: no data set here, or a damaged one ({error}); build it again") from error
+            raise InvalidFileError(f"{folder}: no data set here, or a damaged one ({error}); build it again") from error
         if not len(samples) == len(split) == count or samples.dtype.kind not in "iu":
-            raise BadFile(f"{folder}: samples, split and store.json disagree; build it again")
+            raise InvalidFileError(f"{folder}: samples, split and store.json disagree; build it again")
         return store
 
     @cached_property
@@ -197,11 +197,13 @@ class Store:
     def compared(self, count: int, seed: int, *, of: str) -> tuple[np.ndarray, np.ndarray]:
         """`count` rows of the test split, and as many of the training split for the floors, each in order.
 
-        Raises BadValue where a split has fewer; `of` says what they are, e.g. "images".
+        Raises InvalidValueError where a split has fewer; `of` says what they are, e.g. "images".
         """
         test, train = self.indices("test"), self.indices("train")
         if count > min(len(test), len(train)):
-            raise BadValue(f"evaluate.samples = {count} is more than the {min(len(test), len(train))} held-out {of}")
+            raise InvalidValueError(
+                f"evaluate.samples = {count} is more than the {min(len(test), len(train))} held-out {of}"
+            )
         rng = np.random.default_rng(seed)
         chosen_test, chosen_train = (np.sort(rng.permutation(split)[:count]) for split in (test, train))
         return chosen_test, chosen_train
@@ -238,7 +240,7 @@ def build_store(
         progress: called with the samples done and the samples in all.
 
     Raises:
-        CannotWrite: no space or no permission; what is done so far stays.
+        WriteError: no space or no permission; what is done so far stays.
     """
     if (folder / "store.json").exists():
         return Store.open(folder)
@@ -263,7 +265,7 @@ def build_store(
         about = {
             "name": source.name,
             "version": source.version,
-            "licence": source.licence,
+            "license": source.license,
             "count": source.count,
             "fingerprint": _fingerprint(partial),
         }
@@ -271,7 +273,7 @@ def build_store(
             temporary.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
         return _finished(partial, folder)
     except OSError as error:
-        raise CannotWrite(f"{folder}: cannot build the data set: {error.strerror or error}") from error
+        raise WriteError(f"{folder}: cannot build the data set: {error.strerror or error}") from error
 
 
 def _finished(partial: Path, folder: Path) -> Store:
@@ -361,7 +363,7 @@ def _check_space(folder: Path, source: Source) -> None:
     needed = source.count * int(np.prod(source.shape)) * np.dtype(source.dtype).itemsize
     free = shutil.disk_usage(folder).free
     if not any(folder.iterdir()) and needed > free:
-        raise CannotWrite(f"{folder}: the data set needs {needed / 1e6:.0f} MB and {free / 1e6:.0f} MB are free")
+        raise WriteError(f"{folder}: the data set needs {needed / 1e6:.0f} MB and {free / 1e6:.0f} MB are free")
 
 
 def _fingerprint(folder: Path) -> str:

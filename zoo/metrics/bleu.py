@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from zoo.errors import BadValue
+from zoo.errors import InvalidValueError
 
 ORDERS = (2, 3, 4, 5)
 
@@ -28,11 +28,11 @@ def bleu(hypotheses: Sequence[ArrayLike], references: Sequence[ArrayLike], *, or
     """BLEU-n, with weights 1/n, of every hypothesis against all references, for each n of `orders`; in [0, 1].
 
     Texts are sequences of integers, of any lengths, the empty one too (it scores 0). The more references there are, the
-    higher the score: compare only figures of equal references. Raises BadValue for no reference or an order below 1.
+    higher the score: compare only metrics of equal references. Raises InvalidValueError for no reference or an order below 1.
     """
     if len(references) == 0:
-        raise BadValue("BLEU needs at least 1 reference")
-    grams = _Grams([*hypotheses, *references], max(_checked(orders)))
+        raise InvalidValueError("BLEU needs at least 1 reference")
+    grams = _Grams([*hypotheses, *references], max(_check(orders)))
     is_reference = np.arange(len(grams.lengths)) >= len(hypotheses)
     lengths = grams.lengths[: len(hypotheses)]
     matches = []
@@ -49,11 +49,11 @@ def bleu(hypotheses: Sequence[ArrayLike], references: Sequence[ArrayLike], *, or
 def self_bleu(texts: Sequence[ArrayLike], *, orders: Sequence[int] = ORDERS) -> Scores:
     """BLEU-n of every text against all the other texts, for each n of `orders`: high where they are alike.
 
-    Raises BadValue for fewer than 2 texts or an order below 1.
+    Raises InvalidValueError for fewer than 2 texts or an order below 1.
     """
     if len(texts) < 2:
-        raise BadValue(f"Self-BLEU needs at least 2 texts; got {len(texts)}")
-    grams = _Grams(texts, max(_checked(orders)))
+        raise InvalidValueError(f"Self-BLEU needs at least 2 texts; got {len(texts)}")
+    grams = _Grams(texts, max(_check(orders)))
     matches = []
     for gram, owner, count in grams:
         order = np.lexsort((-count, gram))  # by n-gram, the highest count first
@@ -73,7 +73,7 @@ class _Grams:
     def __init__(self, texts: Sequence[ArrayLike], max_order: int) -> None:
         arrays = [np.asarray(text) for text in texts]
         if any(array.ndim != 1 or (array.size and array.dtype.kind not in "iu") for array in arrays):
-            raise BadValue("texts must be sequences of integers")
+            raise InvalidValueError("texts must be sequences of integers")
         self.max_order = max_order
         self.lengths = np.array([len(array) for array in arrays], dtype=np.int64)
         tokens = np.concatenate([array.astype(np.int64) for array in arrays]) if arrays else np.empty(0, np.int64)
@@ -95,9 +95,9 @@ class _Grams:
             gram = np.where(inside, gram, 0)
 
 
-def _checked(orders: Sequence[int]) -> Sequence[int]:
+def _check(orders: Sequence[int]) -> Sequence[int]:
     if not orders or min(orders) < 1:
-        raise BadValue(f"orders of BLEU must be at least 1; got {list(orders)}")
+        raise InvalidValueError(f"orders of BLEU must be at least 1; got {list(orders)}")
     return orders
 
 

@@ -5,21 +5,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from zoo.errors import BadValue
+from zoo.errors import InvalidValueError
 
 
 def checked_features(*sets: Tensor, at_least: int) -> list[Tensor]:
     """The feature sets, each [N_i, D], in float64.
 
-    Raises BadValue unless all are two-dimensional with one common D >= 1, have `at_least` rows, and are finite.
+    Raises InvalidValueError unless all are two-dimensional with one common D >= 1, have `at_least` rows, and are finite.
     """
     shapes = ", ".join(str(list(features.shape)) for features in sets)
     if any(features.ndim != 2 for features in sets):
-        raise BadValue(f"features must be [N, D], one row a sample; got {shapes}")
+        raise InvalidValueError(f"features must be [N, D], one row a sample; got {shapes}")
     if len({features.shape[1] for features in sets}) > 1 or sets[0].shape[1] == 0:
-        raise BadValue(f"feature sets must share their dimension D >= 1; got {shapes}")
+        raise InvalidValueError(f"feature sets must share their dimension D >= 1; got {shapes}")
     if any(len(features) < at_least for features in sets):
-        raise BadValue(f"at least {at_least} samples are needed in each set; got {shapes}")
+        raise InvalidValueError(f"at least {at_least} samples are needed in each set; got {shapes}")
     if not all(torch.isfinite(features).all() for features in sets):
-        raise BadValue(f"features must be finite; got NaN or infinity in sets of shape {shapes}")
+        raise InvalidValueError(f"features must be finite; got NaN or infinity in sets of shape {shapes}")
     return [features.to(torch.float64) for features in sets]

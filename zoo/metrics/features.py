@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.errors import BadFile, BadValue, NotFound, suggest
+from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError, suggest
 
 
 class Features:
@@ -31,12 +31,12 @@ class Features:
         """Features [N, D], float32 on the CPU, of floating images [N, 3, H, W] in [-1, 1], `batch` at a time.
 
         Whole images are resized to the network's input (bicubic, antialiased, clipped to [-1, 1]), and not cropped.
-        Raises BadValue for another shape or type, values out of range, or no image.
+        Raises InvalidValueError for another shape or type, values out of range, or no image.
         """
         if images.ndim != 4 or images.shape[1] != 3 or len(images) == 0 or not images.is_floating_point():
-            raise BadValue(f"floating images [N, 3, H, W] are needed; got {images.dtype} {list(images.shape)}")
+            raise InvalidValueError(f"floating images [N, 3, H, W] are needed; got {images.dtype} {list(images.shape)}")
         if not bool((images.abs() <= 1).all()):
-            raise BadValue("images must lie in [-1, 1]")
+            raise InvalidValueError("images must lie in [-1, 1]")
         with torch.inference_mode():
             return torch.cat([self.network(self._prepared(some)).float().cpu() for some in images.split(batch)]).clone()
 
@@ -60,20 +60,22 @@ def timm_features(name: str, *, pretrained: bool = True, file: str | Path | None
     returned tells which: "timm:resnet18.a1_in1k", "timm:resnet18+file:<first 12 digits of its sha256>", or
     "timm:resnet18+random:<seed>". Preprocessing is that of the tag in `name`, or of timm's default one.
 
-    Raises NotFound for a name timm does not know, BadFile where weights cannot be fetched or read, BadValue where
+    Raises NotFoundError for a name timm does not know, InvalidFileError where weights cannot be fetched or read, InvalidValueError where
     `file` is given with `pretrained=False`.
     """
     import timm
     from timm.data import resolve_model_data_config
 
     if file is not None and not pretrained:
-        raise BadValue("a file of weights and pretrained=False exclude each other")
+        raise InvalidValueError("a file of weights and pretrained=False exclude each other")
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
-        raise NotFound(f'timm has no model "{architecture}".{suggest(architecture, timm.list_models())}')
+        raise NotFoundError(f'timm has no model "{architecture}".{suggest(architecture, timm.list_models())}')
     tagged = timm.list_pretrained(f"{architecture}.*")
     if tag and name not in tagged:
-        raise NotFound(f'timm has no weights "{name}".{suggest(name, tagged)} Known: {", ".join(tagged) or "none"}.')
+        raise NotFoundError(
+            f'timm has no weights "{name}".{suggest(name, tagged)} Known: {", ".join(tagged) or "none"}.'
+        )
     default = timm.get_pretrained_cfg(name)
     assert default is not None  # every model of timm's registry has one
 
@@ -91,7 +93,7 @@ def timm_features(name: str, *, pretrained: bool = True, file: str | Path | None
         try:
             network = timm.create_model(name, pretrained=True, num_classes=0)
         except (OSError, RuntimeError) as error:
-            raise BadFile(
+            raise InvalidFileError(
                 f'the weights of timm\'s "{name}" could not be fetched from the Hub: {error} '
                 "Where the Hub is out of reach, bring a cache that has them (set HF_HOME to its folder and "
                 'HF_HUB_OFFLINE=1), or pass file="model.safetensors". Random weights (pretrained=False) are for tests.'
@@ -111,11 +113,11 @@ def _load_all(network: nn.Module, file: Path, *, without: str | tuple[str, ...])
     from safetensors.torch import load_file
 
     if file.suffix != ".safetensors":
-        raise BadFile(f"{file}: weights are read from .safetensors files only")
+        raise InvalidFileError(f"{file}: weights are read from .safetensors files only")
     try:
         missing, unexpected = network.load_state_dict(load_file(file), strict=False)
     except (OSError, RuntimeError, SafetensorError) as error:
-        raise BadFile(f"{file}: not the weights of this network: {error}") from error
+        raise InvalidFileError(f"{file}: not the weights of this network: {error}") from error
     unexpected = [key for key in unexpected if not key.startswith(without)]
     if missing or unexpected:
-        raise BadFile(f"{file}: not the weights of this network: missing {missing}, unexpected {unexpected}")
+        raise InvalidFileError(f"{file}: not the weights of this network: missing {missing}, unexpected {unexpected}")

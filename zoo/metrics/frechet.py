@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from zoo.errors import BadValue
+from zoo.errors import InvalidValueError
 from zoo.metrics.checks import checked_features
 
 
@@ -32,30 +32,32 @@ class Moments:
 
     @classmethod
     def of(cls, features: Tensor) -> Moments:
-        """The moments of one set of features [N, D]. Raises BadValue as `update`."""
+        """The moments of one set of features [N, D]. Raises InvalidValueError as `update`."""
         (features,) = checked_features(features, at_least=1)
         moments = cls(features.shape[1])
         moments.update(features)
         return moments
 
     def update(self, features: Tensor) -> None:
-        """Take in a batch [N, D], N >= 1. Raises BadValue for another D, an empty batch, NaN or infinity."""
+        """Take in a batch [N, D], N >= 1. Raises InvalidValueError for another D, an empty batch, NaN or infinity."""
         (features,) = checked_features(features.cpu(), at_least=1)
         if features.shape[1] != len(self.mean):
-            raise BadValue(f"these moments are of {len(self.mean)} dimensions; got features {list(features.shape)}")
+            raise InvalidValueError(
+                f"these moments are of {len(self.mean)} dimensions; got features {list(features.shape)}"
+            )
         count = self.count + len(features)
         batch_mean = features.mean(0)
-        centred = features - batch_mean
+        centerd = features - batch_mean
         shift = batch_mean - self.mean
-        self.scatter += centred.T @ centred + torch.outer(shift, shift) * (self.count * len(features) / count)
+        self.scatter += centerd.T @ centerd + torch.outer(shift, shift) * (self.count * len(features) / count)
         self.mean += shift * (len(features) / count)
         self.count = count
 
     @property
     def covariance(self) -> Tensor:
-        """[D, D], unbiased. Raises BadValue below 2 samples."""
+        """[D, D], unbiased. Raises InvalidValueError below 2 samples."""
         if self.count < 2:
-            raise BadValue(f"a covariance needs at least 2 samples; got {self.count}")
+            raise InvalidValueError(f"a covariance needs at least 2 samples; got {self.count}")
         return self.scatter / (self.count - 1)
 
 
@@ -63,7 +65,7 @@ def frechet_distance(a: Tensor | Moments, b: Tensor | Moments) -> float:
     """Fréchet distance (squared 2-Wasserstein between the fitted Gaussians) of two sets of features; >= 0.
 
     `a` and `b` are features [N, D], of any two counts, or `Moments`. Lower is closer. The distance of finite samples
-    is biased upwards, more so for fewer samples: compare only figures of equal counts. Raises BadValue for fewer than
+    is biased upwards, more so for fewer samples: compare only metrics of equal counts. Raises InvalidValueError for fewer than
     2 samples, unequal D, NaN or infinity.
     """
     first, second = (m if isinstance(m, Moments) else Moments.of(m) for m in (a, b))
@@ -73,7 +75,7 @@ def frechet_distance(a: Tensor | Moments, b: Tensor | Moments) -> float:
 def gaussian_frechet_distance(mean_a: Tensor, cov_a: Tensor, mean_b: Tensor, cov_b: Tensor) -> float:
     """|mean_a - mean_b|^2 + tr(cov_a + cov_b - 2 (cov_a cov_b)^(1/2)); means [D], covariances [D, D], symmetric.
 
-    Singular covariances are allowed. Raises BadValue where shapes disagree or an entry is not finite.
+    Singular covariances are allowed. Raises InvalidValueError where shapes disagree or an entry is not finite.
     """
     dim = len(mean_a)
     for name, tensor, shape in (
@@ -83,9 +85,11 @@ def gaussian_frechet_distance(mean_a: Tensor, cov_a: Tensor, mean_b: Tensor, cov
         ("cov_b", cov_b, (dim, dim)),
     ):
         if tuple(tensor.shape) != shape:
-            raise BadValue(f"{name} must be {list(shape)}, for mean_a has {dim} entries; got {list(tensor.shape)}")
+            raise InvalidValueError(
+                f"{name} must be {list(shape)}, for mean_a has {dim} entries; got {list(tensor.shape)}"
+            )
         if not torch.isfinite(tensor).all():
-            raise BadValue(f"{name} must be finite")
+            raise InvalidValueError(f"{name} must be finite")
     mean_a, cov_a, mean_b, cov_b = (t.to(torch.float64) for t in (mean_a, cov_a, mean_b, cov_b))
     eigenvalues, vectors = torch.linalg.eigh(cov_a)
     root = (vectors * eigenvalues.clamp(min=0).sqrt()) @ vectors.T  # [D, D], cov_a^(1/2)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from zoo.errors import BadValue
+from zoo.errors import InvalidValueError
 from zoo.metrics.checks import checked_features
 
 ROWS_AT_ONCE = 1024
@@ -33,11 +33,11 @@ def kernel_distance(
     larger than `subset_size` is taken whole, and where both are, the one estimate from all samples is returned.
     `spread` is the (unbiased) standard deviation of the subsets' estimates, not of their mean.
 
-    Raises BadValue for fewer than 2 samples or subsets, unequal D, NaN or infinity.
+    Raises InvalidValueError for fewer than 2 samples or subsets, unequal D, NaN or infinity.
     """
     a, b = checked_features(a, b, at_least=2)
     if subset_size < 2 or num_subsets < 2:
-        raise BadValue(f"subset_size and num_subsets must be at least 2; got {subset_size} and {num_subsets}")
+        raise InvalidValueError(f"subset_size and num_subsets must be at least 2; got {subset_size} and {num_subsets}")
     if max(len(a), len(b)) <= subset_size:
         return KernelDistance(squared_mmd(a, b), None)
     rng = torch.Generator().manual_seed(seed)

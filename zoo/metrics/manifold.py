@@ -2,7 +2,7 @@
 
 Precision and recall: Kynkäänniemi et al. 2019, arXiv:1904.06991, eqs. 1-3. Density and coverage: Naeem et al. 2020,
 arXiv:2002.09797, eqs. 3-4. A set's manifold is the union of the closed balls around its samples, each reaching to its
-sample's k-th nearest neighbour within the set.
+sample's k-th nearest neighbor within the set.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zoo.errors import BadValue
+from zoo.errors import InvalidValueError
 from zoo.metrics.checks import checked_features
 
 ROWS_AT_ONCE = 512  # distances are held for this many rows at a time
@@ -34,10 +34,10 @@ def manifold_scores(
     """Precision, recall, density and coverage of features `fake` [M, D] against `real` [N, D].
 
     The two k are the defaults of the two papers. Time is O((N + M)^2 D), memory O(N + M) beside the features. Raises
-    BadValue unless each k >= 1 and each set has more samples than k, and for unequal D, NaN or infinity.
+    InvalidValueError unless each k >= 1 and each set has more samples than k, and for unequal D, NaN or infinity.
     """
     if min(k_precision_recall, k_density_coverage) < 1:
-        raise BadValue(f"k must be at least 1; got {k_precision_recall} and {k_density_coverage}")
+        raise InvalidValueError(f"k must be at least 1; got {k_precision_recall} and {k_density_coverage}")
     real, fake = checked_features(real, fake, at_least=max(k_precision_recall, k_density_coverage) + 1)
     origin = real.mean(0)  # distances are the same from everywhere, and most exact from amid the data
     real, fake = real - origin, fake - origin
@@ -68,7 +68,7 @@ def _squared_radii(features: Tensor, *ks: int) -> list[Tensor]:
     radii = []
     for start in range(0, len(features), ROWS_AT_ONCE):
         distances = _squared_distances(features[start : start + ROWS_AT_ONCE], features)  # [R, N]
-        distances[:, start:].fill_diagonal_(torch.inf)  # nobody is their own neighbour
+        distances[:, start:].fill_diagonal_(torch.inf)  # nobody is their own neighbor
         nearest = distances.topk(max(ks), largest=False).values.sort().values  # [R, max k]
         radii.append(nearest[:, [k - 1 for k in ks]])
     return list(torch.cat(radii).T)

@@ -1,10 +1,10 @@
 """Divergence of two sets of features along a whole frontier, in the manner of MAUVE.
 
-Pillutla et al. 2021, arXiv:2102.01454, eqs. 1-3: both sets are quantised by one k-means, and for every mixture
+Pillutla et al. 2021, arXiv:2102.01454, eqs. 1-3: both sets are quantized by one k-means, and for every mixture
 R = w P + (1 - w) Q of the two histograms exp(-c KL(Q|R)) is drawn against exp(-c KL(P|R)), c = 5. The area under that
 curve is what the paper calls MAUVE. What is returned here is 1 minus the area, so that lower is closer as with all
 distances here, and so that nobody takes it for the number of the package `mauve-text`. On the same histograms the areas
-agree; but the package takes features of its own, scales each to length 1, and reduces them by PCA before it quantises.
+agree; but the package takes features of its own, scales each to length 1, and reduces them by PCA before it quantizes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.errors import BadValue
+from zoo.errors import InvalidValueError
 from zoo.metrics.checks import checked_features
 
 SCALE = 5.0  # c
@@ -27,16 +27,18 @@ def frontier_divergence(a: Tensor, b: Tensor, *, seed: int, num_clusters: int | 
     """1 minus the area under the divergence curve of features `a` [N, D] and `b` [M, D], in [0, 1); lower is closer.
 
     0 where the two have equal histograms over the clusters; 0.996 where no cluster has samples of both. Finite samples
-    of one distribution are above 0, more so for fewer samples a cluster: compare only figures of equal counts and
-    clusters. `num_clusters` is a tenth of the smaller set where none is given; `seed` draws the first centres.
+    of one distribution are above 0, more so for fewer samples a cluster: compare only metrics of equal counts and
+    clusters. `num_clusters` is a tenth of the smaller set where none is given; `seed` draws the first centers.
 
-    Raises BadValue for fewer than 2 samples in a set, fewer than 2 clusters or more than samples, unequal D, NaN or
+    Raises InvalidValueError for fewer than 2 samples in a set, fewer than 2 clusters or more than samples, unequal D, NaN or
     infinity.
     """
     a, b = checked_features(a, b, at_least=2)
     num_clusters = num_clusters or max(2, min(len(a), len(b)) // SAMPLES_PER_CLUSTER)
     if not 2 <= num_clusters <= len(a) + len(b):
-        raise BadValue(f"num_clusters = {num_clusters} should be 2 to {len(a) + len(b)}, the number of samples")
+        raise InvalidValueError(
+            f"num_clusters = {num_clusters} should be 2 to {len(a) + len(b)}, the number of samples"
+        )
     clusters = k_means(torch.cat([a, b]), num_clusters, seed=seed)
     p, q = (torch.bincount(part, minlength=num_clusters).double() for part in clusters.split([len(a), len(b)]))
     return 1 - area_under_curve(p / p.sum(), q / q.sum())
@@ -58,25 +60,25 @@ def _kl(p: Tensor, q: Tensor) -> Tensor:
 
 
 def k_means(points: Tensor, k: int, *, seed: int) -> Tensor:
-    """The cluster [N] of each point [N, D]: Lloyd 1982 from the centres of Arthur & Vassilvitskii 2007 (k-means++).
+    """The cluster [N] of each point [N, D]: Lloyd 1982 from the centers of Arthur & Vassilvitskii 2007 (k-means++).
 
     A function of the points, their order and the seed. Ends when nothing moves, or after 50 rounds.
     """
     points = points - points.mean(0)  # distances are most exact from amid the data
-    centres = _first_centres(points, k, np.random.default_rng(seed))
-    clusters = _nearest(points, centres)
+    centers = _first_centers(points, k, np.random.default_rng(seed))
+    clusters = _nearest(points, centers)
     for _ in range(MAX_ITERATIONS):
         counts = torch.bincount(clusters, minlength=k)
-        sums = torch.zeros_like(centres).index_add_(0, clusters, points)
-        centres = torch.where(counts[:, None] > 0, sums / counts[:, None].clamp(min=1), centres)
-        moved = _nearest(points, centres)
+        sums = torch.zeros_like(centers).index_add_(0, clusters, points)
+        centers = torch.where(counts[:, None] > 0, sums / counts[:, None].clamp(min=1), centers)
+        moved = _nearest(points, centers)
         if torch.equal(moved, clusters):
             break
         clusters = moved
     return clusters
 
 
-def _first_centres(points: Tensor, k: int, rng: np.random.Generator) -> Tensor:
+def _first_centers(points: Tensor, k: int, rng: np.random.Generator) -> Tensor:
     """Points drawn one by one, each with a probability that grows as its squared distance to those drawn before."""
     chosen = [int(rng.integers(len(points)))]
     distances = (points - points[chosen[0]]).square().sum(1)  # [N]
@@ -91,6 +93,6 @@ def _first_centres(points: Tensor, k: int, rng: np.random.Generator) -> Tensor:
     return points[chosen]
 
 
-def _nearest(points: Tensor, centres: Tensor) -> Tensor:
-    squares = centres.square().sum(1)
-    return torch.cat([torch.addmm(squares, rows, centres.T, alpha=-2).argmin(1) for rows in points.split(ROWS_AT_ONCE)])
+def _nearest(points: Tensor, centers: Tensor) -> Tensor:
+    squares = centers.square().sum(1)
+    return torch.cat([torch.addmm(squares, rows, centers.T, alpha=-2).argmin(1) for rows in points.split(ROWS_AT_ONCE)])

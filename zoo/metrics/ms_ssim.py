@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zoo.errors import BadValue
+from zoo.errors import InvalidValueError
 
 EXPONENTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # finest scale first (Wang et al. 2003, section 3.2)
 WINDOW, WINDOW_STD = 11, 1.5
@@ -33,11 +33,11 @@ def pair_similarity(images: Tensor, *, seed: int, num_pairs: int = 10_000) -> Pa
     """MS-SSIM of `num_pairs` random pairs of two different samples of images [N, C, H, W] in [-1, 1].
 
     In [0, 1]; lower is more diverse. It says nothing of quality, so read it beside the same figure of real images.
-    `num_scales` is what the images' size allows (see `possible_scales`): 3 at 64 px, so that figures there do not
-    compare with those of the papers, which had 5. Raises BadValue for fewer than 2 images and as `ms_ssim`.
+    `num_scales` is what the images' size allows (see `possible_scales`): 3 at 64 px, so that metrics there do not
+    compare with those of the papers, which had 5. Raises InvalidValueError for fewer than 2 images and as `ms_ssim`.
     """
     if images.ndim != 4 or len(images) < 2 or num_pairs < 2:
-        raise BadValue(
+        raise InvalidValueError(
             f"at least 2 images [N, C, H, W] and 2 pairs are needed; got {list(images.shape)} and {num_pairs}"
         )
     num_scales = possible_scales(*images.shape[-2:])
@@ -54,13 +54,13 @@ def pair_similarity(images: Tensor, *, seed: int, num_pairs: int = 10_000) -> Pa
 
 
 def possible_scales(height: int, width: int) -> int:
-    """The most scales, up to the paper's 5, on which the 11x11 window fits into an image halved at each scale.
+    """The most scales, up to the paper's 5, on which the 11x11 window fits into an image to_float16 at each scale.
 
-    5 from 176 px, 4 from 88 px, 3 from 44 px. Raises BadValue below 11 px.
+    5 from 176 px, 4 from 88 px, 3 from 44 px. Raises InvalidValueError below 11 px.
     """
     side = min(height, width)
     if side < WINDOW:
-        raise BadValue(f"SSIM needs images of at least {WINDOW} px; got {height}x{width}")
+        raise InvalidValueError(f"SSIM needs images of at least {WINDOW} px; got {height}x{width}")
     return sum(side >> scale >= WINDOW for scale in range(len(EXPONENTS)))
 
 
@@ -69,15 +69,17 @@ def ms_ssim(a: Tensor, b: Tensor, *, num_scales: int) -> Tensor:
 
     The terms of each scale are averaged over pixels and channels. With fewer than 5 scales the exponents of the
     scales kept are those of the paper, divided by their sum; a negative contrast-structure term, which has no such
-    power, counts as 0. Raises BadValue for unequal shapes, values outside [-1, 1], or scales that do not fit.
+    power, counts as 0. Raises InvalidValueError for unequal shapes, values outside [-1, 1], or scales that do not fit.
     """
     if a.ndim != 4 or a.shape != b.shape:
-        raise BadValue(f"two sets of images of one shape are needed; got {list(a.shape)} and {list(b.shape)}")
+        raise InvalidValueError(f"two sets of images of one shape are needed; got {list(a.shape)} and {list(b.shape)}")
     if not 1 <= num_scales <= possible_scales(*a.shape[-2:]):
         possible = possible_scales(*a.shape[-2:])
-        raise BadValue(f"num_scales must be 1 to {possible} for {a.shape[-2]}x{a.shape[-1]} px; got {num_scales}")
+        raise InvalidValueError(
+            f"num_scales must be 1 to {possible} for {a.shape[-2]}x{a.shape[-1]} px; got {num_scales}"
+        )
     if not all(bool((images.abs() <= 1).all()) for images in (a, b)):
-        raise BadValue("images must lie in [-1, 1]")
+        raise InvalidValueError("images must lie in [-1, 1]")
     a, b = (a.double() + 1) / 2, (b.double() + 1) / 2  # the luminance term wants 0 to be black
     exponents = torch.tensor(EXPONENTS[:num_scales], dtype=torch.float64, device=a.device)
     terms = []

@@ -1,7 +1,7 @@
 """Sliced Wasserstein distance between the patches of two sets of images, scale by scale.
 
 Karras et al. 2018 (ProGAN), arXiv:1710.10196, section 5: 128 descriptors of 7x7 pixels from every level of every
-image's Laplacian pyramid (Burt & Adelson 1983) from 16 px to the full resolution, normalised to the mean and standard
+image's Laplacian pyramid (Burt & Adelson 1983) from 16 px to the full resolution, normalized to the mean and standard
 deviation of each channel over the set, compared along 512 random directions (Rabin et al. 2011). Given x 10^3, as in
 the paper's Table 1.
 """
@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zoo.errors import BadValue
+from zoo.errors import InvalidValueError
 
 PATCH = 7
 COARSEST = 16
@@ -25,18 +25,20 @@ def sliced_wasserstein(
 ) -> dict[int, float]:
     """Sliced 1-Wasserstein distance x 10^3 for each resolution of the pyramid, finest first, e.g. {64: 9.1, 32: ...}.
 
-    `real` and `fake` are floating images [N, C, S, S] of one shape, of any value range: descriptors are normalised,
+    `real` and `fake` are floating images [N, C, S, S] of one shape, of any value range: descriptors are normalized,
     so that the overall brightness and contrast of a set do not count. Lower is closer; a set is at 0 from itself,
-    because both sets are cut at the same places. The paper uses N = 16,384, and fewer give larger figures: compare
-    only figures of equal N. S is 16 px times a power of two. Raises BadValue for other shapes, NaN or infinity.
+    because both sets are cut at the same places. The paper uses N = 16,384, and fewer give larger metrics: compare
+    only metrics of equal N. S is 16 px times a power of two. Raises InvalidValueError for other shapes, NaN or infinity.
     """
     size = real.shape[-1]
     if real.ndim != 4 or real.shape[-2] != size or real.shape != fake.shape or len(real) == 0:
-        raise BadValue(f"two sets of square images of one shape are needed; got {list(real.shape)}, {list(fake.shape)}")
+        raise InvalidValueError(
+            f"two sets of square images of one shape are needed; got {list(real.shape)}, {list(fake.shape)}"
+        )
     if size < COARSEST or size % COARSEST or (size // COARSEST).bit_count() != 1:
-        raise BadValue(f"images must be {COARSEST} px times a power of two, such as 16, 32 or 64; got {size}")
+        raise InvalidValueError(f"images must be {COARSEST} px times a power of two, such as 16, 32 or 64; got {size}")
     if not (torch.isfinite(real).all() and torch.isfinite(fake).all()):
-        raise BadValue("images must be finite; got NaN or infinity")
+        raise InvalidValueError("images must be finite; got NaN or infinity")
     rng = torch.Generator().manual_seed(seed)
     distances = {}
     for level in range((size // COARSEST).bit_length()):
@@ -55,7 +57,7 @@ def _wasserstein(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _descriptors(images: Tensor, level: int, corners: Tensor) -> Tensor:
-    """[N, C, S, S] -> [N * P, C * 49]: the patches at `corners` (row and column, [2, N, P]), normalised."""
+    """[N, C, S, S] -> [N * P, C * 49]: the patches at `corners` (row and column, [2, N, P]), normalized."""
     patches = torch.cat(
         [
             _patches(_laplacian_level(some.float().cpu(), level), *where)

@@ -1,6 +1,6 @@
 """What a portrait of `synthetic-faces` shows: parameters, their distributions and their record. NumPy only.
 
-Colours are linear RGB in 0..1 unless a name says sRGB; angles are degrees; azimuth 0 is the front, positive
+Colors are linear RGB in 0..1 unless a name says sRGB; angles are degrees; azimuth 0 is the front, positive
 towards the right of the picture.
 """
 
@@ -44,7 +44,7 @@ ATTRIBUTE_DTYPE = np.dtype([
     ("skin_rgb", "f4", 3),  # sRGB 0..1, the mean of the skin as rendered (lit)
     ("hair_style", "i4"),  # into HAIR_STYLES
     ("hair_rgb", "f4", 3),  # sRGB 0..1, unlit
-    ("hair_grey", "f4"),  # 0..1
+    ("hair_grey", "f4"),  # 0..1; spelled so in version 1 of the data, whose fingerprint holds it
     ("beard", "i4"),  # into BEARDS
     ("glasses", "?"),
     ("headwear", "i4"),  # into HEADWEAR
@@ -61,7 +61,7 @@ ATTRIBUTE_DTYPE = np.dtype([
     ("background", "i4"),  # into BACKGROUNDS
 ])  # fmt: skip
 
-Colour = tuple[float, float, float]
+Color = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,12 @@ class Portrait:
     weight: float  # 0..1
     local_changes: tuple[float, ...]  # [len(LOCAL_CHANGES)] about -0.6..0.6
     melanin: float
-    skin: Colour
-    lip: Colour
-    iris: Colour
+    skin: Color
+    lip: Color
+    iris: Color
     freckles: float  # 0..1
     hair_style: int
-    hair: Colour  # with the grey mixed in
+    hair: Color  # with the gray mixed in
     hair_grey: float
     hair_length: float  # 0..1 within the style
     hair_part: float  # -1 or 1: the side of the parting
@@ -102,17 +102,17 @@ class Portrait:
     zoom: float  # about 1
     shift: tuple[float, float]  # of the head, in picture widths: right, down
     glasses: int  # 0 none, 1 rectangular, 2 round
-    glasses_colour: Colour
+    glasses_color: Color
     headwear: int
-    headwear_colour: Colour
+    headwear_color: Color
     garment: int
-    garment_colour: Colour
+    garment_color: Color
     light_azimuth: float
     light_elevation: float
     light_warmth: float  # -1 cool .. 1 warm
     fill: float  # strength of the fill light, 0..1
     background: int
-    background_colours: tuple[Colour, Colour]
+    background_colors: tuple[Color, Color]
     background_phase: float  # seeds the blobs and the tilt
 
 
@@ -129,18 +129,18 @@ def to_srgb(linear: np.ndarray | tuple[float, ...]) -> np.ndarray:
 
 
 def _hex(*codes: str) -> np.ndarray:
-    """Hexadecimal sRGB codes as linear colours [N, 3]."""
+    """Hexadecimal sRGB codes as linear colors [N, 3]."""
     return to_linear(np.array([[int(c[i : i + 2], 16) for i in (0, 2, 4)] for c in codes]) / 255)
 
 
 # Sampled from light to dark; every tone lies on the natural line from pink-ivory over olive to deep brown.
 SKIN_TONES = _hex("f6d9c6", "efc8ab", "e0b08c", "c99270", "ad7552", "8a583b", "68412d", "4c3024")
-HAIR_COLOURS = {
+HAIR_COLORS = {
     "black": _hex("17120f")[0], "dark_brown": _hex("2e1f17")[0], "brown": _hex("4f3423")[0],
     "light_brown": _hex("7b5636")[0], "blond": _hex("c39a5f")[0], "red": _hex("8a4122")[0],
 }  # fmt: skip
 GREY_HAIR = _hex("c9c5c0")[0]
-IRISES = _hex("3b2314", "5b3a1d", "74562c", "5f7040", "4f7d9c", "6c8796")  # browns, hazel, green, blue, grey
+IRISES = _hex("3b2314", "5b3a1d", "74562c", "5f7040", "4f7d9c", "6c8796")  # browns, hazel, green, blue, gray
 CLOTHES = _hex(
     "26324a", "7d2f35", "35513f", "d9d4c7", "3b3b40", "8a6d4b", "4f6d86", "a3564a", "6b4f6e", "ece8e0",
     "1f2226", "b98a3e", "5e7a6a",
@@ -152,13 +152,13 @@ BACKDROPS = _hex(
 
 
 def _mixture(palette: np.ndarray, position: float) -> np.ndarray:
-    """The colour at `position` (0..1) along a palette [N, 3]."""
+    """The color at `position` (0..1) along a palette [N, 3]."""
     x = position * (len(palette) - 1)
     i = min(int(x), len(palette) - 2)
     return palette[i] + (x - i) * (palette[i + 1] - palette[i])
 
 
-def _colour(c: np.ndarray) -> Colour:
+def _color(c: np.ndarray) -> Color:
     return tuple(float(x) for x in np.clip(c, 0, 1))  # type: ignore[return-value]
 
 
@@ -177,12 +177,12 @@ def _person(identity: int) -> dict:
 
     fair = max(0.0, float(ancestry[2] - 0.45)) / 0.55
     weights = np.array([1.2, 1.2, 1.7 * fair, 1.3 * fair**2, 1.3 * fair**2, 0.5 * fair**2])
-    hair = list(HAIR_COLOURS.values())[rng.choice(6, p=weights / weights.sum())] * np.exp(rng.normal(0, 0.12))
-    grey = float(np.clip((age - rng.normal(54, 9)) / 18, 0, 1)) * (0.6 if woman else 1.0)
+    hair = list(HAIR_COLORS.values())[rng.choice(6, p=weights / weights.sum())] * np.exp(rng.normal(0, 0.12))
+    gray = float(np.clip((age - rng.normal(54, 9)) / 18, 0, 1)) * (0.6 if woman else 1.0)
     # Red turns to sand before it turns white; mixed with white directly it would be pink.
     sand = float(hair.mean()) * np.array((1.12, 1.0, 0.86))
-    hair = hair + (sand - hair) * min(1.0, 6 * grey)
-    hair = hair + (GREY_HAIR * rng.uniform(0.7, 1.05) - hair) * grey
+    hair = hair + (sand - hair) * min(1.0, 6 * gray)
+    hair = hair + (GREY_HAIR * rng.uniform(0.7, 1.05) - hair) * gray
     iris_kind = rng.choice(6, p=np.array([2.5, 2, 1, 0.9 * fair, 2 * fair, fair]) / (5.5 + 3.9 * fair))
 
     african = float(ancestry[0])
@@ -201,13 +201,13 @@ def _person(identity: int) -> dict:
         "weight": float(np.clip(rng.normal(0.48, 0.13), 0.15, 0.85)),
         "local_changes": tuple(float(x) for x in np.clip(rng.normal(0, 0.24, len(LOCAL_CHANGES)), -0.6, 0.6)),
         "melanin": melanin,
-        "skin": _colour(skin),
-        "lip": _colour(lip),
-        "iris": _colour(IRISES[iris_kind] * rng.uniform(0.85, 1.25)),
+        "skin": _color(skin),
+        "lip": _color(lip),
+        "iris": _color(IRISES[iris_kind] * rng.uniform(0.85, 1.25)),
         "freckles": float(rng.uniform(0.4, 1)) if rng.random() < 0.25 * (melanin < 0.35) else 0.0,
         "hair_style": int(rng.choice(len(HAIR_STYLES), p=odds / odds.sum())),
-        "hair": _colour(hair),
-        "hair_grey": grey,
+        "hair": _color(hair),
+        "hair_grey": gray,
         "hair_length": float(rng.random()),
         "hair_part": float(rng.choice((-1.0, 1.0))),
         "recession": recession,
@@ -247,16 +247,16 @@ def portrait_of(identity: int, rng: np.random.Generator, *, index: int) -> Portr
         zoom=float(np.exp(normal(0.03, 0.07))),
         shift=(normal(0.012, 0.03), normal(0.012, 0.03)),
         glasses=int(rng.integers(1, 3)) if rng.random() < 0.15 else 0,
-        glasses_colour=_colour(_hex("17171a", "3a2417", "6d6a66", "2a2f45")[rng.integers(4)]),
+        glasses_color=_color(_hex("17171a", "3a2417", "6d6a66", "2a2f45")[rng.integers(4)]),
         headwear=headwear,
-        headwear_colour=_colour(CLOTHES[rng.integers(len(CLOTHES))] * rng.uniform(0.8, 1.2)),
+        headwear_color=_color(CLOTHES[rng.integers(len(CLOTHES))] * rng.uniform(0.8, 1.2)),
         garment=int(rng.choice(len(GARMENTS), p=(0.4, 0.25, 0.13, 0.22))),
-        garment_colour=_colour(CLOTHES[rng.integers(len(CLOTHES))] * rng.uniform(0.8, 1.2)),
+        garment_color=_color(CLOTHES[rng.integers(len(CLOTHES))] * rng.uniform(0.8, 1.2)),
         light_azimuth=float(rng.uniform(-55, 55)),
         light_elevation=float(rng.uniform(15, 50)),
         light_warmth=normal(0.5, 1),
         fill=float(rng.uniform(0.35, 0.75)),
         background=int(rng.choice(len(BACKGROUNDS), p=(0.3, 0.25, 0.2, 0.25))),
-        background_colours=(_colour(backdrop[0]), _colour(backdrop[1])),
+        background_colors=(_color(backdrop[0]), _color(backdrop[1])),
         background_phase=float(rng.uniform(0, 100)),
     )

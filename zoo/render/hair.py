@@ -1,6 +1,6 @@
 """Hair and headwear: smooth shells over the scalp, cut by smooth curves. NumPy only.
 
-A shell is a grid over the directions (azimuth, elevation) from the centre of the head. It either follows
+A shell is a grid over the directions (azimuth, elevation) from the center of the head. It either follows
 the skull or, for long hair and scarves, leaves it above the ears and hangs. How thick it stands is a field
 on the grid; where it ends is an *edge table*, the elevation of its border at each azimuth, which the kernels
 evaluate at every sample, so that hairlines are smooth at any resolution.
@@ -108,7 +108,7 @@ def hair_shell(portrait: Portrait) -> Shell | None:
     forwards = np.cos(np.radians(azimuth_grid)) * np.cos(np.radians(elevation))  # 0 at the pole: no spike there
     front = smoothstep(0.05, 0.7, forwards) * smoothstep(15, 50, elevation)
     top = smoothstep(5, 60, elevation)
-    # Thickness in millimetres at the sides and on the top, and what the forehead adds.
+    # Thickness in millimeters at the sides and on the top, and what the forehead adds.
     sides, crown, quiff = {
         "short": (5, 12 + 6 * length, 5),
         "side_part": (6, 15 + 8 * length, 8),
@@ -170,8 +170,8 @@ def flatten_under(hair: Shell, hat: Shell, headband: bool) -> Shell:
     return Shell(hair.thickness + (flat - hair.thickness) * under, hair.edge, hair.fall, hair.flare, hair.wave)
 
 
-def shell_points(shell: Shell, radius: np.ndarray, centre: np.ndarray) -> np.ndarray:
-    """The points [ROWS, COLUMNS, 3] of a shell; the scalp lies `radius` [rows, COLUMNS] from `centre`."""
+def shell_points(shell: Shell, radius: np.ndarray, center: np.ndarray) -> np.ndarray:
+    """The points [ROWS, COLUMNS, 3] of a shell; the scalp lies `radius` [rows, COLUMNS] from `center`."""
     rows = len(radius)
     azimuth = np.radians(GRID_AZIMUTHS)[None]
     elevation = np.radians(HANGING if shell.fall else FOLLOWING)[:, None]
@@ -181,12 +181,12 @@ def shell_points(shell: Shell, radius: np.ndarray, centre: np.ndarray) -> np.nda
         np.sin(elevation) + 0 * azimuth,
     ], axis=-1)  # fmt: skip
     points = np.empty((ROWS, COLUMNS, 3))
-    points[:rows] = centre + direction * (radius + shell.thickness[:rows])[..., None]
+    points[:rows] = center + direction * (radius + shell.thickness[:rows])[..., None]
     if shell.fall:
         t = np.linspace(0, 1, ROWS - rows + 1)[1:, None]
-        last = points[rows - 1] - centre
+        last = points[rows - 1] - center
         swing = 1 + shell.flare * np.sin(1.6 * t) + shell.wave / 0.1 * np.sin(11 * t + 3 * azimuth) * t
-        points[rows:, :, 0] = centre[0] + last[:, 0] * swing
-        points[rows:, :, 1] = centre[1] + last[:, 1] * swing
-        points[rows:, :, 2] = centre[2] + last[:, 2] - shell.fall * t
+        points[rows:, :, 0] = center[0] + last[:, 0] * swing
+        points[rows:, :, 1] = center[1] + last[:, 1] * swing
+        points[rows:, :, 2] = center[2] + last[:, 2] - shell.fall * t
     return points

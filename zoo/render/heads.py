@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.errors import MissingExtra
+from zoo.errors import MissingDependencyError
 from zoo.render import hair as hair_module
 from zoo.render.attributes import (
     ATTRIBUTE_DTYPE,
@@ -38,8 +38,8 @@ from zoo.render.hair import smoothstep
 
 __all__ = ["ATTRIBUTE_DTYPE", "VERSION", "HeadRenderer", "Portrait", "sample_portrait"]
 
-HEAD_CENTRE = np.array([0.0, -0.055, 0.745])  # template; the kernels' scalp paint knows it too
-EYE_CENTRES = np.array([[-0.0313, -0.1245, 0.7284], [0.0313, -0.1245, 0.7284]])  # template
+HEAD_CENTER = np.array([0.0, -0.055, 0.745])  # template; the kernels' scalp paint knows it too
+EYE_CENTERS = np.array([[-0.0313, -0.1245, 0.7284], [0.0313, -0.1245, 0.7284]])  # template
 NECK_PIVOT_HEIGHT = 0.60  # template
 EYE_ENLARGEMENT = 1.32
 CAMERA_DISTANCE = 1.4
@@ -71,8 +71,8 @@ def _grid_faces(rows: int, columns: int) -> np.ndarray:
 
 
 def _angles(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Azimuth and elevation in degrees of template points, seen from the centre of the head."""
-    d = points - HEAD_CENTRE
+    """Azimuth and elevation in degrees of template points, seen from the center of the head."""
+    d = points - HEAD_CENTER
     elevation = np.degrees(np.arcsin(np.clip(d[:, 2] / np.linalg.norm(d, axis=1), -1, 1)))
     return np.degrees(np.arctan2(d[:, 0], -d[:, 1])), elevation
 
@@ -152,7 +152,7 @@ class _Body:
             [texture("lips"), distance_to(lid[lid[:, 2] > line]), distance_to(lid[lid[:, 2] <= line])], 1
         )
         self.eye = [used(kernels.EYE) & (np.sign(self.template[:, 0]) == s) for s in (-1, 1)]
-        self.eye_pull = [1 - smoothstep(0.0155, 0.036, np.linalg.norm(self.template - c, axis=1)) for c in EYE_CENTRES]
+        self.eye_pull = [1 - smoothstep(0.0155, 0.036, np.linalg.norm(self.template - c, axis=1)) for c in EYE_CENTERS]
 
         self.labels = list(model.phenotype_labels)
         self.anchors, self.phenotype_mask = model.anchors, model.stacked_phenotype_blend_shapes_mask
@@ -234,7 +234,9 @@ class HeadRenderer:
                 wp.init()
             import anny  # noqa: F401
         except ImportError as error:
-            raise MissingExtra("synthetic-faces needs the package 'anny': pip install 'gan-zoo[data]'") from error
+            raise MissingDependencyError(
+                "synthetic-faces needs the package 'anny': pip install 'gan-zoo[data]'"
+            ) from error
         from zoo.render import kernels
 
         self.size = size
@@ -318,7 +320,7 @@ class HeadRenderer:
         self._skin_sum = wp.zeros(4, dtype=wp.float32, device="cpu")
 
     def _fit_scalp(self) -> None:
-        """Weights that carry the scalp's distance from the head's centre over to the grids of the shells."""
+        """Weights that carry the scalp's distance from the head's center over to the grids of the shells."""
         body = self._body
         azimuth, elevation = _angles(body.template)
         around = np.abs(azimuth)
@@ -327,7 +329,7 @@ class HeadRenderer:
         anchor = body.skin & ~face & ~ear & (elevation > -62) & (body.template[:, 2] > 0.62)
         self._anchor = np.flatnonzero(anchor)
         self._anchor_mean = body.template[anchor].mean(0)
-        directions = body.template[anchor] - HEAD_CENTRE
+        directions = body.template[anchor] - HEAD_CENTER
         directions /= np.linalg.norm(directions, axis=1, keepdims=True)
 
         def weights(elevations: np.ndarray) -> np.ndarray:
@@ -404,7 +406,7 @@ class HeadRenderer:
         head = _rotation(portrait.yaw, portrait.pitch, portrait.roll)
         shoulders = _rotation(0.4 * portrait.yaw, 0.0, 0.0)
         aimed = _rotation(framed.yaw, framed.pitch, framed.roll)
-        look = self._look(portrait, aimed @ (eyes.mean(0) - pivot), aimed @ (self._centre - pivot), height)
+        look = self._look(portrait, aimed @ (eyes.mean(0) - pivot), aimed @ (self._center - pivot), height)
 
         count, triangles = len(model), len(self._material)
         wp.launch(
@@ -426,7 +428,7 @@ class HeadRenderer:
             depth.fill_(1e9)
             hit.fill_(-1)
             wp.launch(
-                k.rasterise,
+                k.rasterize,
                 dim=triangles,
                 inputs=[*mesh, points, self._rest, look, self._edges["hair"], self._edges["hat"], depth, hit],
                 device="cpu",
@@ -491,8 +493,8 @@ class HeadRenderer:
         """Builds hair, bun, hat and visor, and the edge tables that cut them."""
         k = self._kernels
         scalp = neutral[self._anchor]
-        self._centre = scalp.mean(0) + scale * (HEAD_CENTRE - self._anchor_mean)
-        distance = np.linalg.norm(scalp - self._centre, axis=1).astype(np.float32)
+        self._center = scalp.mean(0) + scale * (HEAD_CENTER - self._anchor_mean)
+        distance = np.linalg.norm(scalp - self._center, axis=1).astype(np.float32)
 
         def scalp_radius(hangs: bool) -> np.ndarray:
             return (self._scalp[hangs] @ distance).reshape(-1, hair_module.COLUMNS)
@@ -510,7 +512,7 @@ class HeadRenderer:
             if shell is None:
                 continue
             part = self._slices[name]
-            model[part] = hair_module.shell_points(shell, scalp_radius(shell.fall > 0), self._centre).reshape(-1, 3)
+            model[part] = hair_module.shell_points(shell, scalp_radius(shell.fall > 0), self._center).reshape(-1, 3)
             elevation = np.radians(hair_module.grid_elevations(shell.fall))
             rest[part, 0] = np.tile(np.radians(hair_module.GRID_AZIMUTHS), hair_module.ROWS)
             rest[part, 1] = np.repeat(elevation, hair_module.COLUMNS)
@@ -520,7 +522,7 @@ class HeadRenderer:
             lean = np.radians(42 + 18 * portrait.hair_length)
             seat = np.array([0.0, np.cos(lean), np.sin(lean)]) * (0.135 * scale)
             radius = scale * (0.030 + 0.012 * portrait.hair_length)
-            model[self._slices["bun"]] = self._centre + seat + radius * self._bun[0]
+            model[self._slices["bun"]] = self._center + seat + radius * self._bun[0]
         if headwear == "cap":
             enabled[int(k.VISOR)] = 1
             model[self._slices["visor"]] = self._visor(scalp_radius(False), scale)
@@ -537,7 +539,7 @@ class HeadRenderer:
         reach = 0.062 * scale * np.sqrt(np.maximum(0, 1 - (azimuth / 59) ** 2))
         out = np.linspace(0, 1, 5)[:, None, None]
         tip = np.stack([0 * az, -reach, -0.62 * reach - 0.010 * (azimuth / 58) ** 2], -1)
-        return (self._centre + root + out * tip).reshape(-1, 3)
+        return (self._center + root + out * tip).reshape(-1, 3)
 
     def _glasses(self, portrait: Portrait, eyes: np.ndarray, scale: float) -> np.ndarray:
         """Rims, bridge and temples as tubes [.., 3]."""
@@ -550,26 +552,26 @@ class HeadRenderer:
         ], -1) * scale  # fmt: skip
         front = eyes[:, 1].min() - 0.029 * scale
         middle = eyes.mean(0)
-        centres = [
+        centers = [
             np.array([e[0] + side * 0.001, front, middle[2] - 0.002]) for e, side in zip(eyes, (-1, 1), strict=True)
         ]
         paths = []
-        for centre in centres:
-            rim = ring + centre
+        for center in centers:
+            rim = ring + center
             rim[:, 1] += 3.5 * (rim[:, 0] - middle[0]) ** 2  # the frame bends around the face
             paths.append(rim)
-        bridge = np.linspace(centres[0] + (wide * scale, 0, 0.004), centres[1] + (-wide * scale, 0, 0.004), 6)
+        bridge = np.linspace(centers[0] + (wide * scale, 0, 0.004), centers[1] + (-wide * scale, 0, 0.004), 6)
         bridge[:, 2] += 0.003 * np.sin(np.linspace(0, np.pi, 6))
         paths.append(bridge)
-        for centre, side in zip(centres, (-1, 1), strict=True):
-            hinge = centre + np.array([side * wide * scale, 0, 0.005])
+        for center, side in zip(centers, (-1, 1), strict=True):
+            hinge = center + np.array([side * wide * scale, 0, 0.005])
             hinge[1] += 3.5 * (hinge[0] - middle[0]) ** 2
             ear = np.array([middle[0] + side * 0.079 * scale, middle[1] + 0.085 * scale, middle[2] + 0.006])
             paths.append(np.linspace(hinge, ear, 6))
         return np.concatenate([_tube(path, radius) for path in paths])
 
-    def _look(self, portrait: Portrait, eyes: np.ndarray, centre: np.ndarray, height: float) -> Any:
-        """The uniforms of a portrait; `eyes` and `centre` are where the posed head has them."""
+    def _look(self, portrait: Portrait, eyes: np.ndarray, center: np.ndarray, height: float) -> Any:
+        """The uniforms of a portrait; `eyes` and `center` are where the posed head has them."""
         wp, look = self._wp, self._kernels.Look()
         side = self.size * self.supersampling
         azimuth, elevation = np.radians(portrait.light_azimuth), np.radians(portrait.light_elevation)
@@ -580,9 +582,9 @@ class HeadRenderer:
         right /= np.linalg.norm(right)
         look.focal = HEAD_SHARE * side * portrait.zoom * CAMERA_DISTANCE / height
         look.distance = CAMERA_DISTANCE
-        look.centre = wp.vec2((0.5 + portrait.shift[0]) * side, (EYE_LINE + portrait.shift[1]) * side)
+        look.center = wp.vec2((0.5 + portrait.shift[0]) * side, (EYE_LINE + portrait.shift[1]) * side)
         # Between the eyes and the head: a turned head stays in the picture.
-        look.aim = wp.vec3(0.45 * eyes[0] + 0.55 * centre[0], eyes[1], eyes[2])
+        look.aim = wp.vec3(0.45 * eyes[0] + 0.55 * center[0], eyes[1], eyes[2])
         look.light_right, look.light_up = wp.vec3(right), wp.vec3(np.cross(right, forward))
         look.light_forward = wp.vec3(forward)
         warm = np.array([1, 0, -1]) * 0.09 * portrait.light_warmth
@@ -610,11 +612,11 @@ class HeadRenderer:
         look.lash = 0.95 if portrait.gender > 0.5 else 0.72
         look.closed = float(smoothstep(0.4, 0.8, np.asarray(portrait.blink)))
         look.garment = portrait.garment
-        look.cloth, look.hat = wp.vec3(portrait.garment_colour), wp.vec3(portrait.headwear_colour)
+        look.cloth, look.hat = wp.vec3(portrait.garment_color), wp.vec3(portrait.headwear_color)
         look.ribbed = float(HEADWEAR[portrait.headwear] == "beanie")
-        look.glasses = wp.vec3(portrait.glasses_colour)
+        look.glasses = wp.vec3(portrait.glasses_color)
         look.background = portrait.background
-        look.back_a, look.back_b = (wp.vec3(c) for c in portrait.background_colours)
+        look.back_a, look.back_b = (wp.vec3(c) for c in portrait.background_colors)
         look.phase = portrait.background_phase
         look.seed = float(portrait.identity % 997) * 1.37
         return look

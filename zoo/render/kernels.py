@@ -1,9 +1,9 @@
-"""The warp kernels of the portrait renderer: vertex transform, rasteriser, shadow map, materials, background.
+"""The warp kernels of the portrait renderer: vertex transform, rasterizer, shadow map, materials, background.
 
-A rasteriser rather than a ray caster: a portrait has some 20,000 triangles and 37,000 samples, and on one
+A rasterizer rather than a ray caster: a portrait has some 20,000 triangles and 37,000 samples, and on one
 core a depth buffer is far cheaper than casting that many rays; shadows come from a second depth buffer,
 seen from the key light. On the CPU device warp runs the threads of a launch one after another, in order, so
-the unsynchronised depth test and the atomic adds are exact and repeatable. Do not run these on a GPU.
+the unsynchronized depth test and the atomic adds are exact and repeatable. Do not run these on a GPU.
 """
 
 # In a kernel `float(0.0)` declares a variable that a loop may change, and `in (...)` does not exist.
@@ -34,16 +34,16 @@ SHADOW_RADIUS = wp.constant(0.23)  # metres that half a side spans
 
 @wp.struct
 class Look:
-    """The uniforms of one portrait: lengths in metres, angles in radians, colours linear RGB."""
+    """The uniforms of one portrait: lengths in metres, angles in radians, colors linear RGB."""
 
     focal: float  # samples
     distance: float  # of the camera from the eyes
-    centre: wp.vec2  # where the aim lands, in samples
+    center: wp.vec2  # where the aim lands, in samples
     aim: wp.vec3  # the point in the world the camera looks at
     light_right: wp.vec3  # the frame of the key light, which looks along light_forward
     light_up: wp.vec3
     light_forward: wp.vec3
-    key: wp.vec3  # colours of the lights
+    key: wp.vec3  # colors of the lights
     fill: wp.vec3
     rim: wp.vec3
     skin: wp.vec3
@@ -164,7 +164,7 @@ def transform(
     world[i] = q
     r = q - look.aim
     depth = r[1] + look.distance
-    screen[i] = wp.vec3(look.centre[0] + look.focal * r[0] / depth, look.centre[1] - look.focal * r[2] / depth, depth)
+    screen[i] = wp.vec3(look.center[0] + look.focal * r[0] / depth, look.center[1] - look.focal * r[2] / depth, depth)
     scale = 0.5 * float(SHADOW_SIZE) / SHADOW_RADIUS
     light[i] = wp.vec3(
         0.5 * float(SHADOW_SIZE) + scale * wp.dot(r, look.light_right),
@@ -197,7 +197,7 @@ def cross2(a: wp.vec3, b: wp.vec3, x: float, y: float) -> float:
 
 
 @wp.kernel
-def rasterise(
+def rasterize(
     faces: wp.array2d(dtype=int),
     material: wp.array(dtype=int),
     enabled: wp.array(dtype=int),
@@ -265,7 +265,7 @@ def lit_fraction(p: wp.vec3, shadow: wp.array2d(dtype=float), jitter: float) -> 
 
 @wp.func
 def openness(x: int, y: int, depth: wp.array2d(dtype=float), step: float, unit: float) -> float:
-    """Ambient visibility from the depth buffer: nearer neighbours within about `step` samples darken."""
+    """Ambient visibility from the depth buffer: nearer neighbors within about `step` samples darken."""
     here = depth[y, x]
     dark = float(0.0)
     c = float(0.92)
@@ -278,7 +278,7 @@ def openness(x: int, y: int, depth: wp.array2d(dtype=float), step: float, unit: 
         s = 0.70710678 * (c + s)
         c = turned
         nearer = (here - depth[j, i]) / unit
-        # A neighbour far in front is another object, whose contact says nothing.
+        # A neighbor far in front is another object, whose contact says nothing.
         dark += wp.smoothstep(0.25, 1.6, nearer) * wp.smoothstep(6.0, 3.0, nearer)
     return 1.0 - 0.05 * dark
 
@@ -289,19 +289,19 @@ def skin_albedo(rest: wp.vec3, mask: wp.vec3, look: Look, root_edge: wp.array(dt
     x = wp.abs(rest[0])
     y = rest[1]
     z = rest[2]
-    colour = look.skin
+    color = look.skin
     front = wp.smoothstep(-0.06, -0.11, y)
     # Blood under thin skin: cheeks, nose tip, ears, chin.
     blush = 0.55 * bell(x - 0.043, 0.016) * bell(z - 0.692, 0.016) * front
     blush += 0.5 * bell(x, 0.012) * bell(z - 0.691, 0.010) * wp.smoothstep(-0.15, -0.16, y)
     blush += 0.4 * wp.smoothstep(0.076, 0.083, x) + 0.2 * bell(x, 0.015) * bell(z - 0.635, 0.010) * front
     mottle = noise(rest * 60.0, look.seed) + 0.5 * noise(rest * 190.0, look.seed)
-    colour = wp.cw_mul(colour, wp.vec3(1.0 - 0.02 * blush, 1.0 - 0.30 * blush, 1.0 - 0.28 * blush))
-    colour = colour * (1.0 + 0.06 * mottle)
+    color = wp.cw_mul(color, wp.vec3(1.0 - 0.02 * blush, 1.0 - 0.30 * blush, 1.0 - 0.28 * blush))
+    color = color * (1.0 + 0.06 * mottle)
     if look.freckles > 0.0:
         spot = wp.smoothstep(0.22, 0.42, noise(wp.vec3(rest[0], 0.3 * y, z) * 420.0, look.seed))
         where = bell(x - 0.022, 0.028) * bell(z - 0.702, 0.016) * front
-        colour = wp.cw_mul(colour, wp.vec3(1.0, 1.0, 1.0) - wp.vec3(0.28, 0.42, 0.52) * (look.freckles * spot * where))
+        color = wp.cw_mul(color, wp.vec3(1.0, 1.0, 1.0) - wp.vec3(0.28, 0.42, 0.52) * (look.freckles * spot * where))
     # Depth that 64 pixels cannot resolve from geometry alone: nostrils, sockets, folds.
     nostril = bell(x - 0.0085, 0.0042) * bell(z - 0.6815, 0.0026) * wp.smoothstep(-0.146, -0.150, y)
     socket = bell(x - 0.024, 0.010) * bell(z - 0.7365, 0.007) * front
@@ -313,13 +313,13 @@ def skin_albedo(rest: wp.vec3, mask: wp.vec3, look: Look, root_edge: wp.array(dt
     wrinkle = look.age * bell(x, 0.03) * bell(z - 0.782, 0.010) * wp.max(0.0, wp.sin(z * 900.0)) * front
     chin_fold = bell(x, 0.014) * bell(z - 0.6445, 0.003) * front
     shade = 0.18 * socket + 0.3 * crease + 0.25 * bag + fold + 0.16 * wrinkle + 0.12 * chin_fold
-    colour = wp.cw_mul(colour, wp.vec3(1.0 - 0.8 * shade, 1.0 - shade, 1.0 - shade))
-    colour = colour * (1.0 - 0.85 * wp.min(1.0, nostril))
+    color = wp.cw_mul(color, wp.vec3(1.0 - 0.8 * shade, 1.0 - shade, 1.0 - shade))
+    color = color * (1.0 - 0.85 * wp.min(1.0, nostril))
 
     lip = wp.smoothstep(0.25, 0.75, mask[0])
-    colour = wp.lerp(colour, look.lip * (0.86 + 0.2 * wp.smoothstep(0.662, 0.654, z)), lip * 0.9)
+    color = wp.lerp(color, look.lip * (0.86 + 0.2 * wp.smoothstep(0.662, 0.654, z)), lip * 0.9)
     mouth_line = bell(z - 0.6615, 0.0013) * wp.smoothstep(0.0268, 0.0235, x) * wp.smoothstep(-0.125, -0.135, y)
-    colour = colour * (1.0 - 0.72 * mouth_line)
+    color = color * (1.0 - 0.72 * mouth_line)
 
     # The beard, thinning out smoothly towards the cheek, the neck and around the lips.
     jaw_line = 0.662 + 0.046 * wp.smoothstep(0.036, 0.074, x)
@@ -334,7 +334,7 @@ def skin_albedo(rest: wp.vec3, mask: wp.vec3, look: Look, root_edge: wp.array(dt
     if density > 0.0:
         hairs = 0.8 + 0.5 * noise(wp.vec3(rest[0] * 500.0, y * 300.0, z * 160.0), look.seed)
         opacity = wp.clamp(density * (0.75 + 0.3 * hairs), 0.0, 1.0)
-        colour = wp.lerp(colour, look.hair * (0.75 + 0.5 * hairs), opacity)
+        color = wp.lerp(color, look.hair * (0.75 + 0.5 * hairs), opacity)
 
     # Brows: an arch, thick near the nose and fine at the temple, hairs leaning outwards.
     s = wp.clamp((x - 0.0125) / 0.037, 0.0, 1.0)
@@ -344,16 +344,16 @@ def skin_albedo(rest: wp.vec3, mask: wp.vec3, look: Look, root_edge: wp.array(dt
     brow = brow * wp.smoothstep(0.0105, 0.0145, x) * wp.smoothstep(0.0515, 0.045, x) * front
     if brow > 0.0:
         brow = brow * (0.88 + 0.3 * noise(wp.vec3((x - 0.6 * z) * 700.0, 0.0, z * 120.0), look.seed))
-        colour = wp.lerp(colour, look.brow, wp.clamp(0.92 * brow, 0.0, 1.0))
+        color = wp.lerp(color, look.brow, wp.clamp(0.92 * brow, 0.0, 1.0))
 
     # Lashes, thicker on the outer half of the upper lid.
     outer = wp.smoothstep(0.018, 0.044, x)
     upper = wp.smoothstep(1.0, 0.35, mask[1] / (0.0017 + 0.0045 * look.closed + 0.0011 * outer))
     # A closed eye is one dark line, where the lids meet.
     lower = wp.smoothstep(1.0, 0.2, mask[2] / (0.0012 + 0.0035 * look.closed)) * (0.5 + 0.5 * look.closed)
-    colour = wp.lerp(colour, wp.vec3(0.012, 0.008, 0.006), wp.clamp((upper + lower) * look.lash, 0.0, 1.0))
+    color = wp.lerp(color, wp.vec3(0.012, 0.008, 0.006), wp.clamp((upper + lower) * look.lash, 0.0, 1.0))
 
-    # Scalp under the hair: the same edge as the shell's roots, fading over about a centimetre.
+    # Scalp under the hair: the same edge as the shell's roots, fading over about a centimeter.
     d = rest - wp.vec3(0.0, -0.055, 0.745)
     azimuth = wp.atan2(d[0], -d[1])
     elevation = wp.asin(d[2] / wp.length(d))
@@ -361,8 +361,8 @@ def skin_albedo(rest: wp.vec3, mask: wp.vec3, look: Look, root_edge: wp.array(dt
     if roots > -0.1:
         cover = look.scalp * wp.smoothstep(-0.05, 0.07, roots + 0.05 * noise(rest * 130.0, look.seed))
         cover = cover * wp.smoothstep(0.083, 0.079, x)  # not the ears
-        colour = wp.lerp(colour, look.hair * (0.9 + 0.25 * noise(rest * 400.0, look.seed)), cover)
-    return colour
+        color = wp.lerp(color, look.hair * (0.9 + 0.25 * noise(rest * 400.0, look.seed)), cover)
+    return color
 
 
 @wp.func
@@ -382,7 +382,7 @@ def backdrop(x: float, y: float, look: Look) -> wp.vec3:
     a = look.back_a
     b = look.back_b
     t = wp.clamp(0.5 + 0.7 * (y - 0.5) + 0.35 * wp.sin(look.phase) * (x - 0.5), 0.0, 1.0)
-    colour = wp.lerp(a, b, t)
+    color = wp.lerp(a, b, t)
     if look.background == 1:
         for k in range(7):
             h = look.phase + 12.9 * float(k)
@@ -391,18 +391,18 @@ def backdrop(x: float, y: float, look: Look) -> wp.vec3:
             radius = 0.07 + 0.05 * wp.sin(h * 4.1)
             d = wp.sqrt((x - cx) * (x - cx) + (y - cy) * (y - cy))
             disc = wp.smoothstep(radius * 1.35, radius * 0.75, d)
-            colour = wp.lerp(colour, wp.lerp(a, b, 0.5 + 0.5 * wp.sin(h)) * 1.5, 0.45 * disc)
+            color = wp.lerp(color, wp.lerp(a, b, 0.5 + 0.5 * wp.sin(h)) * 1.5, 0.45 * disc)
     elif look.background == 2:
         line = 0.55 + 0.14 * wp.sin(look.phase * 3.0) + 0.05 * (x - 0.5)
-        colour = wp.lerp(a * (1.15 - 0.3 * y), b * (0.95 - 0.25 * y), wp.smoothstep(line - 0.07, line + 0.07, y))
+        color = wp.lerp(a * (1.15 - 0.3 * y), b * (0.95 - 0.25 * y), wp.smoothstep(line - 0.07, line + 0.07, y))
     elif look.background == 3:
         left = 0.2 + 0.15 * wp.sin(look.phase * 5.0)
         band = wp.smoothstep(left - 0.05, left + 0.05, x)
         second = wp.smoothstep(0.04, -0.04, wp.abs(x - 0.82 + 0.1 * wp.sin(look.phase * 7.0)) - 0.07)
-        colour = wp.lerp(a * 0.85, wp.lerp(a, b, 0.7), band)
-        colour = wp.lerp(colour, b * 1.12, 0.6 * second)
+        color = wp.lerp(a * 0.85, wp.lerp(a, b, 0.7), band)
+        color = wp.lerp(color, b * 1.12, 0.6 * second)
     vignette = (x - 0.5) * (x - 0.5) + (y - 0.45) * (y - 0.45)
-    return colour * (1.06 - 0.45 * vignette) * (1.0 + 0.05 * noise(wp.vec3(x * 3.0, y * 3.0, 1.0), look.phase))
+    return color * (1.06 - 0.45 * vignette) * (1.0 + 0.05 * noise(wp.vec3(x * 3.0, y * 3.0, 1.0), look.phase))
 
 
 @wp.func
@@ -424,7 +424,7 @@ def shade(
     depth: wp.array2d(dtype=float),
     shadow: wp.array2d(dtype=float),
 ) -> wp.vec3:
-    """The linear colour of one covered sample."""
+    """The linear color of one covered sample."""
     i = faces[f, 0]
     j = faces[f, 1]
     k = faces[f, 2]
@@ -446,12 +446,12 @@ def shade(
     wrap = float(0.15)
     gloss = float(0.0)
     power = float(20.0)
-    sheen = wp.vec3(0.0, 0.0, 0.0)  # colour the wrapped-in light takes: blood, under skin
+    sheen = wp.vec3(0.0, 0.0, 0.0)  # color the wrapped-in light takes: blood, under skin
     strand = float(1.0)
-    colour = wp.vec3(0.0, 0.0, 0.0)
+    color = wp.vec3(0.0, 0.0, 0.0)
     if m == SKIN:
         mk = u * mask[i] + v * mask[j] + w * mask[k]
-        colour = skin_albedo(r, mk, look, root_edge)
+        color = skin_albedo(r, mk, look, root_edge)
         lip = wp.smoothstep(0.25, 0.75, mk[0])
         wrap = 0.32
         gloss = 0.09 + 0.22 * lip
@@ -462,35 +462,35 @@ def shade(
         ox = r[0] - side * 0.0313 - look.gaze[0]
         oz = r[2] - 0.7284 - look.gaze[1]
         radius = wp.sqrt(ox * ox + oz * oz)
-        colour = wp.vec3(0.80, 0.775, 0.75)
-        colour = colour * (1.0 - 0.3 * wp.smoothstep(0.006, 0.012, wp.abs(r[0] - side * 0.0313)))
+        color = wp.vec3(0.80, 0.775, 0.75)
+        color = color * (1.0 - 0.3 * wp.smoothstep(0.006, 0.012, wp.abs(r[0] - side * 0.0313)))
         fibres = 1.0 + 0.35 * wp.sin(14.0 * wp.atan2(oz, ox)) * 0.4
         ring = look.iris * (1.35 * fibres * (1.0 - 0.65 * wp.smoothstep(0.0046, 0.0066, radius)))
         ring = ring * (1.0 - 0.35 * wp.smoothstep(-0.002, 0.004, oz))  # the lid's shadow; the lower iris glows
-        colour = wp.lerp(colour, ring, wp.smoothstep(0.0072, 0.0064, radius))
-        colour = wp.lerp(colour, wp.vec3(0.004, 0.004, 0.005), wp.smoothstep(0.0034, 0.0027, radius))
-        colour = colour * (1.0 - 0.45 * wp.smoothstep(0.7298, 0.7335, r[2]))
+        color = wp.lerp(color, ring, wp.smoothstep(0.0072, 0.0064, radius))
+        color = wp.lerp(color, wp.vec3(0.004, 0.004, 0.005), wp.smoothstep(0.0034, 0.0027, radius))
+        color = color * (1.0 - 0.45 * wp.smoothstep(0.7298, 0.7335, r[2]))
         wrap = 0.5
     elif m == MOUTH:
-        colour = wp.vec3(0.060, 0.012, 0.010)
+        color = wp.vec3(0.060, 0.012, 0.010)
         wrap = 0.4
     elif m == TEETH:
-        colour = wp.vec3(0.78, 0.74, 0.66) * (0.88 + 0.12 * wp.smoothstep(0.0, 0.5, wp.abs(wp.sin(r[0] * 14.0))))
+        color = wp.vec3(0.78, 0.74, 0.66) * (0.88 + 0.12 * wp.smoothstep(0.0, 0.5, wp.abs(wp.sin(r[0] * 14.0))))
         wrap = 0.5
         gloss = 0.1
     elif m == GARMENT:
         weave = noise(r * 45.0, look.seed)
-        colour = look.cloth * (1.0 + 0.12 * weave)
+        color = look.cloth * (1.0 + 0.12 * weave)
         n = wp.normalize(n + 0.25 * wp.vec3(noise(r * 22.0, look.seed), 0.0, noise(r * 22.0, look.seed + 5.0)))
         if r[2] > neckline(r, look.garment) - 0.008:
-            colour = colour * 0.72  # the band along the neckline
+            color = color * 0.72  # the band along the neckline
         wrap = 0.25
     elif m == HAIR or m == BUN:
         strand = strands(r, look)
         sideways = wp.sin(r[0]) * wp.cos(r[1])
         forwards = wp.cos(r[0]) * wp.cos(r[1])
         parting = bell(sideways - look.part, 0.03) * wp.smoothstep(-0.2, 0.1, forwards) * wp.smoothstep(0.3, 0.5, r[1])
-        colour = look.hair * (strand * (1.0 - 0.55 * parting))
+        color = look.hair * (strand * (1.0 - 0.55 * parting))
         bump = look.curl * 0.9
         n = wp.normalize(
             n
@@ -504,18 +504,18 @@ def shade(
         wrap = 0.3
     elif m == HAT or m == VISOR:
         rib = look.ribbed * wp.sin(r[0] * 60.0)
-        colour = look.hat * (1.0 + 0.16 * rib + 0.10 * noise(wp.vec3(r[0] * 4.0, r[1] * 4.0, 0.0), look.seed))
+        color = look.hat * (1.0 + 0.16 * rib + 0.10 * noise(wp.vec3(r[0] * 4.0, r[1] * 4.0, 0.0), look.seed))
         if m == HAT and look.ribbed > 0.0 and r[1] < edge_at(hat_edge, r[0]) + 0.24:
-            colour = colour * 0.82  # the turned-up brim
+            color = color * 0.82  # the turned-up brim
         if m == VISOR:
-            colour = colour * 0.7
+            color = color * 0.7
         wrap = 0.25
     else:
-        colour = look.glasses
+        color = look.glasses
         gloss = 0.5
         power = 30.0
 
-    # Interleaved gradient noise (Jimenez): neighbours get well-spread angles.
+    # Interleaved gradient noise (Jimenez): neighbors get well-spread angles.
     jitter = 0.06711056 * float(x) + 0.00583715 * float(y)
     jitter = 52.9829189 * (jitter - wp.floor(jitter))
     jitter = 6.2831853 * (jitter - wp.floor(jitter))
@@ -529,19 +529,19 @@ def shade(
     up = 0.5 + 0.5 * n[2]
     facing = wp.max(0.0, wp.dot(n, view))
     from_fill = wp.max(0.0, 0.35 + 0.65 * wp.dot(n, wp.normalize(wp.vec3(-to_light[0], -0.8, 0.1))))
-    # Where skin turns from light to shadow, red light has travelled furthest through it.
+    # Where skin turns from light to shadow, red light has traveled furthest through it.
     terminator = bell(cosine - 0.05, 0.25) * free
     lighting = (
         look.key * (diffuse * free)
         + look.fill * (from_fill * ambient * (0.7 + 0.3 * up))
         + sheen * (2.0 * terminator + 0.6)
     )
-    result = wp.cw_mul(colour, lighting) * (0.55 + 0.45 * ambient)
+    result = wp.cw_mul(color, lighting) * (0.55 + 0.45 * ambient)
     half = wp.normalize(to_light + view)
     result = result + look.key * (gloss * wp.pow(wp.max(0.0, wp.dot(n, half)), power) * free)
     rim = wp.pow(1.0 - facing, 3.0) * wp.max(0.0, 0.25 + 0.75 * n[2] - 0.4 * to_light[0] * n[0])
     if m == SKIN or m == HAIR or m == BUN:
-        result = result + wp.cw_mul(look.rim, colour + wp.vec3(0.03, 0.03, 0.03)) * (rim * ambient)
+        result = result + wp.cw_mul(look.rim, color + wp.vec3(0.03, 0.03, 0.03)) * (rim * ambient)
     if m == HAIR or m == BUN:
         # Strands run down the head, so the highlight is a band across them (after Kajiya and Kay).
         tangent = wp.normalize(wp.vec3(0.0, 0.0, -1.0) + n * n[2])

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.recipe import within
-from zoo.text.base import RecurrentPolicy, TextConfig
+from zoo.text.config import TextConfig
+from zoo.text.policies import RecurrentPolicy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class LSTMPolicy(RecurrentPolicy):
         for parameter in self.parameters():
             nn.init.normal_(parameter, 0.0, 0.1)
 
-    def start(self, n: int) -> Tensor:
+    def initial_state(self, n: int) -> Tensor:
         return self.output.weight.new_zeros(n, 2, self.config.hidden_dim)
 
     def read(self, tokens: Tensor, state: Tensor) -> Tensor:
@@ -48,5 +49,5 @@ class LSTMPolicy(RecurrentPolicy):
         cell = torch.sigmoid(forget) * cell + torch.sigmoid(enter) * torch.tanh(write)
         return torch.stack([torch.sigmoid(show) * torch.tanh(cell), cell], dim=1)
 
-    def scores(self, state: Tensor) -> Tensor:
+    def next_logits(self, state: Tensor) -> Tensor:
         return F.linear(self.dropout(state[:, 0]), self.output.weight, self.output.bias)

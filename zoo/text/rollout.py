@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from zoo.noise import Noise
-from zoo.text.base import RecurrentPolicy, ended
+from zoo.text.policies import RecurrentPolicy, fill_after_end
 
 CHUNK = 128  # rows whose scores are computed at once, so that they stay in the processor's cache
 
@@ -23,7 +23,7 @@ def completions(policy: RecurrentPolicy, tokens: Tensor, num: int, noise: Noise)
     n, length = tokens.shape
     texts = tokens[:, None, None].expand(n, length - 1, num, length).clone()
     uniforms = noise.uniform(n, length - 1, num, length).to(tokens.device)
-    states = policy.states(tokens)  # of the prefix of t tokens at t
+    states = policy.read_states(tokens)  # of the prefix of t tokens at t
     rows = states.new_empty(0, *states.shape[2:])
     for t in range(1, length):
         rows = torch.cat([rows, states[:, t].repeat_interleave(num, dim=0)])  # [t N num, ...]
@@ -31,9 +31,9 @@ def completions(policy: RecurrentPolicy, tokens: Tensor, num: int, noise: Noise)
         texts[:, :t, :, t] = drawn.view(t, n, num).transpose(0, 1)
         if t + 1 < length:
             rows = policy.read(drawn, rows)
-    return ended(texts.flatten(0, 2)).view_as(texts) if policy.config.ends else texts
+    return fill_after_end(texts.flatten(0, 2)).view_as(texts) if policy.config.ends else texts
 
 
 def _draw(policy: RecurrentPolicy, rows: Tensor, uniforms: Tensor) -> Tensor:
     chunks = zip(rows.split(CHUNK), uniforms.split(CHUNK), strict=True)
-    return torch.cat([policy.draw(some, numbers) for some, numbers in chunks])
+    return torch.cat([policy.sample_next(some, numbers) for some, numbers in chunks])

@@ -10,10 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
-from zoo.disk import replacing
-from zoo.errors import BadValue
+from zoo.errors import InvalidValueError
+from zoo.io.atomic import replacing
 from zoo.samples import Samples
-from zoo.text.vocabulary import Vocabulary
+from zoo.text.data.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,9 +35,9 @@ class Texts(Samples):
 
     @cached_property
     def texts(self) -> list[str]:
-        """The texts as strings. Raises BadValue where no vocabulary came with the model."""
+        """The texts as strings. Raises InvalidValueError where no vocabulary came with the model."""
         if self.vocabulary is None:
-            raise BadValue("these texts have no vocabulary: the model was built from its config, not loaded")
+            raise InvalidValueError("these texts have no vocabulary: the model was built from its config, not loaded")
         return [self.vocabulary.decode(row) for row in self.tensor.tolist()]
 
     def __str__(self) -> str:

@@ -1,1 +1,1 @@
-"""The training engine: losses, phases and the one loop that plays every game of the house."""
+"""Training: losses, phases, and one loop that runs the phases of any GAN."""

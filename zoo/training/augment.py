@@ -33,8 +33,8 @@ def _color(images: Tensor, noise: Noise) -> Tensor:
     draws = noise.uniform(len(images), 3).to(images.device)
     brightness, saturation, contrast = (draw.view(-1, *[1] * (images.dim() - 1)) for draw in draws.unbind(1))
     images = images + (brightness - 0.5)  # shift by -0.5..0.5
-    grey = images.mean(dim=1, keepdim=True)
-    images = torch.lerp(grey, images, saturation * 2)  # 0..2 times the distance from grey
+    gray = images.mean(dim=1, keepdim=True)
+    images = torch.lerp(gray, images, saturation * 2)  # 0..2 times the distance from gray
     mean = images.mean(dim=tuple(range(1, images.dim())), keepdim=True)
     return torch.lerp(mean, images, contrast + 0.5)  # 0.5..1.5 times the distance from the mean
 
@@ -45,7 +45,7 @@ def _translation(images: Tensor, noise: Noise) -> Tensor:
     reach_y, reach_x = height // 8, width // 8
     shift_y = (draws[:, 0] * (2 * reach_y + 1)).long() - reach_y
     shift_x = (draws[:, 1] * (2 * reach_x + 1)).long() - reach_x
-    padded = F.pad(images, (reach_x, reach_x, reach_y, reach_y))  # what moves in is zero: mid grey
+    padded = F.pad(images, (reach_x, reach_x, reach_y, reach_y))  # what moves in is zero: mid gray
     rows = (torch.arange(height, device=images.device) + reach_y + shift_y[:, None])[:, :, None]  # [N, H, 1]
     columns = (torch.arange(width, device=images.device) + reach_x + shift_x[:, None])[:, None, :]  # [N, 1, W]
     sample = torch.arange(n, device=images.device)[:, None, None]
@@ -55,10 +55,10 @@ def _translation(images: Tensor, noise: Noise) -> Tensor:
 def _cutout(images: Tensor, noise: Noise) -> Tensor:
     n, _, height, width = images.shape
     draws = noise.uniform(n, 2).to(images.device)
-    centre_y = (draws[:, 0, None] * (height + 1)).floor()  # [N, 1]
-    centre_x = (draws[:, 1, None] * (width + 1)).floor()
-    inside_y = (torch.arange(height, device=images.device) + 0.5 - centre_y).abs() < height / 4  # [N, H]
-    inside_x = (torch.arange(width, device=images.device) + 0.5 - centre_x).abs() < width / 4
+    center_y = (draws[:, 0, None] * (height + 1)).floor()  # [N, 1]
+    center_x = (draws[:, 1, None] * (width + 1)).floor()
+    inside_y = (torch.arange(height, device=images.device) + 0.5 - center_y).abs() < height / 4  # [N, H]
+    inside_x = (torch.arange(width, device=images.device) + 0.5 - center_x).abs() < width / 4
     hole = inside_y[:, None, :, None] & inside_x[:, None, None, :]
     return images.masked_fill(hole, 0.0)
 

@@ -74,7 +74,7 @@ def average_gradients(module: nn.Module) -> None:
     dist.all_reduce(flat)
     flat /= world_size()
     for p, mean in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
-        # Fused optimisers walk a weight and its gradient in memory order: the gradient takes the weight's strides.
+        # Fused optimizers walk a weight and its gradient in memory order: the gradient takes the weight's strides.
         p.grad = torch.empty_like(p).copy_(mean.view_as(p))
 
 

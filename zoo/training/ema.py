@@ -13,7 +13,7 @@ def update_ema(
     """Move `average` towards `live` after one turn of `batch` samples.
 
     Args:
-        halflife_kimg: progress after which a weight's share in the average has halved; 0 copies.
+        halflife_kimg: progress after which a weight's share in the average has to_float16; 0 copies.
         rampup: the half-life is at most this share of the progress `kimg` so far (StyleGAN2-ADA), if above 0.
     """
     if rampup:

@@ -19,8 +19,8 @@ from zoo.noise import Noise
 
 @dataclass(frozen=True, kw_only=True)
 class Loss:
-    discriminator: Callable[[Tensor, Tensor], Tensor]  # (real logits, fake logits) -> scalar to minimise
-    generator: Callable[[Tensor], Tensor]  # fake logits -> scalar to minimise
+    discriminator: Callable[[Tensor, Tensor], Tensor]  # (real logits, fake logits) -> scalar to minimize
+    generator: Callable[[Tensor], Tensor]  # fake logits -> scalar to minimize
     equilibrium: float  # the discriminator's loss where nothing can be told apart
     relative: bool = False  # the generator's takes fake logits minus real ones
 
@@ -31,13 +31,13 @@ def _binary_cross_entropy(real: Tensor, fake: Tensor) -> Tensor:
 
 
 LOSSES: dict[str, Loss] = {
-    # Goodfellow et al. 2014, equation 1: the generator minimises log(1 - D(G(z))), which saturates while D wins.
+    # Goodfellow et al. 2014, equation 1: the generator minimizes log(1 - D(G(z))), which saturates while D wins.
     "minimax": Loss(
         discriminator=_binary_cross_entropy,
         generator=lambda fake: -F.softplus(fake).mean(),
         equilibrium=math.log(4),
     ),
-    # Goodfellow et al. 2014, section 3: the generator maximises log D(G(z)); the same fixed point, stronger gradients.
+    # Goodfellow et al. 2014, section 3: the generator maximizes log D(G(z)); the same fixed point, stronger gradients.
     "non_saturating": Loss(
         discriminator=_binary_cross_entropy,
         generator=lambda fake: F.softplus(-fake).mean(),

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from zoo.disk import replacing
-from zoo.errors import BadValue
+from zoo.errors import InvalidValueError
+from zoo.io.atomic import replacing
 from zoo.samples import Samples, check_size, tiled
-from zoo.video.files import frames_in, pyav
+from zoo.video.data.files import frames_in, pyav
 
 PADDING = 2  # white, around each clip of a grid and each frame of a contact sheet
 SHEET_FRAMES = 16  # of a clip in a contact sheet, at most
@@ -48,7 +48,7 @@ class Clips(Samples):
 
     @classmethod
     def check_path(cls, path: str | os.PathLike[str]) -> Path:
-        """As `Samples.check_path`; raises MissingExtra for .mp4 where the extra `video` is not installed."""
+        """As `Samples.check_path`; raises MissingDependencyError for .mp4 where the extra `video` is not installed."""
         path = super().check_path(path)
         if path.suffix.lower() == ".mp4":
             pyav("writing .mp4")
@@ -63,21 +63,21 @@ class Clips(Samples):
         """All clips side by side in one, uint8 [T, H', W', 3]; a single clip as it is, without a border."""
         clips = self.to_uint8()
         if not len(clips):
-            raise BadValue("a grid needs at least one clip")
+            raise InvalidValueError("a grid needs at least one clip")
         return clips[0] if len(clips) == 1 else tiled(clips, columns, padding=PADDING)
 
     def contact_sheet(self) -> Image.Image:
         """A row a clip, with all its frames, or 16 of them evenly chosen."""
         clips = self.to_uint8()
         if not len(clips):
-            raise BadValue("a contact sheet needs at least one clip")
+            raise InvalidValueError("a contact sheet needs at least one clip")
         length = clips.shape[1]
         chosen = np.linspace(0, length - 1, min(length, SHEET_FRAMES)).round().astype(int)
         frames = clips[:, chosen].reshape(-1, *clips.shape[2:])  # [N * F, H, W, 3]
         return Image.fromarray(tiled(frames, len(chosen), padding=PADDING))
 
     def save(self, path: str | os.PathLike[str], *, columns: int | None = None) -> Path:
-        """As the class says; `columns` is the number of clips in a line of the grid. Raises BadValue, CannotWrite."""
+        """As the class says; `columns` is the number of clips in a line of the grid. Raises InvalidValueError, WriteError."""
         path = self.check_path(path)
         suffix = path.suffix.lower()
         if suffix == ".png":
@@ -136,7 +136,7 @@ def _animate(target: Path | io.BytesIO, frames: np.ndarray, rate: float, suffix:
 def _even(frames: np.ndarray, path: Path) -> np.ndarray:
     height, width = frames.shape[1:3]
     if height % 2 or width % 2:
-        raise BadValue(
+        raise InvalidValueError(
             f"{path}: {width} x {height} px: an MP4 that every player shows (yuv420p) needs even sizes; "
             "save as .webp, .gif or into a folder"
         )

@@ -1,0 +1,46 @@
+"""The plain ways to make sounds, which `zoo bench` times this library against."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zoo.music.architectures.hifigan import V2, HiFiGAN, HiFiGANConfig
+from zoo.convert.hifigan import converted
+from zoo.music.architectures.wavegan import WaveGAN
+
+FRAMES = 256  # of the spectrogram that vocoders are given: 3 s
+
+
+def plain_wavegan(gan: WaveGAN) -> nn.Module:
+    """The generator as the paper's equations read: its filter is a convolution of 512 taps."""
+
+    generator: Any = gan.generator
+
+    class Plain(nn.Module):
+        def forward(self, latents: Tensor) -> Tensor:
+            wave = generator.main(generator.enter(latents).unflatten(1, (-1, 16)))
+            taps = generator.filter.weight.shape[-1]
+            return F.conv1d(F.pad(wave, ((taps - 1) // 2, taps // 2)), generator.filter.weight)
+
+    return Plain()
+
+
+def speecht5_vocoders() -> tuple[Any, HiFiGAN, Tensor]:
+    """`transformers.SpeechT5HifiGan` of HiFi-GAN's V2, the same weights here, and a spectrogram [1, 80, 256]."""
+    from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
+
+    torch.manual_seed(0)
+    config = HiFiGANConfig(**V2)  # type: ignore[arg-type]
+    theirs = SpeechT5HifiGan(
+        SpeechT5HifiGanConfig(
+            upsample_initial_channel=config.width,
+            upsample_rates=list(config.ups),
+            upsample_kernel_sizes=list(config.up_kernels),
+        )
+    ).eval()
+    ours = converted(theirs.state_dict(), {"rate": config.rate}, where="SpeechT5HifiGan")
+    return theirs, ours, torch.randn(1, config.mels, FRAMES)

@@ -1,0 +1,49 @@
+"""MoCoGAN's training step as one would write it plainly: what `zoo bench video-mocogan` times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zoo.noise import Noise
+from zoo.video.architectures.mocogan import MoCoGAN, any_frames
+
+
+def plain_step(gan: MoCoGAN, real: Tensor, labels: Tensor | None) -> Callable[[], None]:
+    """One step of both discriminators and the generator of `gan` on real clips, of the classes `labels`.
+
+    Default memory formats and Adam, and the discriminators' gradients left on in the generator's step. Its fakes are
+    made once for all three, as here; the released code makes them three times.
+    """
+    criterion, noise = nn.BCEWithLogitsLoss(), Noise(0)
+    players = (gan.discriminator, gan.image_discriminator, gan.generator)
+    clips, images, generator = (
+        torch.optim.Adam(player.parameters(), lr=2e-4, betas=(0.5, 0.999), weight_decay=1e-5) for player in players
+    )
+
+    def told(logits: Tensor, real: float) -> Tensor:
+        return criterion(logits, torch.full_like(logits, real))
+
+    def category(logits: Tensor) -> Tensor:
+        return F.cross_entropy(logits, labels) if labels is not None else logits.new_zeros(())
+
+    def step() -> None:
+        fake = gan.generator(gan.latents_for_batch(real, noise, labels))
+        clips.zero_grad()
+        logits, classes = gan.discriminator.judge(real)
+        (told(logits, 1) + told(gan.discriminator(fake.detach()), 0) + category(classes)).backward()
+        clips.step()
+        images.zero_grad()
+        judged = [gan.image_discriminator(any_frames(some, noise)) for some in (real, fake.detach())]
+        (told(judged[0], 1) + told(judged[1], 0)).backward()
+        images.step()
+        generator.zero_grad()
+        logits, classes = gan.discriminator.judge(fake)
+        of_images = told(gan.image_discriminator(any_frames(fake, noise)), 1)
+        (told(logits, 1) + of_images + category(classes)).backward()
+        generator.step()
+
+    return step

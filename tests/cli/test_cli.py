@@ -1,0 +1,215 @@
+"""The command line: what it prints, and that a user's mistake is one clear line and exit code 2."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import zoo
+from zoo.registry import registry
+
+
+def test_list_shows_every_entry_with_its_summary(command):
+    """`zoo list` has a line an entry."""
+    code, output, _ = command("list")
+
+    assert code == 0
+    assert [line.split()[0] for line in output.splitlines()] == registry.names()
+
+
+def test_info_says_where_things_are(command):
+    """`zoo info` names architecture, paper and recipe."""
+    code, output, _ = command("info", "faces-dcgan")
+
+    assert code == 0
+    assert "dcgan" in output
+    assert "arxiv.org/abs/1511.06434" in output
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_info_tells_of_every_entry(command, name: str):
+    """Whatever metrics it has: some have no floor."""
+    code, output, errors = command("info", name)
+
+    assert code == 0, errors
+    assert registry.entries[name].architecture in output
+
+
+def test_cost_is_counted(command):
+    """`zoo info --cost` counts parameters and FLOPs and measures memory and speed."""
+    code, output, _ = command("info", "faces-dcgan", "--cost")
+
+    assert code == 0
+    assert "3,576,704" in output
+    # 2 x (100 x 8192 + 3 x 2^25 + 3 x 2^20) multiply-adds: the five transposed convolutions by hand
+    assert f"{2 * (100 * 8192 + 3 * 2**25 + 3 * 2**20) / 1e6:,.1f} MFLOPs" in output
+    assert "samples/s" in output
+    assert "MB" in output
+
+
+MISTAKES = [
+    (["sample", "faces-dcgan", "--out", "~nosuchuser/a.png"], "no such user"),
+    (["sample", "faces-dcgan", "--out", f"{'a' * 300}.png"], "File name too long"),
+    (["sample", "video-mocogan", "-n", "1", "--frames", str(10**14)], "more than this machine's memory"),
+    (["sample", "faces-dcgann"], 'Did you mean "faces-dcgan"'),
+    (["sample", "faces-dcgan", "--out", "x.gif"], ".png"),
+    (["sample", "faces-dcgan", "-n", "0"], "-n"),
+    (["sample", "music-wavegan", "--interpolate", "3", "--play"], "cannot be played"),
+    (["evaluate", "music-musegan", "--features", "zoo:music-evaluator"], "of no features"),
+    (["train", "faces-dcgan", "--out", "run", "train.keep=best"], "train.evaluate_kimg"),
+    (["evaluate", "text-mle", "--plot", "curve.jpg"], ".png"),
+    (["evaluate", "faces-dcgan", "--samples", "3"], "at least 6"),
+    (["data", "build", "bach-chorales", "--size", "64"], "leave --size out"),
+    (["recipe", "show", "music-hifigan", "model.block=true"], "should be one of"),
+    (["list", "face"], 'Did you mean "faces"'),
+    (["info", "nothing"], "no entry"),
+    (["train"], "zoo train faces-dcgan --out"),
+    (["train", "faces-dcgan"], "--out"),
+    (["train", "faces-dcgan", "train.bach=3", "--out", "r"], "train.batch"),
+    (["train", "faces-dcgan", "train.loss=hing", "--out", "r"], "hinge"),
+    (["train", "faces-dcgan", "--data", "./nowhere", "--out", "r"], "no such folder"),
+    (["train", "faces-dcgan", "--data", "synthetic-face", "--out", "r"], "synthetic-faces"),
+    (["train", "--resume", "nowhere"], "no run folder"),
+    (["evaluate", "nowhere/at/all"], "neither released weights"),
+    (["release", "nowhere"], "no run folder"),
+    (["sample", "faces-gan", "-n", "9" * 20], "less than or equal to"),
+    (["evaluate", "faces-gan", "--seed", "9" * 20], "less than or equal to"),
+    (["train", "faces-gan", "--out", "run", "train.batch=" + "9" * 5000], "cannot be read as TOML"),
+    (["train", "faces-gan", "--out", "run", "train.augment=" + "[" * 5000], "cannot be read as TOML"),
+    (["recipe", "copy", "faces-dcgan", "mine.txt"], ".toml"),
+    (["recipe", "show", "./none.toml"], "cannot read"),
+    (["data", "build", "synthetic-face"], 'Did you mean "synthetic-faces"'),
+    (["data", "build", "synthetic-faces", "--size", "16"], "size"),
+    (["frobnicate"], "No such command"),
+    (["bench", "faces-gan"], "textbook"),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"), MISTAKES, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
+)
+def test_mistakes_are_one_clear_line(command, arguments: list[str], hint: str, tmp_path: Path, monkeypatch):
+    """A mistake prints one line that says what would have worked, exits with 2, and leaves nothing behind."""
+    monkeypatch.chdir(tmp_path)
+
+    code, output, errors = command(*arguments)
+
+    assert (code, output) == (2, "")
+    assert len(errors.strip().splitlines()) == 1, errors
+    assert hint in errors
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_without_images_is_said(command, tmp_path: Path):
+    """A data folder without images names what it looked for."""
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.txt").write_text("")
+
+    code, _, errors = command("train", "faces-dcgan", "--data", tmp_path / "photos", "--out", tmp_path / "run")
+
+    assert code == 2
+    assert "no readable image" in errors
+    assert not (tmp_path / "run").exists()
+
+
+TINY = ["model.width=4", "train.batch=4", "train.total_kimg=0.016", "train.lr_decay_share=0"]
+
+
+def test_train_resume_and_sample_a_run_of_ones_own(command, photos: Path, tmp_path: Path):
+    """Photos in, run out, resumed, sampled: the command line's whole way, with a user's own folder."""
+    code, output, errors = command(
+        "train", "faces-dcgan", *TINY, "--data", photos, "--out", tmp_path / "run", "--workers", 1
+    )
+    assert (code, output.strip()) == (0, f"run: {tmp_path / 'run'}"), errors
+    assert "3 of 27 files cannot be read" in errors
+    assert "100 %" in errors
+
+    code, _, errors = command("train", "--resume", tmp_path / "run", "train.batch=8")
+    assert code == 2
+    assert "train.batch: 4 -> 8" in errors
+
+    code, _, errors = command("train", "--resume", tmp_path / "run", "train.total_kimg=0.024")
+    assert code == 0
+    assert "going on from 0.016 kimg" in errors
+
+    code, output, _ = command("sample", tmp_path / "run", "-n", 5, "--seed", 1, "--out", tmp_path / "mine.png")
+    assert code == 0
+    assert "seed 1" in output
+    assert (tmp_path / "mine.png").is_file()
+
+    code, _, errors = command("release", tmp_path / "run", "--out", tmp_path / "released")
+    assert code == 2
+    assert "zoo evaluate" in errors
+
+
+def test_a_start_that_never_came_to_a_checkpoint_is_resumed_from_its_weights(command, photos: Path, tmp_path: Path):
+    """`train.start` counts until there is a state of the run's own."""
+    options = ["--data", photos, "--workers", 1, *TINY]
+    assert command("train", "faces-dcgan", *options, "--out", tmp_path / "a")[0] == 0
+    still = ["train.generator.lr=1e-12", "train.discriminator.lr=1e-12", f"train.start={tmp_path / 'a'}"]
+    assert command("train", "faces-dcgan", *options, *still, "--out", tmp_path / "b")[0] == 0
+    for state in (tmp_path / "b" / "checkpoints").iterdir():
+        state.unlink()
+
+    assert command("train", "--resume", tmp_path / "b")[0] == 0
+
+    first, second = (zoo.load(tmp_path / name).sample(2, seed=0).tensor for name in "ab")
+    torch.testing.assert_close(first, second, rtol=0, atol=1e-3)
+
+
+def test_a_start_of_another_kind_leaves_no_run_behind(command, photos: Path, tmp_path: Path):
+    """It is refused before there is a run, so that the corrected command can have the same folder."""
+    options = ["--data", photos, "--workers", 1, "--out", tmp_path / "a", "train.batch=4"]
+
+    code, _, errors = command("train", "faces-gan", *options, "train.start=faces-dcgan")
+
+    assert code == 2
+    assert "DCGAN, and not of" in errors
+    assert not (tmp_path / "a" / "recipe.toml").exists()
+
+
+def test_recipe_copy_trains_by_its_path(command, photos: Path, tmp_path: Path):
+    """A copied recipe is trained by naming its file."""
+    code, output, _ = command("recipe", "copy", "faces-gan", tmp_path / "mine.toml")
+    assert (code, output.strip()) == (0, str(tmp_path / "mine.toml"))
+
+    tiny = ["model.generator_units=8", "model.maxout_units=4", "train.batch=4", "train.total_kimg=0.008"]
+    code, _, errors = command(
+        "train", tmp_path / "mine.toml", *tiny, "--data", photos, "--out", tmp_path / "run", "--workers", 1
+    )
+    assert code == 0, errors
+    assert (tmp_path / "run" / "entry").read_text().strip() == "faces-mine"
+
+
+@pytest.mark.skipif(not registry.entries["faces-dcgan"].has_weights, reason="no released weights yet")
+def test_sampling_a_bundled_entry(command, tmp_path: Path):
+    """The main job: bundled weights to a picture, without a network."""
+    code, output, _ = command("sample", "faces-dcgan", "-n", 64, "--seed", 0, "--out", tmp_path / "faces.png")
+
+    assert code == 0, output
+    assert (tmp_path / "faces.png").stat().st_size > 100_000
+
+
+@pytest.mark.skipif(not registry.entries["faces-dcgan"].has_weights, reason="no released weights yet")
+def test_loading_adds_little_to_importing_torch():
+    """`zoo.load` of a bundled entry takes under 0.3 s beyond `import torch` (the best of three)."""
+    code = (
+        "import time, torch, PIL.Image; start = time.perf_counter(); import zoo; zoo.load('faces-dcgan'); "
+        "print(time.perf_counter() - start)"
+    )
+    seconds = [
+        float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout) for _ in range(3)
+    ]
+
+    assert min(seconds) < 0.3, seconds
+
+
+def test_python_m_zoo_is_the_command():
+    """`python -m zoo` is what torchrun starts."""
+    result = subprocess.run([sys.executable, "-m", "zoo", "list"], check=True, capture_output=True, text=True)
+
+    assert result.stdout.split()[0] in zoo.list_models()

@@ -1,0 +1,21 @@
+"""Kernels laid out with their channels last."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from zoo.nn.memory_format import channels_last
+
+
+def test_kernels_of_pictures_and_clips_are_laid_out_anew_and_mean_the_same():
+    """Kernels of two and three dimensions get channels last in memory; outputs and other tensors stay."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv3d(2, 3, 3), nn.Flatten(1, 2), nn.Conv2d(6, 4, 3), nn.Flatten(), nn.Linear(64, 2))
+    clips = torch.rand(1, 2, 4, 8, 8)
+    before = network(clips)
+
+    assert channels_last(network) is network
+    assert network[0].weight.is_contiguous(memory_format=torch.channels_last_3d)
+    assert network[2].weight.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(network(clips), before)

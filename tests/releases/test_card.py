@@ -1,0 +1,137 @@
+"""The card that goes with weights: what it says, byte for byte."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from helpers.releases import FIGURES, SMALL
+from huggingface_hub import ModelCard
+
+from zoo.recipe import Recipe, load_recipe
+from zoo.registry import MODALITIES, registry
+from zoo.releases.card import PIPELINE_TAGS, card_text, evaluate_command
+
+GOLDEN = Path(__file__).parent / "golden"
+
+KNOWN_LICENSES = {"apache-2.0", "mit", "cc0-1.0", "cc-by-4.0", "bsd-3-clause", "gpl-2.0", "other"}  # of the Hub's list
+KNOWN_TASKS = {"unconditional-image-generation", "text-generation"}
+
+
+def card(recipe: Recipe, *, metrics: dict = FIGURES, load_name: str = "faces-dcgan") -> str:
+    torch.manual_seed(0)
+    gan = recipe.build().eval()
+    return card_text(recipe, gan, gan.sample(64, seed=0), kimg=115, metrics=metrics, load_name=load_name)
+
+
+def cards() -> dict[str, str]:
+    """The golden cards: of an entry, and of a run on a folder of somebody's own that nobody measured."""
+    entry = load_recipe("faces-dcgan", SMALL)
+    own = load_recipe("faces-dcgan", SMALL, data="/home/somebody/photos")
+    return {"card.md": card(entry), "card-unmeasured.md": card(own, metrics={}, load_name="me/my-faces")}
+
+
+@pytest.mark.parametrize("name", ["card.md", "card-unmeasured.md"])
+def test_cards_are_the_golden_ones(name: str):
+    """A card is the same bytes on every machine; `python tests/test_card.py` writes the golden ones anew."""
+    assert cards()[name] == (GOLDEN / name).read_text(encoding="utf-8")
+
+
+def front_matter(text: str) -> dict:
+    return yaml.safe_load(text.split("---\n")[1])
+
+
+def test_front_matter_is_what_the_hub_reads():
+    """The client reads back license, library, task, tags, data, and each figure's extractor, count, split and floor."""
+    text = cards()["card.md"]
+    read = ModelCard(text).data
+
+    assert read.license in KNOWN_LICENSES
+    assert read.library_name == "gan-zoo"
+    assert read.pipeline_tag in KNOWN_TASKS
+    assert read.tags == ["gan", "faces"]
+    assert read.datasets == ["synthetic-faces"]
+    (result,) = read.eval_results
+    assert (result.metric_type, result.metric_value) == ("frechet_distance", 1.5)
+    assert result.metric_name == (
+        "frechet_distance: 100 samples, zoo:faces-evaluator-v1, test split, seed 0; real against real 0.25"
+    )
+    assert result.source_name == "zoo evaluate faces-dcgan"
+    assert front_matter(text).keys() == {
+        "license", "library_name", "pipeline_tag", "tags", "datasets", "model-index",
+    }  # fmt: skip
+
+
+def test_a_card_that_nobody_measured_claims_nothing():
+    """Without metrics there is no model-index, and somebody's own folder is not named."""
+    text = cards()["card-unmeasured.md"]
+
+    assert "model-index" not in front_matter(text)
+    assert front_matter(text)["license"] == "other"
+    assert "Not measured." in text
+    assert "/home/somebody" not in text
+
+
+def test_cards_need_no_template_engine():
+    """A card is written where Jinja2 is not installed, as the client does not bring it."""
+    code = (
+        "import sys; sys.modules['jinja2'] = None; sys.path.insert(0, 'tests')\n"
+        "import test_card; assert test_card.cards()['card.md']"
+    )
+    root = Path(__file__).parents[1]
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=root)
+
+
+@pytest.mark.parametrize("name", [name for name, entry in registry.entries.items() if entry.has_weights])
+def test_cards_of_released_entries_are_read_by_the_hub(name: str):
+    """Every bundled card has front matter that the client reads, loads in two lines, and shows floors."""
+    text = (registry.entries[name].bundled / "README.md").read_text(encoding="utf-8")
+    data = ModelCard(text).data
+
+    assert data.library_name == "gan-zoo"
+    assert data.license in KNOWN_LICENSES
+    assert data.eval_results
+    assert f'import zoo\n\nmodel = zoo.load("{name}")' in text
+    assert "real against real" in text
+    assert "## Limits" in text
+
+
+def test_only_tasks_that_the_hub_has_are_named():
+    """Faces and texts have a task on the Hub; there is none for unconditional music and video."""
+    assert set(PIPELINE_TAGS.values()) <= KNOWN_TASKS
+    assert set(PIPELINE_TAGS) <= set(MODALITIES)
+
+
+@pytest.mark.parametrize(
+    ("command", "data", "expected"),
+    [
+        ("zoo evaluate faces-dcgan", "", "zoo evaluate me/x"),
+        ("zoo evaluate faces-dcgan --samples 10 --seed 1", "", "zoo evaluate me/x --samples 10 --seed 1"),
+        ("zoo evaluate '/home/me/a run' --data '/home/me/my photos'", "", "zoo evaluate me/x --data FOLDER"),
+        ("zoo evaluate runs/a --data synthetic-faces", "/me/photos", "zoo evaluate me/x --data synthetic-faces"),
+        ("zoo evaluate faces-mine", "/home/me/photos", "zoo evaluate me/x --data FOLDER"),
+        ("zoo evaluate faces-mine --seed 3", "hf:org/set", "zoo evaluate me/x --seed 3 --data hf:org/set"),
+    ],
+)
+def test_the_command_prints_the_figures_again(command: str, data: str, expected: str):
+    """The card's command names what a reader has: the published weights, and never the trainer's own paths."""
+    assert evaluate_command(command, load_recipe("faces-dcgan", data=data), "me/x") == expected
+
+
+def test_every_modality_has_a_card():
+    """What is said of risks is said for each modality."""
+    recipe = load_recipe("faces-dcgan", SMALL)
+
+    for modality in MODALITIES:
+        assert "## Limits and risks" in card(replace(recipe, modality=modality))
+
+
+if __name__ == "__main__":
+    GOLDEN.mkdir(exist_ok=True)
+    for file, text in cards().items():
+        (GOLDEN / file).write_text(text, encoding="utf-8")

@@ -1,0 +1,290 @@
+from __future__ import annotations
+
+import json
+import shutil
+import struct
+from pathlib import Path
+
+import pytest
+import torch
+from helpers.releases import FIGURES, SMALL, write_model
+from safetensors.torch import load_file, save_file
+
+import zoo
+from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError
+from zoo.io.weights import SUMS, digest, read_sums, verify, write_sums
+from zoo.nn.no_init import no_init
+from zoo.recipe import load_recipe
+from zoo.registry import registry
+from zoo.releases.card import shown_suffixes
+from zoo.releases.exporting import copy_recipe, release
+from zoo.releases.loading import load_folder
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small DCGAN's weights folder, whole."""
+    folder = tmp_path_factory.mktemp("released")
+    recipe = load_recipe("faces-dcgan", SMALL)
+    torch.manual_seed(0)
+    write_model(recipe, folder)
+    return folder
+
+
+@pytest.fixture
+def folder(released: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(released, tmp_path / "weights")
+
+
+def resign(folder: Path) -> None:
+    """State the digests anew, as somebody who changed the files on purpose would."""
+    write_sums(folder)
+
+
+def test_a_released_folder_loads_by_path(folder: Path):
+    """A folder of released weights is loaded by its path, generator and discriminator."""
+    model = zoo.load(folder)
+
+    assert model.sample(2, seed=0).tensor.shape == (2, 3, 64, 64)
+    assert not model.training
+
+
+@pytest.mark.parametrize("entry", ["", "video-styleganv"])  # the second has constants that begin as noise
+def test_loading_and_sampling_leave_torch_s_random_numbers_alone(folder: Path, entry: str):
+    """A program's own random numbers do not depend on whether it loaded or sampled a model."""
+    before = torch.get_rng_state()
+
+    zoo.sample(entry or folder, 2, seed=0)
+
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("bounds", [(0.0, 1.0, -2.0, 2.0), (3.0, 1.0, 2.9, 9.0), (0.0, 1.0, 1.5, 2.0)])
+def test_building_without_drawing_ends(bounds: tuple[float, float, float, float]):
+    """An initializer that draws until all values are within bounds ends, and leaves torch's generator alone."""
+    before = torch.get_rng_state()
+
+    with no_init():
+        tensor = torch.nn.init.trunc_normal_(torch.full((1000,), 100.0), *bounds)
+
+    assert tensor.min() >= bounds[2]
+    assert tensor.max() <= bounds[3]
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("change", ["flip", "cut", "grow", "empty"])
+@pytest.mark.parametrize("signed", [False, True])
+def test_damaged_weights_are_refused(folder: Path, change: str, signed: bool):
+    """Flipped, cut, grown and empty files are refused, by their digest, or by their form if that was forged."""
+    path = folder / "generator.safetensors"
+    content = bytearray(path.read_bytes())
+    if change == "flip":
+        content[9] ^= 0xFF
+    path.write_bytes({"cut": content[:-10], "grow": content + b"\0" * 10, "empty": b""}.get(change, content))
+    if signed:
+        resign(folder)
+
+    with pytest.raises(InvalidFileError, match=r"generator\.safetensors"):
+        zoo.load(folder)
+
+
+def test_missing_and_renamed_files_are_named(folder: Path):
+    """A missing file is named, whether its digest is listed or not."""
+    (folder / "discriminator.safetensors").rename(folder / "critic.safetensors")
+    with pytest.raises(InvalidFileError, match=r"discriminator\.safetensors: missing"):
+        zoo.load(folder)
+
+    (folder / SUMS).unlink()
+    with pytest.raises(InvalidFileError, match=r"discriminator\.safetensors: missing"):
+        zoo.load(folder)
+
+
+def test_weights_of_another_size_or_architecture_are_refused(folder: Path, tmp_path: Path):
+    """Weights that do not fit config.json say which tensor differs; those of another network, that they are foreign."""
+    config = json.loads((folder / "config.json").read_text())
+    config["config"]["width"] = 8
+    (folder / "config.json").write_text(json.dumps(config))
+    resign(folder)
+    with pytest.raises(InvalidFileError, match=r"config\.json asks for"):
+        zoo.load(folder)
+
+    small = load_recipe("faces-gan", ["model.generator_units=4", "model.maxout_units=4"])
+    other = write_model(small, tmp_path / "other")
+    shutil.copy(folder / "generator.safetensors", other / "generator.safetensors")
+    resign(other)
+    with pytest.raises(InvalidFileError, match="not weights of VanillaGAN"):
+        zoo.load(other)
+
+
+def test_a_config_cannot_name_code_or_claim_memory(folder: Path):
+    """config.json names registered architectures only, and a huge network is refused before it is allocated."""
+    config = json.loads((folder / "config.json").read_text())
+    for content in (
+        {**config, "architecture": "os:system"},
+        {**config, "format": 2},
+        {**config, "config": {**config["config"], "width": 10**9}},
+        {**config, "config": {**config["config"], "width": 512, "resolution": 512}},
+        {**config, "config": {**config["config"], "color": 1}},
+        [],
+    ):
+        (folder / "config.json").write_text(json.dumps(content))
+        resign(folder)
+        with pytest.raises(InvalidFileError):
+            zoo.load(folder)
+
+
+def test_a_header_that_claims_terabytes_is_refused(folder: Path):
+    """A safetensors header larger than its file is refused at once."""
+    header = json.dumps({"main.0.weight": {"dtype": "F32", "shape": [10**6, 10**6], "data_offsets": [0, 4 * 10**12]}})
+    (folder / "generator.safetensors").write_bytes(struct.pack("<Q", len(header)) + header.encode())
+    resign(folder)
+
+    with pytest.raises(InvalidFileError, match="not a whole safetensors file"):
+        zoo.load(folder)
+
+
+def test_numbers_that_are_not_finite_are_refused(folder: Path):
+    """A NaN among the weights is found before anything is sampled."""
+    state = load_file(folder / "generator.safetensors")
+    state["main.0.weight"][0, 0, 0, 0] = float("nan")
+    save_file(state, folder / "generator.safetensors")
+    resign(folder)
+
+    with pytest.raises(InvalidFileError, match="not finite"):
+        zoo.load(folder)
+
+
+def test_the_recipe_s_digest_is_trusted_over_the_folder_s(folder: Path):
+    """A folder whose own digests agree is refused where they are not the recipe's."""
+    with pytest.raises(InvalidFileError, match="the recipe's digest"):
+        load_folder(folder, sha256={"generator.safetensors": "0" * 64})
+
+
+def test_digests_cannot_lead_out_of_the_folder(folder: Path):
+    """A path in SHA256SUMS that climbs out is refused, unread."""
+    (folder / SUMS).write_text(f"{'0' * 64}  ../../etc/passwd\n")
+
+    with pytest.raises(InvalidFileError, match="leads out"):
+        verify(folder, {})
+
+
+def test_names_that_are_nothing_say_what_they_could_be(tmp_path: Path):
+    """An unknown name suggests entries; an empty folder says what it lacks."""
+    with pytest.raises(NotFoundError, match="faces-dcgan"):
+        zoo.load("faces-dcgn")
+    with pytest.raises(InvalidFileError, match="neither released weights"):
+        zoo.load(tmp_path)
+
+
+def bundled() -> list[str]:
+    return [name for name, entry in registry.entries.items() if entry.bundled.is_dir()]
+
+
+@pytest.mark.parametrize("name", bundled())
+def test_bundled_weights_are_what_their_recipe_states(name: str):
+    """Each bundled entry has every file of a release, the digests of its recipe, and a card with its samples.
+
+    Each figure has its floor; the likelihood of held-out data is of the model itself, and real data has none.
+    """
+    entry = registry.entries[name]
+    model = zoo.load(name)
+
+    assert set(entry.weights.sha256) == {f"{player}.safetensors" for player in model.networks}
+    metrics = json.loads((entry.bundled / "metrics.json").read_text())
+    grids = {f"samples/grid{suffix}" for suffix in shown_suffixes(model.Output)}
+    files = {"config.json", "recipe.toml", "README.md", "metrics.json", *grids, *model.ASSETS, *entry.weights.sha256}
+    files |= {"samples/curve.png"} if "curve" in metrics else set()
+    assert files == set(read_sums(entry.bundled))
+    assert verify(entry.bundled, entry.weights.sha256) == len(files)
+    card = (entry.bundled / "README.md").read_text()
+    assert all(grid in card for grid in grids)
+    assert model.config == load_recipe(entry).model
+    assert {metric["name"] for metric in metrics["metrics"] if metric["real_vs_real"] is None} <= {"nll_held_out"}
+
+
+def test_bundled_weights_fit_into_the_package():
+    """All weights together stay below 90 MB."""
+    folder = Path(zoo.__file__).parent / "weights"
+
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 90e6
+
+
+def test_release_writes_a_whole_folder(run: Path, tmp_path: Path):
+    """A release holds players, config, recipe, card, metrics, samples and digests, and loads again."""
+    place = release(run, out=tmp_path / "released", metrics=FIGURES)
+
+    assert zoo.load(place).sample(1, seed=0).tensor.shape == (1, 3, 64, 64)
+    assert {path.relative_to(place).as_posix() for path in place.rglob("*") if path.is_file()} == {
+        "generator.safetensors", "discriminator.safetensors", "config.json", "recipe.toml", "README.md",
+        "metrics.json", "samples/grid.png", SUMS,
+    }  # fmt: skip
+    card = (place / "README.md").read_text()
+    assert card.startswith("---\n")
+    assert "\nlibrary_name: gan-zoo\nlicense: apache-2.0\n" in card
+    assert "| frechet_distance | 1.5 | 0.25 |" in card
+    assert load_recipe(place / "recipe.toml").train.batch == 4
+
+
+def test_releasing_twice_gives_the_same_bytes(run: Path, tmp_path: Path):
+    """A release has no clock and no chance in it, and replaces an older one whole."""
+    first = {path.name: digest(path) for path in release(run, out=tmp_path / "r", metrics=FIGURES).glob("*.*")}
+    second = {path.name: digest(path) for path in release(run, out=tmp_path / "r", metrics=FIGURES).glob("*.*")}
+
+    assert first == second
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".r")] == []
+
+
+def test_a_release_destroys_nothing_else(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Where something else than released weights stands, the run itself above all, nothing is written."""
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "holiday.jpg").write_bytes(b"a picture")
+    monkeypatch.chdir(run)
+    for place in (tmp_path / "photos", tmp_path / "photos" / "holiday.jpg", run, Path(), Path("..")):
+        with pytest.raises(InvalidFileError, match="would be lost"):
+            release(run, out=place, metrics=FIGURES)
+    assert (tmp_path / "photos" / "holiday.jpg").read_bytes() == b"a picture"
+    assert list((run / "checkpoints").iterdir())
+
+    (tmp_path / "empty").mkdir()
+    assert (release(run, out=tmp_path / "empty", metrics=FIGURES) / SUMS).is_file()
+
+
+def test_a_run_on_other_data_is_not_released_as_the_entry(run: Path):
+    """What was trained on one's own photos does not take the place of the package's weights."""
+    text = (run / "recipe.toml").read_text()
+    (run / "recipe.toml").write_text(text.replace('name = "synthetic-faces"', 'folder = "/photos"\nname = ""', 1))
+
+    with pytest.raises(InvalidValueError, match=r"other data.*--out"):
+        release(run, metrics=FIGURES)
+
+
+def test_release_needs_figures_of_this_state(run: Path, tmp_path: Path):
+    """A run that was not evaluated, or was trained on since, is not released."""
+    with pytest.raises(InvalidFileError, match="zoo evaluate"):
+        release(run, out=tmp_path / "released")
+    for damaged in (
+        '{"kimg": 0.0',
+        "[]",
+        "{}",
+        '{"kimg": 0.0, "metrics": [{"name": "x"}]}',
+        '{"kimg": 0, "metrics": 3}',
+    ):
+        (run / "metrics.json").write_text(damaged)
+        with pytest.raises(InvalidFileError, match="damaged"):
+            release(run, out=tmp_path / "released")
+    (run / "metrics.json").write_text(json.dumps({**FIGURES, "kimg": 0.004}))
+    with pytest.raises(InvalidFileError, match=r"measured at 0\.004"):
+        release(run, out=tmp_path / "released")
+
+    assert not (tmp_path / "released").exists()
+
+
+def test_recipe_copy_keeps_comments_and_drops_weights(tmp_path: Path):
+    """A copied recipe is the user's to change: comments stay, digests of released weights go."""
+    path = copy_recipe("faces-dcgan", tmp_path / "mine.toml")
+
+    assert "# The deep convolutional GAN" in path.read_text()
+    assert "sha256" not in path.read_text()
+    assert load_recipe(path).train == load_recipe("faces-dcgan").train
+    with pytest.raises(InvalidFileError, match="exists already"):
+        copy_recipe("faces-dcgan", tmp_path / "mine.toml")

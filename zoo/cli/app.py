@@ -1,0 +1,31 @@
+"""The command line's groups, and the argument types that commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="zoo",
+    help="A model zoo of GANs: sample, train, evaluate and release them by name.",
+    epilog="Start with: zoo list, then zoo sample faces-dcgan -n 64 --seed 0 --out faces.png",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data_app = typer.Typer(help="The data sets that recipes train on.", no_args_is_help=True)
+recipe_app = typer.Typer(help="Recipes: the one file that is an entry.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+app.add_typer(recipe_app, name="recipe")
+
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="An entry (zoo list), a weights folder, a run, or org/name[@revision] of the Hub."
+    ),
+]
+EntryName = Annotated[str, typer.Argument(metavar="ENTRY", help="An entry (zoo list) or the path of a recipe.")]
+
+MAX_SEED = 2**63 - 1

@@ -1,0 +1,31 @@
+"""zoo recipe copy, zoo recipe show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zoo.cli.app import EntryName, recipe_app
+
+
+@recipe_app.command("copy")
+def copy_recipe(
+    name: EntryName, target: Annotated[Path, typer.Argument(help="The new file, ending in .toml, or a folder.")]
+) -> None:
+    """Copy a recipe to change it: zoo recipe copy faces-dcgan ./mine.toml, then zoo train ./mine.toml."""
+    from zoo.releases.exporting import copy_recipe as copy
+
+    print(copy(name, target))
+
+
+@recipe_app.command("show")
+def show_recipe(
+    name: EntryName,
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")] = None,
+) -> None:
+    """Print a recipe resolved: every value that a training would use."""
+    from zoo.recipe import load_recipe
+
+    print(load_recipe(name, overrides or []).to_toml(), end="")

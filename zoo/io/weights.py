@@ -1,0 +1,172 @@
+"""Weight files, and the checks that make those of others safe to open: digests, headers before tensors, strictness.
+
+Nothing here unpickles: weights are safetensors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from zoo.errors import InvalidFileError
+
+SUMS = "SHA256SUMS"
+BUNDLED = Path(__file__).parents[1] / "weights"
+MAX_SUMS_BYTES = 1 << 20
+
+_DTYPES = {"F16": torch.float16, "F32": torch.float32, "F64": torch.float64, "I64": torch.int64, "BOOL": torch.bool}
+
+
+def digest(path: Path) -> str:
+    """The sha256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def verify(folder: Path, sha256: Mapping[str, str], *, names: Collection[str] | None = None) -> int:
+    """Check `folder` against its SHA256SUMS and the trusted digests `sha256`; returns the number of files checked.
+
+    Args:
+        names: the files to check; all that have a digest if None.
+
+    Raises InvalidFileError naming the first file that is missing or has other bytes.
+    """
+    stated = {name: (value, SUMS) for name, value in read_sums(folder).items()}
+    trusted = {name: (value, "the recipe's digest") for name, value in sha256.items()}
+    checked = set()
+    for name, (value, source) in [*stated.items(), *trusted.items()]:
+        if names is not None and name not in names:
+            continue
+        path = inside(folder, name)
+        if not path.is_file():
+            raise InvalidFileError(f"{path}: missing, but {source} lists it")
+        if digest(path) != value:
+            raise InvalidFileError(
+                f"{path}: sha256 differs from {source}: the file is corrupt or was changed; get it again"
+            )
+        checked.add(name)
+    return len(checked)
+
+
+def inside(folder: Path, name: str) -> Path:
+    """`folder / name`, if that is in the folder, links followed. Raises InvalidFileError where it leads out.
+
+    A snapshot of the Hub's cache is made of links to its repository's blobs, or by those to blobs that repositories
+    share; they count as inside.
+    """
+    path, homes = folder / name, [folder]
+    if folder.parent.name == "snapshots":
+        homes += [folder.parents[1] / "blobs", folder.parents[2] / "blobs"]
+    try:
+        target = path.resolve()
+        within = path.is_relative_to(folder) and any(target.is_relative_to(home.resolve()) for home in homes)
+    except (OSError, RuntimeError, ValueError):  # a loop of links, a name no file can have
+        within = False
+    if not within or ".." in Path(name).parts:
+        raise InvalidFileError(f"{folder}: {name!r} leads out of the folder; refused")
+    return path
+
+
+def read_sums(folder: Path) -> dict[str, str]:
+    """The digests that the folder's SHA256SUMS states, by file name; none where it has no such file."""
+    path = inside(folder, SUMS)
+    if not path.is_file():
+        return {}
+    if path.stat().st_size > MAX_SUMS_BYTES:
+        raise InvalidFileError(f"{path}: larger than any list of digests; refused")
+    sums = {}
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        value, separator, name = line.partition("  ")
+        if not separator or not re.fullmatch("[0-9a-f]{64}", value) or not name.isprintable():
+            raise InvalidFileError(f"{path}: not a list of sha256 digests: {line[:80]!r}")
+        inside(folder, name)
+        sums[name] = value
+    return sums
+
+
+def max_bytes(expected: Mapping[str, Tensor]) -> int:
+    """The most bytes that a weight file of this state can have: its tensors, and a generous header."""
+    return 8 + _max_header(expected) + sum(tensor.numel() * tensor.element_size() for tensor in expected.values())
+
+
+def _max_header(expected: Mapping[str, Tensor]) -> int:
+    return 65_536 + 1024 * len(expected)
+
+
+def check_weights(path: Path, expected: Mapping[str, Tensor], architecture: str) -> None:
+    """Compare a file's header with a network's state, reading no tensor. Raises InvalidFileError, naming what differs."""
+    if not path.is_file():
+        raise InvalidFileError(f"{path}: missing; {architecture} has this network")
+    if path.stat().st_size > max_bytes(expected):
+        raise InvalidFileError(f"{path}: larger than the tensors of {architecture}; refused")
+    with path.open("rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+    if header > _max_header(expected):
+        raise InvalidFileError(f"{path}: not a whole safetensors file: its header claims {header:,} bytes")
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
+            shapes = {key: tuple(part.get_shape()) for key, part in found.items()}
+            dtypes = {key: _DTYPES.get(part.get_dtype()) for key, part in found.items()}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InvalidFileError(f"{path}: not a whole safetensors file: {error}") from error
+    if missing := expected.keys() - shapes.keys():
+        raise InvalidFileError(f"{path}: not weights of {architecture}: lacks {_some(missing)}")
+    if unknown := shapes.keys() - expected.keys():
+        raise InvalidFileError(f"{path}: not weights of {architecture}: has unknown {_some(unknown)}")
+    for key, tensor in expected.items():
+        if shapes[key] != tuple(tensor.shape):
+            raise InvalidFileError(
+                f"{path}: not weights of this {architecture}: {key} has shape {list(shapes[key])}, "
+                f"config.json asks for {list(tensor.shape)}"
+            )
+        to_float16 = tensor.dtype == torch.float32 and dtypes[key] == torch.float16
+        if dtypes[key] != tensor.dtype and not to_float16:
+            raise InvalidFileError(f"{path}: {key} has dtype {dtypes[key]}, not {tensor.dtype}")
+
+
+def load_weights(path: Path, network: nn.Module) -> None:
+    """Load a file that `check_weights` passed into `network`, all of it.
+
+    Raises InvalidFileError where a number is not finite; `network` is not to be used then.
+    """
+    with safe_open(path, framework="pt") as file:
+        state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
+    network.load_state_dict(state, strict=True)
+    for key, tensor in network.state_dict().items():
+        if not math.isfinite(tensor.sum()):  # a NaN or infinity anywhere shows in the sum, at a tenth of the time
+            raise InvalidFileError(f"{path}: {key} is not finite; refused")
+
+
+def write_sums(folder: Path) -> None:
+    """Write the SHA256SUMS of all files in `folder`."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
+    sums = "".join(f"{digest(path)}  {path.relative_to(folder).as_posix()}\n" for path in files)
+    (folder / SUMS).write_text(sums, encoding="utf-8")
+
+
+def _some(names: Iterable[str]) -> str:
+    listed = sorted(names)
+    return ", ".join(listed[:3]) + (f" and {len(listed) - 3} more" if len(listed) > 3 else "")
+
+
+def to_float16(network: nn.Module) -> dict[str, Tensor]:
+    """The network's state with matrices and kernels in float16."""
+    return {
+        key: value.half() if value.is_floating_point() and value.dim() > 1 else value
+        for key, value in network.state_dict().items()
+    }
+
+
+def write_weights(state: Mapping[str, Tensor], path: Path) -> None:
+    """Write a state as safetensors, readable by whoever may read its folder."""
+    save_file({key: value.contiguous() for key, value in state.items()}, path, metadata={"format": "pt"})
+    path.chmod(0o644)  # the package writes for the owner alone

@@ -1,0 +1,1 @@
+"""Scores and sounds to train on."""

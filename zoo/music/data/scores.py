@@ -1,0 +1,461 @@
+"""Notes to train on: Bach's chorales from the corpus of `music21`, or one's own MIDI files.
+
+A sample is a window of whole bars, uint8 [V, T, P]: what each voice does at each step with each pitch. SILENT, STRUCK
+and HELD are as in `zoo.music.scores.midi`; BEYOND marks, where nothing sounds, the pitches that the voice reaches
+nowhere in the training split. So a row tells by itself how far it may be transposed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zoo.data import About, Store, build_store, cache_dir, hash_split
+from zoo.data.own import own_files
+from zoo.errors import InvalidFileError, InvalidValueError, MissingDependencyError, NotFoundError, WriteError, suggest
+from zoo.io.atomic import replacing
+from zoo.music.data.midi import HELD, NUM_PITCHES, SILENT, STRUCK, put, read_grid
+from zoo.music.data.midi import Mapping as TrackMapping
+from zoo.noise import Noise
+from zoo.recipe import DataConfig, within
+
+__all__ = ["DATASETS", "ScoreConfig", "ScoreDataConfig", "build_dataset", "decode", "open_store"]
+
+BEYOND = 3
+FURTHEST = 6  # semitones up or down; with both, every key is reached
+MOST_TRACKS = 16  # of a file that becomes a lead sheet
+MIDI_SUFFIXES = (".mid", ".midi")
+FOLDER_VERSION = 2  # of how files become windows
+
+Report = Callable[[str], None]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreConfig:
+    """The sizes of a score: `tracks` voices, `bars` of `steps` each, and `pitches` from MIDI's `lowest` on."""
+
+    tracks: int = field(default=5, metadata=within(1, 16))
+    bars: int = field(default=4, metadata=within(1, 64))
+    steps: int = field(default=48, metadata=within(4, 192))
+    """Of a bar of 4/4."""
+    pitches: int = field(default=84, metadata=within(12, NUM_PITCHES))
+    lowest: int = field(default=24, metadata=within(0, NUM_PITCHES - 12))
+    """The MIDI number of the lowest pitch; 60 is the middle C."""
+    names: tuple[str, ...] = ()
+    """Of the tracks, in what is written; one called `drums` is written as drums."""
+    programs: tuple[int, ...] = field(default=(), metadata=within(0, 127))
+    """Their instruments, by General MIDI's numbers from 0."""
+    bpm: float = field(default=90.0, metadata=within(10, 400))
+    """Quarter notes a minute, in what is written."""
+
+    def __post_init__(self) -> None:
+        if self.steps % 4:
+            raise InvalidValueError(f"model.steps = {self.steps} should be a multiple of 4, a bar's beats")
+        if self.lowest + self.pitches > NUM_PITCHES:
+            highest = self.lowest + self.pitches - 1
+            raise InvalidValueError(f"model.lowest + model.pitches: MIDI number {highest} is above {NUM_PITCHES - 1}")
+        for key in ("names", "programs"):
+            if (given := len(getattr(self, key))) not in (0, self.tracks):
+                raise InvalidValueError(
+                    f"model.{key}: {given} for {self.tracks} tracks; set as many, or none at all: model.{key}=[]"
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreDataConfig(DataConfig):
+    """Scores to train on."""
+
+    transpose: bool = True
+    """Move each window by a random interval that keeps every voice in its range."""
+    mapping: TrackMapping = "pitch"
+    """Of one's own MIDI files: tracks from high to low, or gathered into drums, piano, guitar, bass and others."""
+
+    @property
+    def augments(self) -> bool:
+        return self.transpose and not self.drums
+
+    @property
+    def drums(self) -> bool:
+        """Whether the first track has drums, of which a pitch names an instrument: it cannot be transposed."""
+        return self.mapping == "families" and not self.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeadSheetDataConfig(ScoreDataConfig):
+    """Melodies with chords to train on, made of scores: the highest track, and the chord of each bar.
+
+    `mapping` is that of the scores; drums are left out.
+    """
+
+    @property
+    def augments(self) -> bool:
+        return self.transpose
+
+
+class BachChorales:
+    """Four-part pieces by Bach in 4/4, chorales nearly all, in windows of four bars of sixteenths.
+
+    From the corpus of the package `music21`; 326 pieces of 4,294 bars.
+    """
+
+    name = "bach-chorales"
+    version = "1"
+    license = "public domain (Bach); encodings as distributed with music21"
+    tracks = 4
+    steps = 16
+
+    def pieces(self, progress: Progress | None = None) -> dict[str, np.ndarray]:
+        """uint8 [4, T, 128] by BWV number: parsed once, which takes a minute, then kept in the cache.
+
+        Raises MissingDependencyError, WriteError.
+        """
+        place = cache_dir() / "data" / f"{self.name}-v{self.version}-pieces.npz"
+        if not place.exists():
+            parsed = {name: as_line(grid) for name, grid in parse_chorales(progress).items()}
+            with replacing(place) as temporary:
+                np.savez_compressed(temporary, **parsed)  # type: ignore[arg-type]
+        with np.load(place, allow_pickle=False) as lines:
+            return {name: as_grid(lines[name]) for name in lines.files}
+
+
+DATASETS: dict[str, type[BachChorales]] = {BachChorales.name: BachChorales}
+
+
+def parse_chorales(progress: Progress | None = None) -> dict[str, np.ndarray]:
+    """The pieces for four parts and in 4/4 throughout, sixteenths from the first note on, by BWV number.
+
+    Bars are counted from the first note, so that an upbeat begins its piece, as it begins most phrases. A last bar that
+    is not whole is left out. Raises MissingDependencyError.
+    """
+    try:
+        from music21 import corpus, meter
+    except ImportError:
+        raise MissingDependencyError(
+            "bach-chorales is read from the package 'music21': pip install 'gan-zoo[data]'"
+        ) from None
+    paths = sorted(path for path in corpus.getComposer("bach") if path.suffix == ".mxl")
+    pieces: dict[str, np.ndarray] = {}
+    for i, path in enumerate(paths):
+        if progress is not None:
+            progress(i, len(paths))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what the encodings lack
+            score = corpus.parse(path)
+        meters = {found.ratioString for found in score.recurse().getElementsByClass(meter.TimeSignature)}
+        if len(score.parts) == BachChorales.tracks and meters == {"4/4"}:
+            pieces[path.stem] = grid_of(score)
+    return pieces
+
+
+def grid_of(score: Any) -> np.ndarray:
+    """The grid [4, T, 128] of a parsed piece of monophonic parts."""
+    end = max(float(part.highestTime) for part in score.parts)
+    grid = np.zeros((len(score.parts), int(end // 4) * BachChorales.steps, NUM_PITCHES), dtype=np.uint8)
+    for track, part in zip(grid, score.parts, strict=True):
+        for note in part.flatten().notes:
+            start, end = (round(4 * float(time)) for time in (note.offset, note.offset + note.duration.quarterLength))
+            if start >= len(track) or note.duration.isGrace:
+                continue
+            track[start:] = SILENT  # a part sings one note at a time
+            put(track, note.pitches[0].midi, start, end)
+            if note.tie is not None and note.tie.type in ("stop", "continue"):
+                track[start, note.pitches[0].midi] = HELD
+    return grid
+
+
+def as_line(grid: np.ndarray) -> np.ndarray:
+    """A monophonic grid [V, T, 128] as a line a voice, int16 [V, T]: the pitch struck, its negative held, 0 silent."""
+    pitches = grid.argmax(axis=2)
+    states = grid.max(axis=2)
+    return np.where(states == SILENT, 0, np.where((grid == STRUCK).any(axis=2), pitches, -pitches)).astype(np.int16)
+
+
+def as_grid(lines: np.ndarray) -> np.ndarray:
+    """The inverse of `as_line`."""
+    grid = np.zeros((*lines.shape, NUM_PITCHES), dtype=np.uint8)
+    states = np.where(lines > 0, STRUCK, np.where(lines < 0, HELD, SILENT)).astype(np.uint8)
+    np.put_along_axis(grid, np.abs(lines)[..., None], states[..., None], axis=2)
+    return grid
+
+
+CHORD_BASE = 48  # MIDI number of the lowest root in a track of chords
+TRIADS = np.array([np.roll([1, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0, 0], root) for root in range(12)]
+                  + [np.roll([1, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0], root) for root in range(12)])  # fmt: skip
+
+
+def lead_sheet(grid: np.ndarray, steps: int) -> np.ndarray:
+    """A grid [V, T, 128] as a lead sheet [2, T, 128]: its highest sounding voice, and the chord of each bar.
+
+    The chord is the major or minor triad whose notes sound longest in the bar less half of what else sounds, in close
+    position from CHORD_BASE up; a bar of silence keeps the chord before.
+    """
+    sounding = grid != SILENT
+    means = [(voice * np.arange(NUM_PITCHES)).sum() / voice.sum() if voice.any() else -1 for voice in sounding]
+    chords = np.zeros(grid.shape[1:], dtype=np.uint8)
+    durations = np.pad(sounding.sum(axis=0), ((0, 0), (0, 4))).reshape(grid.shape[1], -1, 12).sum(axis=1)  # [T, 12]
+    triad = 0
+    for start in range(0, grid.shape[1], steps):
+        heard = durations[start : start + steps].sum(axis=0)
+        if heard.any():
+            triad = int((heard @ (1.5 * TRIADS.T - 0.5)).argmax())
+        root, third = triad % 12, 4 - triad // 12
+        for interval in (0, third, 7):
+            put(chords, CHORD_BASE + root + interval, start, start + steps)
+    return np.stack([grid[int(np.argmax(means))], chords])
+
+
+LONGEST_NAME = 64
+WINDOW = np.dtype([("piece", f"U{LONGEST_NAME}"), ("bar", np.uint16)])
+
+
+def stored_name(name: str) -> str:
+    """The name of a piece as a store has it: a long one by its end, behind a digest that tells it from others."""
+    if len(name) <= LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:12]
+    return f"{digest}-{name[-(LONGEST_NAME - len(digest) - 1) :]}"
+
+
+@dataclass
+class Windows:
+    """What a store of scores is built from: every window of `config.bars` bars, one bar apart, of the pieces' grids."""
+
+    name: str
+    license: str
+    pieces: Mapping[str, np.ndarray]  # [V, T, P] each, already of the model's pitches
+    config: ScoreConfig
+    version: str = "1"
+    anywhere: tuple[int, ...] = ()  # tracks that go along with any transposition
+    dtype: np.dtype = field(default=np.dtype(np.uint8), init=False)
+    attributes: np.dtype = field(default=WINDOW, init=False)
+    assets: Mapping[str, str] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        names = list(self.pieces)
+        in_test = dict(zip(names, hash_split(names), strict=True))
+        length = self.config.bars * self.config.steps
+        self._windows = [
+            (name, bar)
+            for name, grid in self.pieces.items()
+            for bar in range((grid.shape[1] - length) // self.config.steps + 1)
+            if grid[:, bar * self.config.steps :][:, :length].any()
+        ]
+        self._test = np.array([in_test[name] for name, _ in self._windows], dtype=np.uint8)
+        reached = [grid.any(axis=1) for name, grid in self.pieces.items() if not in_test[name]]
+        self._beyond = ~_between_ends(np.any(reached, axis=0))
+        self._beyond[list(self.anywhere)] = False
+
+    @property
+    def count(self) -> int:
+        return len(self._windows)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return (self.config.tracks, self.config.bars * self.config.steps, self.config.pitches)
+
+    def render(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        chosen = [self._windows[i] for i in indices]
+        steps, length = self.config.steps, self.shape[1]
+        rows = np.stack([self.pieces[name][:, bar * steps : bar * steps + length] for name, bar in chosen])
+        beyond = np.broadcast_to(self._beyond[None, :, None], rows.shape)
+        windows = np.array([(stored_name(name), bar) for name, bar in chosen], dtype=WINDOW)
+        return np.where((rows == SILENT) & beyond, BEYOND, rows).astype(np.uint8), windows
+
+    def split(self) -> np.ndarray:
+        return self._test
+
+
+def _between_ends(reached: np.ndarray) -> np.ndarray:
+    """bool [V, P]: from the lowest to the highest pitch of bool [V, P]; all of a voice that has none."""
+    up = np.maximum.accumulate(reached, axis=1)
+    down = np.maximum.accumulate(reached[:, ::-1], axis=1)[:, ::-1]
+    return (up & down) | ~reached.any(axis=1, keepdims=True)
+
+
+def ranges(rows: np.ndarray) -> np.ndarray:
+    """bool [V, P]: the pitches that each voice reaches in the training split, by rows [N, V, T, P] of the store."""
+    return (np.asarray(rows) != BEYOND).all(axis=(0, 2))
+
+
+def decode(rows: np.ndarray, noise: Noise | None = None) -> Tensor:
+    """Stored windows [N, V, T, P] -> what the players see, float32 [N, V + 1, T, P] of -1 and 1.
+
+    1 is where a voice sounds; the last track is where any voice strikes. With `noise` each window is transposed by up
+    to FURTHEST semitones, as far as all its voices stay in their ranges.
+    """
+    rows = np.asarray(rows)
+    if noise is not None:
+        rows = np.stack([transposed(row, float(u)) for row, u in zip(rows, noise.uniform(len(rows)), strict=True)])
+    sounds = (rows == STRUCK) | (rows == HELD)
+    struck = (rows == STRUCK).any(axis=1, keepdims=True)
+    return torch.from_numpy(np.concatenate([sounds, struck], axis=1)).float().mul_(2).sub_(1)
+
+
+def onsets(sounding: Tensor) -> Tensor:
+    """Where what sounds [..., T, P], 0 or 1, did not a step earlier; before the first step nothing did."""
+    return sounding - sounding * torch.nn.functional.pad(sounding[..., :-1, :], (0, 0, 1, 0))
+
+
+def transposed(row: np.ndarray, share: float) -> np.ndarray:
+    """A window [V, T, P] moved by one of the intervals that keep all voices in their ranges, by `share` in [0, 1)."""
+    down, up = room(row)
+    shift = -down + int(share * (down + up + 1))
+    notes = np.where(row == BEYOND, SILENT, row)
+    return np.roll(notes, shift, axis=2)  # nothing comes round: what is moved over an end is silent
+
+
+def room(row: np.ndarray) -> tuple[int, int]:
+    """By how many semitones a window [V, T, P] may go down and up; at most FURTHEST."""
+    down = up = FURTHEST
+    for voice in row:
+        sounding = np.flatnonzero(((voice == STRUCK) | (voice == HELD)).any(axis=0))
+        if not len(sounding):
+            continue
+        reach = np.flatnonzero((voice != BEYOND).all(axis=0))
+        down = min(down, sounding[0] - reach[0])
+        up = min(up, reach[-1] - sounding[-1])
+    return int(down), int(up)
+
+
+def build_dataset(name: str, *, size: int | None = None, workers: int = 1, progress: Progress | None = None) -> Store:
+    """The store of a named data set, in the sizes of its own; `size` is of other wings. Raises as `open_store`."""
+    config = ScoreConfig(tracks=4, bars=4, steps=16, pitches=48, lowest=36)
+    return open_store(ScoreDataConfig(name=name), config, progress=progress)
+
+
+def open_store(
+    data: ScoreDataConfig,
+    config: ScoreConfig,
+    *,
+    workers: int = 1,
+    progress: Progress | None = None,
+    log: Report = print,
+) -> Store:
+    """The store that a recipe's `[data]` names, windows of the sizes of its `[model]`, built at first use.
+
+    One process makes it, whatever `workers` says.
+
+    Raises:
+        NotFoundError: no data set of that name.
+        InvalidFileError: a folder that is none, or none of its files can be used, which says why for each.
+        InvalidValueError: sizes that the data does not have.
+        MissingDependencyError: the extra `data` is needed.
+    """
+    if not data.name:
+        folder, about = own_files(data, MIDI_SUFFIXES, progress=progress)
+        return _open_folder(folder, about, data, config, progress=progress, log=log)
+    if data.name not in DATASETS:
+        raise NotFoundError(
+            f'no data set "{data.name}" of scores; there are {", ".join(DATASETS)}.{suggest(data.name, DATASETS)}'
+        )
+    corpus = DATASETS[data.name]()
+    sheets = isinstance(data, LeadSheetDataConfig)
+    if (config.tracks != corpus.tracks and not sheets) or config.steps % corpus.steps:
+        raise InvalidValueError(
+            f"{corpus.name} has {corpus.tracks} voices and {corpus.steps} steps a bar: set model.tracks = "
+            f"{corpus.tracks} and model.steps to a multiple of {corpus.steps}"
+        )
+    sizes = f"{'sheets' if sheets else ''}{config.bars}x{config.steps}x{config.pitches}from{config.lowest}"
+    place = cache_dir() / "data" / f"{corpus.name}-v{corpus.version}-{sizes}"
+    if (place / "store.json").exists():
+        return Store.open(place)
+    pieces = {
+        name: _prepared(stretched(grid, config.steps // corpus.steps), data, config)
+        for name, grid in corpus.pieces(progress).items()
+    }
+    source = Windows(corpus.name, corpus.license, pieces, config, corpus.version, anywhere=(1,) if sheets else ())
+    return build_store(source, place, progress=progress)
+
+
+def _prepared(grid: np.ndarray, data: ScoreDataConfig, config: ScoreConfig) -> np.ndarray:
+    """A grid [V, T, 128] in the pitches of the config, as a lead sheet where the data is made of those."""
+    if isinstance(data, LeadSheetDataConfig):
+        return within_pitches(lead_sheet(grid[int(data.drums) :], config.steps), config)
+    return within_pitches(grid, config, drums=data.drums)
+
+
+def stretched(grid: np.ndarray, factor: int) -> np.ndarray:
+    """A grid [V, T, P] with each step as `factor` steps, of which only the first strikes."""
+    grid = grid.repeat(factor, axis=1)
+    later = np.arange(grid.shape[1]) % factor > 0
+    grid[:, later] = np.where(grid[:, later] == STRUCK, HELD, grid[:, later])
+    return grid
+
+
+def within_pitches(grid: np.ndarray, config: ScoreConfig, *, drums: bool = False) -> np.ndarray:
+    """The config's pitches of a grid [V, T, 128], with notes outside of them moved inside by octaves.
+
+    Where the first voice has `drums`, those outside are left out: an octave away is another instrument.
+    """
+    low, high = config.lowest, config.lowest + config.pitches
+    inside = grid[:, :, low:high].copy()
+    tuned, moved = grid[int(drums) :], inside[int(drums) :]
+    for pitch in [*range(low), *range(high, NUM_PITCHES)]:
+        octaves = -(-(low - pitch) // 12) if pitch < low else -(-(pitch - high + 1) // 12) * -1
+        place = pitch + 12 * octaves - low
+        outside = tuned[:, :, pitch]
+        moved[:, :, place] = np.where(moved[:, :, place] == SILENT, outside, moved[:, :, place])
+    return inside
+
+
+def _open_folder(
+    folder: Path, about: About, data: ScoreDataConfig, config: ScoreConfig, *, progress: Progress | None, log: Report
+) -> Store:
+    """The store of the MIDI files in a folder and below."""
+    if not folder.is_dir():
+        raise InvalidFileError(f"{folder}: no such folder of MIDI files")
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in MIDI_SUFFIXES and path.is_file())
+    if not files:
+        raise InvalidFileError(f"{folder}: no MIDI file ({', '.join(MIDI_SUFFIXES)}) here nor in the folders below")
+    try:
+        digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+    except OSError as error:
+        raise WriteError(f"{error.filename}: cannot read: {error.strerror}") from error
+    sizes = (config.tracks, config.bars, config.steps, config.pitches, config.lowest, data.mapping, type(data).__name__)
+    names = [str(path.relative_to(folder)) for path in files]
+    stamp = hashlib.sha256(repr((sizes, names, digests)).encode()).hexdigest()[:16]
+    place = cache_dir() / "data" / f"midi-v{FOLDER_VERSION}-{stamp}"
+    if (place / "store.json").exists():
+        return Store.open(place)
+    pieces = _read_pieces(dict(zip(names, files, strict=True)), data, config, folder, log)
+    anywhere = (1,) if isinstance(data, LeadSheetDataConfig) else ()
+    source = Windows(about.name, about.license, pieces, config, anywhere=anywhere)
+    return build_store(source, place, progress=progress)
+
+
+def _read_pieces(
+    files: Mapping[str, Path], data: ScoreDataConfig, config: ScoreConfig, folder: Path, log: Report
+) -> dict[str, np.ndarray]:
+    """The grids of the files that can be used; says of each other one why not. Raises InvalidFileError where none can."""
+    pieces: dict[str, np.ndarray] = {}
+    reasons: list[str] = []
+    for name, path in files.items():
+        try:
+            tracks = MOST_TRACKS if isinstance(data, LeadSheetDataConfig) else config.tracks
+            grid = read_grid(path, tracks=tracks, steps=config.steps, mapping=data.mapping)
+            if grid.shape[1] < config.bars * config.steps:
+                bars = grid.shape[1] // config.steps
+                raise InvalidFileError(f"{path}: {bars} bars, and the model's scores have {config.bars}")
+        except InvalidFileError as error:
+            reasons.append(str(error))
+        else:
+            pieces[name] = _prepared(grid, data, config)
+    if not pieces:
+        told = "\n  ".join(reasons)
+        raise InvalidFileError(f"{folder}: none of {len(files)} MIDI files can be used:\n  {told}")
+    if len(pieces) < 2:
+        raise InvalidFileError(
+            f"{folder}: two usable MIDI files are needed at least, one to train on and one to test on"
+        )
+    if reasons:
+        log(f"{len(reasons)} of {len(files)} MIDI files are left out:\n  " + "\n  ".join(reasons))
+    return pieces

@@ -1,0 +1,389 @@
+"""Sounds to train on: drum hits, rendered music, or one's own sound files.
+
+A sound is a row of int16 samples [T]; the store keeps the names of its classes beside the rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar, Literal
+from xml.etree import ElementTree
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zoo.data import About, Rows, Store, build_store, cache_dir, hash_split
+from zoo.data.labels import LABELS, check_labels
+from zoo.data.own import own_files
+from zoo.data.packages import DebianPackage
+from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError, suggest
+from zoo.music.data.rendered import RenderedMusic
+from zoo.music.mel import resampled
+from zoo.noise import Noise
+from zoo.recipe import DataConfig, within
+
+__all__ = ["DATASETS", "SoundDataConfig", "build_dataset", "decode", "open_store", "read_sound"]
+
+PEAK = 0.95  # of every sound, before its copies change it
+SILENT = 1e-3  # a sound whose peak is below holds nothing to learn
+LEAST_RATE = 1000  # in Hz, of a sound file
+SUFFIXES = (".wav", ".flac", ".ogg", ".aif", ".aiff", ".mp3")
+
+Report = Callable[[str], None]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoundDataConfig(DataConfig):
+    """Where the sounds come from, and how files become rows. `rendered-music` is made as its rows are."""
+
+    copies: int = field(default=1, metadata=within(1, 256))
+    """So many rows of each sound: itself, then others changed by up to a semitone in pitch, 6 dB and 10 ms."""
+    cut: Literal["all", "first"] = "all"
+    """Of a sound longer than a row: all of it, row by row, or its beginning alone, which fades out."""
+    balanced: bool = False
+    """Show each class as often as any other, however rare; nothing where there are none."""
+
+
+def read_sound(source: Path | bytes, name: str = "") -> tuple[Tensor, int]:
+    """A sound file as float32 [T] in [-1, 1], channels averaged, and its rate in Hz.
+
+    Raises InvalidFileError where it is no sound file, is empty, silent, or holds numbers that are not finite; warns where it is
+    clipped.
+    """
+    import soundfile
+
+    name = name or str(source)
+    try:
+        samples, rate = soundfile.read(io.BytesIO(source) if isinstance(source, bytes) else source, dtype="float32")
+    except (soundfile.SoundFileError, OSError, TypeError) as error:
+        raise InvalidFileError(f"{name}: no sound file that can be read: {error}") from error
+    wave = torch.from_numpy(samples if samples.ndim == 1 else samples.mean(axis=1))
+    if not len(wave):
+        raise InvalidFileError(f"{name}: an empty sound, of zero length")
+    if not bool(wave.isfinite().all()):
+        raise InvalidFileError(f"{name}: holds numbers that are not finite")
+    if rate < LEAST_RATE:
+        raise InvalidFileError(f"{name}: has {rate} samples a second; from {LEAST_RATE} on there is something to hear")
+    peak = float(wave.abs().max())
+    if peak < SILENT:
+        raise InvalidFileError(f"{name}: silent: its loudest sample is {peak:.2g} of full scale")
+    clipped = longest_clip(np.abs(samples).reshape(len(samples), -1).max(axis=1))
+    if clipped >= 8:
+        warnings.warn(f"{name}: clipped: {clipped} samples in a row stand at full scale", stacklevel=2)
+    return wave, rate
+
+
+def longest_clip(magnitudes: np.ndarray) -> int:
+    """The most samples in a row at full scale."""
+    runs = np.flatnonzero(np.diff(np.concatenate([[0], (magnitudes >= 0.999).astype(np.int8), [0]])))
+    return int((runs[1::2] - runs[::2]).max(initial=0))
+
+
+def trimmed(wave: Tensor, *, before: int = 16) -> Tensor:
+    """A wave from `before` samples ahead of its first one above a hundredth of its peak."""
+    loud = wave.abs() > wave.abs().max() / 100
+    return wave[max(0, int(loud.float().argmax()) - before) :]
+
+
+def fitted_to(wave: Tensor, length: int) -> Tensor:
+    """A wave [T] as one of `length` samples: zeros after it, or its beginning, which fades out at its end."""
+    if len(wave) <= length:
+        return torch.nn.functional.pad(wave, (0, length - len(wave)))
+    fade = torch.ones(length)
+    tail = min(1024, length // 4)
+    fade[-tail:] = torch.linspace(1, 0, tail)
+    return wave[:length] * fade
+
+
+def rows_of(wave: Tensor, length: int, cut: str) -> list[Tensor]:
+    """The rows [length] of a wave, which is their common peak; silent ones are left out."""
+    wave = trimmed(wave) / wave.abs().max() * PEAK
+    if cut == "first":
+        return [fitted_to(wave, length)]
+    rows = [torch.nn.functional.pad(part, (0, length - len(part))) for part in wave.split(length)]
+    return [row for row in rows if float(row.abs().max()) > SILENT] or rows[:1]
+
+
+def copies_of(
+    wave: Tensor, rate: int, new_rate: int, length: int, data: SoundDataConfig, *, seed: Sequence[int]
+) -> Tensor:
+    """The rows of a sound and of its changed copies [copies * rows, length], float32."""
+    rows = rows_of(resampled(wave, rate, new_rate), length, data.cut)
+    for copy in range(1, data.copies):
+        rng = np.random.default_rng([*seed, copy])
+        semitones, gain, delay = rng.uniform(-1, 1), 10 ** (rng.uniform(-6, 0) / 20), rng.integers(0, new_rate // 100)
+        faster = 100 * round(rate * 2 ** (semitones / 12) / 100)  # whole hundreds of Hz, for which resampling is quick
+        for row in rows_of(resampled(wave, faster, new_rate), length, data.cut):
+            rows.append(torch.nn.functional.pad(row, (int(delay), 0))[:length] * gain)
+    return torch.stack(rows)
+
+
+def to_int16(waves: Tensor) -> np.ndarray:
+    return waves.mul(32767).round().clamp(-32768, 32767).to(torch.int16).numpy()
+
+
+def decode(rows: np.ndarray, noise: Noise | None = None) -> Tensor:
+    """Stored rows int16 [N, T] -> float32 [N, 1, T] in [-1, 1)."""
+    return torch.from_numpy(np.asarray(rows).astype(np.float32) / 32768)[:, None]
+
+
+# --- stores ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A recording of class number `label`. Those of one `group`, such as an instrument's layers, stay together."""
+
+    group: str
+    label: int
+    wave: Tensor
+    rate: int
+
+
+def make_rows(
+    sounds: Iterable[Sound], data: SoundDataConfig, config: Any, *, about: About, classes: Sequence[str], one_in: int
+) -> Rows:
+    """The rows of the sounds and of their copies; one group in so many is the test split, by the sha256 of its name.
+
+    Raises InvalidValueError for fewer than two rows.
+    """
+    rows: list[np.ndarray] = []
+    labels: list[int] = []
+    groups: list[str] = []
+    for i, sound in enumerate(sounds):
+        rows.append(to_int16(copies_of(sound.wave, sound.rate, config.rate, config.length, data, seed=(1, i))))
+        labels.append(sound.label)
+        groups.append(sound.group)
+    counts = [len(made) for made in rows]
+    if sum(counts) < 2:
+        raise InvalidValueError(
+            f"{about.name}: one row of {config.length / config.rate:.2g} s is not enough to train on and to test on"
+        )
+    owners = np.repeat(np.arange(len(rows), dtype=np.int32), counts)
+    fields = [("label", np.int16), ("sound", np.int32)] if classes else [("sound", np.int32)]
+    table = np.empty(len(owners), dtype=fields)
+    table["sound"] = owners
+    if classes:
+        table["label"] = np.array(labels, dtype=np.int16)[owners]
+    assets = {LABELS: json.dumps(list(classes)) + "\n"}
+    return Rows(about, np.concatenate(rows), split_of(groups, owners, one_in), assets, table)
+
+
+def split_of(groups: Sequence[str], owners: np.ndarray, one_in: int) -> np.ndarray:
+    """uint8 [N]: one group in so many is held out, at least one; of a single sound, the last tenth of its rows."""
+    if len(set(groups)) == 1:
+        return (np.arange(len(owners)) >= len(owners) - max(1, len(owners) // 10)).astype(np.uint8)
+    names = list(dict.fromkeys(groups))
+    held = dict(zip(names, hash_split(names, one_in=one_in), strict=True))
+    return np.array([held[group] for group in groups], dtype=np.uint8)[owners]
+
+
+# --- drum-hits ---------------------------------------------------------------------------------------------------
+
+
+HYDROGEN_DATA = DebianPackage(
+    "hydrogen-data",
+    "1.2.0~beta1+dfsg-1",
+    "h/hydrogen",
+    "d2cc3f281c02efb71f132bd173e95a958d3fede7c5aefcaba6547baf918cff2a",
+)
+HYDROGEN_DRUMKITS = DebianPackage(
+    "hydrogen-drumkits",
+    "2017.09.19~dfsg-1",
+    "h/hydrogen-drumkits",
+    "6ea3c6df9a67762e2362f946c695e619859126b19fbccf32a2e8f07dfd03b2f4",
+)
+
+# The kits and their licenses, from debian/copyright of the two packages. All of these go together under GPL-2.0. Left
+# out: circAfrique and BJA_Pacific (CC-BY-SA-3.0) and rumpf_kit_z01 (CC-BY-3.0), whose terms do not mix with the GPL's.
+KITS = {
+    "GMRockKit": "GPL-2.0-or-later",
+    "TR808EmulationKit": "GPL-2.0-or-later",
+    "ElectricEmpireKit": "GPL-2.0-or-later",
+    "HardElectro1": "GPL-2.0-or-later",
+    "VariBreaks": "GPL-2.0-or-later",
+    "ColomboAcousticDrumkit": "GPL-2.0-or-later",
+    "Millo-Drums_v.1": "GPL-2.0-only",
+    "Millo_MultiLayered2": "GPL-2.0-only",
+    "Millo_MultiLayered3": "GPL-2.0-only",
+    "Gimme A Hand 1.0": "GPL-2.0-only",
+    "The Black Pearl 1.0": "GPL-2.0-only",
+    "ForzeeStereo": "GPL-2.0-only",
+    "Audiophob": "CC0-1.0",
+}
+
+# The first pattern that fits the name of an instrument, in lower case, says its class. What none fits is left out.
+CLASSES = {
+    "kick": r"kick|bass ?drum",
+    "rim": r"stick|rim click",
+    "snare": r"snare|redo super",
+    "clap": r"clap|finger snap",
+    "tom": r"\btom|tom ?\d|tom(low|mid|hi)",
+    "hat": r"hat\b|hi-hat|\bhh\b|ohh",
+    "cymbal": r"crash|splash|china|cymbal|ride|\bbell\b",
+    "cowbell": r"cowbell|agogo",
+}
+
+
+def class_of(instrument: str) -> str | None:
+    """The class of an instrument by its name in its kit; None where it has none here."""
+    name = instrument.lower()
+    return next((label for label, pattern in CLASSES.items() if re.search(pattern, name)), None)
+
+
+class DrumHits:
+    """Strokes of drums and cymbals, a second each, from 13 kits of the drum machine Hydrogen.
+
+    From the Debian packages `hydrogen-data` and `hydrogen-drumkits`. All layers of an instrument, soft to hard, are in
+    one split.
+    """
+
+    name = "drum-hits"
+    version = "1"
+    license = "GPL-2.0"
+    rate = 16000
+    length = 16384
+    defaults: ClassVar[dict[str, Any]] = {"copies": 8, "cut": "first"}
+
+    @classmethod
+    def open(cls, data: SoundDataConfig, config: Any, *, workers: int, progress: Progress | None, log: Report) -> Store:
+        stamp = f"{config.rate}x{config.length}-{data.copies}-{data.cut}"
+        place = cache_dir() / "data" / f"{cls.name}-v{cls.version}-{stamp}"
+        if (place / "store.json").exists():
+            return Store.open(place)
+        hits = list(cls().hits())
+        about = About(name=cls.name, version=cls.version, license=cls.license)
+        watching = watched(hits, len(hits), progress)
+        source = make_rows(watching, data, config, about=about, classes=list(CLASSES), one_in=5)
+        return build_store(source, place)
+
+    def hits(self) -> Iterator[Sound]:
+        """All labelled strokes, no recording twice."""
+        seen: set[str] = set()
+        for package in (HYDROGEN_DATA, HYDROGEN_DRUMKITS):
+            files = dict(package.files("usr/share/hydrogen/data/drumkits"))
+            for kit in sorted(KITS.keys() & {path.parts[0] for path in files}):
+                for instrument, file in instruments(files[PurePosixPath(kit) / "drumkit.xml"]):
+                    label, content = class_of(instrument), files.get(PurePosixPath(kit) / file)
+                    if label is None or content is None or (stamp := hashlib.sha256(content).hexdigest()) in seen:
+                        continue
+                    seen.add(stamp)
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore")  # some are clipped, as their makers wanted them
+                        wave, rate = read_sound(content, f"{kit}/{file}")
+                    yield Sound(f"{kit}/{instrument}", list(CLASSES).index(label), wave, rate)
+
+
+def instruments(drumkit: bytes) -> Iterator[tuple[str, str]]:
+    """The instruments of Hydrogen's drumkit.xml, each with the name of a file, one for each of its layers."""
+    plain = re.sub(rb'\s(xmlns(:\w+)?|xsi:\w+)="[^"]*"', b"", drumkit)
+    for instrument in ElementTree.fromstring(plain).iter("instrument"):
+        name = instrument.findtext("name") or ""
+        for part in (*instrument.iter("layer"), instrument):
+            if file := part.findtext("filename"):
+                yield name, file
+
+
+DATASETS: dict[str, type[DrumHits] | type[RenderedMusic]] = {
+    source.name: source for source in (DrumHits, RenderedMusic)
+}
+
+
+# --- opening -----------------------------------------------------------------------------------------------------
+
+
+def build_dataset(
+    name: str,
+    *,
+    size: int | None = None,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> Store:
+    """The store of a named data set as its own recipe has it; `size` is not asked of sounds. Raises as `open_store`."""
+    source = DATASETS[name]
+    data = SoundDataConfig(name=name, **source.defaults)
+    return source.open(data, source, workers=workers, progress=progress, log=print)
+
+
+def open_store(
+    data: SoundDataConfig,
+    config: Any,
+    *,
+    workers: int = 1,
+    progress: Progress | None = None,
+    log: Report = print,
+) -> Store:
+    """The store that a recipe's `[data]` names, rows of `config.length` samples at `config.rate` Hz.
+
+    Raises:
+        NotFoundError: no data set of that name.
+        InvalidFileError: a file or folder that is none, or holds no sound that can be used; each file with the reason.
+        MissingDependencyError: torchaudio cannot be imported; apt-get is needed and absent.
+        WriteError: it fails.
+    """
+    if not data.name:
+        path, about = own_files(data, SUFFIXES, progress=progress)
+        return _open_folder(path, about, data, config, progress=progress, log=log)
+    if data.name not in DATASETS:
+        raise NotFoundError(
+            f'no data set "{data.name}" of sounds; there are {", ".join(DATASETS)}.{suggest(data.name, DATASETS)}'
+        )
+    return DATASETS[data.name].open(data, config, workers=workers, progress=progress, log=log)
+
+
+def _open_folder(
+    path: Path, about: About, data: SoundDataConfig, config: Any, *, progress: Progress | None, log: Report
+) -> Store:
+    """The store of a sound file, or of those in a folder, whose own folders are the classes if all files lie in one."""
+    if not path.exists():
+        raise InvalidFileError(f"{path}: no such file or folder of sounds")
+    found = sorted(path.rglob("*")) if path.is_dir() else [path]
+    files = [file for file in found if file.is_file() and (file == path or file.suffix.lower() in SUFFIXES)]
+    if not files:
+        raise InvalidFileError(
+            f"{path}: no sound file here nor in the folders below; those end in {', '.join(SUFFIXES)}"
+        )
+    facts = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    stamp = hashlib.sha256(repr((facts, data.copies, data.cut, config.rate, config.length)).encode()).hexdigest()[:16]
+    place = cache_dir() / "data" / f"sounds-{stamp}"
+    if (place / "store.json").exists():
+        return Store.open(place)
+    folders = [file.relative_to(path).parts[0] if len(file.relative_to(path).parts) > 1 else "" for file in files]
+    classes = sorted(set(folders)) if "" not in folders and len(set(folders)) > 1 else []
+    check_labels(classes, path)
+    refused: list[str] = []
+
+    def usable() -> Iterator[Sound]:
+        for file, folder in zip(files, folders, strict=True):
+            try:
+                wave, rate = read_sound(file)
+            except InvalidFileError as error:
+                refused.append(str(error))
+                continue
+            name = file.relative_to(path).as_posix() if file != path else file.name
+            yield Sound(name, classes.index(folder) if classes else 0, wave, rate)
+
+    sounds = list(watched(usable(), len(files), progress))
+    for line in refused:
+        log(f"left out: {line}")
+    if not sounds:
+        raise InvalidFileError(f"{path}: none of its {len(files)} sound files can be used: {'; '.join(refused[:8])}")
+    source = make_rows(sounds, data, config, about=about, classes=classes, one_in=10)
+    return build_store(source, place)
+
+
+def watched(sounds: Iterable[Sound], total: int, progress: Progress | None) -> Iterator[Sound]:
+    """The sounds as they come, with the progress told of each."""
+    for i, sound in enumerate(sounds):
+        yield sound
+        if progress is not None:
+            progress(i + 1, total)

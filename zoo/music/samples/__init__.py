@@ -1,0 +1,1 @@
+"""What the models of music return: scores and sounds."""

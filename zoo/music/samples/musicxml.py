@@ -1,0 +1,54 @@
+"""Grids as sheet music: MusicXML, through music21, which splits notes at bar lines, ties them, and sets beams."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zoo.errors import MissingDependencyError
+from zoo.io.atomic import replacing
+from zoo.music.data.midi import notes_of
+
+
+def write_musicxml(
+    grid: np.ndarray, path: Path, *, steps: int, lowest: int, names: Sequence[str], programs: Sequence[int], bpm: float
+) -> None:
+    """Write a grid [V, T, P], whose first pitch is MIDI's `lowest`, in 4/4: a part a voice, each in the clef it needs.
+
+    Raises MissingDependencyError without music21, WriteError.
+    """
+    try:
+        from music21 import chord, clef, instrument, metadata, meter, note, stream, tempo
+        from music21.musicxml.m21ToXml import GeneralObjectExporter
+    except ImportError as error:
+        raise MissingDependencyError(
+            "MusicXML is written with the package music21: pip install 'gan-zoo[data]'"
+        ) from error
+
+    quarter = steps / 4
+    score: Any = stream.Score()
+    score.insert(0, metadata.Metadata(title=path.stem))
+    for voice, name, program in zip(grid, names, programs, strict=True):
+        part: Any = stream.Part(id=name)
+        played: Any = instrument.instrumentFromMidiProgram(program)
+        played.partName = name
+        part.append(played)
+        part.append(meter.TimeSignature("4/4"))
+        if not score.parts:
+            part.append(tempo.MetronomeMark(number=bpm))
+        together: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for start, length, pitch in notes_of(voice):
+            together[start, length].append(pitch + lowest)
+        for (start, length), pitches in together.items():
+            sounding: Any = note.Note(pitches[0]) if len(pitches) == 1 else chord.Chord(pitches)
+            sounding.quarterLength = length / quarter
+            part.insert(start / quarter, sounding)
+        part.insert(0, clef.bestClef(part))
+        part.makeRests(refStreamOrTimeRange=[0, grid.shape[1] / quarter], fillGaps=True, inPlace=True)
+        score.insert(0, part)
+    with replacing(path) as temporary:
+        temporary.write_bytes(GeneralObjectExporter(score).parse())

@@ -1,0 +1,33 @@
+"""Plays what a WAV file can hold, with the first player that this machine has."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from zoo.errors import MissingDependencyError
+from zoo.samples import Samples
+
+PLAYERS = (  # with what makes them play a file and end, without a window
+    ("ffplay", "-nodisp", "-autoexit", "-loglevel", "error"),
+    ("afplay",),
+    ("pw-play",),
+    ("paplay",),
+    ("aplay", "-q"),
+    ("play", "-q"),
+)
+
+
+class Playable(Samples):
+    """Samples that `save` writes as .wav."""
+
+    def play(self) -> None:
+        """Play all of them, one after the other. Raises MissingDependencyError where this machine has no player known here."""
+        player = next((command for command in PLAYERS if shutil.which(command[0])), None)
+        if player is None:
+            known = ", ".join(command[0] for command in PLAYERS)
+            raise MissingDependencyError(f"no player for sounds on this machine; one of {known} would do")
+        with tempfile.TemporaryDirectory() as folder:
+            subprocess.run([*player, str(self.save(Path(folder) / "played.wav"))], check=False)

@@ -1,0 +1,173 @@
+"""What a model of notes writes: `Scores`, piano rolls that can be read, heard and seen."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from zoo.io.atomic import replacing
+from zoo.music.data.midi import HELD, SILENT, STRUCK, notes_of, write_midi
+from zoo.music.data.scores import ScoreConfig
+from zoo.music.samples.musicxml import write_musicxml
+from zoo.music.samples.player import Playable
+from zoo.music.samples.rendering import render, wav_bytes
+from zoo.samples import tiled
+
+COLORS = ("#d1495b", "#e8a33d", "#3a9d78", "#3567a8", "#7a5195", "#5b8c3a", "#8d6e63", "#546e7a")
+PAPER, BLACK_KEY, BEAT, BAR, OCTAVE = "#fdfbf7", "#f3eee4", "#ece5d8", "#b9ae9b", "#ddd3c2"
+STEP_PIXELS, PITCH_PIXELS = 9, 5  # of the picture, at 16 steps a bar
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scores(Playable):
+    """Scores [N, V + 1, T, P] of V voices: above 0 where a voice sounds, in the last roll where any voice strikes.
+
+    `steps` to a bar of 4/4, P pitches from MIDI's `lowest` on. A note begins where its voice begins to sound, and where
+    its pitch is struck again.
+
+    `save` writes all scores one after the other, a bar's rest between them: a track a voice (.mid), or what it sounds
+    like (.wav), or sheet music (.musicxml). Or as piano rolls in one picture (.png), as arrays (.npz: `grids` uint8
+    [N, V, T, P] of 0 silent, 1 struck, 2 held), or into a folder one .mid each.
+    """
+
+    steps: int = 16
+    lowest: int = 36
+    names: tuple[str, ...] = ()
+    programs: tuple[int, ...] = ()
+    bpm: float = 90.0
+
+    SUFFIXES = (".mid", ".wav", ".png", ".npz", ".musicxml")
+    CARD_SUFFIXES = (".mid", ".png")
+
+    def __getitem__(self, index: slice) -> Self:
+        chosen = super().__getitem__(index)
+        return replace(self, tensor=chosen.tensor, latents=chosen.latents)
+
+    @cached_property
+    def grids(self) -> np.ndarray:
+        """uint8 [N, V, T, P]: SILENT, STRUCK or HELD."""
+        rolls = (self.tensor > 0).cpu().numpy()
+        sounding, struck = rolls[:, :-1], rolls[:, -1:]
+        before = np.pad(sounding, ((0, 0), (0, 0), (1, 0), (0, 0)))[:, :, :-1]
+        return np.where(sounding, np.where(struck | ~before, STRUCK, HELD), SILENT).astype(np.uint8)
+
+    def save(self, path: str | os.PathLike[str], *, columns: int | None = None) -> Path:
+        path = self.check_path(path)
+        suffix = path.suffix.lower()
+        if suffix in (".mid", ".musicxml"):
+            self._write_notes(self._in_a_row(), path)
+        elif suffix == ".wav":
+            with replacing(path) as temporary:
+                temporary.write_bytes(wav_bytes(self._render(self._in_a_row())))
+        elif suffix == ".png":
+            with replacing(path) as temporary:
+                picture = self.picture(columns).quantize(dither=Image.Dither.NONE)  # of a dozen colors: half the bytes
+                picture.save(temporary, format="PNG", optimize=True)
+        elif suffix == ".npz":
+            self._write_arrays(path)
+        else:
+            digits = len(str(len(self) - 1))
+            for i, grid in enumerate(self.grids):
+                self._write_notes(grid, path / f"{i:0{digits}}.mid")
+        return path
+
+    def waves(self) -> list[np.ndarray]:
+        """What each score sounds like, float32 [samples] at 22,050 Hz; see `zoo.music.scores.render`."""
+        return [self._render(grid) for grid in self.grids]
+
+    def picture(self, columns: int | None = None) -> Image.Image:
+        """Piano rolls, as `zoo.samples.tiled` arranges them: a color a voice, the top one in front.
+
+        Lines stand between bars and beats and over each C; the bands of the black keys are shaded.
+        """
+        rolls = np.stack([np.asarray(self._roll(grid)) for grid in self.grids])
+        return Image.fromarray(tiled(rolls, columns, padding=12))
+
+    def _in_a_row(self) -> np.ndarray:
+        """All scores as one grid [V, T', P], a bar's rest between them."""
+        padded = np.pad(self.grids, ((0, 0), (0, 0), (0, self.steps), (0, 0)))
+        return np.concatenate(list(padded), axis=1)[:, : -self.steps]
+
+    def _write_notes(self, grid: np.ndarray, path: Path) -> None:
+        voices = range(grid.shape[0])
+        names = self.names or tuple(f"voice {i + 1}" for i in voices)
+        programs = self.programs or (0,) * len(voices)
+        write = write_musicxml if path.suffix.lower() == ".musicxml" else write_midi
+        write(grid, path, steps=self.steps, lowest=self.lowest, names=names, programs=programs, bpm=self.bpm)
+
+    def _render(self, grid: np.ndarray) -> np.ndarray:
+        return render(grid, steps=self.steps, lowest=self.lowest, bpm=self.bpm)
+
+    def _write_arrays(self, path: Path) -> None:
+        arrays = {"grids": self.grids, "lowest": np.array(self.lowest), "steps": np.array(self.steps)}
+        if self.latents is not None:
+            arrays["latents"] = self.latents.cpu().numpy()
+        if self.seed is not None:
+            arrays["seed"] = np.array(self.seed)
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+
+    def _roll(self, grid: np.ndarray) -> Image.Image:
+        num_steps, num_pitches = grid.shape[1:]
+        across = max(2, STEP_PIXELS * 16 // self.steps)
+        image = Image.new("RGB", (num_steps * across + 1, num_pitches * PITCH_PIXELS + 1), PAPER)
+        draw = ImageDraw.Draw(image)
+        self._ruled(draw, num_steps, num_pitches, across)
+        for voice in reversed(range(len(grid))):
+            color = COLORS[voice % len(COLORS)]
+            for start, length, pitch in notes_of(grid[voice]):
+                left, top = start * across, (num_pitches - 1 - pitch) * PITCH_PIXELS
+                right, bottom = max(left + 1, (start + length) * across - 2), top + PITCH_PIXELS
+                draw.rounded_rectangle((left + 1, top, right, bottom), radius=2, fill=color)
+        return image
+
+    def _ruled(self, draw: ImageDraw.ImageDraw, num_steps: int, num_pitches: int, across: int) -> None:
+        right, bottom = num_steps * across, num_pitches * PITCH_PIXELS
+        for pitch in range(num_pitches):
+            top = (num_pitches - 1 - pitch) * PITCH_PIXELS
+            if (pitch + self.lowest) % 12 in (1, 3, 6, 8, 10):
+                draw.rectangle((0, top, right, top + PITCH_PIXELS - 1), fill=BLACK_KEY)
+        for pitch in range(num_pitches + 1):
+            if (pitch + self.lowest) % 12 == 0:
+                y = bottom - pitch * PITCH_PIXELS
+                draw.line((0, y, right, y), fill=OCTAVE)
+        for step in range(0, num_steps + 1, self.steps // 4):
+            draw.line((step * across, 0, step * across, bottom), fill=BAR if step % self.steps == 0 else BEAT)
+
+    def _repr_html_(self) -> str:
+        """The notebook's preview: the first four, each as a piano roll above a player."""
+        shown = self[:4]
+        cells = []
+        for i, sound in enumerate(shown.waves()):
+            buffer = io.BytesIO()
+            shown[i : i + 1].picture().save(buffer, format="PNG")
+            picture = base64.b64encode(buffer.getvalue()).decode()
+            player = base64.b64encode(wav_bytes(sound)).decode()
+            cells.append(
+                f"<div><img src='data:image/png;base64,{picture}'><br>"
+                f"<audio controls src='data:audio/wav;base64,{player}'></audio></div>"
+            )
+        return "".join(cells)
+
+
+def scores(tensor: Tensor, latents: Tensor | None, seed: int | None, config: ScoreConfig) -> Scores:
+    """The `Scores` that a model of `config` has written."""
+    return Scores(
+        tensor=tensor,
+        latents=latents,
+        seed=seed,
+        steps=config.steps,
+        lowest=config.lowest,
+        names=config.names,
+        programs=config.programs,
+        bpm=config.bpm,
+    )

@@ -1,0 +1,128 @@
+"""What a model of sounds makes: waves that save themselves and play."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from zoo.io.atomic import replacing
+from zoo.music.samples.player import Playable
+from zoo.samples import tiled
+
+SILENCE_SECONDS = 0.25  # between two sounds of one file
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sounds(Playable):
+    """Waves [N, 1, T] in [-1, 1] at `rate` Hz.
+
+    `save` writes all of them one after the other, a quarter of a second of silence between (.wav, .flac), or a picture
+    of their spectrograms (.png); or into a folder one .wav each, named by its class where there are classes.
+    """
+
+    rate: int
+    labels: Sequence[str] = ()
+    """The class of each."""
+
+    SUFFIXES = (".wav", ".flac", ".png")
+    CARD_SUFFIXES = (".flac", ".png")
+    CARD_COUNT = 16
+
+    def __getitem__(self, index: slice) -> Self:
+        if not isinstance(index, slice):
+            raise TypeError(f"samples take a slice, e.g. samples[:4], not {index!r}")
+        latents = self.latents[index] if self.latents is not None else None
+        return replace(self, tensor=self.tensor[index], latents=latents, labels=self.labels[index])
+
+    def to_int16(self) -> np.ndarray:
+        """[N, T] int16; what is beyond [-1, 1] is cut there."""
+        scaled = self.tensor.detach().float().cpu()[:, 0].mul(32767).round().clamp(-32768, 32767)
+        return scaled.to(torch.int16).numpy()
+
+    def joined(self) -> np.ndarray:
+        """All of them in one int16 [T'], with silence between."""
+        silence = np.zeros(int(SILENCE_SECONDS * self.rate), dtype=np.int16)
+        parts = [part for wave in self.to_int16() for part in (wave, silence)]
+        return np.concatenate(parts[:-1])
+
+    def spectrograms(self, columns: int | None = None) -> Image.Image:
+        """One picture, as `zoo.samples.tiled` arranges them.
+
+        Time to the right, frequency upwards on the mel scale, 80 dB from black to white.
+        """
+        from zoo.music.mel import MelConfig, log_mel
+
+        waves = self.tensor.detach().float().cpu()[:, 0]
+        config = MelConfig(rate=self.rate, mels=96, fft=1024, hop=_hop(waves.shape[1]), high=0.0)
+        waves = F.pad(waves, (0, max(0, config.fft - waves.shape[1])))  # of one shorter than a frame, silence behind it
+        decibels = log_mel(waves, config) * (20 / np.log(10))
+        shades = ((decibels - decibels.amax()) / 80 + 1).clamp(0, 1).flip(1)  # [N, 96, F]
+        return Image.fromarray(tiled(_colored(shades.numpy()), columns, padding=4))
+
+    def save(self, path: str | os.PathLike[str], *, columns: int | None = None) -> Path:
+        path = self.check_path(path)
+        suffix = path.suffix.lower()
+        if suffix == ".png":
+            with replacing(path) as temporary:
+                self.spectrograms(columns).save(temporary)
+        elif suffix:
+            _write(path, self.joined(), self.rate)
+        else:
+            digits = len(str(len(self) - 1))
+            for i, wave in enumerate(self.to_int16()):
+                name = f"{i:0{digits}}-{self.labels[i]}" if self.labels else f"{i:0{digits}}"
+                _write(path / f"{name}.wav", wave, self.rate)
+        return path
+
+    def _repr_html_(self) -> str:
+        """The notebook's preview: a player for each of the first 16."""
+        from base64 import b64encode
+
+        cells = []
+        for i, wave in enumerate(self[:16].to_int16()):
+            source = b64encode(_wav(wave, self.rate)).decode()
+            name = self.labels[i] if self.labels else str(i)
+            cells.append(
+                f"<figure style='margin: 0 1em 1em 0'><figcaption>{name}</figcaption>"
+                f"<audio controls src='data:audio/wav;base64,{source}'></audio></figure>"
+            )
+        return f"<div style='display: flex; flex-wrap: wrap'>{''.join(cells)}</div>"
+
+
+def _write(path: Path, wave: np.ndarray, rate: int) -> None:
+    import soundfile
+
+    with replacing(path) as temporary:
+        soundfile.write(temporary, wave, rate, subtype="PCM_16")
+
+
+def _wav(wave: np.ndarray, rate: int) -> bytes:
+    import soundfile
+
+    buffer = io.BytesIO()
+    soundfile.write(buffer, wave, rate, format="WAV", subtype="PCM_16")
+    return buffer.getvalue()
+
+
+def _hop(length: int) -> int:
+    """About 128 frames of a wave."""
+    return min(1024, max(32, length // 128))
+
+
+_STOPS = np.array([[0, 0, 4], [60, 15, 110], [180, 50, 90], [250, 140, 10], [252, 255, 164]], dtype=np.float32)
+
+
+def _colored(shades: np.ndarray) -> np.ndarray:
+    """Shades [N, H, W] in [0, 1] -> uint8 [N, H, W, 3], from black by violet and orange to light yellow."""
+    places = np.linspace(0, 1, len(_STOPS))
+    channels = [np.interp(shades, places, _STOPS[:, i]) for i in range(3)]
+    return np.stack(channels, axis=-1).round().astype(np.uint8)

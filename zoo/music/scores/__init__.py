@@ -1,1 +1,0 @@
-"""The floor of notes: data, systems, samples and metrics of piano rolls."""

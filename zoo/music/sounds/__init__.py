@@ -1,1 +1,0 @@
-"""Waves: sounds, and the GANs that make them."""

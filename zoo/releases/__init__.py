@@ -1,0 +1,1 @@
+"""Releases: loading them, writing them, their cards, publishing them."""

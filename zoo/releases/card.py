@@ -1,0 +1,238 @@
+"""Model cards: the README.md that goes with released weights, for readers who have never seen this library.
+
+A card depends on nothing but the release: the same release gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from zoo.gan import GAN
+from zoo.modality import load_modality
+from zoo.recipe import OTHER_LIBRARIES, DataConfig, Recipe
+from zoo.samples import Samples
+
+EVALUATION_DOCS = "https://gan-zoo.github.io/gan-zoo/evaluate/"
+
+PICTURES = (".png", ".jpg", ".webp", ".gif")  # what a browser shows in place
+
+_TYPES = {  # metric of metrics.json -> type in the Hub's model-index, where the Hub has another word
+    "kernel_distance": "kid",
+}
+
+
+def write_card(folder: Path, card: str) -> None:
+    """Write README.md into `folder`."""
+    (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def card_text(
+    recipe: Recipe, gan: GAN, samples: Samples, *, kimg: float, metrics: Mapping[str, Any], load_name: str
+) -> str:
+    """Write the card as Markdown: front matter for the Hub, then answers to what a reader asks.
+
+    Args:
+        samples: the first samples of seed 0, those in samples/.
+        kimg: how long it was trained.
+        metrics: what `zoo.evaluate` measured; empty where nothing was.
+        load_name: what `zoo.load` takes to load these weights.
+    """
+    name = load_name.rpartition("/")[2]
+    networks = "\n".join(
+        f"| `{network}.safetensors` | {sum(p.numel() for p in module.parameters()):,} |"
+        for network, module in gan.networks.items()
+    )
+    source = recipe.data.name or (f"hf:{recipe.data.hub}" if recipe.data.hub else "a folder of the trainer's own")
+    data_license = metrics.get("data_license", "unknown")
+    weights_license = recipe.license if recipe.data.name else "to be stated by who trained them"
+    summary = recipe.summary or f"A {type(gan).__name__} for {recipe.modality}"
+    paper = f" Paper: <{recipe.paper}>." if recipe.paper else ""
+    adversarial = "discriminator" in gan.networks
+    logits = "\nlogits = model.discriminator(samples.tensor)" if adversarial else ""
+    shown_to = "discriminator" if adversarial else "generator"
+    loss = f", loss `{recipe.train.loss}`" if adversarial else ""
+    suffix = samples.SUFFIXES[0]
+    shape = " x ".join(map(str, gan.sample_shape))
+    num_steps = kimg * 1000 / recipe.train.batch
+    averaged = "\nThe generator is the exponential moving average of the training."
+    average = averaged if recipe.train.ema_halflife_kimg else ""
+    return f"""{_front_matter(recipe, metrics, name)}
+# {name}
+
+{summary}.{paper} A generator{" **and** its discriminator" if adversarial else ""}, for the library gan-zoo.
+
+{_show_samples(samples)}
+
+*{len(samples)} samples of seed {samples.seed}, nothing picked.*
+
+## Use
+
+```
+pip install gan-zoo
+zoo sample {load_name} -n 64 --seed 0 --out samples{suffix}
+```
+
+```python
+import zoo
+
+model = zoo.load("{load_name}")
+samples = model.sample(16, seed=0)  # samples.save("samples{suffix}"){logits}
+```
+
+## What is in this folder
+
+| file | parameters |
+|---|---|
+{networks}
+
+Architecture `{recipe.architecture}`; one sample has the shape {shape}. The weights are plain tensors in safetensors,
+matrices in float16 where no sample shows it. `config.json` holds the architecture's values and `recipe.toml` those of
+the training. `metrics.json` holds the metrics below, and `SHA256SUMS` the digests
+(`sha256sum -c SHA256SUMS`).{average}
+
+## Training
+
+{kimg:g} kimg ({kimg * 1000:,.0f} real samples shown to the {shown_to} in {num_steps:,.0f} steps) with batch
+{recipe.train.batch}{loss}, on the training split of **{source}** (license: {data_license}).
+{_describe_start(recipe)}
+
+## Metrics
+
+{_metrics_section(metrics, recipe.modality)}{_curve_section(metrics)}
+## Limits and risks
+
+Trained on {source}: it gives what that data set has, in the proportions it has there.
+{load_modality(recipe.modality).risks}
+The metrics compare with others only where data, split, count and extractor are the same.
+
+## License
+
+Weights: {weights_license}. Training data: {data_license}.
+"""
+
+
+def _describe_start(recipe: Recipe) -> str:
+    """Say what the training started from, and how to train again."""
+    start = public_start(recipe.train.start)
+    again = "`zoo train recipe.toml --out run` trains it again."
+    if start == recipe.name:  # the last of several trainings, each from the weights of the one before
+        return (
+            f"The networks started from the weights of an earlier release of `{start}`. Its training does not count "
+            "here; the comments of its recipe describe all trainings.\n"
+            "`zoo train recipe.toml --out run` continues from the present weights in the same way."
+        )
+    return f"The networks started from the weights of `{start}`.\n{again}" if start else again
+
+
+def _show_samples(samples: Samples) -> str:
+    """Show the samples: the first texts, pictures, and links to what has to be opened."""
+    what = f"{len(samples)} samples of seed {samples.seed}, nothing picked"
+    files = {suffix: f"samples/grid{suffix}" for suffix in card_suffixes(samples)}
+    shown = [f"```text\n{samples[:8]}\n```"] if samples.READABLE else []
+    shown += [f"![{what}]({file})" for suffix, file in files.items() if suffix in PICTURES]
+    shown += [f"[{what}]({file})" for suffix, file in files.items() if suffix not in PICTURES]
+    return "\n\n".join(shown)
+
+
+def card_suffixes(samples: Samples | type[Samples]) -> tuple[str, ...]:
+    """Return the formats in which samples are saved beside a card, their own first."""
+    return samples.CARD_SUFFIXES or samples.SUFFIXES[:1]
+
+
+def _curve_section(metrics: Mapping[str, Any]) -> str:
+    """Show the model's quality-diversity curve beside its control's, with the verdict."""
+    if not (curve := metrics.get("curve")):
+        return ""
+    return f"""
+![Reverse LM score against LM score, and Self-BLEU against BLEU, at temperatures from \
+{curve["control"][0]["temperature"]:g} to {curve["control"][-1]["temperature"]:g}](samples/curve.png)
+
+**{curve["verdict"]}**
+"""
+
+
+def public_start(start: str) -> str:
+    """Return what a card may say of `train.start`: only the name of a folder, and not its place on the disk."""
+    library = next((known for known in OTHER_LIBRARIES if start.startswith(known)), "")
+    name = start.removeprefix(library)
+    return library + Path(name).name if Path(name).expanduser().is_absolute() else start
+
+
+def _front_matter(recipe: Recipe, metrics: Mapping[str, Any], name: str) -> str:
+    """Write what the Hub reads, between two lines of dashes: https://huggingface.co/docs/hub/model-cards."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    task = load_modality(recipe.modality).pipeline_tag
+    results = [
+        EvalResult(
+            task_type=task or recipe.modality,
+            dataset_type=metrics["data"],
+            dataset_name=f"{metrics['data']} ({metrics['fingerprint'][:16]})",
+            dataset_split="test",
+            metric_type=_TYPES.get(metric["name"], metric["name"]),
+            metric_value=float(f"{metric['value']:.6g}"),
+            metric_name=(
+                f"{metric['name']}: {metric['count']} samples, {metric['extractor'] or 'no extractor'}, test split, "
+                f"seed {metrics['seed']}; real against real {_number(metric['real_vs_real'])}"
+            ),
+            source_name=metrics["command"],
+            source_url=EVALUATION_DOCS,
+        )
+        for metric in metrics.get("metrics", [])
+    ]
+    source = recipe.data.name or recipe.data.hub
+    data = ModelCardData(
+        license=recipe.license if recipe.data.name else "other",
+        library_name="gan-zoo",
+        pipeline_tag=task,
+        tags=["gan", recipe.modality],
+        datasets=[source] if source else None,
+        model_name=name if results else None,
+        eval_results=results or None,
+    )
+    return f"---\n{data.to_yaml()}\n---"
+
+
+def _metrics_section(metrics: Mapping[str, Any], modality: str) -> str:
+    if not metrics.get("metrics"):
+        return "Not measured.\n"
+    rows = "\n".join(
+        f"| {f['name']} | {_number(f['value'])} | {_number(f['real_vs_real'])} "
+        f"| {'higher' if f['higher_is_better'] else 'lower'} | {f['extractor'] or ''} | {f['count']:,} |"
+        for f in metrics["metrics"]
+    )
+    names = [metric["name"] for metric in metrics["metrics"]]
+    known = load_modality(modality).metric_notes
+    notes = "".join(f" {note}" for start, note in known.items() if any(name.startswith(start) for name in names))
+    return f"""`{metrics["command"]}`, seed {metrics["seed"]}, against the test split of {metrics["data"]} (fingerprint
+`{metrics["fingerprint"][:16]}`), prints them again. "Real against real" is the same metric of real training samples
+against the same test samples: no generator should be expected to do better.{notes}
+
+| metric | samples | real against real | better | extractor | count |
+|---|---|---|---|---|---|
+{rows}
+"""
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.4g}"
+
+
+def evaluate_command(command: str, recipe: Recipe, load_name: str) -> str:
+    """Write the `zoo evaluate` command of these metrics for somebody who loads `load_name`.
+
+    A folder on the trainer's disk becomes FOLDER.
+    """
+    options, data = shlex.split(command)[3:], ""
+    if "--data" in options:
+        at = options.index("--data")
+        data = options[at + 1]
+        del options[at : at + 2]
+    if "folder" in DataConfig.option(data) if data else recipe.data.folder:
+        data = "FOLDER"
+    elif recipe.data.hub and not data:
+        data = f"hf:{recipe.data.hub}"
+    return shlex.join(["zoo", "evaluate", load_name, *options, *(["--data", data] if data else [])])

@@ -1,0 +1,244 @@
+"""From a run to a folder of released weights, laid out exactly as its Hub repository:
+
+generator.safetensors  discriminator.safetensors    one file a network, matrices in float16 where no sample shows it
+config.json            format, modality, architecture, config; no code
+recipe.toml            the resolved recipe that trained it
+README.md              the model card
+metrics.json           what `zoo evaluate` measured
+samples/grid.png       the first 64 samples of seed 0; for sounds 16 and a .flac, for scores also a .mid, for clips a
+                       .webp of 16
+SHA256SUMS             for `sha256sum -c`, and checked here before a file is opened
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from zoo.errors import AlreadyExistsError, InvalidFileError, InvalidValueError, NoWeightsError, WriteError
+from zoo.gan import GAN
+from zoo.io.atomic import replacing
+from zoo.io.weights import SUMS, digest, to_float16, write_sums, write_weights
+from zoo.recipe import Recipe, load_recipe
+from zoo.registry import Entry, registry
+from zoo.releases.card import card_suffixes, card_text, evaluate_command, public_start, write_card
+from zoo.releases.loading import FORMAT, Release, load_folder
+from zoo.training.run import Run
+
+
+def release(
+    run: str | os.PathLike[str],
+    *,
+    out: str | os.PathLike[str] | None = None,
+    load_name: str = "",
+    metrics: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write the released weights of a run's newest checkpoint; returns the folder.
+
+    The folder is made beside its place and then moved there whole. For an entry of this checkout, the digests are also
+    written into the entry's recipe.
+
+    Args:
+        out: the folder; zoo/weights/<entry> in this package if None.
+        load_name: the name by which the card tells to load these weights; if empty, the entry's or the folder's.
+        metrics: what `zoo.evaluate` measured; the run's metrics.json if None.
+
+    Raises:
+        InvalidFileError: no run, or metrics of another state.
+        NoWeightsError: a run that was not evaluated.
+        AlreadyExistsError: `out` holds something else than released weights.
+        WriteError: the place cannot be written.
+    """
+    source = Run.open(Path(run).expanduser())
+    recipe = source.recipe
+    if out is not None:
+        _check_replaceable(Path(out).expanduser().resolve())
+    gan, kimg = source.load()
+    if metrics is None:
+        metrics = read_metrics(source.folder, kimg)
+    entry = registry.entries.get(recipe.name)
+    place = Path(out).expanduser().resolve() if out is not None else _bundled(recipe)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}-"))
+    except OSError as error:
+        raise WriteError(f"{place}: cannot write: {error.strerror or error}") from error
+    try:
+        save_networks(gan, scratch)
+        write_config(recipe, scratch)
+        if (source.folder / "curve.png").is_file() and metrics.get("curve"):
+            (scratch / "samples").mkdir()
+            shutil.copyfile(source.folder / "curve.png", scratch / "samples" / "curve.png")
+        for asset in gan.ASSETS:
+            shutil.copyfile(source.folder / asset, scratch / asset)
+        (scratch / "recipe.toml").write_text(_released_recipe(recipe), encoding="utf-8")
+        load_name = load_name or (entry.name if entry is not None and _is_bundled(entry, place) else f"./{place.name}")
+        if metrics:
+            metrics = {**metrics, "command": evaluate_command(metrics["command"], recipe, load_name)}
+        (scratch / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+        samples = load_folder(scratch).sample(gan.Output.CARD_COUNT, seed=0)
+        for suffix in card_suffixes(samples):
+            samples.save(scratch / "samples" / f"grid{suffix}")
+        write_card(scratch, card_text(recipe, gan, samples, kimg=kimg, metrics=metrics, load_name=load_name))
+        write_sums(scratch)
+        scratch.chmod(0o755)
+        _put(scratch, place)
+    except OSError as error:
+        raise WriteError(f"{place}: cannot write: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    if entry is not None and _is_bundled(entry, place):
+        pin_weights(entry.recipe, {name: digest(place / name) for name in Release.open(place).weight_files})
+    return place
+
+
+def save_networks(gan: GAN, folder: Path) -> None:
+    """Write each network as safetensors into `folder`.
+
+    Matrices and kernels become float16; vectors and statistics stay float32. A generator stays float32 where the
+    rounding could be seen: where the mean change of a sample exceeds half a step of 8-bit color.
+    """
+    visible = _change(gan, to_float16(gan.generator)) > 0.5 / 127.5
+    for name, network in gan.networks.items():
+        whole = visible and network is gan.generator
+        write_weights(network.state_dict() if whole else to_float16(network), folder / f"{name}.safetensors")
+
+
+def write_config(recipe: Recipe, folder: Path) -> None:
+    """Write config.json: what loading needs to build the networks again."""
+    content = {
+        "format": FORMAT,
+        "library": "gan-zoo",
+        "modality": recipe.modality,
+        "architecture": recipe.architecture,
+        "config": recipe.to_table()["model"],
+    }
+    (folder / "config.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _change(gan: GAN, generator_state: Mapping[str, Tensor]) -> float:
+    """Compute the mean absolute change of 16 samples when the generator gets these weights."""
+    rounded = copy.deepcopy(gan)
+    rounded.generator.load_state_dict(dict(generator_state))
+    change = float((gan.sample(16, seed=0).tensor - rounded.sample(16, seed=0).tensor).float().abs().mean())
+    return change if math.isfinite(change) else math.inf
+
+
+# What a card reads of a report, and of each of its metrics.
+_OF_REPORT = {"command", "data", "fingerprint", "seed", "metrics"}
+_OF_METRIC = {"name", "value", "real_vs_real", "higher_is_better", "count", "extractor", "seed"}
+
+
+def read_metrics(run: Path, kimg: float) -> dict[str, Any]:
+    """Read the metrics that `zoo evaluate` left in a run.
+
+    Raises NoWeightsError where it has none, InvalidFileError where they are of another state.
+    """
+    path = run / "metrics.json"
+    if not path.is_file():
+        raise NoWeightsError(
+            f"{run}: not evaluated yet; run `zoo evaluate {run}` first, so that the card has its metrics"
+        )
+    try:
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+        measured = float(metrics["kimg"])
+        found = metrics["metrics"]
+        if not (found and metrics.keys() >= _OF_REPORT and all(metric.keys() >= _OF_METRIC for metric in found)):
+            raise ValueError("not all of what a report has")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InvalidFileError(f"{path}: damaged; run `zoo evaluate {run}` again") from error
+    if abs(measured - kimg) > 1e-9:
+        raise InvalidFileError(f"{path}: measured at {measured} kimg, the run is at {kimg}; run `zoo evaluate {run}`")
+    return metrics
+
+
+def _is_bundled(entry: Entry, place: Path) -> bool:
+    return place.resolve() == entry.bundled.resolve()
+
+
+def _bundled(recipe: Recipe) -> Path:
+    name = recipe.name
+    if name not in registry.entries:  # a recipe of one's own, or a name that a run claims to have
+        raise InvalidValueError(f'"{name}" is no entry of this package; say where the weights should go: --out FOLDER')
+    if (recipe.architecture, recipe.data) != ((entry := load_recipe(name)).architecture, entry.data):
+        raise InvalidValueError(
+            f"this run of {name} had other data than the entry; say where the weights should go: --out FOLDER"
+        )
+    return registry.entries[name].bundled
+
+
+def _released_recipe(recipe: Recipe) -> str:
+    import tomlkit
+
+    table = recipe.to_table()
+    del table["weights"]  # digests of what lies beside it would never agree with themselves
+    for key in ("folder", "tokenizer"):  # not the trainer's own paths
+        if Path(str(table["data"].get(key, ""))).is_absolute():
+            table["data"][key] = Path(table["data"][key]).name
+    table["train"]["start"] = public_start(table["train"]["start"])
+    return f"# {recipe.name}, resolved: every value that trained these weights\n" + tomlkit.dumps(table)
+
+
+def _check_replaceable(place: Path) -> None:
+    """Raise AlreadyExistsError where `place`, which will be replaced, has anything but other released weights."""
+    if not place.exists() or ((place / SUMS).is_file() and (place / "config.json").is_file()):
+        return
+    if not place.is_dir() or any(place.iterdir()):
+        raise AlreadyExistsError(
+            f"{place}: something else than released weights is here, and would be lost; choose a new folder"
+        )
+
+
+def _put(scratch: Path, place: Path) -> None:
+    """Move the finished folder to its place; what was there before is deleted only afterwards."""
+    old = place.with_name(f".{place.name}-replaced")
+    shutil.rmtree(old, ignore_errors=True)
+    if place.exists():
+        place.rename(old)
+    scratch.rename(place)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def pin_weights(path: Path, sha256: Mapping[str, str], *, repo: str = "", revision: str = "") -> None:
+    """Write the digests, and the repository and revision if given, into the `[weights]` of the recipe file at `path`.
+
+    Its comments and order stay. Raises WriteError.
+    """
+    import tomlkit
+
+    document = tomlkit.parse(path.read_text(encoding="utf-8"))
+    weights = document.setdefault("weights", tomlkit.table())
+    if repo:
+        weights["repo"], weights["revision"] = repo, revision
+    weights["sha256"] = tomlkit.inline_table()
+    weights["sha256"].update(sha256)
+    with replacing(path) as temporary:
+        temporary.write_text(tomlkit.dumps(document), encoding="utf-8")
+
+
+def copy_recipe(name: str, target: Path) -> Path:
+    """Copy an entry's recipe, comments and all, to a path of the user's. Raises NotFoundError, AlreadyExistsError, WriteError."""
+    import tomlkit
+
+    entry = registry.entry(name)
+    if target.is_dir():
+        target = target / entry.recipe.name
+    if target.suffix != ".toml":
+        raise InvalidValueError(f"{target}: a recipe's name ends in .toml")
+    if target.exists():
+        raise AlreadyExistsError(f"{target}: exists already; choose another name")
+    document = tomlkit.parse(entry.recipe.read_text(encoding="utf-8"))
+    document.pop("weights", None)  # a changed recipe has no released weights
+    load_recipe(entry)  # a broken recipe is not worth a copy
+    with replacing(target) as temporary:
+        temporary.write_text(tomlkit.dumps(document), encoding="utf-8")
+    return target

@@ -1,0 +1,346 @@
+"""Loading released weights: bundled with this package, in the Hub's cache, or fetched; checked before they are opened.
+
+    name -> folder (bundled, else cached, else fetched at a full commit sha) -> digests -> config.json against the
+    architecture's dataclass -> the header of each weight file against the shapes -> strict load
+
+Nothing here unpickles. Weights are safetensors; everything else is JSON, TOML and text.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError, NoWeightsError, suggest
+from zoo.gan import GAN
+from zoo.io.weights import SUMS, check_weights, inside, load_weights, max_bytes, read_sums, verify
+from zoo.nn.no_init import no_init
+from zoo.recipe import build, load_architecture
+from zoo.registry import Entry, registry
+from zoo.samples import Samples
+from zoo.training.run import Run, is_run
+
+if TYPE_CHECKING:
+    from zoo.io.hub import Address
+
+FORMAT = 1
+TEXTS = ("config.json", SUMS, "recipe.toml")
+MAX_TEXT_BYTES = 1 << 20  # of each of them
+MAX_ASSET_BYTES = 1 << 24  # of a tokenizer
+PICKLES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth", ".th")
+
+logger = logging.getLogger("zoo")
+
+
+@dataclass(frozen=True)
+class Release:
+    """A folder of released weights, its config.json read once and its networks laid out once."""
+
+    folder: Path
+    architecture: type[GAN]
+    config: Any
+    shapes: Mapping[str, Mapping[str, Tensor]]
+    """Each network's state on the meta device, by the network's name."""
+
+    @classmethod
+    def open(cls, folder: Path) -> Release:
+        """Read config.json, and lay out the networks that it describes. Raises InvalidFileError."""
+        architecture, config = _read_config(folder)
+        return cls(folder, architecture, config, architecture.state_shapes(config))
+
+    @property
+    def weight_files(self) -> list[str]:
+        """The names of the weight files, one a network."""
+        return [f"{network}.safetensors" for network in self.shapes]
+
+    @property
+    def needed_files(self) -> dict[str, int]:
+        """What loading needs besides the text files, and the most bytes that each can have."""
+        weights = {f"{network}.safetensors": max_bytes(state) for network, state in self.shapes.items()}
+        return weights | dict.fromkeys(self.architecture.ASSETS, MAX_ASSET_BYTES)
+
+    @property
+    def opened_files(self) -> dict[str, int]:
+        """All that loading may open, and the most bytes that each can have."""
+        return {**dict.fromkeys(TEXTS, MAX_TEXT_BYTES), **self.needed_files}
+
+    def check(self, sha256: Mapping[str, str] | None = None) -> None:
+        """Check what loading opens: sizes first, then digests of SHA256SUMS and the trusted ones of `sha256`.
+
+        Raises InvalidFileError.
+        """
+        opened = self.opened_files
+        for name, most in opened.items():
+            path = inside(self.folder, name)
+            if path.is_file():
+                _check_file_size(self.folder, name, path.stat().st_size, most)
+        verify(self.folder, sha256 or {}, names=opened)
+
+    def load(self) -> GAN:
+        """Build the networks and load their weights, whole or not at all.
+
+        Raises InvalidFileError for a file that does not fit, naming what differs.
+        """
+        cls, folder = self.architecture, self.folder
+        for network, state in self.shapes.items():
+            check_weights(inside(folder, f"{network}.safetensors"), state, cls.__name__)
+        with no_init():
+            gan = cls(self.config)
+        for asset in cls.ASSETS:
+            if not inside(folder, asset).is_file():
+                raise InvalidFileError(f"{folder / asset}: missing; {cls.__name__} needs it to read its samples")
+        gan.load_assets(folder)
+        for network, module in gan.networks.items():
+            load_weights(folder / f"{network}.safetensors", module)
+        return gan.eval()
+
+
+def load(name: str | os.PathLike[str]) -> GAN:
+    """Load a trained GAN, generator and discriminator, ready to sample.
+
+    Args:
+        name: an entry ("faces-dcgan"), a folder of released weights, a run folder, or a repository of the Hugging Face
+            Hub ("org/name", "org/name@revision"), which is fetched at first use. A full commit sha as revision names
+            the same bytes for ever, and needs no network once they are cached.
+
+    Raises:
+        NotFoundError: no such entry or repository, with the nearest names.
+        NoWeightsError: an entry or a run that has no weights yet.
+        InvalidFileError: weights that are missing, corrupt, of another architecture, or pickled.
+        UnreachableError: not in the cache, and the Hub gives no complete answer.
+    """
+    folder = Path(name).expanduser()
+    if os.fspath(name) not in registry.entries and is_run(folder):
+        return Run.open(folder).load()[0]
+    return find_release(name).load()
+
+
+def sample(
+    name: str | os.PathLike[str], n: int = 16, *, seed: int | None = None, batch_size: int = 64, **options: Any
+) -> Samples:
+    """Load a model and sample it: `load(name).sample(n, ...)`; see `GAN.sample`. Raises as both."""
+    return load(name).sample(n, seed=seed, batch_size=batch_size, **options)
+
+
+def load_folder(folder: Path, *, sha256: Mapping[str, str] | None = None) -> GAN:
+    """Load the GAN of a released folder. Every file is checked before any weight is loaded.
+
+    Args:
+        sha256: trusted digests of the weight files; those of the folder's SHA256SUMS are checked besides.
+
+    Raises:
+        InvalidFileError: a missing, corrupt, truncated or changed file, or one that does not fit the architecture.
+    """
+    release = Release.open(folder)
+    release.check(sha256)
+    return release.load()
+
+
+def find_release(name: str | os.PathLike[str]) -> Release:
+    """Find the weights of an entry, a folder or a Hub repository (`org/name`, `org/name@revision`).
+
+    They are fetched if need be, and every file is checked against its digests.
+
+    Raises:
+        NotFoundError: no such entry or repository, with the nearest names.
+        NoWeightsError: an entry or a run without released weights.
+        InvalidFileError: weights that are refused.
+        UnreachableError: not in the cache, and the Hub cannot be reached.
+    """
+    text = os.fspath(name)
+    if text in registry.entries:
+        return find_entry_release(registry.entries[text])
+    folder = Path(text).expanduser()
+    if (folder / "config.json").is_file():
+        release = Release.open(folder)
+        release.check()
+        return release
+    if folder.exists() or text.startswith((".", "~", os.sep)) or text.partition("@")[0].count("/") > 1:
+        raise _no_release(folder)
+    if "/" in text:
+        from zoo.io.hub import Address
+
+        address = Address.parse(text)
+        if address is None:
+            raise InvalidValueError(f'"{text}": a repository of the Hub is named org/name or org/name@revision')
+        return fetch_release(address)
+    raise NotFoundError(
+        f'no entry "{text}".{suggest(text, registry.entries)} `zoo list` shows all {len(registry.entries)}; '
+        "a repository of the Hub is named org/name."
+    )
+
+
+def find_entry_release(entry: Entry) -> Release:
+    """Find an entry's weights: bundled, else cached, else fetched. Raises as `find_release`."""
+    if entry.has_weights:
+        release = Release.open(entry.bundled)
+        release.check(entry.weights.sha256)
+        return release
+    if not entry.weights.repo:
+        raise NoWeightsError(
+            f"{entry.name} has no released weights yet; `zoo train {entry.name} --out runs/a` makes some"
+        )
+    from zoo.io.hub import Address
+
+    address = Address(entry.weights.repo, entry.weights.revision)
+    if not address.pinned:
+        raise InvalidFileError(f"{entry.recipe}: weights.revision = {address.revision!r} should be a full commit sha")
+    return fetch_release(address, sha256=entry.weights.sha256)
+
+
+def _no_release(folder: Path) -> InvalidFileError | NoWeightsError:
+    """Say what a folder without released weights is."""
+    if is_run(folder):
+        return NoWeightsError(f"{folder}: a run; `zoo release {folder} --out FOLDER` makes released weights of it")
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    if any(PurePosixPath(name).suffix in PICKLES for name in names):
+        return InvalidFileError(f"{folder}: {_describe_files(names)}")
+    return InvalidFileError(f"{folder}: neither released weights (config.json) nor a run (recipe.toml)")
+
+
+# --- the Hub -----------------------------------------------------------------------------------------------------
+
+
+def fetch_release(address: Address, *, sha256: Mapping[str, str] | None = None) -> Release:
+    """Get a repository's weights from the cache, or fetch them; only what loading needs is fetched.
+
+    A full commit sha that is cached needs no network. Another revision is looked up, and the log names the commit that
+    it means.
+
+    Args:
+        sha256: trusted digests of the weight files, checked as soon as they arrive.
+
+    Raises:
+        NotFoundError, InvalidFileError, UnreachableError: as `find_release`. Refused files do not stay in the cache.
+    """
+    from zoo.io import hub
+
+    pinned = hub.Address(address.repo, hub.commit_of(address))
+    if not address.pinned:
+        logger.warning("%s is at %s now; to have these weights for ever: %s", address, pinned.revision, pinned)
+    release = _open_cached(pinned) or _fetch(pinned)
+    _check_snapshot(pinned, release, sha256 or {})
+    return release
+
+
+def _open_cached(address: Address) -> Release | None:
+    """Open the snapshot of a pinned address in the cache, if everything that loading needs is there."""
+    from zoo.io import hub
+
+    config = hub.cached(address, "config.json")
+    if config is None:
+        return None
+    try:
+        release = Release.open(config.parent)
+    except InvalidFileError:  # damaged since it was fetched
+        hub.discard(config)
+        return None
+    return release if all(hub.cached(address, name) for name in release.needed_files) else None
+
+
+def _check_snapshot(address: Address, release: Release, sha256: Mapping[str, str]) -> None:
+    """Check a snapshot of the cache against all that is known of it. What fails is removed, to be fetched anew."""
+    from zoo.io import hub
+
+    folder = release.folder
+    files = {name: folder / name for name in release.opened_files if (folder / name).is_file()}
+    try:
+        for name in files.keys() - read_sums(folder).keys():
+            if not hub.agrees_with_its_name(files[name]):
+                raise InvalidFileError(f"{files[name]}: other bytes than the Hub stated")
+        release.check(sha256)
+    except InvalidFileError as error:
+        for name, path in files.items():
+            if name == SUMS or name in sha256 or not hub.agrees_with_its_name(path):
+                hub.discard(path)
+        raise InvalidFileError(
+            f"{error} (of {address}). It was removed from the cache; load again to fetch it anew."
+        ) from error
+
+
+def _fetch(address: Address) -> Release:
+    """Fetch what loading needs. Whatever can be refused is refused before it is fetched."""
+    from zoo.io import hub
+
+    listed = hub.listing(address)
+    if "config.json" not in listed or not any(name.endswith(".safetensors") for name in listed):
+        raise InvalidFileError(f"{address}: {_describe_files(listed)}")
+    for name in TEXTS:
+        if name in listed:
+            _check_file_size(address, name, listed[name].size, MAX_TEXT_BYTES)
+            path = hub.fetch(address, name, listed[name])
+            if name == "config.json":
+                config = path
+    try:
+        release = Release.open(config.parent)
+    except InvalidFileError as error:
+        hub.discard(config)
+        raise InvalidFileError(f"{address}: {error}") from error
+    for name, most in release.needed_files.items():
+        if name not in listed:
+            raise InvalidFileError(f"{address}: lacks {name}; {_describe_files(listed)}")
+        _check_file_size(address, name, listed[name].size, most)
+    for name in release.needed_files:
+        hub.fetch(address, name, listed[name])
+    return release
+
+
+def _check_file_size(where: object, name: str, size: int, most: int) -> None:
+    if size > most:
+        raise InvalidFileError(f"{where}: {name} has {size:,} bytes, at most {most:,} make sense here; refused")
+
+
+def _describe_files(listed: Iterable[str]) -> str:
+    """Say why these files are no release."""
+    names = sorted(listed)
+    pickles = [name for name in names if PurePosixPath(name).suffix in PICKLES]
+    if pickles and not any(name.endswith(".safetensors") for name in names):
+        return (
+            f"offers its weights as pickles only ({', '.join(pickles[:3])}). Opening a pickle can run any program on "
+            "this machine, so this library never does. Ask its author for safetensors, written by `zoo release`."
+        )
+    shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+    return f"is no release of this library: it has {shown or 'no files'}, and no config.json of gan-zoo"
+
+
+# --- config.json -------------------------------------------------------------------------------------------------
+
+
+def _read_config(folder: Path) -> tuple[type[GAN], Any]:
+    """Read the architecture and config that config.json names. Raises InvalidFileError."""
+    path = inside(folder, "config.json")
+    if not path.is_file():
+        raise InvalidFileError(f"{path}: missing")
+    _check_file_size(folder, path.name, path.stat().st_size, MAX_TEXT_BYTES)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidFileError(f"{path}: cannot read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidFileError(f"{path}: not JSON: {error}") from error
+    if not isinstance(content, dict) or "format" not in content:
+        raise InvalidFileError(
+            f'{path}: no config of gan-zoo, which has a "format"; so this is no release of this library'
+        )
+    if content["format"] != FORMAT:
+        raise InvalidFileError(
+            f"{path}: format {content['format']!r:.80} is not {FORMAT}, which this gan-zoo reads; is it newer?"
+        )
+    try:
+        cls = load_architecture(str(content.get("modality"))[:200], str(content.get("architecture"))[:200])
+        return cls, build(cls.Config, content.get("config", {}), where="config")
+    except (NotFoundError, InvalidValueError, RecursionError) as error:
+        raise InvalidFileError(f"{path}: {_shorten(error)}") from error
+
+
+def _shorten(error: Exception) -> str:
+    """Return an error's text without the bulk that somebody else's file may put into it."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= 300 else f"{text[:300]}…"

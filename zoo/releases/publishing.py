@@ -1,0 +1,240 @@
+"""From released weights to a repository of the Hub: one atomic commit of what differs, and of nothing else."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+from zoo.errors import (
+    InvalidFileError,
+    InvalidValueError,
+    NotFoundError,
+    NoWeightsError,
+    UnreachableError,
+    WriteError,
+    suggest,
+)
+from zoo.io.hub import BUSY, Address, Listed, api, ask, bounded, fetch, has_digest, listing, patience, pause, speaking
+from zoo.io.weights import SUMS, digest, inside, read_sums, verify
+from zoo.registry import registry
+from zoo.releases.exporting import pin_weights, release
+from zoo.releases.loading import Release
+from zoo.training.run import is_run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_BRANCH_MOVED = (409, 412)  # statuses of a commit whose parent is no longer the head
+
+Kind = Literal["new", "changed", "gone", "same"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a publication does to one file of the repository; `size` in bytes."""
+
+    path: str
+    kind: Kind
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Commit:
+    """A repository as it stands after a publication, or would stand after it.
+
+    `revision` is the full commit sha to pin (empty in a dry run of a repository that is not there yet), `sha256` the
+    digests of the weight files, `changes` what was done to each file.
+    """
+
+    repo: str
+    revision: str
+    url: str
+    sha256: Mapping[str, str]
+    changes: tuple[Change, ...]
+
+    @property
+    def changed(self) -> tuple[Change, ...]:
+        return tuple(change for change in self.changes if change.kind != "same")
+
+
+def publish(
+    name: str | os.PathLike[str],
+    *,
+    repo: str,
+    private: bool = False,
+    message: str = "",
+    tag: str = "",
+    pin: bool = False,
+    unmeasured: bool = False,
+    dry_run: bool = False,
+) -> Commit:
+    """Publish weights to the Hugging Face Hub, in one commit of the files that differ; returns the commit.
+
+    Publishing what is there already changes nothing. `HF_TOKEN` or `hf auth login` gives the token.
+
+    Args:
+        name: an entry with weights, a folder of released weights, or a run, which is released on the way.
+        repo: `owner/name`; made if it is not there.
+        private: make a new repository private.
+        message: of the commit.
+        tag: a tag for the commit.
+        pin: write the repository, the commit and the digests into the entry's recipe.
+        unmeasured: publish a run that was never evaluated; its card says so.
+        dry_run: change nothing; the result says what would change.
+
+    Raises:
+        NoWeightsError: no weights, or a run without metrics.
+        InvalidFileError: weights that are not what their digests say.
+        InvalidValueError: a name that the Hub does not allow.
+        WriteError: no token, or one that may not write there.
+        UnreachableError: no answer from the Hub after some tries; publishing again continues where it stopped.
+    """
+    address = Address.parse(repo)
+    if address is None or address.revision:
+        raise InvalidValueError(f'repo = "{repo}" should read owner/name')
+    entry = registry.entries.get(os.fspath(name))
+    if pin and entry is None:
+        raise InvalidValueError(f"{name}: only an entry of the registry has a recipe to pin a revision in")
+    with weights_of(name, repo=repo, unmeasured=unmeasured) as folder:
+        files = released_files(folder, entry.weights.sha256 if entry is not None else {})
+        sha256 = {file: digest(folder / file) for file in Release.open(folder).weight_files}
+        head, changes = compare(files, address, private=private)
+        changed = any(change.kind != "same" for change in changes)
+        if tag and head is not None:
+            _check_tag(address, tag, head="" if changed else head)
+        if not dry_run and (head is None or changed):
+            head, changes = _commit(files, address, private=private, message=message or f"Weights of {folder.name}")
+    if tag and not dry_run:
+        ask(address, lambda: api().create_tag(repo, tag=tag, revision=head, exist_ok=True))
+    if pin and not dry_run and entry is not None:
+        pin_weights(entry.recipe, sha256, repo=repo, revision=head or "")
+    url = f"{api().endpoint}/{repo}"
+    return Commit(repo=repo, revision=head or "", url=url, sha256=sha256, changes=changes)
+
+
+@contextmanager
+def weights_of(name: str | os.PathLike[str], *, repo: str, unmeasured: bool) -> Iterator[Path]:
+    """The folder to publish: of an entry, of a path, or released on the spot from a run."""
+    text, folder = os.fspath(name), Path(name).expanduser()
+    if text in registry.entries:
+        if not registry.entries[text].has_weights:
+            raise NoWeightsError(
+                f"{text} has no weights in this package; publish the run that trained some: zoo publish RUN"
+            )
+        yield registry.entries[text].bundled
+    elif (folder / "config.json").is_file():
+        Release.open(folder)
+        yield folder
+    elif is_run(folder):
+        with tempfile.TemporaryDirectory(prefix="gan-zoo-") as scratch:
+            out = Path(scratch) / repo.partition("/")[2]
+            measured = not unmeasured or (folder / "metrics.json").is_file()
+            yield release(folder, out=out, load_name=repo, metrics=None if measured else {})
+    elif folder.exists() or "/" in text:
+        raise InvalidFileError(f"{folder}: neither released weights (config.json) nor a run (recipe.toml)")
+    else:
+        raise NotFoundError(f'no entry "{text}", and no such folder.{suggest(text, registry.entries)}')
+
+
+def released_files(folder: Path, sha256: Mapping[str, str]) -> dict[str, Path]:
+    """What is published of a folder: SHA256SUMS and the files that it lists, each checked, and nothing else.
+
+    So a note or a key that happens to lie there stays where it is. Raises InvalidFileError.
+    """
+    verify(folder, sha256)
+    listed = read_sums(folder)
+    if not listed:
+        raise InvalidFileError(
+            f"{folder}: has no {SUMS}, which says what belongs to a release; `zoo release RUN` writes one"
+        )
+    return {name: inside(folder, name) for name in sorted([*listed, SUMS])}
+
+
+def compare(local: Mapping[str, Path], address: Address, *, private: bool) -> tuple[str | None, tuple[Change, ...]]:
+    """The repository's newest commit (None where there is no repository yet) and what would change in it.
+
+    Files of the repository that are not ours stay: only what its SHA256SUMS lists, and this release has not, goes.
+    """
+    try:
+        info = ask(address, lambda: api().model_info(address.repo))
+    except NotFoundError as error:
+        if "not a model" in str(error):
+            raise WriteError(f"cannot publish to {address}: {error}") from error
+        return None, tuple(Change(name, "new", path.stat().st_size) for name, path in local.items())
+    if private and not info.private:
+        raise InvalidValueError(f"{address} is there already and public; --private is for a new repository")
+    head = Address(address.repo, info.sha or "")
+    listed = listing(head)
+    changes = [Change(name, _kind(path, listed.get(name)), path.stat().st_size) for name, path in local.items()]
+    changes += [Change(name, "gone", listed[name].size) for name in _published_before(head, listed) - local.keys()]
+    return head.revision, tuple(sorted(changes, key=lambda change: change.path))
+
+
+def _kind(path: Path, listed: Listed | None) -> Kind:
+    if listed is None:
+        return "new"
+    return "same" if listed.size == path.stat().st_size and has_digest(path, listed.digest) else "changed"
+
+
+def _published_before(head: Address, listed: Mapping[str, Listed]) -> set[str]:
+    """The files that an earlier publication put there, by its own list of them."""
+    if SUMS not in listed:
+        return set()
+    try:
+        return read_sums(fetch(head, SUMS, listed[SUMS]).parent).keys() & listed.keys()
+    except InvalidFileError:  # not a list of ours: then nothing there is ours to take away
+        return set()
+
+
+def _check_tag(address: Address, tag: str, *, head: str) -> None:
+    """Raise InvalidValueError where the tag is taken by another commit than `head`: a tag that moves names nothing."""
+    tags = {ref.name: ref.target_commit for ref in ask(address, lambda: api().list_repo_refs(address.repo)).tags}
+    if tags.get(tag, head) != head:
+        raise InvalidValueError(f"{address} has a tag {tag} already, of the commit {tags[tag]}; choose another")
+
+
+def _commit(
+    local: Mapping[str, Path], address: Address, *, private: bool, message: str
+) -> tuple[str, tuple[Change, ...]]:
+    """Commit what differs, in one commit on top of the head that it was compared with.
+
+    A commit whose answer was lost is found by comparing again; so is a head that somebody else moved.
+    """
+    ask(address, lambda: api().create_repo(address.repo, private=private or None, exist_ok=True))
+    before: tuple[Change, ...] = ()
+    attempt = 0
+    while True:
+        head, changes = compare(local, address, private=False)
+        if head is None:
+            raise UnreachableError(f"{address}: was created, but is not to be seen; try again")
+        before = before or changes
+        if all(change.kind == "same" for change in changes):
+            return head, before
+        todo = [change for change in changes if change.kind in ("new", "changed")]
+        operations = [
+            *(CommitOperationAdd(change.path, local[change.path]) for change in todo),
+            *(CommitOperationDelete(change.path) for change in changes if change.kind == "gone"),
+        ]
+        num_bytes = sum(change.size for change in todo)
+
+        def send(operations: list = operations, head: str = head) -> str:
+            info = api().create_commit(address.repo, operations, commit_message=message, parent_commit=head)
+            return info.oid
+
+        try:
+            with speaking(address):
+                return bounded(send, seconds=patience(num_bytes)), before
+        except (UnreachableError, InvalidValueError) as error:
+            wait = pause(error.__cause__, attempt, busy=(*BUSY, *_BRANCH_MOVED))
+            if wait is None:
+                raise
+            time.sleep(wait)
+            attempt += 1

@@ -1,0 +1,92 @@
+"""Hashing released weights again: whether every file still has the bytes that it should."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from zoo.errors import InvalidFileError, NotFoundError, suggest
+from zoo.io.weights import BUNDLED, SUMS, verify
+from zoo.registry import Weights, registry
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verified:
+    """What `zoo verify` says of one folder. `problem` is empty where every file has the bytes it should."""
+
+    name: str
+    folder: Path
+    files: int
+    bytes: int
+    problem: str = ""
+
+
+def verify_weights(name: str | None = None, *, progress: Callable[[int, int], None] | None = None) -> list[Verified]:
+    """Hash released weights again: one entry, folder or repository, or all that are bundled or cached if None.
+
+    Nothing is fetched and nothing is changed. Raises NotFoundError where a name has no weights here.
+    """
+    folders = list(_list_folders(name))
+    results = []
+    for done, (label, folder, sha256) in enumerate(folders):
+        if progress is not None:
+            progress(done, len(folders))
+        results.append(_verify_folder(label, folder, sha256))
+    if progress is not None:
+        progress(len(folders), len(folders))
+    return results
+
+
+def _list_folders(name: str | None) -> Iterable[tuple[str, Path, Mapping[str, str]]]:
+    from zoo.io import hub
+
+    if name is None:
+        for folder in sorted(path.parent for path in BUNDLED.glob(f"*/{SUMS}")):  # entries, and feature networks
+            entry = registry.entries.get(folder.name)
+            yield folder.name, folder, entry.weights.sha256 if entry is not None else {}
+        for address, folder in hub.cached_snapshots():
+            yield str(address), folder, {}
+        return
+    known_entry = registry.entries.get(name)
+    if known_entry is not None and known_entry.has_weights:
+        yield name, known_entry.bundled, known_entry.weights.sha256
+        return
+    if (Path(name).expanduser() / "config.json").is_file():
+        yield name, Path(name).expanduser(), {}
+        return
+    cached = hub.cached_snapshots()
+    weights = known_entry.weights if known_entry is not None else Weights()
+    wanted = hub.Address(weights.repo, weights.revision) if weights.repo else hub.Address.parse(name)
+    found = [
+        (pinned, folder)
+        for pinned, folder in cached
+        if wanted is not None and pinned.repo == wanted.repo and pinned.revision.startswith(wanted.revision)
+    ]
+    if not found:
+        known = [*registry.entries, *(str(a) for a, _ in cached)]
+        raise NotFoundError(
+            f'no weights of "{name}" on this machine.{suggest(name, known)} `zoo verify --all` checks all.'
+        )
+    for pinned, folder in found:
+        yield str(pinned), folder, weights.sha256
+
+
+def _verify_folder(label: str, folder: Path, sha256: Mapping[str, str]) -> Verified:
+    from zoo.io import hub
+
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    size = sum(path.stat().st_size for path in files)
+    is_snapshot = folder.parent.name == "snapshots"  # it has what loading needs, not all that SHA256SUMS lists
+    there = {path.relative_to(folder).as_posix() for path in files}
+    try:
+        count = verify(folder, sha256, names=there | sha256.keys() if is_snapshot else None)
+        for path in files:
+            if not hub.agrees_with_its_name(path):
+                raise InvalidFileError(f"{path}: other bytes than the Hub stated when it was fetched")
+        checked = len(files) if is_snapshot else count
+        if not checked:
+            raise InvalidFileError(f"{folder}: no {SUMS} here to compare its files with")
+    except InvalidFileError as error:
+        return Verified(name=label, folder=folder, files=len(files), bytes=size, problem=str(error))
+    return Verified(name=label, folder=folder, files=checked, bytes=size)

@@ -1,0 +1,223 @@
+"""ScratchGAN. De Masson d'Autume, Rosca, Rae & Mohamed 2019, "Training language GANs from scratch", arXiv:1905.09922.
+
+No pre-training. What makes the policy gradient bear it, after the paper's section 3: a *dense* reward, since the
+discriminator reads from left to right and gives a logit after each token (r_t = 2 sigmoid(D_t) - 1, equation 6 with
+returns R_t = sum_s gamma^(s - t) r_s, gamma = 0.23), large batches, a moving-average baseline, embeddings shared by
+what the generator reads and writes, and a regularized discriminator (layer norm, dropout on its embedding, weight
+decay). The paper starts from GloVe vectors, which this library does not ship: all embeddings are learned here.
+
+V = vocabulary, T = length, E = embedding_dim, H = hidden_dim. The paper has H 512, two layers, batch 512.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zoo.recipe import OptimizerConfig, TrainConfig, check_unused, within
+from zoo.text.config import TextConfig
+from zoo.text.gan import PolicyGAN
+from zoo.text.policies import RecurrentPolicy, eval_mode, token_mask
+from zoo.training.losses import LOSSES
+from zoo.training.phases import Phase, Step, make_optimizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScratchGANConfig(TextConfig):
+    embedding_dim: int = field(default=64, metadata=within(1, 4096))
+    hidden_dim: int = field(default=512, metadata=within(1, 4096))
+    num_layers: int = field(default=2, metadata=within(1, 8))
+    discriminator_embedding_dim: int = field(default=64, metadata=within(1, 4096))
+    discriminator_hidden_dim: int = field(default=512, metadata=within(1, 4096))
+    discriminator_dropout: float = field(default=0.1, metadata=within(0, 0.9))
+    position_dim: int = field(default=8, metadata=within(2, 512))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScratchGANTrainConfig(TrainConfig):
+    batch: int = field(default=512, metadata=within(2, 65536))
+    generator: OptimizerConfig = OptimizerConfig(lr=9.59e-5, betas=(0.5, 0.999))
+    discriminator: OptimizerConfig = OptimizerConfig(lr=9.38e-3, betas=(0.5, 0.999))
+    discount: float = field(default=0.23, metadata=within(0, 1))
+    """gamma, by which a later token's reward counts less."""
+    baseline_keep: float = field(default=0.08, metadata=within(0, 1))
+    """Share of its old value that the baseline keeps at each step."""
+    discriminator_weight_decay: float = field(default=1e-6, metadata=within(0))
+
+    def __post_init__(self) -> None:
+        check_unused(self, "ScratchGAN", "r1_gamma", "gradient_penalty", "augment", losses=("relativistic",))
+
+
+class Generator(RecurrentPolicy):
+    """Latents [N, T] -> tokens [N, T]. A state [N, 2 L, H] is each layer's hidden state, then each layer's cell."""
+
+    config: ScratchGANConfig
+
+    def __init__(self, config: ScratchGANConfig) -> None:
+        super().__init__(config)
+        self.embedding = nn.Embedding(config.vocabulary, config.embedding_dim)
+        sizes = [config.embedding_dim, *[config.hidden_dim] * (config.num_layers - 1)]
+        self.layers = nn.ModuleList(nn.LSTMCell(size, config.hidden_dim) for size in sizes)
+        self.project = nn.Linear(config.hidden_dim, config.embedding_dim)
+        self.bias = nn.Parameter(torch.zeros(config.vocabulary))
+        nn.init.normal_(self.embedding.weight, 0.0, 1 / math.sqrt(config.embedding_dim))
+
+    def initial_state(self, n: int) -> Tensor:
+        return self.bias.new_zeros(n, 2 * len(self.layers), self.config.hidden_dim)
+
+    def read(self, tokens: Tensor, state: Tensor) -> Tensor:
+        hidden, cells = state.chunk(2, dim=1)
+        entering, after = self.embedding(tokens), []
+        for i, layer in enumerate(self.layers):
+            entering, cell = layer(entering, (hidden[:, i], cells[:, i]))
+            after.append((entering, cell))
+        return torch.stack([*(hidden for hidden, _ in after), *(cell for _, cell in after)], dim=1)
+
+    def next_logits(self, state: Tensor) -> Tensor:
+        top = state[:, len(self.layers) - 1]
+        return F.linear(self.project(top), self.embedding.weight, self.bias)  # what it reads is what it writes
+
+
+class Discriminator(nn.Module):
+    """Tokens [N, T] -> logits [N]; `score_tokens` gives one after each token [N, T]."""
+
+    positions: Tensor
+
+    def __init__(self, config: ScratchGANConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocabulary, config.discriminator_embedding_dim)
+        self.lstm = NormedLSTM(
+            config.discriminator_embedding_dim + config.position_dim, config.discriminator_hidden_dim
+        )
+        self.output = nn.Linear(config.discriminator_hidden_dim, 1)
+        nn.init.normal_(self.embedding.weight, 0.0, 1 / math.sqrt(config.discriminator_embedding_dim))
+        self.register_buffer("positions", sinusoids(config.length, config.position_dim), persistent=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        mask = token_mask(tokens, self.config)
+        return (self.score_tokens(tokens) * mask).sum(1) / mask.sum(1)
+
+    def score_tokens(self, tokens: Tensor) -> Tensor:
+        table = F.dropout(self.embedding.weight, self.config.discriminator_dropout, self.training)
+        positions = self.positions.expand(len(tokens), -1, -1)
+        return self.output(self.lstm(torch.cat([F.embedding(tokens, table), positions], dim=2))).squeeze(2)
+
+
+class NormedLSTM(nn.Module):
+    """An LSTM whose gates and cell are normalized (Ba et al. 2016, arXiv:1607.06450): [N, T, D] -> [N, T, H]."""
+
+    def __init__(self, input_dim: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.hidden_dim = hidden_dim
+        self.enter = nn.Linear(input_dim, 4 * hidden_dim, bias=False)
+        self.recur = nn.Linear(hidden_dim, 4 * hidden_dim, bias=False)
+        self.enter_norm, self.recur_norm = nn.LayerNorm(4 * hidden_dim), nn.LayerNorm(4 * hidden_dim)
+        self.cell_norm = nn.LayerNorm(hidden_dim)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        entering = self.enter_norm(self.enter(inputs))
+        hidden = cell = inputs.new_zeros(len(inputs), self.hidden_dim)
+        outputs = []
+        for t in range(inputs.shape[1]):
+            gates = entering[:, t] + self.recur_norm(self.recur(hidden))
+            admit, forget, write, show = gates.chunk(4, dim=1)
+            cell = torch.sigmoid(forget) * cell + torch.sigmoid(admit) * torch.tanh(write)
+            hidden = torch.sigmoid(show) * torch.tanh(self.cell_norm(cell))
+            outputs.append(hidden)
+        return torch.stack(outputs, dim=1)
+
+
+def sinusoids(length: int, size: int) -> Tensor:
+    """Sines and cosines of geometric wave lengths [T, size] (Vaswani et al. 2017, arXiv:1706.03762, section 3.5)."""
+    rates = 10_000.0 ** (-torch.arange(0, size, 2) / size)
+    angles = torch.arange(length)[:, None] * rates
+    return torch.cat([angles.sin(), angles.cos()], dim=1)[:, :size]
+
+
+class Baseline(nn.Module):
+    """The moving average of the returns."""
+
+    value: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("value", torch.zeros(()))
+
+
+def returns(rewards: Tensor, discount: float) -> Tensor:
+    """R_t = sum over s >= t of discount^(s - t) r_s, of rewards [N, T]."""
+    total = torch.zeros_like(rewards[:, 0])
+    sums = []
+    for reward in rewards.flip(1).unbind(1):
+        total = reward + discount * total
+        sums.append(total)
+    return torch.stack(sums[::-1], dim=1)
+
+
+class ScratchGAN(PolicyGAN):
+    """Uniform latents [N, T] -> tokens [N, T]."""
+
+    Config = ScratchGANConfig
+    TrainConfig = ScratchGANTrainConfig
+
+    generator: Generator
+    discriminator: Discriminator
+
+    def __init__(self, config: ScratchGANConfig) -> None:
+        super().__init__(config)
+        self.generator = Generator(config)
+        self.discriminator = Discriminator(config)
+
+    def phases(self, train: ScratchGANTrainConfig) -> list[Phase]:
+        generator, discriminator, loss = self.generator, self.discriminator, LOSSES[train.loss]
+        baseline = Baseline()
+
+        def generate(step: Step) -> Tensor:
+            with torch.no_grad():
+                return generator(step.latents())
+
+        def discriminator_loss(step: Step) -> dict[str, Tensor]:
+            places = []
+            for tokens in (step.real, generate(step)):
+                places.append(discriminator.score_tokens(tokens)[token_mask(tokens, self.config) > 0])
+            real, fake = places
+            decay = sum(parameter.square().sum() for parameter in discriminator.parameters())
+            return {
+                "loss": loss.discriminator(real, fake) + train.discriminator_weight_decay * decay,
+                "real": real,
+                "fake": fake,
+            }
+
+        def generator_loss(step: Step) -> dict[str, Tensor]:
+            tokens = generate(step)
+            mask = token_mask(tokens, self.config)
+            with torch.no_grad(), eval_mode(discriminator):
+                rewards = (2 * discriminator.score_tokens(tokens).sigmoid() - 1) * mask
+            gains = returns(rewards, train.discount)
+            advantage = (gains - baseline.value) * mask
+            mean = (gains * mask).sum() / mask.sum()
+            baseline.value.lerp_(mean, 1 - train.baseline_keep)
+            log_probabilities = generator.log_probabilities(tokens)
+            return {"loss": -(log_probabilities * advantage).sum() / mask.sum(), "reward": mean}
+
+        return [
+            Phase(
+                name="D",
+                module=discriminator,
+                loss=discriminator_loss,
+                optimizer=make_optimizer(discriminator, train.discriminator),
+            ),
+            Phase(
+                name="G",
+                module=generator,
+                loss=generator_loss,
+                optimizer=make_optimizer(generator, train.generator),
+                interval=train.generator_interval,
+                extra_state=baseline,
+            ),
+        ]

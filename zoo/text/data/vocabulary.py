@@ -1,0 +1,250 @@
+"""Vocabularies: texts to token ids and back, in the standard file `tokenizer.json`.
+
+Id 0, `<end>`, ends a text, fills the rest of its row and starts generators; id 1, `<unk>`, stands for what is in no
+training text, and models never sample it. Real tokens follow. How texts are split, and how they are put together
+again, is in the file: `transformers.PreTrainedTokenizerFast(tokenizer_file=...)` gives the same ids and texts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, ParamSpec, TypeVar
+
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+
+from zoo.errors import InvalidFileError, InvalidValueError
+
+Unit = Literal["character", "word"]
+
+END, UNK = 0, 1
+END_TOKEN, UNK_TOKEN = "<end>", "<unk>"
+
+MAX_BYTES = 32 << 20  # of a tokenizer.json; those of language models take up to 20 MB
+_MAX_REPLACEMENTS = 4
+
+_WORDS = r"\w+(?:['’-]\w+)*|[^\w\s]"  # don't, well-known; and each other sign by itself
+_NO_SPACE = r" (?=[,.;:!?)\]}…%])|(?<=[(\[{]) "  # before closing signs and after opening ones
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Vocabulary:
+    """The tokens of a text model: `encode` gives their ids, `decode` the text.
+
+    Attributes:
+        tokens: by id, `<end>` and `<unk>` first.
+        counts: how often each token occurs in the texts that `build` saw, where it was built here; else None.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, counts: Sequence[int] | None = None) -> None:
+        self._tokenizer = tokenizer
+        ids = tokenizer.get_vocab()
+        self.tokens: list[str] = sorted(ids, key=lambda token: ids[token])
+        self.counts = None if counts is None else tuple(counts)
+
+    @classmethod
+    def build(
+        cls,
+        lines: Iterable[str],
+        unit: Unit = "word",
+        *,
+        size: int | None = None,
+        min_count: int = 1,
+        line_length: int = 0,
+        lowercase: bool = False,
+    ) -> Vocabulary:
+        """The tokens of `lines`, by falling count; of equal ones the lower code points first.
+
+        Args:
+            unit: characters; or words, apostrophes and hyphens within them included, and signs.
+            size: at most so many tokens, `<end>` and `<unk>` among them.
+            min_count: rarer tokens are left out.
+            line_length: verse of so many characters a line: punctuation is dropped, `decode` breaks the lines.
+
+        Raises InvalidValueError where fewer than two tokens are left.
+        """
+        shell = _tokenizer({END_TOKEN: END, UNK_TOKEN: UNK}, unit, line_length=line_length, lowercase=lowercase)
+        counts: Counter[str] = Counter()
+        num_lines = 0
+        for line in lines:
+            counts.update(_split(shell, line))
+            num_lines += 1
+        ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        kept = [(token, count) for token, count in ranked if count >= min_count]
+        if size is not None:
+            kept = kept[: max(size - 2, 0)]
+        if len(kept) < 2:
+            asked = f"of {len(counts):,} in the texts, {len(kept)} left by the size and the count asked for"
+            raise InvalidValueError(f"a vocabulary needs at least two different {unit}s: {asked}")
+        vocab = {END_TOKEN: END, UNK_TOKEN: UNK, **{token: 2 + i for i, (token, _) in enumerate(kept)}}
+        unknown = counts.total() - sum(count for _, count in kept)
+        tokenizer = _tokenizer(vocab, unit, line_length=line_length, lowercase=lowercase)
+        return cls(tokenizer, [num_lines, unknown, *(count for _, count in kept)])
+
+    @classmethod
+    def open(cls, path: str | Path) -> Vocabulary:
+        """The vocabulary in a tokenizer.json of this library, which may come from anybody. Raises InvalidFileError."""
+        path = Path(path)
+        try:
+            if path.stat().st_size > MAX_BYTES:
+                raise InvalidFileError(f"{path}: larger than any tokenizer; refused")
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidFileError(f"{path}: no tokenizer here that can be read: {error}") from error
+        return cls.from_json(text, where=str(path))
+
+    @classmethod
+    def from_json(cls, text: str, *, where: str = "tokenizer.json") -> Vocabulary:
+        """The vocabulary that `to_json` wrote. Raises InvalidFileError, opening with `where`."""
+        try:
+            _check_parts(json.loads(text), where)
+        except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+            if isinstance(error, InvalidFileError):
+                raise
+            raise InvalidFileError(f"{where}: not a tokenizer: {error}") from error
+        tokenizer = _guarded(where, Tokenizer.from_str, text)
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        vocabulary = cls(tokenizer)
+        if vocabulary.tokens[:2] != [END_TOKEN, UNK_TOKEN]:
+            raise InvalidFileError(
+                f"{where}: not a tokenizer of this library: its first tokens are "
+                f"{vocabulary.tokens[:2]}, not {END_TOKEN} and {UNK_TOKEN}"
+            )
+        if sorted(tokenizer.get_vocab().values()) != list(range(len(vocabulary))) or len(vocabulary) < 4:
+            raise InvalidFileError(
+                f"{where}: not a tokenizer of this library: its ids should be 0, 1, 2, ... and four or more"
+            )
+        vocabulary.decode(range(2, len(vocabulary)), where=where)
+        vocabulary.encode("\U0010fffd", where=where)  # which no vocabulary has
+        return vocabulary
+
+    @classmethod
+    def copy_of(cls, tokenizer: Any) -> Vocabulary:
+        """The vocabulary of a `transformers` tokenizer, renumbered.
+
+        Its end (or separator) token becomes `<end>`, its unknown token `<unk>`; the others keep their order and their
+        names, by which a model finds the rows of the embeddings that go with the tokenizer.
+
+        Raises InvalidFileError where it has no such token, or no form that is a tokenizer.json.
+        """
+        name = str(getattr(tokenizer, "name_or_path", "")) or type(tokenizer).__name__
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        if not isinstance(backend, Tokenizer):
+            raise InvalidFileError(f'tokenizer "{name}": has no fast form, which is what a tokenizer.json holds')
+        end = tokenizer.eos_token or tokenizer.sep_token
+        if end is None:
+            raise InvalidFileError(
+                f'tokenizer "{name}": has neither an end token (eos) nor a separator (sep), so no text ends'
+            )
+        unk = tokenizer.unk_token if tokenizer.unk_token != end else None
+        facts = _renumbered(json.loads(backend.to_str()), backend.get_vocab(), end, unk)
+        return cls.from_json(json.dumps(facts), where=f'tokenizer "{name}"')
+
+    def with_counts(self, counts: Sequence[int]) -> Vocabulary:
+        """The same vocabulary, knowing how often each of its tokens occurs."""
+        return Vocabulary(self._tokenizer, counts)
+
+    def to_json(self) -> str:
+        """The contents of a tokenizer.json."""
+        return self._tokenizer.to_str(pretty=True)
+
+    def encode(self, text: str, *, where: str = "tokenizer") -> list[int]:
+        """The ids of a text, without an `<end>`."""
+        return _guarded(where, self._tokenizer.encode, text, add_special_tokens=False).ids
+
+    def decode(self, ids: Iterable[int], *, where: str = "tokenizer") -> str:
+        """The text of `ids` up to the first `<end>`. Raises InvalidValueError on an id that is not in the vocabulary."""
+        kept = list(_until_end(map(int, ids)))
+        if kept and not 0 <= min(kept) <= max(kept) < len(self):
+            wrong = next(i for i in kept if not 0 <= i < len(self))
+            raise InvalidValueError(f"token {wrong} is not in this vocabulary of {len(self):,}; is it another model's?")
+        return _guarded(where, self._tokenizer.decode, kept, skip_special_tokens=False)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __repr__(self) -> str:
+        return f"<Vocabulary of {len(self):,}: {' '.join(self.tokens[:8])} ...>"
+
+
+def _tokenizer(vocab: dict[str, int], unit: Unit, *, line_length: int, lowercase: bool) -> Tokenizer:
+    tokenizer = Tokenizer(models.WordLevel(vocab, unk_token=UNK_TOKEN))
+    between = normalizers.Replace(Regex(r"[\p{P}\p{Z}\s]+"), "") if line_length else None
+    spaces = between or normalizers.Replace(Regex(r"\s+"), " ")
+    steps = [normalizers.NFC(), spaces, normalizers.Strip()]
+    tokenizer.normalizer = normalizers.Sequence([*steps, normalizers.Lowercase()] if lowercase else steps)
+    if unit == "character":
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
+        tokenizer.decoder = decoders.Fuse()
+    else:
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_WORDS), "removed", invert=True)
+        words = decoders.WordPiece(prefix="##", cleanup=False)  # a space before each; no token here begins with ##
+        tokenizer.decoder = decoders.Sequence([words, decoders.Fuse(), decoders.Replace(Regex(_NO_SPACE), "")])
+    if line_length:
+        line_break = decoders.Replace(Regex(rf"(?<=\G.{{{line_length}}})(?=.)"), "\n")
+        tokenizer.decoder = decoders.Sequence([decoders.Fuse(), line_break])
+    return tokenizer
+
+
+def _split(tokenizer: Tokenizer, line: str) -> list[str]:
+    normal = tokenizer.normalizer.normalize_str(line)
+    return [token for token, _ in tokenizer.pre_tokenizer.pre_tokenize_str(normal)]
+
+
+def _until_end(ids: Iterable[int]) -> Iterator[int]:
+    for i in ids:
+        if i == END:
+            return
+        yield i
+
+
+def _renumbered(facts: dict[str, Any], ids: dict[str, int], end: str, unk: str | None) -> dict[str, Any]:
+    """The contents of a tokenizer.json with `end` as id 0 and `unk`, or a new token, as id 1."""
+    ours = {end: END_TOKEN, unk: UNK_TOKEN}
+    model, added = facts["model"], facts["added_tokens"]
+    scores = dict(model["vocab"]) if isinstance(model["vocab"], list) else model["vocab"]
+    by_id = sorted(ids, key=lambda token: (token not in scores, ids[token]))  # Unigram numbers its own ones first
+    order = [END_TOKEN, UNK_TOKEN, *(token for token in by_id if token not in ours)]
+    number = {token: i for i, token in enumerate(order)}
+    if model["type"] == "Unigram":
+        theirs = {ours.get(token, token): score for token, score in scores.items()}
+        own = [token for token in order if token in theirs or token in (END_TOKEN, UNK_TOKEN)]
+        facts["model"] = {**model, "vocab": [[token, theirs.get(token, 0.0)] for token in own], "unk_id": UNK}
+    else:
+        own = [END_TOKEN, UNK_TOKEN, *(token for token in scores if token not in ours)]
+        facts["model"] = {**model, "vocab": {token: number[token] for token in own}, "unk_token": UNK_TOKEN}
+    kept = [token for token in added if token["content"] not in ours]
+    facts["added_tokens"] = [{**token, "id": number[token["content"]]} for token in kept]
+    return {**facts, "post_processor": None, "truncation": None, "padding": None}
+
+
+def _check_parts(facts: dict[str, Any], where: str) -> None:
+    """Refuse what could grow a text beyond memory: a chain of replacements by more than what they replace."""
+    parts = [*_parts(facts.get("normalizer")), *_parts(facts.get("decoder"))]
+    replacements = [part["content"] for part in parts if part.get("type") == "Replace"]
+    if len(replacements) > _MAX_REPLACEMENTS or any(len(content) > 1 for content in replacements):
+        raise InvalidFileError(
+            f"{where}: not a tokenizer of this library: it replaces parts of a text by longer ones; refused"
+        )
+
+
+def _parts(part: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(part, dict):
+        yield part
+        for inner in [*part.get("normalizers", []), *part.get("decoders", [])]:
+            yield from _parts(inner)
+
+
+def _guarded(where: str, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """`call`, its errors as InvalidFileError: the package's own, and the panics of its Rust code, which are no Exception."""
+    try:
+        return call(*args, **kwargs)
+    except BaseException as error:
+        if isinstance(error, Exception) or type(error).__name__ == "PanicException":
+            raise InvalidFileError(f"{where}: not a tokenizer that works: {error}") from error
+        raise

@@ -1,0 +1,64 @@
+"""The phases of two networks with an adversarial loss: what most architectures return from `phases`."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from zoo.gan import GAN
+from zoo.recipe import TrainConfig
+from zoo.training.augment import diff_augment
+from zoo.training.losses import LOSSES, gradient_penalty, r1_penalty
+from zoo.training.phases import Phase, Step, make_optimizer
+
+
+def adversarial_phases(gan: GAN, train: TrainConfig) -> list[Phase]:
+    """Make the phases of `train.loss`: D on every step, its lazy R1 penalty where `r1_gamma` asks for it, then G.
+
+    The lazy penalty is multiplied by its interval. So `r1_interval` changes its cost and not its strength (Karras et
+    al. 2020, arXiv:1912.04958, appendix B).
+    """
+    loss = LOSSES[train.loss]
+    discriminator, generator = gan.discriminator, gan.generator
+    discriminator_optimizer = make_optimizer(discriminator, train.discriminator)
+
+    def score(samples: Tensor, step: Step) -> Tensor:
+        return discriminator(samples) if step.labels is None else discriminator(samples, step.labels)
+
+    def discriminate(samples: Tensor, step: Step) -> Tensor:
+        return score(diff_augment(samples, train.augment, step.noise), step)
+
+    def discriminator_loss(step: Step) -> dict[str, Tensor]:
+        fake_samples = step.fake.detach()
+        real, fake = discriminate(step.real, step), discriminate(fake_samples, step)
+        terms = {"loss": loss.discriminator(real, fake), "real": real, "fake": fake}
+        if train.gradient_penalty:
+            penalty = gradient_penalty(lambda between: score(between, step), step.real, fake_samples, step.noise)
+            terms |= {"loss": terms["loss"] + train.gradient_penalty * penalty, "gradient_penalty": penalty}
+        return terms
+
+    def r1_loss(step: Step) -> dict[str, Tensor]:
+        penalty = r1_penalty(lambda samples: discriminate(samples, step), step.real)
+        return {"loss": train.r1_gamma / 2 * train.r1_interval * penalty, "r1_penalty": penalty}
+
+    def generator_loss(step: Step) -> dict[str, Tensor]:
+        logits = discriminate(step.fake, step)
+        return {"loss": loss.generator(logits - discriminate(step.real, step) if loss.relative else logits)}
+
+    phases = [
+        Phase(name="D", module=discriminator, loss=discriminator_loss, optimizer=discriminator_optimizer),
+        Phase(
+            name="D-R1",
+            module=discriminator,
+            loss=r1_loss,
+            optimizer=discriminator_optimizer,
+            interval=train.r1_interval,
+        ),
+        Phase(
+            name="G",
+            module=generator,
+            loss=generator_loss,
+            optimizer=make_optimizer(generator, train.generator),
+            interval=train.generator_interval,
+        ),
+    ]
+    return [phase for phase in phases if phase.name != "D-R1" or train.r1_gamma]

@@ -1,0 +1,62 @@
+"""The log of a run: log.jsonl, TensorBoard, and pictures of samples."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from zoo.errors import WriteError
+from zoo.io.atomic import replacing
+from zoo.training.trainer import Trainer
+
+
+class RunLog:
+    """Writes what a training measures into its run folder.
+
+    Opening it drops lines of log.jsonl that are later than `kimg`, the progress that the run is resumed from.
+    """
+
+    def __init__(self, folder: Path, *, kimg: float) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._folder = folder
+        _truncate(folder / "log.jsonl", kimg)
+        self._writer: Any = SummaryWriter(str(folder / "tensorboard"))
+
+    def write(self, trainer: Trainer, values: Mapping[str, float]) -> None:
+        """Write a line of log.jsonl, and the same numbers for TensorBoard. Raises WriteError."""
+        path, line = self._folder / "log.jsonl", {"kimg": trainer.kimg, "step": trainer.num_steps, **values}
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise WriteError(f"{path}: cannot write: {error.strerror or error}") from error
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, round(trainer.kimg * 1000))
+
+    def save_samples(self, trainer: Trainer, latents: Tensor) -> None:
+        """Save what the averaged generator makes of `latents`. Raises WriteError."""
+        samples = trainer.gan.output(trainer.sample_average(latents), latents)
+        samples.save(self._folder / "samples" / f"kimg{trainer.kimg:010.3f}{samples.SUFFIXES[0]}")
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def _truncate(path: Path, kimg: float) -> None:
+    """Drop lines later than `kimg`, and a half-written last one."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            if json.loads(line)["kimg"] <= kimg:
+                kept.append(line + "\n")
+        except (json.JSONDecodeError, KeyError, TypeError):
+            break
+    with replacing(path) as temporary:
+        temporary.write_text("".join(kept), encoding="utf-8")

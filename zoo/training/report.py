@@ -1,0 +1,121 @@
+"""The training report: how the training of generator and discriminator goes, in numbers and in plain sentences.
+
+It answers three questions:
+
+- *Equilibrium*: can the discriminator tell real from fake? Its advantage is 1 - L / L*, with its loss L and the loss
+  L* where generator and data agree (log 4 for the losses of the 2014 paper, whose optimum is D = 1/2). It is 1 when
+  the discriminator is always right, 0 at equilibrium, and below 0 when a constant output would do better. A Wasserstein
+  critic has no such scale: for it, the advantage is the gap between its mean outputs in units of their deviation.
+- *Starvation*: does the generator still get gradients? The norm of the generator's gradient over the discriminator's.
+- *Collapse*: are the samples as varied as the data? The mean distance between two samples of fixed latents, over that
+  between two real samples.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from zoo.training.losses import LOSSES
+
+DOMINANT = 0.9  # advantage above which the discriminator is nearly perfect
+STARVED = 0.01  # gradient ratio below which the generator hardly learns
+COLLAPSED = 0.6  # diversity relative to the data's below which modes are missing
+
+
+class TrainingReport:
+    """Collects what the phases return and sums it up for each line of the log."""
+
+    def __init__(self, loss: str) -> None:
+        self._loss = LOSSES[loss]
+        self._sums: dict[str, float] = defaultdict(float)
+        self._counts: dict[str, int] = defaultdict(int)
+
+    def add(self, phase: str, terms: Mapping[str, Tensor], gradient_norm: float) -> None:
+        """Add the terms of one phase: scalars are averaged, "real" and "fake" outputs kept as mean and deviation."""
+        self._add(f"loss/{phase}", float(terms["loss"]))
+        self._add(f"gradient_norm/{phase}", gradient_norm)
+        for name, value in terms.items():
+            if name in ("real", "fake"):
+                self._add(f"output/{name}", float(value.mean()))
+                self._add(f"output_squared/{name}", float(value.square().mean()))
+                if name == "real":
+                    advantage_loss = self._loss.discriminator(terms["real"].detach(), terms["fake"].detach())
+                    self._add("adversarial_loss", float(advantage_loss))
+            elif name != "loss":
+                self._add(name, float(value))
+
+    def _add(self, name: str, value: float) -> None:
+        self._sums[name] += value
+        self._counts[name] += 1
+
+    def summary(self) -> dict[str, float]:
+        """Return the means since the last summary, with the advantage and the gradient ratio where they exist."""
+        means = {name: total / self._counts[name] for name, total in self._sums.items()}
+        self._sums.clear()
+        self._counts.clear()
+        squares = [means.pop(f"output_squared/{name}", 0.0) for name in ("real", "fake")]
+        adversarial = means.pop("adversarial_loss", None)
+        if adversarial is not None:
+            if self._loss.equilibrium:
+                means["report/advantage"] = 1 - adversarial / self._loss.equilibrium
+            else:
+                outputs = [means["output/real"], means["output/fake"]]
+                variance = sum(max(s - o * o, 0.0) for s, o in zip(squares, outputs, strict=True)) / 2
+                means["report/advantage"] = (outputs[0] - outputs[1]) / (variance + 1e-12) ** 0.5
+        if "gradient_norm/G" in means and "gradient_norm/D" in means:
+            means["report/gradient_ratio"] = means["gradient_norm/G"] / (means["gradient_norm/D"] + 1e-12)
+        return means
+
+
+def measure_diversity(samples: Tensor, real: Tensor) -> float:
+    """Compute the mean distance between two of `samples` [N, ...], over that between two of `real` [M, ...].
+
+    The distance is Euclidean. Between texts it is the number of places with different tokens.
+    """
+    norm = 2.0 if samples.is_floating_point() else 0.0
+    distances = [torch.pdist(batch.flatten(1).float(), p=norm).mean() for batch in (samples, real)]
+    return float(distances[0] / distances[1].clamp_min(1e-12))
+
+
+def explain(summary: Mapping[str, float], loss: str) -> list[str]:
+    """Explain the numbers of a summary: one plain sentence for each question that they answer."""
+    lines = []
+    advantage = summary.get("report/advantage")
+    if advantage is not None and LOSSES[loss].equilibrium:
+        how = (
+            "the discriminator is nearly always right: it is too strong, or the samples are still poor"
+            if advantage > DOMINANT
+            else "the discriminator is worse than a constant output: it is too weak or oscillates; lower the rates"
+            if advantage < -0.05
+            else "near equilibrium: the discriminator can hardly tell real from fake (early on, it knows nothing yet)"
+            if advantage < 0.15
+            else "balanced: the discriminator recognizes many samples, and the generator has something to learn"
+        )
+        lines.append(f"Equilibrium: advantage {advantage:.2f} (0 is equilibrium, 1 is perfect); {how}.")
+    elif advantage is not None:
+        lines.append(
+            f"Equilibrium: the critic's outputs on real and fake are {advantage:.2f} deviations apart "
+            "(0 is equilibrium; a gap that shrinks slowly means that the training converges)."
+        )
+    ratio = summary.get("report/gradient_ratio")
+    if ratio is not None:
+        remedy = "non_saturating, a lower" if loss == "minimax" else "a lower"
+        how = (
+            f"the generator starves; try {remedy} discriminator rate, or R1"
+            if ratio < STARVED
+            else "the generator gets enough gradient"
+        )
+        lines.append(f"Starvation: the generator's gradient is {ratio:.2g} times the discriminator's; {how}.")
+    variety = summary.get("report/diversity")
+    if variety is not None:
+        how = (
+            "samples resemble one another: modes are missing; try a lower rate, R1, or DiffAugment"
+            if variety < COLLAPSED
+            else "no collapse"
+        )
+        lines.append(f"Collapse: samples are {variety:.0%} as varied as the data; {how}.")
+    return lines

@@ -1,0 +1,196 @@
+"""A run: the folder of one training.
+
+recipe.toml            the resolved recipe
+entry                  the name of the entry
+log.jsonl              one line an interval: losses, outputs, gradient norms, the training report, the speed
+tensorboard/           the same numbers for TensorBoard
+samples/               kimg000010.000.png and so on: the averaged generator at fixed latents
+checkpoints/           the newest states, all of them resumable, and the best by held-out metrics
+metrics.json           what `zoo evaluate` measured
+"""
+
+from __future__ import annotations
+
+import shutil
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from zoo.data import Store
+from zoo.errors import AlreadyExistsError, InvalidFileError, InvalidValueError, WriteError
+from zoo.gan import GAN
+from zoo.io.atomic import replacing
+from zoo.recipe import Recipe, difference, parse_recipe
+from zoo.training.checkpoint import BEST, checkpoints, load_checkpoint, step_of
+from zoo.training.trainer import Trainer
+
+MAX_RECIPE_BYTES = 1 << 20
+_MAY_CHANGE = tuple(
+    f"train.{key}:"
+    for key in ("total_kimg", "log_kimg", "samples_kimg", "checkpoint_kimg", "evaluate_kimg", "keep_checkpoints")
+)
+"""What may differ when a run is resumed: how often something is written, and how long it is."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder and its recipe, opened once and passed on."""
+
+    folder: Path
+    recipe: Recipe
+
+    @classmethod
+    def create(cls, recipe: Recipe, folder: Path, data: Path | None = None) -> Run:
+        """Make the folder of a new run, with the model's assets from the folder of its data, if it has any.
+
+        Raises AlreadyExistsError where a run exists already, WriteError.
+        """
+        check_no_run(folder)
+        try:
+            (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+            (folder / "samples").mkdir(exist_ok=True)
+            (folder / "entry").write_text(recipe.name + "\n", encoding="utf-8")
+            if data is not None:
+                for asset in recipe.architecture_class.ASSETS:
+                    shutil.copyfile(data / asset, folder / asset)
+            (folder / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
+        except OSError as error:
+            raise WriteError(f"{folder}: cannot write a run here: {error.strerror or error}") from error
+        return cls(folder, recipe)
+
+    @classmethod
+    def open(cls, folder: Path) -> Run:
+        """Open an existing run. Raises InvalidFileError where the folder is none."""
+        path = folder / "recipe.toml"
+        if not path.is_file():
+            raise InvalidFileError(
+                f"{folder}: not a run folder: it has no recipe.toml. `zoo train ENTRY --out {folder}` would start a run."
+            )
+        return cls(folder, read_resolved_recipe(path))
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether there is a state to resume from; a run that was stopped early may have none."""
+        return bool(checkpoints(self.checkpoints))
+
+    @property
+    def kimg(self) -> float:
+        """The progress at the newest checkpoint, by its name; 0 without one."""
+        found = checkpoints(self.checkpoints)
+        return step_of(found[-1]) * self.recipe.train.batch / 1000 if found else 0.0
+
+    def load(self) -> tuple[GAN, float]:
+        """Load the networks of the newest or best checkpoint, as they are sampled, and its kimg.
+
+        Raises InvalidFileError.
+        """
+        recipe = self.recipe
+        best = recipe.train.keep == "best" and (self.checkpoints / BEST).is_file()
+        state = load_checkpoint(self.checkpoints, best=best)
+        gan = recipe.build()
+        gan.load_assets(self.folder)
+        try:
+            gan.load_state_dict(state["gan"])
+            gan.generator.load_state_dict(state["average"])
+            return gan.eval(), state["step"] * recipe.train.batch / 1000
+        except (RuntimeError, KeyError, TypeError) as error:
+            raise InvalidFileError(f"{self.folder}: {_MISMATCH}") from error
+
+    def restore(self, trainer: Trainer, store: Store) -> None:
+        """Restore a trainer from the newest checkpoint.
+
+        Raises InvalidFileError where the checkpoint, the recipe and the data do not belong together.
+        """
+        state = load_checkpoint(self.checkpoints)
+        if not isinstance(state, dict) or "fingerprint" not in state:
+            raise InvalidFileError(f"{self.folder}: {_MISMATCH}")
+        if state["fingerprint"] != store.fingerprint:
+            raise InvalidFileError(f"{store.folder}: the data is not what {self.folder} was trained on; build it again")
+        try:
+            trainer.load_state_dict(state)
+        except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InvalidFileError(f"{self.folder}: {_MISMATCH}") from error
+
+    def check_same_training(self, recipe: Recipe) -> None:
+        """Refuse to resume as another training: only intervals and the length may change.
+
+        The model is compared by `resume_as`, since it may depend on data that are not open yet. A run whose learning
+        rates have started to fall cannot be made longer: they would have to rise again.
+
+        Raises InvalidValueError, naming the keys.
+        """
+        self._check_unchanged(recipe, ignored=(*_MAY_CHANGE, "weights.", "evaluate.", "summary:", "model."))
+        old, new = self.recipe.train, recipe.train
+        if old.total_kimg != new.total_kimg:
+            start = min(old.schedule_start_kimg, new.schedule_start_kimg)
+            if self.kimg > start:
+                raise InvalidValueError(
+                    f"train.total_kimg: {old.total_kimg} -> {new.total_kimg}: a schedule of {self.folder} that depends "
+                    f"on its length, such as the learning rates', started at {start:g} kimg; start a new run"
+                )
+
+    def resume_as(self, recipe: Recipe) -> Run:
+        """Make `recipe`, whose other keys `check_same_training` passed, the run's recipe.
+
+        Raises InvalidValueError where its model is another.
+        """
+        old, new = self.recipe.to_table(), recipe.to_table()
+        self._refuse([f"model.{line}" for line in difference(old["model"], new["model"])])
+        with replacing(self.folder / "recipe.toml") as temporary:
+            temporary.write_text(recipe.to_toml(), encoding="utf-8")
+        return replace(self, recipe=recipe)
+
+    def _check_unchanged(self, recipe: Recipe, *, ignored: tuple[str, ...]) -> None:
+        lines = difference(self.recipe.to_table(), recipe.to_table())
+        self._refuse([line for line in lines if not line.startswith(ignored)])
+
+    def _refuse(self, changed: Iterable[str]) -> None:
+        if lines := list(changed):
+            raise InvalidValueError(
+                f"{self.folder} was started with another recipe: {'; '.join(lines)}. "
+                "Start a new run for these, or resume without them."
+            )
+
+
+_MISMATCH = "its checkpoint and its recipe.toml do not fit: was the recipe edited?"
+
+
+def is_run(folder: Path) -> bool:
+    """Tell whether a folder is a run: it has a recipe, and no released weights beside it."""
+    return (folder / "recipe.toml").is_file() and not (folder / "config.json").is_file()
+
+
+def check_no_run(folder: Path) -> None:
+    """Raise AlreadyExistsError where a run exists already."""
+    if (folder / "recipe.toml").exists():
+        raise AlreadyExistsError(
+            f"{folder}: a run is here already; resume it with `zoo train --resume {folder}` or choose another folder"
+        )
+
+
+def read_resolved_recipe(path: Path) -> Recipe:
+    """Read the recipe.toml of a run or a release. Raises InvalidFileError where it is none."""
+    try:
+        if path.stat().st_size > MAX_RECIPE_BYTES:
+            raise InvalidFileError(f"{path}: larger than any recipe; refused")
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidFileError(f"{path}: cannot read: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidFileError(f"{path}: not a TOML file: {error}") from error
+    return parse_recipe(table, name=_entry_name(path.parent, table), where=str(path))
+
+
+def _entry_name(folder: Path, table: dict[str, Any]) -> str:
+    path = folder / "entry"
+    named = path.is_file() and path.stat().st_size < 1000
+    try:
+        return path.read_text(encoding="utf-8").strip() if named else f"{table.get('modality')}-{folder.name}"
+    except UnicodeDecodeError as error:
+        raise InvalidFileError(f"{path}: should be the name of an entry: {error}") from error

@@ -1,0 +1,172 @@
+"""The Trainer: everything that changes from step to step, as one state dictionary, and the step itself."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from zoo.data import Batches, Store
+from zoo.errors import DivergenceError, InvalidValueError
+from zoo.gan import GAN
+from zoo.modality import Decode
+from zoo.nn.memory_format import channels_last
+from zoo.noise import Noise
+from zoo.recipe import Recipe
+from zoo.training import distributed
+from zoo.training.ema import update_ema
+from zoo.training.phases import Phase, Step, trainable
+from zoo.training.report import TrainingReport
+
+
+class Trainer:
+    """The networks, their average, optimizers, data order and random numbers of one training.
+
+    Args:
+        decode: turns stored rows into what the networks see; with random numbers, with the data's augmentation.
+    """
+
+    def __init__(self, recipe: Recipe, store: Store, decode: Decode, device: torch.device) -> None:
+        train = recipe.train
+        rank, world_size = distributed.rank(), distributed.world_size()
+        if train.batch % world_size:
+            raise InvalidValueError(f"train.batch = {train.batch} should divide by the {world_size} processes")
+        torch.manual_seed(train.seed + rank)  # for dropout, each process has its own stream
+        self.gan: GAN = recipe.build()
+        self.gan.load_assets(store.folder)
+        self.gan.init_from_data(store)
+        distributed.broadcast([self.gan.to(device)])
+        channels_last(self.gan).requires_grad_(False)
+        self.average = copy.deepcopy(self.gan.generator).eval()
+        self.phases: list[Phase] = self.gan.phases(train)
+        self.noise = Noise(train.seed, rank=rank, world_size=world_size)
+        self.batches = Batches(
+            store,
+            lambda rows, noise: decode(rows, noise if recipe.data.augments else None),
+            batch=train.batch,
+            seed=train.seed,
+            rank=rank,
+            world_size=world_size,
+            balanced=recipe.data.balanced,
+        )
+        self.device, self.recipe, self.num_steps = device, recipe, 0
+        self.best = math.inf  # the lowest value so far of the first held-out metric
+        self.optimizers = list(dict.fromkeys(phase.optimizer for phase in self.phases))
+        self._base_lr = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
+
+    @property
+    def kimg(self) -> float:
+        """Thousands of real samples shown so far."""
+        return self.num_steps * self.recipe.train.batch / 1000
+
+    @property
+    def _extra_states(self) -> list[nn.Module]:
+        return [phase.extra_state for phase in self.phases if phase.extra_state is not None]
+
+    def step(self, report: TrainingReport) -> None:
+        """Run every phase that is due, then update the average.
+
+        Raises DivergenceError before the weights take a step that is not finite.
+        """
+        self._set_learning_rates()
+        due = [phase for phase in self.phases if phase.is_due(self.num_steps, self.kimg)]
+        step = self._next_step(due)
+        for phase in due:
+            self._run_phase(phase, step, report)
+        self.num_steps += 1
+        train = self.recipe.train
+        update_ema(
+            self.average,
+            self.gan.generator,
+            batch=train.batch,
+            kimg=self.kimg,
+            halflife_kimg=train.ema_halflife_kimg,
+            rampup=train.ema_rampup,
+        )
+
+    def _next_step(self, due: list[Phase]) -> Step:
+        real = self.batches.at(self.num_steps, self.noise).to(self.device)
+        labels = self.batches.labels_at(self.num_steps)
+        return Step(
+            self.gan,
+            real,
+            self.noise,
+            train_generator=any(phase.module is self.gan.generator for phase in due),
+            kimg=self.kimg,
+            labels=None if labels is None else labels.to(self.device),
+        )
+
+    def _run_phase(self, phase: Phase, step: Step, report: TrainingReport) -> None:
+        with trainable(phase.module):
+            terms = phase.loss(step)
+            phase.optimizer.zero_grad(set_to_none=True)
+            terms["loss"].backward()
+            distributed.average_gradients(phase.module)
+        norm = _gradient_norm(phase.module)
+        if not math.isfinite(norm):
+            raise DivergenceError(
+                f"phase {phase.name} has no finite gradient at {self.kimg:.3f} kimg (loss {terms['loss'].item()})."
+                " Try lower learning rates, train.r1_gamma above 0, or a larger batch."
+            )
+        if norm > phase.max_grad_norm:
+            gradients = [p.grad for p in phase.module.parameters() if p.grad is not None]
+            torch._foreach_mul_(gradients, phase.max_grad_norm / norm)
+        phase.optimizer.step()
+        report.add(phase.name, {name: value.detach() for name, value in terms.items()}, norm)
+
+    def _set_learning_rates(self) -> None:
+        train = self.recipe.train
+        if not train.lr_decay_share:
+            return
+        share = min(1.0, max(0.0, (1 - self.kimg / train.total_kimg) / train.lr_decay_share))
+        for optimizer, rates in zip(self.optimizers, self._base_lr, strict=True):
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * share
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that a resumed training needs."""
+        return {
+            "gan": self.gan.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "extra_states": [state.state_dict() for state in self._extra_states],
+            "noise": self.noise.state_dict(),
+            "torch_rng": torch.get_rng_state(),
+            "step": self.num_steps,
+            "best": self.best,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.gan.load_state_dict(state["gan"])
+        self.average.load_state_dict(state["average"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        for module, saved in zip(self._extra_states, state["extra_states"], strict=True):
+            module.load_state_dict(saved)
+        self.noise.load_state_dict(state["noise"])
+        if distributed.rank() == 0:
+            torch.set_rng_state(state["torch_rng"])
+        else:  # the saved dropout stream is the first process's; the others start streams of their own
+            torch.manual_seed(self.recipe.train.seed + distributed.rank() + state["step"])
+        self.num_steps, self.best = int(state["step"]), state["best"]
+
+    def averaged_gan(self) -> GAN:
+        """Copy the GAN as it is sampled, evaluated and released: the averaged generator, the live discriminator."""
+        gan = copy.deepcopy(self.gan)
+        gan.generator.load_state_dict(self.average.state_dict())
+        return gan.eval()
+
+    @torch.no_grad()
+    def sample_average(self, latents: torch.Tensor) -> torch.Tensor:
+        """Sample the averaged generator, on the CPU, in chunks that fit where a training batch does."""
+        chunks = latents.to(self.device).split(max(16, self.recipe.train.batch))
+        return torch.cat([self.average(chunk).float().cpu() for chunk in chunks])
+
+
+def _gradient_norm(module: nn.Module) -> float:
+    gradients = [p.grad for p in module.parameters() if p.grad is not None]
+    return float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))) if gradients else 0.0

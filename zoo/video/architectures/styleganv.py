@@ -1,0 +1,461 @@
+"""StyleGAN-V. Skorokhodov, Tulyakov & Elhoseiny 2022, "StyleGAN-V: A Continuous Video Generator with the Price, Image
+Quality and Perks of StyleGAN2", arXiv:2112.14683.
+
+A clip is a function of time: a style w of the whole clip and a motion code v_t of any moment t make the frame of t.
+Motion noise z_m ~ N(0, I) stands every 16 frames; two convolutions in time without padding, a rectifier between, make
+of it codes u; between two of them v_t is a sum of sines and cosines of t, whose periods and phases u tells, minus what
+they are at both ends, drawn as a line, plus the line between A u of the left and A u of the right. So it never repeats
+(the encoding is acyclic), is continuous, and goes on for ever. v_t joins the constant that the generator starts with;
+all else is StyleGAN2 (Karras et al. 2020, arXiv:1912.04958): modulated and demodulated convolutions (equations 1 to 3
+there), skips to RGB, and a residual discriminator.
+
+Training sees few frames of a clip, three at random moments, and one discriminator judges them together: frame by frame
+down to 16 x 16, then with the frames' features side by side, its score projected on an embedding of the times between
+them. Softplus losses and R1. Augmentation, where there is any, is the same for all frames.
+
+The defaults are the paper's. Narrow layers (`channel_max`) are what a small machine can train. Not here: StyleGAN2's
+noise inputs, truncation, style mixing, path lengths, and custom kernels: all is plain convolutions.
+
+S = frames seen, Z = latent_dim, W = style_dim, V = motion_dim.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zoo.errors import InvalidValueError
+from zoo.noise import Noise
+from zoo.recipe import OptimizerConfig, TrainConfig, check_unused, within
+from zoo.training.augment import diff_augment
+from zoo.training.losses import LOSSES, r1_penalty
+from zoo.training.phases import Phase, Step, make_optimizer
+from zoo.video.clip_gan import ClipConfig, LongClipGAN, as_clips, as_frames, frames_at_once
+
+SLOPE = 0.2  # of the leaky rectifiers, whose outputs are multiplied by the root of 2
+KERNEL = 11  # of the two convolutions over motion noise
+JOINED = 16  # px, where the discriminator lays the frames' features side by side
+SLOW = 0.01  # rate of the mapping networks' and the motion convolutions' weights against all others
+MAX_GAP = 1024  # frames between two seen ones
+SHORTEST, LONGEST = 16, 1024  # frames, the periods of the motion's waves
+
+
+@dataclass(frozen=True, kw_only=True)
+class StyleGANVConfig(ClipConfig):
+    """A map of r x r px has `channel_base` / r channels, `channel_max` at most."""
+
+    resolution: int = field(default=256, metadata=within(32, 256))
+    latent_dim: int = field(default=512, metadata=within(1, 4096))
+    style_dim: int = field(default=512, metadata=within(1, 4096))
+    motion_dim: int = field(default=512, metadata=within(2, 4096))
+    """Of motion noise and codes alike; half as many waves."""
+    motion_distance: int = field(default=16, metadata=within(2, 256))
+    """Frames between two vectors of motion noise."""
+    channel_base: int = field(default=16384, metadata=within(32, 65536))
+    channel_max: int = field(default=512, metadata=within(2, 1024))
+    mapping_layers: int = field(default=2, metadata=within(1, 16))
+    frames_seen: int = field(default=3, metadata=within(2, 16))
+    """Of a clip, in training."""
+    time_dim: int = field(default=256, metadata=within(1, 4096))
+    """Of what is learned of each number of frames between two seen ones."""
+    time_layers: int = field(default=8, metadata=within(1, 16))
+    """Of the network that embeds these times."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.frames_seen > self.frames:
+            raise InvalidValueError(
+                f"model.frames_seen = {self.frames_seen} should be at most model.frames = {self.frames}"
+            )
+        if self.motion_dim % 2:
+            raise InvalidValueError(f"model.motion_dim = {self.motion_dim} should be even: of sines and cosines")
+
+    def channels(self, resolution: int) -> int:
+        return max(2, min(self.channel_base // resolution, self.channel_max))
+
+    @property
+    def resolutions(self) -> list[int]:
+        """4, 8, ..., R."""
+        return [1 << i for i in range(2, self.resolution.bit_length())]
+
+    def anchors(self, frames: int) -> int:
+        """Motion codes that a clip of `frames` frames lies between: 2 for up to 16."""
+        return (frames - 1) // self.motion_distance + 2
+
+    def noise_vectors(self, frames: int) -> int:
+        """Vectors of motion noise for these codes: both convolutions shorten them."""
+        return self.anchors(frames) + 2 * (KERNEL - 1)
+
+
+class Linear(nn.Module):
+    """[N, inputs] -> [N, outputs]: weights drawn from N(0, 1) and scaled as they are used (equalized rates)."""
+
+    def __init__(self, inputs: int, outputs: int, *, bias: float | None = 0.0, rate: float = 1.0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs) / rate)
+        self.bias = None if bias is None else nn.Parameter(torch.full((outputs,), bias / rate))
+        self.scale, self.rate = rate * inputs**-0.5, rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        bias = None if self.bias is None else (self.bias * self.rate).to(x)
+        return F.linear(x, (self.weight * self.scale).to(x), bias)
+
+
+def rectified(x: Tensor) -> Tensor:
+    return F.leaky_relu(x, SLOPE) * math.sqrt(2)
+
+
+def normalized(x: Tensor) -> Tensor:
+    """Rows of mean square 1."""
+    return x * (x.square().mean(1, keepdim=True) + 1e-8).rsqrt()
+
+
+class Mapping(nn.Module):
+    """[N, inputs] -> [N, outputs], normalized and then through `layers` linear layers with rectifiers."""
+
+    def __init__(self, inputs: int, outputs: int, layers: int) -> None:
+        super().__init__()
+        sizes = [inputs, *[outputs] * layers]
+        self.layers = nn.ModuleList(Linear(before, after, rate=SLOW) for before, after in pairwise(sizes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = normalized(x)
+        for layer in self.layers:
+            x = rectified(layer(x))
+        return x
+
+
+class MotionConvolution(nn.Module):
+    """[N, V, A] -> [N, V, A - 10], scaled as `Linear` is."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(dim, dim, KERNEL) / SLOW)
+        self.bias = nn.Parameter(torch.zeros(dim))
+        self.scale = SLOW * (dim * KERNEL) ** -0.5
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv1d(x, (self.weight * self.scale).to(x), (self.bias * SLOW).to(x))
+
+
+class Motion(nn.Module):
+    """Motion noise [N, A + 20, V] and times [N, S], in frames -> motion codes [N, S, V].
+
+    In float64, which costs nothing here: the phase of the shortest wave is 64 times a code's, and so its rounding.
+    """
+
+    frequencies: Tensor
+    phase_scales: Tensor
+
+    def __init__(self, config: StyleGANVConfig) -> None:
+        super().__init__()
+        dim, self.distance = config.motion_dim, config.motion_distance
+        self.convolutions = nn.ModuleList([MotionConvolution(dim), MotionConvolution(dim)])
+        self.periods = Linear(dim, dim // 2, bias=None)
+        self.phases = Linear(dim, dim // 2, bias=None)
+        self.aligners = Linear(dim, dim, bias=None)
+        periods = 2 ** torch.linspace(math.log2(SHORTEST), math.log2(LONGEST), dim // 2)
+        self.register_buffer("frequencies", 2 * math.pi / periods, persistent=False)  # [V / 2], of time in frames
+        self.register_buffer("phase_scales", LONGEST / periods, persistent=False)
+
+    def forward(self, noise: Tensor, times: Tensor) -> Tensor:
+        first, second = self.convolutions
+        noise, times = noise.double(), times.double()
+        codes = second(rectified(first(noise.transpose(1, 2)))).transpose(1, 2)  # u, [N, A, V]
+        left = (times / self.distance).floor().long()  # [N, S]
+        rows = torch.arange(len(times), device=times.device)[:, None]
+        u_left, u_right = codes[rows, left], codes[rows, left + 1]  # [N, S, V]
+        start = left * self.distance
+        share = ((times - start) / self.distance)[..., None]
+        rate = self.frequencies * (torch.tanh(self.periods(u_left)) + 1)
+        phase = self.phases(u_left) * self.phase_scales
+
+        def waves(time: Tensor) -> Tensor:
+            angle = rate * time[..., None] + phase
+            return torch.cat([angle.sin(), angle.cos()], dim=2)
+
+        line = torch.lerp(waves(start.to(times)), waves(start.to(times) + self.distance), share)
+        codes = waves(times) - line + torch.lerp(self.aligners(u_left), self.aligners(u_right), share)
+        return codes.float()
+
+
+class ModulatedConvolution(nn.Module):
+    """Maps [N, inputs, r, r] and styles [N, W] -> [N, outputs, r or 2r, .]; the weights are the sample's own.
+
+    Scaling a sample's inputs and outputs instead of the weights is the same, and one convolution for the whole batch.
+    """
+
+    def __init__(self, inputs: int, outputs: int, style_dim: int, *, kernel: int = 3, up: bool = False) -> None:
+        super().__init__()
+        self.style = Linear(style_dim, inputs, bias=1.0)
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.up, self.to_rgb = up, kernel == 1
+
+    def forward(self, x: Tensor, styles: Tensor) -> Tensor:
+        scale = self.style(styles)  # [N, inputs]
+        if self.to_rgb:  # not demodulated
+            scale = scale * self.weight.shape[1] ** -0.5
+            return F.conv2d(x * scale[:, :, None, None], self.weight, self.bias)
+        demodulation = (scale.square() @ self.weight.square().sum((2, 3)).T + 1e-8).rsqrt()  # [N, outputs]
+        x = x * scale[:, :, None, None]
+        if self.up:
+            x = blurred(F.conv_transpose2d(x, self.weight.transpose(0, 1), stride=2), padding=1, gain=4)
+        else:
+            x = F.conv2d(x, self.weight, padding=1)
+        return rectified(x * demodulation[:, :, None, None] + self.bias[:, None, None])
+
+
+def filter_for(x: Tensor, gain: float = 1.0) -> Tensor:
+    """StyleGAN2's binomial filter of 4 x 4, for each channel of `x`: [C, 1, 4, 4]."""
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0], dtype=x.dtype, device=x.device) / 8
+    return (gain * torch.outer(taps, taps)).expand(x.shape[1], 1, 4, 4)
+
+
+def blurred(x: Tensor, *, padding: int, stride: int = 1, gain: float = 1.0) -> Tensor:
+    return F.conv2d(x, filter_for(x, gain), stride=stride, padding=padding, groups=x.shape[1])
+
+
+def doubled(x: Tensor) -> Tensor:
+    """[N, C, r, r] -> [N, C, 2r, 2r]."""
+    return F.conv_transpose2d(x, filter_for(x, 4.0), stride=2, padding=1, groups=x.shape[1])
+
+
+class Generator(nn.Module):
+    """Latents [N, Z + B * V] -> clips [N, 3, T, R, R], where B vectors of motion noise are enough for T frames."""
+
+    def __init__(self, config: StyleGANVConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.mapping = Mapping(config.latent_dim, config.style_dim, config.mapping_layers)
+        self.motion = Motion(config)
+        self.constant = nn.Parameter(torch.randn(config.channels(4), 4, 4))
+        self.convolutions, self.to_rgb = nn.ModuleList(), nn.ModuleList()
+        before = config.channels(4) + config.motion_dim
+        for resolution in config.resolutions:
+            after = config.channels(resolution)
+            if resolution > 4:
+                self.convolutions.append(ModulatedConvolution(before, after, config.style_dim, up=True))
+                before = after
+            self.convolutions.append(ModulatedConvolution(before, after, config.style_dim))
+            self.to_rgb.append(ModulatedConvolution(after, 3, config.style_dim, kernel=1))
+            before = after
+
+    def at(self, latents: Tensor, times: Tensor) -> Tensor:
+        """The frames at `times` [N, S], in frames of the data and not necessarily whole: [N, 3, S, R, R]."""
+        config = self.config
+        at_once = max(1, frames_at_once(config.resolution) // len(times))
+        if not self.training and times.shape[1] > at_once:  # a long clip is made piece by piece
+            return torch.cat([self.at(latents, some) for some in times.split(at_once, dim=1)], dim=2)
+        styles = self.mapping(latents[:, : config.latent_dim])  # w, [N, W]
+        noise = latents[:, config.latent_dim :].unflatten(1, (-1, config.motion_dim))
+        codes = self.motion(noise, times).flatten(0, 1)  # v, [N S, V]
+        styles = styles.repeat_interleave(times.shape[1], dim=0)  # [N S, W]
+        constant = self.constant.expand(len(codes), -1, -1, -1)
+        x = torch.cat([constant, codes[:, :, None, None].expand(-1, -1, 4, 4)], dim=1)
+        first, *others = self.convolutions
+        x = first(x, styles)
+        image = self.to_rgb[0](x, styles)
+        for up, convolution, to_rgb in zip(others[::2], others[1::2], self.to_rgb[1:], strict=True):
+            x = convolution(up(x, styles), styles)
+            image = doubled(image) + to_rgb(x, styles)
+        if not self.training:
+            image = image.clamp(-1, 1)
+        return as_clips(image, len(latents))
+
+    def forward(self, latents: Tensor, frames: int | None = None) -> Tensor:
+        times = torch.arange(frames or self.config.frames, device=latents.device, dtype=latents.dtype)
+        return self.at(latents, times.expand(len(latents), -1))
+
+
+class Convolution(nn.Module):
+    """[N, inputs, r, r] -> [N, outputs, r, r], or to_float16, scaled as `Linear` is."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, *, down: bool = False, bias: bool = True) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+        self.scale, self.down, self.padding = (inputs * kernel**2) ** -0.5, down, kernel // 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight * self.scale
+        if not self.down:
+            return F.conv2d(x, weight, self.bias, padding=self.padding)
+        if not self.padding:  # of one pixel: only those that are left need to be blurred
+            return F.conv2d(blurred(x, padding=1, stride=2), weight, self.bias)
+        return F.conv2d(blurred(x, padding=2), weight, self.bias, stride=2)
+
+
+class Residual(nn.Module):
+    """[N, inputs, r, r] -> [N, outputs, r / 2, r / 2]."""
+
+    def __init__(self, inputs: int, between: int, outputs: int) -> None:
+        super().__init__()
+        self.first = Convolution(inputs, between, 3)
+        self.second = Convolution(between, outputs, 3, down=True)
+        self.skip = Convolution(inputs, outputs, 1, down=True, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (rectified(self.second(rectified(self.first(x)))) + self.skip(x)) * math.sqrt(0.5)
+
+
+class Times(nn.Module):
+    """Times of frames [N, S], ascending -> an embedding [N, D] of the gaps between them."""
+
+    frequencies: Tensor
+
+    def __init__(self, config: StyleGANVConfig, dim: int) -> None:
+        super().__init__()
+        self.lookup = nn.Embedding(MAX_GAP, config.time_dim)
+        waves = int(math.log2(MAX_GAP))
+        self.register_buffer("frequencies", 2 * math.pi / 2 ** torch.arange(1, waves + 1), persistent=False)
+        self.enter = Linear((config.frames_seen - 1) * (config.time_dim + 2 * waves), dim)
+        self.mapping = Mapping(dim, dim, config.time_layers)
+
+    def forward(self, times: Tensor) -> Tensor:
+        gaps = times.diff(dim=1)  # [N, S - 1]
+        angles = gaps[..., None] * self.frequencies
+        known = self.lookup(gaps.round().long().clamp(0, MAX_GAP - 1))
+        return self.mapping(self.enter(torch.cat([known, angles.sin(), angles.cos()], dim=2).flatten(1)))
+
+
+class Discriminator(nn.Module):
+    """Frames [N, 3, S, R, R] at `times` [N, S] -> logits [N]; of a whole clip it takes S frames evenly."""
+
+    def __init__(self, config: StyleGANVConfig) -> None:
+        super().__init__()
+        self.seen = config.frames_seen
+        self.from_rgb = Convolution(3, config.channels(config.resolution), 1)
+        self.each, self.joined = nn.ModuleList(), nn.ModuleList()
+        joined = config.channels(JOINED) // 2
+        for resolution in config.resolutions[:0:-1]:  # R, R / 2, ..., 8
+            between, after = config.channels(resolution), config.channels(resolution // 2)
+            if resolution > JOINED:
+                self.each.append(Residual(between, between, joined if resolution == 2 * JOINED else after))
+            else:
+                self.joined.append(Residual(self.seen * joined if resolution == JOINED else between, between, after))
+        last = config.channels(4)
+        self.convolution = Convolution(last + 1, last, 3)
+        self.linear = Linear(16 * last, last)
+        self.output = Linear(last, last)
+        self.times = Times(config, last)
+
+    def forward(self, clips: Tensor, times: Tensor | None = None) -> Tensor:
+        n, length = len(clips), clips.shape[2]
+        if times is None:
+            chosen = torch.linspace(0, length - 1, self.seen, device=clips.device).round()
+            clips, times = clips[:, :, chosen.long()], chosen.expand(n, -1)
+        x = rectified(self.from_rgb(as_frames(clips)))
+        for block in self.each:
+            x = block(x)
+        x = x.unflatten(0, (n, self.seen)).flatten(1, 2)  # [N, S C, 16, 16]
+        for block in self.joined:
+            x = block(x)
+        x = rectified(self.convolution(with_spread(x)))
+        features = self.output(rectified(self.linear(x.flatten(1))))  # [N, D]
+        return (features * self.times(times)).sum(1) * features.shape[1] ** -0.5
+
+
+def with_spread(x: Tensor, group: int = 4) -> Tensor:
+    """[N, C, r, r] -> [N, C + 1, r, r]: the mean spread over groups of samples (Karras et al. 2018, section 3)."""
+    n = len(x)
+    size = next(size for size in range(min(group, n), 0, -1) if n % size == 0)
+    spread = (x.reshape(size, n // size, *x.shape[1:]).var(0, unbiased=False) + 1e-8).sqrt().mean((1, 2, 3))
+    return torch.cat([x, spread.repeat(size)[:, None, None, None].expand(-1, 1, *x.shape[2:])], dim=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StyleGANVTrainConfig(TrainConfig):
+    """The paper's Adam. Its R1 gamma is 0.0002 R^2 / batch: 0.2 at 256 px and batch 64."""
+
+    generator: OptimizerConfig = OptimizerConfig(lr=2.5e-3, betas=(0.0, 0.99))
+    discriminator: OptimizerConfig = OptimizerConfig(lr=2.5e-3, betas=(0.0, 0.99))
+    r1_gamma: float = field(default=0.2, metadata=within(0))
+
+    def __post_init__(self) -> None:
+        check_unused(self, "StyleGAN-V", "gradient_penalty", losses=("relativistic",))
+
+
+class StyleGANV(LongClipGAN):
+    """Latents [N, 512 + 22 * 512] ~ N(0, I) -> clips [N, 3, 16, 256, 256] in [-1, 1]; 32,105,941 + 26,909,504
+    parameters."""
+
+    Config = StyleGANVConfig
+    TrainConfig = StyleGANVTrainConfig
+    generator: Generator
+
+    def __init__(self, config: StyleGANVConfig) -> None:
+        super().__init__(config)
+        self.generator = Generator(config)
+        self.discriminator = Discriminator(config)
+
+    def latents(self, n: int, noise: Noise) -> Tensor:
+        """[n, Z + B * V]: the clip's latent, and its motion noise."""
+        config = self.config
+        return noise.normal(n, config.latent_dim + config.noise_vectors(config.frames) * config.motion_dim)
+
+    def length_of(self, latents: Tensor) -> int:
+        config = self.config
+        vectors = (latents.shape[1] - config.latent_dim) // config.motion_dim
+        return config.motion_distance * (vectors - config.noise_vectors(1) + 1)
+
+    def extend_latents(self, latents: Tensor, frames: int, seed: int) -> Tensor:
+        config = self.config
+        more = config.noise_vectors(frames) - config.noise_vectors(config.frames)
+        return torch.cat([latents, self.more_noise(len(latents), max(0, more) * config.motion_dim, seed)], dim=1)
+
+    def generator_arguments(self, frames: int) -> dict[str, Any]:
+        return {"frames": frames}
+
+    def phases(self, train: StyleGANVTrainConfig) -> list[Phase]:
+        """D, its lazy R1, G; each on some frames of clips, real or of latents of its own."""
+        loss, discriminator = LOSSES[train.loss], self.discriminator
+        optimizer = make_optimizer(discriminator, train.discriminator)
+
+        def judge(frames: Tensor, times: Tensor, step: Step) -> Tensor:
+            return discriminator(diff_augment(frames, train.augment, step.noise), times)
+
+        def real_frames(step: Step) -> tuple[Tensor, Tensor]:
+            times = self.moments(step)
+            rows = torch.arange(len(times), device=times.device)[:, None]
+            return step.real.transpose(1, 2)[rows, times.long()].transpose(1, 2), times
+
+        def discriminator_loss(step: Step) -> dict[str, Tensor]:
+            times = self.moments(step)
+            with torch.no_grad():
+                fakes = self.generator.at(step.latents(), times)
+            real, fake = judge(*real_frames(step), step), judge(fakes, times, step)
+            return {"loss": loss.discriminator(real, fake), "real": real, "fake": fake}
+
+        def r1_loss(step: Step) -> dict[str, Tensor]:
+            frames, times = real_frames(step)
+            penalty = r1_penalty(lambda some: judge(some, times, step), frames)
+            return {"loss": train.r1_gamma / 2 * train.r1_interval * penalty, "r1_penalty": penalty}
+
+        def generator_loss(step: Step) -> dict[str, Tensor]:
+            times = self.moments(step)
+            return {"loss": loss.generator(judge(self.generator.at(step.latents(), times), times, step))}
+
+        phases = [
+            Phase(name="D", module=discriminator, loss=discriminator_loss, optimizer=optimizer),
+            Phase(name="D-R1", module=discriminator, loss=r1_loss, optimizer=optimizer, interval=train.r1_interval),
+            Phase(
+                name="G",
+                module=self.generator,
+                loss=generator_loss,
+                optimizer=make_optimizer(self.generator, train.generator),
+                interval=train.generator_interval,
+            ),
+        ]
+        return [phase for phase in phases if phase.name != "D-R1" or train.r1_gamma]
+
+    def moments(self, step: Step) -> Tensor:
+        """Times [N, S] of different frames of a clip, drawn for each sample, in order."""
+        order = step.noise.uniform(len(step.real), self.config.frames).argsort(dim=1)
+        return order[:, : self.config.frames_seen].sort(dim=1).values.to(step.real)

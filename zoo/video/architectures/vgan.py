@@ -1,0 +1,189 @@
+"""VGAN. Vondrick, Pirsiavash & Torralba 2016, "Generating Videos with Scene Dynamics", arXiv:1609.02612.
+
+Two streams (figure 1): a background b of two dimensions, which by construction stands still, and a foreground f of
+three, which moves; a mask m says where the foreground is seen, so that a clip is m * f + (1 - m) * b. Both are DCGANs
+of fractionally-strided convolutions; one discriminator of convolutions in space and time judges the clip. The mask's
+L1 norm (lambda = 0.1) keeps the foreground small. Clips are taken to be stabilised: where the camera moves, there is
+no background that stands still.
+
+The discriminator has two outputs and a softmax, as the released code does; the logit given is their difference, which
+is the same. Weights start from N(0, 0.01), batch-norm scales from N(1, 0.02).
+
+Z = latent_dim, W = width; below for 32 frames of 64 px.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from zoo.errors import InvalidValueError
+from zoo.recipe import TrainConfig, check_unused, within
+from zoo.training.losses import LOSSES, r1_penalty
+from zoo.training.phases import Phase, Step, make_optimizer
+from zoo.video.clip_gan import ClipConfig, ClipGAN
+
+
+@dataclass(frozen=True, kw_only=True)
+class VGANConfig(ClipConfig):
+    """`width` is the number of channels beside the clip; each halving of the resolution doubles it, up to 8 times."""
+
+    frames: int = field(default=32, metadata=within(2, 256))
+    latent_dim: int = field(default=100, metadata=within(1, 4096))
+    width: int = field(default=64, metadata=within(1, 512))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.frames % self.scale:
+            raise InvalidValueError(
+                f"model.frames = {self.frames} should be a multiple of {self.scale}: space and time double together, "
+                f"from 4 px to {self.resolution}"
+            )
+
+    @property
+    def scale(self) -> int:
+        """How many times larger a clip is than the first map, in space as in time."""
+        return self.resolution // 4
+
+    @property
+    def widths(self) -> list[int]:
+        """Channels from the first map to the one beside the clip: [8W, 4W, 2W, W] at 64 px."""
+        num_maps = self.resolution.bit_length() - 3
+        return [self.width << min(i, 3) for i in reversed(range(num_maps))]
+
+
+class Generator(nn.Module):
+    """Latents [N, Z] -> clips [N, 3, T, R, R] in (-1, 1)."""
+
+    def __init__(self, config: VGANConfig) -> None:
+        super().__init__()
+        widths = config.widths
+        first = (config.frames // config.scale, 4, 4)
+        self.background = nn.Sequential(
+            *_entered(nn.ConvTranspose2d(config.latent_dim, widths[0], 4), nn.BatchNorm2d),  # [N, 8W, 4, 4]
+            *(
+                layer
+                for before, after in pairwise(widths)
+                for layer in _entered(nn.ConvTranspose2d(before, after, 4, 2, 1), nn.BatchNorm2d)
+            ),
+            nn.ConvTranspose2d(widths[-1], 3, 4, 2, 1),  # [N, 3, 64, 64]
+            nn.Tanh(),
+        )
+        self.foreground = nn.Sequential(
+            *_entered(nn.ConvTranspose3d(config.latent_dim, widths[0], first), nn.BatchNorm3d),  # [N, 8W, 2, 4, 4]
+            *(
+                layer
+                for before, after in pairwise(widths)
+                for layer in _entered(nn.ConvTranspose3d(before, after, 4, 2, 1), nn.BatchNorm3d)
+            ),  # [N, W, 16, 32, 32]
+        )
+        self.pixels = nn.Sequential(nn.ConvTranspose3d(widths[-1], 3, 4, 2, 1), nn.Tanh())  # [N, 3, 32, 64, 64]
+        self.mask = nn.Sequential(nn.ConvTranspose3d(widths[-1], 1, 4, 2, 1), nn.Sigmoid())  # [N, 1, 32, 64, 64]
+        self.apply(initialize)
+
+    def streams(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Foreground [N, 3, T, R, R], mask [N, 1, T, R, R] and background [N, 3, 1, R, R]."""
+        background = self.background(latents[:, :, None, None])[:, :, None]
+        moving = self.foreground(latents[:, :, None, None, None])
+        return self.pixels(moving), self.mask(moving), background
+
+    def forward(self, latents: Tensor) -> Tensor:
+        return composed(*self.streams(latents))
+
+
+def composed(foreground: Tensor, mask: Tensor, background: Tensor) -> Tensor:
+    """m * f + (1 - m) * b, the background the same in every frame."""
+    return torch.lerp(background.expand_as(foreground), foreground, mask.expand_as(foreground))
+
+
+def _entered(convolution: nn.Module, norm: type[nn.Module]) -> list[nn.Module]:
+    return [convolution, norm(convolution.out_channels), nn.ReLU(inplace=True)]
+
+
+class Discriminator(nn.Module):
+    """Clips [N, 3, T, R, R] -> logits [N]."""
+
+    def __init__(self, config: VGANConfig) -> None:
+        super().__init__()
+        widths = [3, *config.widths[::-1]]
+        layers: list[nn.Module] = []
+        for i, (before, after) in enumerate(pairwise(widths)):
+            layers += [nn.Conv3d(before, after, 4, 2, 1)]  # time, height and width halve
+            layers += [nn.BatchNorm3d(after)] if i else []
+            layers += [nn.LeakyReLU(0.2, inplace=True)]
+        layers.append(nn.Conv3d(widths[-1], 2, (config.frames // config.scale, 4, 4)))  # [N, 2, 1, 1, 1]
+        self.main = nn.Sequential(*layers)
+        self.apply(initialize)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        fake, real = self.main(clips).flatten(1).unbind(1)
+        return real - fake
+
+
+def initialize(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d):
+        nn.init.normal_(module.weight, 0.0, 0.01)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+        nn.init.zeros_(module.bias)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VGANTrainConfig(TrainConfig):
+    mask_weight: float = field(default=0.1, metadata=within(0))
+    """Weight of the mask's mean, lambda of the paper."""
+
+    def __post_init__(self) -> None:
+        check_unused(self, "VGAN", "gradient_penalty", "augment", losses=("relativistic",))
+
+
+class VGAN(ClipGAN):
+    """Latents [N, 100] ~ N(0, I) -> clips [N, 3, 32, 64, 64] in [-1, 1]; width 64 has 16,245,383 + 11,057,858
+    parameters."""
+
+    Config = VGANConfig
+    TrainConfig = VGANTrainConfig
+    generator: Generator
+
+    def __init__(self, config: VGANConfig) -> None:
+        super().__init__(config)
+        self.generator = Generator(config)
+        self.discriminator = Discriminator(config)
+
+    def phases(self, train: VGANTrainConfig) -> list[Phase]:
+        """D, its lazy R1 if any, G; each on fakes of its own, as G's loss needs the mask of its."""
+        loss, discriminator = LOSSES[train.loss], self.discriminator
+        optimizer = make_optimizer(discriminator, train.discriminator)
+
+        def discriminator_loss(step: Step) -> dict[str, Tensor]:
+            with torch.no_grad():
+                fakes = self.generator(step.latents())
+            real, fake = discriminator(step.real), discriminator(fakes)
+            return {"loss": loss.discriminator(real, fake), "real": real, "fake": fake}
+
+        def generator_loss(step: Step) -> dict[str, Tensor]:
+            foreground, mask, background = self.generator.streams(step.latents())
+            fooled = loss.generator(discriminator(composed(foreground, mask, background)))
+            return {"loss": fooled + train.mask_weight * mask.abs().mean(), "mask": mask.mean()}
+
+        def r1_loss(step: Step) -> dict[str, Tensor]:
+            penalty = r1_penalty(discriminator, step.real)
+            return {"loss": train.r1_gamma / 2 * train.r1_interval * penalty, "r1_penalty": penalty}
+
+        phases = [
+            Phase(name="D", module=discriminator, loss=discriminator_loss, optimizer=optimizer),
+            Phase(name="D-R1", module=discriminator, loss=r1_loss, optimizer=optimizer, interval=train.r1_interval),
+            Phase(
+                name="G",
+                module=self.generator,
+                loss=generator_loss,
+                optimizer=make_optimizer(self.generator, train.generator),
+                interval=train.generator_interval,
+            ),
+        ]
+        return [phase for phase in phases if phase.name != "D-R1" or train.r1_gamma]

@@ -1,0 +1,459 @@
+"""Clips to train on: moving shapes, talking faces, moving digits, or one's own videos and folders of frames.
+
+A clip is stored as uint8 frames [T, H, W, 3]; the store keeps the names of its classes beside them, in labels.json.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from zoo.data import About, Store, build_store, cache_dir, hash_split
+from zoo.data.images import decode_images as decode
+from zoo.data.labels import LABELS, check_labels
+from zoo.data.own import own_files
+from zoo.errors import InvalidFileError, InvalidValueError, MissingDependencyError, NotFoundError, suggest
+from zoo.recipe import DataConfig, within
+from zoo.video.data.files import ANIMATIONS, FRAMES, VIDEOS, Crop, find_clips, frames_in, stream_clip
+
+__all__ = ["DATASETS", "ClipDataConfig", "build_dataset", "decode", "open_store"]
+
+PIXELS = np.dtype(np.uint8)
+
+Report = Callable[[str], None]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipDataConfig(DataConfig):
+    """Clips to train on, and which frames of them."""
+
+    stride: int = field(default=1, metadata=within(1, 64))
+    """Every so many-th frame is taken."""
+    rate: float = field(default=0.0, metadata=within(0, 240))
+    """Frames a second that videos are read at, before `stride`: of each moment the frame shown then; 0: as they are."""
+    crop: Crop = "center"
+    """Of a picture that is not square: its central square, or all of it on black."""
+    flip: bool = False
+    """Mirror half of the clips left to right; not where left and right mean something."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.name and (self.rate or self.crop != "center"):
+            raise InvalidValueError(
+                f"data.rate and data.crop are for clips of one's own: {self.name} is square, at its own rate"
+            )
+
+    @property
+    def augments(self) -> bool:
+        return self.flip
+
+
+@dataclass(kw_only=True)
+class _Made:
+    """What the data sets that this library makes share: clips of one size, rendered by their numbers alone."""
+
+    size: int = 64
+    frames: int = 16
+    stride: int = 1
+
+    name: ClassVar[str]
+    version: ClassVar[str]
+    license: ClassVar[str]
+    count: ClassVar[int]
+    length: ClassVar[int]
+    """Frames of a whole clip."""
+    labels: ClassVar[tuple[str, ...]] = ()
+    attributes: ClassVar[np.dtype | None] = None
+    dtype: ClassVar[np.dtype] = PIXELS
+
+    def __post_init__(self) -> None:
+        needed = (self.frames - 1) * self.stride + 1
+        if needed > self.length:
+            raise InvalidValueError(
+                f"{self.name}: {self.frames} frames of stride {self.stride} need {needed}, and a clip has {self.length}"
+            )
+
+    @property
+    def moments(self) -> np.ndarray:
+        """The numbers of the frames that are taken."""
+        return np.arange(self.frames) * self.stride
+
+    @property
+    def folder(self) -> Path:
+        return cache_dir() / "data" / f"{self.name}-v{self.version}-{self.size}px-{self.frames}x{self.stride}"
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return (self.frames, self.size, self.size, 3)
+
+    @property
+    def assets(self) -> Mapping[str, str]:
+        return _label_file(self.labels)
+
+    def split(self) -> np.ndarray:
+        return (np.arange(self.count) % 7 == 6).astype(np.uint8)
+
+
+def _label_file(labels: Sequence[str]) -> dict[str, str]:
+    return {LABELS: json.dumps(list(labels)) + "\n"}
+
+
+def _generator(*key: int) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(list(key))))
+
+
+@dataclass(kw_only=True)
+class ShapeMotion(_Made):
+    """Circles and squares that move upwards or leftwards along curves, on black.
+
+    The data set of MoCoGAN (Tulyakov et al. 2018) made anew to the distribution of its 8,000 clips of 32
+    frames at 64 px: circle or square, 8, 10, 12 or 14 px wide, of a uniform color. The center runs along a quartic
+    Bezier curve, from one edge to the opposite one on its main axis, from a uniform place back to it on the other, with
+    its inner control points uniform in the square that the center can reach. The paper trains on every second frame.
+    """
+
+    stride: int = 2
+    name = "shape-motion"
+    version = "1"
+    license = "CC0-1.0"
+    count = 8000
+    length = 32
+    labels = ("up", "left")
+    attributes = np.dtype([("label", "i4"), ("square", "i4"), ("side", "i4"), ("rgb", "f4", 3)])
+
+    def render(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        clips, rows = zip(*(self._one(int(i)) for i in indices), strict=True)
+        return np.stack(clips), np.array(list(rows), dtype=self.attributes)
+
+    def _one(self, index: int) -> tuple[np.ndarray, tuple[Any, ...]]:
+        rng = _generator(int(self.version), index)
+        label, square = index % 2, int(rng.integers(2))
+        side = int(rng.choice([8, 10, 12, 14]))
+        color = rng.integers(0, 256, 3)
+        centers = _shape_path(rng, side, along=1 - label)[self.moments]
+        scale = self.size / 64
+        clip = np.stack([_drawn(center * scale, side * scale, bool(square), self.size) for center in centers])
+        pixels = np.round(clip[..., None] * color).astype(np.uint8)
+        return pixels, (label, square, side, tuple(color / 255))
+
+
+def _shape_path(rng: np.random.Generator, side: int, *, along: int) -> np.ndarray:
+    """The centers [32, 2] (x, y) of a shape on a quartic Bezier curve that crosses the 64 px on the axis `along`."""
+    low, high = side / 2, 61.5 - side / 2
+    points = rng.uniform(low, high, (5, 2))
+    points[0, along], points[4, along] = high, low
+    points[4, 1 - along] = points[0, 1 - along]
+    t = np.linspace(0, 1, ShapeMotion.length)[:, None]
+    weights = np.concatenate([c * t**k * (1 - t) ** (4 - k) for k, c in enumerate((1, 4, 6, 4, 1))], axis=1)
+    return weights @ points
+
+
+def _drawn(center: np.ndarray, side: float, square: bool, size: int) -> np.ndarray:
+    """[size, size]: 1 where the shape is, of whole pixels, as those of the paper's clips are."""
+    x, y = np.round(center - side / 2) + side / 2
+    rows, columns = np.mgrid[:size, :size] + 0.5
+    if square:
+        return np.maximum(abs(columns - x), abs(rows - y)) < side / 2
+    return (columns - x) ** 2 + (rows - y) ** 2 < (side / 2) ** 2
+
+
+@dataclass(kw_only=True)
+class TalkingFaces(_Made):
+    """Heads of people who do not exist, each performing one of seven actions; light and background stand still.
+
+    1,000 people of `synthetic-faces`, seven clips of 16 frames each, one an action: smile, open-mouth, blink,
+    turn-left, turn-right, nod, raise-brows. A person is in the test split if their number leaves 6 when divided by 7,
+    as there: 6,006 clips to train on and 994 of other people to test on. The attributes are those of the first frame,
+    at rest.
+    """
+
+    name = "talking-faces"
+    license = "CC0-1.0"
+    count = 7000
+    length = 16
+    _renderer: Any = field(default=None, init=False, repr=False)
+
+    @property
+    def version(self) -> str:  # type: ignore[override]
+        from zoo.render.motion import VERSION
+
+        return str(VERSION)
+
+    @property
+    def labels(self) -> tuple[str, ...]:  # type: ignore[override]
+        from zoo.render.motion import ACTIONS
+
+        return ACTIONS
+
+    @property
+    def attributes(self) -> np.dtype:  # type: ignore[override]
+        from zoo.render.attributes import ATTRIBUTE_DTYPE
+
+        return np.dtype([("label", "i4"), *ATTRIBUTE_DTYPE.descr])
+
+    def render(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        from zoo.render.heads import HeadRenderer
+        from zoo.render.motion import sample_clip
+
+        if self._renderer is None:
+            self._renderer = HeadRenderer(self.size)
+        clips = np.empty((len(indices), *self.shape), np.uint8)
+        rows = np.zeros(len(indices), self.attributes)
+        for i, index in enumerate(indices):
+            portraits = sample_clip(int(index))
+            clips[i], records = self._renderer.render_clip([portraits[moment] for moment in self.moments])
+            for name in records.dtype.names:
+                rows[i][name] = records[0][name]
+            rows[i]["label"] = int(index) % len(self.labels)
+        return clips, rows
+
+    def split(self) -> np.ndarray:
+        return (np.arange(self.count) // len(self.labels) % 7 == 6).astype(np.uint8)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_renderer": None}  # each worker makes its own
+
+
+@dataclass(kw_only=True)
+class MovingDigits(_Made):
+    """Two handwritten digits that drift and bounce off the edges, on black.
+
+    The Moving MNIST of Srivastava et al. 2015, arXiv:1502.04681, with the digits that scikit-learn carries
+    (UCI's of 8 x 8 px, CC BY 4.0), enlarged to 28 of 64 px. Speeds are 1 to 5 px a frame. Digits of the test split are
+    never in the other.
+    """
+
+    name = "moving-digits"
+    version = "1"
+    license = "CC-BY-4.0"
+    count = 6000
+    length = 32
+    attributes = np.dtype([("digits", "i4", 2), ("velocity", "f4", (2, 2))])  # px of 64 a frame: right, down
+
+    @cached_property
+    def _digits(self) -> tuple[np.ndarray, np.ndarray]:
+        """Shades [M, side, side] in [0, 1], and what digit each is [M]."""
+        from PIL import Image
+
+        try:
+            from sklearn.datasets import load_digits
+        except ImportError:
+            raise MissingDependencyError(
+                "moving-digits needs the package 'scikit-learn': pip install 'gan-zoo[data]'"
+            ) from None
+        shades, names = load_digits(return_X_y=True)
+        side = round(28 / 64 * self.size)
+        small = (Image.fromarray(one.reshape(8, 8).astype(np.float32) / 16) for one in shades)
+        large = [np.asarray(one.resize((side, side), Image.Resampling.BICUBIC)).clip(0, 1) for one in small]
+        return np.stack(large), names
+
+    def render(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        clips, rows = zip(*(self._one(int(i)) for i in indices), strict=True)
+        return np.stack(clips), np.array(list(rows), dtype=self.attributes)
+
+    def _one(self, index: int) -> tuple[np.ndarray, tuple[Any, ...]]:
+        rng = _generator(int(self.version), index)
+        shades, names = self._digits
+        of_split = np.flatnonzero((np.arange(len(names)) % 7 == 6) == (index % 7 == 6))
+        which = rng.choice(of_split, 2)
+        which = which[names[which].argsort(kind="stable")]
+        velocities = []
+        canvas = np.zeros((self.frames, self.size, self.size))
+        for digit in which:
+            side = shades.shape[1]
+            room = self.size - side
+            start, angle = rng.uniform(0, room, 2), rng.uniform(0, 2 * np.pi)
+            velocities.append(rng.uniform(1, 5) * np.array([np.cos(angle), np.sin(angle)]))
+            free = start + self.moments[:, None] * velocities[-1] * self.size / 64
+            for t, (x, y) in enumerate(np.round(room - abs(free % (2 * room) - room)).astype(int)):
+                canvas[t, y : y + side, x : x + side] += shades[digit]
+        pixels = np.round(canvas.clip(0, 1) * 255).astype(np.uint8)
+        return np.repeat(pixels[..., None], 3, axis=-1), (names[which], np.stack(velocities))
+
+
+DATASETS: dict[str, type[Any]] = {
+    "shape-motion": ShapeMotion,
+    "talking-faces": TalkingFaces,
+    "moving-digits": MovingDigits,
+}
+
+
+@dataclass
+class ClipFolder:
+    """Clips below a folder: video files, animated pictures, and folders of frames; a long one is cut into several.
+
+    Where all of them lie in folders of a folder's own, `folder/CLASS/clip.mp4`, these are the classes. A tenth of the
+    files, chosen by a hash of their names, is the test split; where there is one file, its end.
+    """
+
+    folder: Path
+    data: ClipDataConfig
+    size: int
+    frames: int
+    lengths: Mapping[Path, int]
+    """Of each file that can be read, its number of frames at the rate asked for."""
+    name: str
+    license: str
+    version: str = field(default="1", init=False)
+    dtype: np.dtype = field(default=PIXELS, init=False)
+    _reading: tuple[Path, int, Iterator[np.ndarray]] | None = field(default=None, init=False, repr=False)
+    """The file that is open, the number of its next frame, and its frames."""
+
+    def __post_init__(self) -> None:
+        needed = span(self.frames, self.data.stride)
+        self.windows = [
+            (path, start) for path, length in self.lengths.items() for start in range(0, length - needed + 1, needed)
+        ]
+        places = [path.relative_to(self.folder).parts for path, _ in self.windows]
+        nested = all(len(parts) > 1 for parts in places)
+        self.classes = [parts[0] for parts in places] if nested and len({parts[0] for parts in places}) > 1 else []
+        self.labels = tuple(sorted(set(self.classes)))
+        check_labels(self.labels, self.folder)
+
+    @property
+    def count(self) -> int:
+        return len(self.windows)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return (self.frames, self.size, self.size, 3)
+
+    @property
+    def attributes(self) -> np.dtype | None:
+        return np.dtype([("label", "i4")]) if self.labels else None
+
+    @property
+    def assets(self) -> Mapping[str, str]:
+        return _label_file(self.labels)
+
+    def render(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray | None]:
+        clips = np.stack([self._window(*self.windows[i]) for i in indices])
+        if self.attributes is None:
+            return clips, None
+        return clips, np.array([(self.labels.index(self.classes[i]),) for i in indices], dtype=self.attributes)
+
+    def _window(self, path: Path, start: int) -> np.ndarray:
+        """A file is read from front to back and once, however long, where its windows come in their order."""
+        reading, at, frames = self._reading or (None, 0, iter(()))
+        if reading != path or at > start:
+            at, frames = 0, stream_clip(path, self.size, rate=self.data.rate, crop=self.data.crop)
+        end = start + span(self.frames, self.data.stride)
+        window = list(islice(frames, start - at, end - at))
+        self._reading = (path, end, frames)
+        return np.stack(window[:: self.data.stride])
+
+    def split(self) -> np.ndarray:
+        """By file, so that no video is in both; of a single one the last tenth."""
+        names = [path.relative_to(self.folder).as_posix() for path, _ in self.windows]
+        files = list(dict.fromkeys(names))
+        if len(files) == 1 and self.count > 1:
+            return (np.arange(self.count) >= self.count - max(1, self.count // 10)).astype(np.uint8)
+        split = dict(zip(files, hash_split(files), strict=True))
+        return np.array([split[name] for name in names], dtype=np.uint8)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_reading": None}  # each worker opens its own
+
+
+def span(frames: int, stride: int) -> int:
+    """The frames that a clip of `frames` reaches over when every `stride`-th is taken."""
+    return (frames - 1) * stride + 1
+
+
+def open_store(
+    data: ClipDataConfig, model: Any, *, workers: int = 1, progress: Progress | None = None, log: Report = print
+) -> Store:
+    """The store that a recipe's `[data]` names, of the `frames` and `resolution` of its `[model]`, built at first use.
+
+    Raises:
+        NotFoundError: no data set of that name.
+        InvalidValueError: more frames asked for than its clips have.
+        InvalidFileError: a folder that is none or holds no clip that can be read and is long enough.
+        NotFoundError, UnreachableError, InvalidFileError: as `zoo.data.hub.load_files`, for a data set of the Hub.
+        MissingDependencyError: the extra `data` or `video` is needed.
+    """
+    if data.name:
+        source = _source(data.name, size=model.resolution, frames=model.frames, stride=data.stride)
+        return build_store(source, source.folder, workers=workers, progress=progress)
+    folder, about = own_files(data, (*VIDEOS, *ANIMATIONS, *FRAMES), progress=progress)
+    return _open_folder(folder, about, data, model, workers=workers, progress=progress, log=log)
+
+
+def build_dataset(name: str, *, size: int | None = None, workers: int = 1, progress: Progress | None = None) -> Store:
+    """The data set `name` at `size` pixels (64 if None), 16 frames a clip. Raises NotFoundError, MissingDependencyError."""
+    source = _source(name, size=size or 64)
+    return build_store(source, source.folder, workers=workers, progress=progress)
+
+
+def _source(name: str, **sizes: int) -> Any:
+    if name not in DATASETS:
+        raise NotFoundError(f'no data set "{name}" of clips; there are {", ".join(DATASETS)}.{suggest(name, DATASETS)}')
+    return DATASETS[name](**sizes)
+
+
+def _open_folder(
+    folder: Path,
+    about: About,
+    data: ClipDataConfig,
+    model: Any,
+    *,
+    workers: int,
+    progress: Progress | None,
+    log: Report,
+) -> Store:
+    if not folder.is_dir():
+        raise InvalidFileError(f"{folder}: no such folder of clips")
+    found = find_clips(folder)
+    stamp = hashlib.sha256(
+        os.fsencode(f"{folder.resolve()} {model.resolution} {model.frames} {data.stride} {data.rate} {data.crop}")
+    )
+    for path in found:
+        for part in frames_in(path) if path.is_dir() else [path]:
+            status = part.stat()
+            stamp.update(os.fsencode(f"{part.relative_to(folder)} {status.st_size} {status.st_mtime_ns}\n"))
+    place = cache_dir() / "data" / f"clips-{stamp.hexdigest()[:16]}-{model.resolution}px-{model.frames}x{data.stride}"
+    if (place / "store.json").exists():
+        return Store.open(place)
+    needed = span(model.frames, data.stride)
+    lengths, bad = _lengths(found, data, needed, progress)
+    if bad:
+        shown = "; ".join(f"{path.name} ({why})" for path, why in bad[:5])
+        log(f"{len(bad)} of {len(found)} clips are left out: {shown}" + ("; ..." if len(bad) > 5 else ""))
+    if not lengths:
+        raise InvalidFileError(
+            f"{folder}: no clip of {needed} frames or more that can be read, which model.frames = {model.frames} at "
+            f"data.stride = {data.stride} need; looked for video files, .gif, .webp, and folders of frames"
+        )
+    source = ClipFolder(folder, data, model.resolution, model.frames, lengths, about.name, about.license)
+    return build_store(source, place, workers=workers, progress=progress)
+
+
+def _lengths(
+    found: Sequence[Path], data: ClipDataConfig, needed: int, progress: Progress | None
+) -> tuple[dict[Path, int], list[tuple[Path, str]]]:
+    """The frames of each clip that can be used, and the others with what is wrong with them."""
+    lengths: dict[Path, int] = {}
+    bad: list[tuple[Path, str]] = []
+    for number, path in enumerate(found):
+        if progress is not None:
+            progress(number, len(found))
+        try:
+            length = sum(1 for _ in stream_clip(path, 8, rate=data.rate, crop=data.crop))
+        except InvalidFileError as error:
+            bad.append((path, str(error).partition(": ")[2]))
+            continue
+        if length < needed:
+            bad.append((path, f"{length} frames, {needed} are needed"))
+        else:
+            lengths[path] = length
+    return lengths, bad
