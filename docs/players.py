@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 import zoo
-from zoo.music.mel import log_mel, wave_from_mel
 from zoo.music.data.rendered import RenderedMusic
+from zoo.music.mel import log_mel, wave_from_mel
 from zoo.music.samples.sounds import Sounds
 from zoo.noise import Noise
 from zoo.video.architectures.vgan import composed

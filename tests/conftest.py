@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from helpers import properties  # noqa: F401 - registers the profiles
 from helpers.blobs import Blobs
 from helpers.loopback_hub import LoopbackHub
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from zoo.data import Store
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+settings.load_profile("suite")  # `pytest -m hypothesis --hypothesis-profile fuzz` tries many fresh examples
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +38,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub
     from huggingface_hub import constants, file_download
     from huggingface_hub.utils import _http
 
-    from zoo.io import hub as remote
+    from zoo.io import hub as hub_client
 
     with LoopbackHub() as hub:
         template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
@@ -48,7 +51,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub
         monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 1)
         monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 1)
         monkeypatch.setenv("HF_TOKEN", hub.token)
-        monkeypatch.setattr(remote, "FIRST_WAIT", 0.002)
+        monkeypatch.setattr(hub_client, "FIRST_WAIT", 0.002)
         hurried = SimpleNamespace(**{**vars(time), "sleep": lambda seconds: time.sleep(seconds / 1000)})
         for module in (file_download, _http):  # the client's own waits
             monkeypatch.setattr(module, "time", hurried)
@@ -113,15 +116,16 @@ def photos(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(tmp_path: Path, store: Store) -> Path:
-    """A run of two turns: a small DCGAN that has seen eight blobs."""
+    """A run of two steps: a small DCGAN that has seen eight blobs."""
     import torch
     from helpers.releases import SMALL
 
+    from zoo.modality import kind_of
     from zoo.recipe import load_recipe
-    from zoo.training.loop import train
+    from zoo.training.loop import run_training
     from zoo.training.run import Run
 
     recipe = load_recipe("faces-dcgan", [*SMALL, "train.batch=4", "train.total_kimg=0.008"])
-    Run.create(recipe, tmp_path / "run")
-    train(recipe, tmp_path / "run", store, kind_of(recipe).decode, device=torch.device("cpu"), log=lambda line: None)
-    return tmp_path / "run"
+    run = Run.create(recipe, tmp_path / "run")
+    run_training(run, store, kind_of(recipe).decode, device=torch.device("cpu"), log=lambda line: None)
+    return run.folder

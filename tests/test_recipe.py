@@ -50,7 +50,7 @@ def test_overrides_reach_nested_values_with_their_types():
         ("train.generator.betas=[0.5]", InvalidValueError, "a list of 2"),
         ("train.generator=3", InvalidValueError, "is a table"),
         ("model.resolution=48", InvalidValueError, "power of two"),
-        ("train.augment=['color']", InvalidValueError, 'Did you mean "color"'),
+        ("train.augment=['colour']", InvalidValueError, 'Did you mean "color"'),
         ("data.folder=/x", InvalidValueError, "exactly one"),
         ("train.generator.lr=-1", InvalidValueError, "above 0"),
     ],

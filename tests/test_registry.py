@@ -28,7 +28,7 @@ def test_mapping_of_modality_architecture_and_entry():
     """The registry maps modality -> architecture -> path, recipes and weights."""
     dcgan = zoo.registry["faces"]["dcgan"]
 
-    assert dcgan.path == "dcgan"
+    assert dcgan.name == "dcgan"
     assert dcgan.recipes["faces-dcgan"] == recipes_dir() / "faces" / "dcgan.toml"
     assert "faces-dcgan" in dcgan.weights
 
@@ -57,18 +57,16 @@ def test_registry_loads_no_torch(code: str):
     assert heavy == "[]"
 
 
-def test_zoo_list_answers_at_once():
-    """`zoo list` loads no torch and takes under 0.3 s of a processor (the best of five: the machine may be busy)."""
+def test_zoo_list_imports_nothing_heavy():
+    """`zoo list` loads neither torch nor NumPy; benchmarks/startup.py times it."""
     code = (
-        "import time, sys; start = time.process_time(); sys.argv = ['zoo', 'list']\n"
+        "import sys; sys.argv = ['zoo', 'list']\n"
         "from zoo.cli import main\n"
         "main()\n"
-        "print(time.process_time() - start, 'torch' in sys.modules)"
+        "print([m for m in ('torch', 'numpy', 'PIL', 'transformers') if m in sys.modules])"
     )
-    answers = [run_python(code).splitlines()[-1].split() for _ in range(5)]
 
-    assert min(float(seconds) for seconds, _ in answers) < 0.3
-    assert {loaded for _, loaded in answers} == {"False"}
+    assert run_python(code).splitlines()[-1] == "[]"
 
 
 def test_a_recipe_of_ones_own_is_named_by_its_path(tmp_path: Path):
@@ -100,7 +98,7 @@ def recipe_text(**changes: str) -> str:
     [
         ("modality = ", "not a TOML file"),
         (recipe_text(modality="sculpture"), "should be one of"),
-        (recipe_text(architecture="DCGAN"), "module:Class"),
+        (recipe_text(architecture="zoo.faces.dcgan:DCGAN"), "should be a short name"),
     ],
 )
 def test_broken_recipes_are_refused_with_their_place(tmp_path: Path, text: str, complaint: str):

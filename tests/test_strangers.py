@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from helpers.loopback_hub import LoopbackHub
-from helpers.releases import FIGURES, SMALL, write_model
+from helpers.releases import METRICS, SMALL, write_model
 
 import zoo
-from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError, ZooError
+from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError, NoWeightsError, ZooError
 from zoo.evaluation import evaluate
 from zoo.io.weights import write_sums
 from zoo.recipe import load_recipe
@@ -77,10 +77,13 @@ def test_whoever_runs_a_recipe_says_on_what(write_recipe, photos: Path, tmp_path
 
 
 def test_a_recipe_file_cannot_name_code_or_itself(write_recipe, tmp_path: Path):
-    """Only architectures of installed recipes are imported, and a name cannot be a path."""
+    """Only installed architectures are imported, and a name cannot be a path."""
     path = write_recipe()
-    path.write_text(path.read_text().replace("dcgan", "os:system"))
-    with pytest.raises(NotFoundError, match="no installed recipe uses"):
+    path.write_text(path.read_text().replace("dcgan", "system"))
+    with pytest.raises(NotFoundError, match='no architecture "system"'):
+        zoo.train(path, out=tmp_path / "run")
+    path.write_text(path.read_text().replace("system", "os:system"))
+    with pytest.raises(InvalidFileError, match="short name"):
         zoo.train(path, out=tmp_path / "run")
 
     path = write_recipe()
@@ -94,7 +97,7 @@ def test_a_run_cannot_choose_where_it_is_released(run: Path, tmp_path: Path):
     (run / "entry").write_text("../../evil")
 
     with pytest.raises(InvalidValueError, match="--out"):
-        release(run, metrics=FIGURES)
+        release(run, metrics=METRICS)
 
 
 @pytest.fixture
@@ -116,8 +119,8 @@ def released(tmp_path: Path) -> Path:
 def test_evaluating_somebody_s_weights_reads_only_what_is_asked(
     hub: LoopbackHub, released: Path, overrides: list[str], data: str, message: str, store, monkeypatch
 ):
-    """The recipe beside released weights decides neither which files nor which models are fetched to judge them."""
-    monkeypatch.setattr("zoo.training.session.open_data", lambda recipe, **options: store)
+    """The recipe beside released weights decides neither which files nor which models are fetched to evaluate them."""
+    monkeypatch.setattr("zoo.evaluation.open_data", lambda recipe, **options: store)
     recipe = load_recipe("faces-dcgan", [*SMALL, *overrides], data=data)
     (released / "recipe.toml").write_text(recipe.to_toml())
     write_sums(released)
@@ -136,7 +139,7 @@ def test_a_folder_with_only_a_pickle_is_refused(tmp_path: Path, run: Path):
         zoo.load(tmp_path / "model")
 
     shutil.rmtree(run / "checkpoints")
-    with pytest.raises(InvalidFileError):
+    with pytest.raises(NoWeightsError):
         zoo.load(run)
 
 

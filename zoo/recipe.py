@@ -215,7 +215,7 @@ class Recipe:
     train: TrainConfig  # or the architecture's extension of it
     evaluate: EvaluateConfig
     weights: Weights
-    test: TestConfig = TestConfig()
+    test: TestConfig = field(default=TestConfig(), compare=False)
 
     def __post_init__(self) -> None:
         if self.train.keep == "best" and not self.train.evaluate_kimg:
@@ -295,7 +295,7 @@ def override_recipe(recipe: Recipe, overrides: Iterable[str] = (), *, data: str 
         apply_override(table, override)
     if data:
         table["data"] = DataConfig.replace_source(table["data"], data)
-    return parse_recipe(table, name=recipe.name, where="override")
+    return dataclasses.replace(parse_recipe(table, name=recipe.name, where="override"), test=recipe.test)
 
 
 def parse_recipe(table: Mapping[str, Any], *, name: str, where: str = "recipe") -> Recipe:

@@ -59,7 +59,7 @@ MISTAKES = [
     (["sample", "faces-dcgan", "--out", "x.gif"], ".png"),
     (["sample", "faces-dcgan", "-n", "0"], "-n"),
     (["sample", "music-wavegan", "--interpolate", "3", "--play"], "cannot be played"),
-    (["evaluate", "music-musegan", "--features", "zoo:music-evaluator"], "of no features"),
+    (["evaluate", "music-musegan", "--features", "zoo:music-evaluator"], "use no features"),
     (["train", "faces-dcgan", "--out", "run", "train.keep=best"], "train.evaluate_kimg"),
     (["evaluate", "text-mle", "--plot", "curve.jpg"], ".png"),
     (["evaluate", "faces-dcgan", "--samples", "3"], "at least 6"),
@@ -73,9 +73,9 @@ MISTAKES = [
     (["train", "faces-dcgan", "train.loss=hing", "--out", "r"], "hinge"),
     (["train", "faces-dcgan", "--data", "./nowhere", "--out", "r"], "no such folder"),
     (["train", "faces-dcgan", "--data", "synthetic-face", "--out", "r"], "synthetic-faces"),
-    (["train", "--resume", "nowhere"], "no run folder"),
+    (["train", "--resume", "nowhere"], "not a run folder"),
     (["evaluate", "nowhere/at/all"], "neither released weights"),
-    (["release", "nowhere"], "no run folder"),
+    (["release", "nowhere"], "not a run folder"),
     (["sample", "faces-gan", "-n", "9" * 20], "less than or equal to"),
     (["evaluate", "faces-gan", "--seed", "9" * 20], "less than or equal to"),
     (["train", "faces-gan", "--out", "run", "train.batch=" + "9" * 5000], "cannot be read as TOML"),
@@ -85,7 +85,6 @@ MISTAKES = [
     (["data", "build", "synthetic-face"], 'Did you mean "synthetic-faces"'),
     (["data", "build", "synthetic-faces", "--size", "16"], "size"),
     (["frobnicate"], "No such command"),
-    (["bench", "faces-gan"], "textbook"),
 ]
 
 
@@ -134,7 +133,7 @@ def test_train_resume_and_sample_a_run_of_ones_own(command, photos: Path, tmp_pa
 
     code, _, errors = command("train", "--resume", tmp_path / "run", "train.total_kimg=0.024")
     assert code == 0
-    assert "going on from 0.016 kimg" in errors
+    assert "resuming from 0.016 kimg" in errors
 
     code, output, _ = command("sample", tmp_path / "run", "-n", 5, "--seed", 1, "--out", tmp_path / "mine.png")
     assert code == 0
@@ -192,20 +191,6 @@ def test_sampling_a_bundled_entry(command, tmp_path: Path):
 
     assert code == 0, output
     assert (tmp_path / "faces.png").stat().st_size > 100_000
-
-
-@pytest.mark.skipif(not registry.entries["faces-dcgan"].has_weights, reason="no released weights yet")
-def test_loading_adds_little_to_importing_torch():
-    """`zoo.load` of a bundled entry takes under 0.3 s beyond `import torch` (the best of three)."""
-    code = (
-        "import time, torch, PIL.Image; start = time.perf_counter(); import zoo; zoo.load('faces-dcgan'); "
-        "print(time.perf_counter() - start)"
-    )
-    seconds = [
-        float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout) for _ in range(3)
-    ]
-
-    assert min(seconds) < 0.3, seconds
 
 
 def test_python_m_zoo_is_the_command():

@@ -11,12 +11,12 @@ from helpers.moves import Moves
 from zoo.data import build_store
 from zoo.io.weights import write_sums
 from zoo.recipe import Recipe
-from zoo.releases.exporting import save_players, write_config
+from zoo.releases.exporting import save_networks, write_config
 from zoo.training.session import fit_to_data
 
 SMALL = ["model.width=4"]  # a DCGAN of 40 kB
 
-FIGURES = {
+METRICS = {
     "command": "zoo evaluate faces-dcgan", "data": "blobs", "data_license": "CC0-1.0", "fingerprint": "f" * 64,
     "seed": 0, "kimg": 0.008,
     "metrics": [{"name": "frechet_distance", "value": 1.5, "real_vs_real": 0.25, "spread": None, "higher_is_better": False,
@@ -33,7 +33,7 @@ def write_model(recipe: Recipe, folder: Path) -> Path:
         recipe = fit_to_data(recipe, store)
         for asset in recipe.architecture_class.ASSETS:
             shutil.copyfile(store.folder / asset, folder / asset)
-    save_players(recipe.build().eval(), folder)
+    save_networks(recipe.build().eval(), folder)
     write_config(recipe, folder)
     write_sums(folder)
     return folder

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.hanging import must_end
 from helpers.loopback_hub import (
     Fault,
     LoopbackHub,
@@ -36,7 +37,7 @@ from huggingface_hub import constants
 import zoo
 from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError, UnreachableError, ZooError
 from zoo.gan import GAN
-from zoo.io import hub as remote
+from zoo.io import hub as hub_client
 from zoo.io.weights import SUMS, digest
 from zoo.recipe import load_recipe
 from zoo.registry import Weights, registry
@@ -321,10 +322,9 @@ def test_a_fault_that_stays_is_one_clear_error_and_leaves_nothing_behind(
     What does no harm (a HEAD has no body to damage) gives the right weights.
     """
     hub.fault(step, fault)
-    start = time.monotonic()
 
-    loads_right_or_not_at_all(repo, expected)
-    assert time.monotonic() - start < 5
+    with must_end():
+        loads_right_or_not_at_all(repo, expected)
 
     hub.heal()
     assert same(zoo.load(repo), expected)
@@ -368,17 +368,15 @@ def test_a_server_that_drips_is_left_in_time(
     hub: LoopbackHub, repo: str, expected: torch.Tensor, step: str, monkeypatch: pytest.MonkeyPatch
 ):
     """A byte now and then keeps a connection open for ever; we do not wait that long."""
-    monkeypatch.setattr(remote, "ANSWER_SECONDS", 0.3)
-    monkeypatch.setattr(remote, "SLOWEST", 10_000_000)
+    monkeypatch.setattr(hub_client, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(hub_client, "SLOWEST", 10_000_000)
     hub.fault(step, dripping())
-    start = time.monotonic()
 
-    with pytest.raises(UnreachableError, match=r"waited 0\.3\d* seconds"):
+    with must_end(), pytest.raises(UnreachableError, match=r"waited 0\.3\d* seconds"):
         zoo.load(repo)
-    assert time.monotonic() - start < 3
 
     hub.heal()
-    monkeypatch.setattr(remote, "ANSWER_SECONDS", 20)
+    monkeypatch.setattr(hub_client, "ANSWER_SECONDS", 20)
     assert same(zoo.load(repo), expected)
 
 
@@ -486,7 +484,7 @@ def test_blobs_that_repositories_share_are_checked_as_their_own(hub: LoopbackHub
 
 
 EIGHT = r"""
-import os, sys, zoo, zoo.hub
+import os, sys, zoo, zoo.releases.loading
 children = []
 for _ in range(8):
     child = os.fork()

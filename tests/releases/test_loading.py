@@ -7,16 +7,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.releases import FIGURES, SMALL, write_model
+from helpers.releases import METRICS, SMALL, write_model
 from safetensors.torch import load_file, save_file
 
 import zoo
-from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError
+from zoo.errors import AlreadyExistsError, InvalidFileError, InvalidValueError, NotFoundError, NoWeightsError
+from zoo.faces.architectures.dcgan import DCGAN
 from zoo.io.weights import SUMS, digest, read_sums, verify, write_sums
 from zoo.nn.no_init import no_init
 from zoo.recipe import load_recipe
 from zoo.registry import registry
-from zoo.releases.card import shown_suffixes
+from zoo.releases import loading
+from zoo.releases.card import card_suffixes
 from zoo.releases.exporting import copy_recipe, release
 from zoo.releases.loading import load_folder
 
@@ -191,7 +193,7 @@ def test_bundled_weights_are_what_their_recipe_states(name: str):
 
     assert set(entry.weights.sha256) == {f"{player}.safetensors" for player in model.networks}
     metrics = json.loads((entry.bundled / "metrics.json").read_text())
-    grids = {f"samples/grid{suffix}" for suffix in shown_suffixes(model.Output)}
+    grids = {f"samples/grid{suffix}" for suffix in card_suffixes(model.Output)}
     files = {"config.json", "recipe.toml", "README.md", "metrics.json", *grids, *model.ASSETS, *entry.weights.sha256}
     files |= {"samples/curve.png"} if "curve" in metrics else set()
     assert files == set(read_sums(entry.bundled))
@@ -211,7 +213,7 @@ def test_bundled_weights_fit_into_the_package():
 
 def test_release_writes_a_whole_folder(run: Path, tmp_path: Path):
     """A release holds players, config, recipe, card, metrics, samples and digests, and loads again."""
-    place = release(run, out=tmp_path / "released", metrics=FIGURES)
+    place = release(run, out=tmp_path / "released", metrics=METRICS)
 
     assert zoo.load(place).sample(1, seed=0).tensor.shape == (1, 3, 64, 64)
     assert {path.relative_to(place).as_posix() for path in place.rglob("*") if path.is_file()} == {
@@ -227,8 +229,8 @@ def test_release_writes_a_whole_folder(run: Path, tmp_path: Path):
 
 def test_releasing_twice_gives_the_same_bytes(run: Path, tmp_path: Path):
     """A release has no clock and no chance in it, and replaces an older one whole."""
-    first = {path.name: digest(path) for path in release(run, out=tmp_path / "r", metrics=FIGURES).glob("*.*")}
-    second = {path.name: digest(path) for path in release(run, out=tmp_path / "r", metrics=FIGURES).glob("*.*")}
+    first = {path.name: digest(path) for path in release(run, out=tmp_path / "r", metrics=METRICS).glob("*.*")}
+    second = {path.name: digest(path) for path in release(run, out=tmp_path / "r", metrics=METRICS).glob("*.*")}
 
     assert first == second
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".r")] == []
@@ -240,13 +242,13 @@ def test_a_release_destroys_nothing_else(run: Path, tmp_path: Path, monkeypatch:
     (tmp_path / "photos" / "holiday.jpg").write_bytes(b"a picture")
     monkeypatch.chdir(run)
     for place in (tmp_path / "photos", tmp_path / "photos" / "holiday.jpg", run, Path(), Path("..")):
-        with pytest.raises(InvalidFileError, match="would be lost"):
-            release(run, out=place, metrics=FIGURES)
+        with pytest.raises(AlreadyExistsError, match="would be lost"):
+            release(run, out=place, metrics=METRICS)
     assert (tmp_path / "photos" / "holiday.jpg").read_bytes() == b"a picture"
     assert list((run / "checkpoints").iterdir())
 
     (tmp_path / "empty").mkdir()
-    assert (release(run, out=tmp_path / "empty", metrics=FIGURES) / SUMS).is_file()
+    assert (release(run, out=tmp_path / "empty", metrics=METRICS) / SUMS).is_file()
 
 
 def test_a_run_on_other_data_is_not_released_as_the_entry(run: Path):
@@ -255,12 +257,12 @@ def test_a_run_on_other_data_is_not_released_as_the_entry(run: Path):
     (run / "recipe.toml").write_text(text.replace('name = "synthetic-faces"', 'folder = "/photos"\nname = ""', 1))
 
     with pytest.raises(InvalidValueError, match=r"other data.*--out"):
-        release(run, metrics=FIGURES)
+        release(run, metrics=METRICS)
 
 
-def test_release_needs_figures_of_this_state(run: Path, tmp_path: Path):
+def test_release_needs_metrics_of_this_state(run: Path, tmp_path: Path):
     """A run that was not evaluated, or was trained on since, is not released."""
-    with pytest.raises(InvalidFileError, match="zoo evaluate"):
+    with pytest.raises(NoWeightsError, match="zoo evaluate"):
         release(run, out=tmp_path / "released")
     for damaged in (
         '{"kimg": 0.0',
@@ -272,7 +274,7 @@ def test_release_needs_figures_of_this_state(run: Path, tmp_path: Path):
         (run / "metrics.json").write_text(damaged)
         with pytest.raises(InvalidFileError, match="damaged"):
             release(run, out=tmp_path / "released")
-    (run / "metrics.json").write_text(json.dumps({**FIGURES, "kimg": 0.004}))
+    (run / "metrics.json").write_text(json.dumps({**METRICS, "kimg": 0.004}))
     with pytest.raises(InvalidFileError, match=r"measured at 0\.004"):
         release(run, out=tmp_path / "released")
 
@@ -286,5 +288,26 @@ def test_recipe_copy_keeps_comments_and_drops_weights(tmp_path: Path):
     assert "# The deep convolutional GAN" in path.read_text()
     assert "sha256" not in path.read_text()
     assert load_recipe(path).train == load_recipe("faces-dcgan").train
-    with pytest.raises(InvalidFileError, match="exists already"):
+    with pytest.raises(AlreadyExistsError, match="exists already"):
         copy_recipe("faces-dcgan", tmp_path / "mine.toml")
+
+
+@pytest.mark.skipif(not registry.entries["faces-dcgan"].has_weights, reason="no released weights yet")
+def test_loading_reads_the_config_once_and_lays_the_networks_out_once(monkeypatch: pytest.MonkeyPatch):
+    """A bundled entry's config.json is parsed once; its networks are laid out once, and built once."""
+    calls: dict[str, int] = {"read": 0, "built": 0}
+    read, init = loading._read_config, DCGAN.__init__
+
+    def count_reads(folder: Path):
+        calls["read"] += 1
+        return read(folder)
+
+    def count_builds(self: DCGAN, config: object) -> None:
+        calls["built"] += 1
+        init(self, config)
+
+    monkeypatch.setattr(loading, "_read_config", count_reads)
+    monkeypatch.setattr(DCGAN, "__init__", count_builds)
+    zoo.load("faces-dcgan")
+
+    assert calls == {"read": 1, "built": 2}  # once without memory, for the shapes

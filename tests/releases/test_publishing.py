@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from helpers.hanging import must_end
 from helpers.loopback_hub import Answer, Fault, LoopbackHub, bad_gateway, dropped, lost_answer, refused
-from helpers.releases import FIGURES, SMALL, write_model
+from helpers.releases import METRICS, SMALL, write_model
 from huggingface_hub import constants
 
 import zoo
@@ -191,7 +191,7 @@ def test_all_entries_go_to_one_organization(hub: LoopbackHub, command):
 
 def test_a_run_is_released_and_published_in_one_go(hub: LoopbackHub, run: Path, command, tmp_path: Path):
     """`zoo publish RUN` writes card, samples and digests on the way; anybody can sample it by its repository."""
-    (run / "metrics.json").write_text(json.dumps(FIGURES))
+    (run / "metrics.json").write_text(json.dumps(METRICS))
 
     code, output, _ = command("publish", run, "--repo", "me/my-faces")
     assert code == 0
@@ -217,7 +217,7 @@ def test_a_run_without_figures_is_published_only_when_told(hub: LoopbackHub, run
     assert command("publish", run, "--repo", "me/my-faces", "--unmeasured")[0] == 0
     assert b"Not measured." in hub.repos["me/my-faces"].files["README.md"]
 
-    (run / "metrics.json").write_text(json.dumps(FIGURES))
+    (run / "metrics.json").write_text(json.dumps(METRICS))
     assert command("publish", run, "--repo", "me/my-faces", "--unmeasured")[0] == 0
     assert b"| frechet_distance | 1.5 |" in hub.repos["me/my-faces"].files["README.md"]
 
@@ -361,16 +361,14 @@ def test_a_hub_that_stumbles_is_asked_again(hub: LoopbackHub, folder: Path, step
 
 
 @pytest.mark.parametrize("fault", [refused(500), dropped()], ids=["500", "drop"])
-@pytest.mark.parametrize("step", [step for step in STEPS if "verify" not in turn])  # what was sent need not be verified
+@pytest.mark.parametrize("step", [step for step in STEPS if "verify" not in step])  # what was sent need not be verified
 def test_a_hub_that_is_down_is_one_clear_error(hub: LoopbackHub, folder: Path, step: str, fault: Fault):
     """A step that fails for good ends in one error that names the repository; when it works again, so does a retry."""
     hub.repo("me/small")
     hub.fault(step, fault)
-    start = time.monotonic()
 
-    with pytest.raises(UnreachableError, match="me/small"):
+    with must_end(), pytest.raises(UnreachableError, match="me/small"):
         zoo.publish(folder, repo="me/small", tag="v1")
-    assert time.monotonic() - start < 10
 
     hub.heal()
     commit = zoo.publish(folder, repo="me/small", tag="v1")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.lines import ALPHABET, Lines
-from helpers.releases import FIGURES
+from helpers.releases import METRICS
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
@@ -370,7 +370,7 @@ def test_a_release_of_such_a_start_says_nothing_of_the_trainer_s_disk(texts: Pat
     checkpoint = write_checkpoint(tmp_path / "checkpoint")
     start_training(texts, checkpoint, tmp_path / "run")
 
-    folder = release(tmp_path / "run", out=tmp_path / "release", metrics=FIGURES)
+    folder = release(tmp_path / "run", out=tmp_path / "release", metrics=METRICS)
 
     for file in folder.rglob("*"):
         assert file.is_dir() or str(tmp_path).encode() not in file.read_bytes(), file

@@ -9,9 +9,13 @@ from typing import Any
 
 import typer
 
-from zoo.cli import data, evaluating, listing, oracle, recipes, releasing, sampling, training  # noqa: F401 - register
 from zoo.cli.app import app
 from zoo.errors import ZooError
+
+# Commands are listed in the order in which they are imported.
+# isort: off
+from zoo.cli import listing, sampling, training, evaluating, releasing, data, recipes, oracle  # noqa: F401
+# isort: on
 
 _TOO_MUCH = "that is more than this machine's memory holds: ask for fewer, or for shorter ones"
 

@@ -1,0 +1,232 @@
+"""Bring the generated parts of README and docs up to date: python docs/update.py [--check].
+
+They are the tables of entries, the tables of recipe keys and the reference of the command line. Each generated part
+stands between two markers, `<!-- NAME -->` and `<!-- end NAME -->`, each exactly once on its page. With `--check`
+nothing is written, and the exit code tells whether something would change.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import itertools
+import math
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import typer
+
+from zoo.cli.app import app
+from zoo.cli.listing import format_markdown_table
+from zoo.cli.main import main as _commands  # noqa: F401 - registers all commands
+from zoo.modality import load_modality
+from zoo.recipe import DataConfig, EvaluateConfig, TestConfig, TrainConfig, load_architecture
+from zoo.registry import MODALITIES, Weights, registry
+
+ROOT = Path(__file__).parents[1]
+TYPE_NAMES = {int: "whole number", float: "number", str: "text", bool: "true, false"}
+
+
+# --- tables of recipe keys ---------------------------------------------------------------------------------------
+
+
+def read_field_docs(cls: type) -> dict[str, str]:
+    """Read the string under each field of a dataclass and of its bases."""
+    found = {}
+    for base in reversed([base for base in cls.__mro__ if dataclasses.is_dataclass(base)]):
+        body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0].body  # type: ignore[attr-defined]
+        for field, below in itertools.pairwise(body):
+            if (
+                isinstance(field, ast.AnnAssign)
+                and isinstance(below, ast.Expr)
+                and isinstance(below.value, ast.Constant)
+            ):
+                found[field.target.id] = " ".join(str(below.value.value).split())  # type: ignore[union-attr]
+    return found
+
+
+def format_values(hint: Any, metadata: Any) -> str:
+    """Describe the values that a key takes."""
+    if get_origin(hint) is Literal:
+        return ", ".join(f"`{value}`" for value in get_args(hint))
+    if get_origin(hint) is tuple:
+        inner = get_args(hint)
+        if inner[-1] is Ellipsis:
+            return f"a list of {format_values(inner[0], metadata)}"
+        return f"{len(inner)} numbers, each {format_values(inner[0], metadata).removeprefix('number, ')}"
+    if get_origin(hint) in (dict, Mapping):
+        return f"a table of {TYPE_NAMES[get_args(hint)[1]]}s"
+    name = TYPE_NAMES.get(hint, "a table")
+    low, high, above = (metadata.get(key) for key in ("low", "high", "above"))
+    if above is not None:
+        return f"{name}, above {above}"
+    if hint in (int, float) and low not in (None, -math.inf):
+        top = "2^63 - 1" if high == 2**63 - 1 else f"{high:,}" if isinstance(high, int) else f"{high:g}"
+        if 0.99 < high < 1:
+            return f"{name}, {low} up to below 1"
+        return f"{name}, {low} or more" if high == math.inf else f"{name}, {low} to {top}"
+    return name
+
+
+def format_default(value: Any) -> str:
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, tuple):
+        return f"`{list(value)}`"
+    if isinstance(value, Mapping):
+        return "`{}`"
+    return f'`"{value}"`' if isinstance(value, str) else f"`{value:g}`"
+
+
+def list_rows(prefix: str, cls: type, instance: Any = None) -> Iterator[str]:
+    """List a row for each field; defaults are those of `instance`, if a field of another dataclass has one."""
+    hints, docs = get_type_hints(cls), read_field_docs(cls)
+    for field in dataclasses.fields(cls):
+        key, hint = f"{prefix}.{field.name}", hints[field.name]
+        value = field.default if instance is None else getattr(instance, field.name)
+        if dataclasses.is_dataclass(hint):
+            yield from list_rows(key, hint, value)  # type: ignore[arg-type]
+        else:
+            value = {} if value is dataclasses.MISSING else value
+            yield (
+                f"| `{key}` | {format_default(value)} | {format_values(hint, field.metadata)} "
+                f"| {docs.get(field.name, '')} |"
+            )
+
+
+def format_table(prefix: str, cls: type, *, without: type | None = None) -> str:
+    """Format the keys of a dataclass as a table, without the rows that another dataclass has, too."""
+    known = set(list_rows(prefix, without)) if without is not None else set()
+    rows = [row for row in list_rows(prefix, cls) if row not in known]
+    return "\n".join(["| key | default | values | |", "|---|---|---|---|", *rows]) if rows else ""
+
+
+def format_architectures() -> str:
+    """Format the keys of every architecture in use, by modality."""
+    parts = []
+    for modality in MODALITIES:
+        parts.append(f"### {modality.capitalize()}")
+        for kind in load_modality(modality).kinds:
+            if table := format_table("data", kind.data_config, without=DataConfig):
+                parts += [f"`[data]` ({kind.data_config.__name__}):", table]
+        for name in sorted(registry[modality]):
+            parts.append(format_architecture(modality, name))
+    return "\n\n".join(parts)
+
+
+def format_architecture(modality: str, name: str) -> str:
+    cls = load_architecture(modality, name)
+    entries = ", ".join(f"`{entry}`" for entry in registry[modality][name].entries)
+    parts = [f"#### {modality}: {name}", f"Used by {entries}. {own_docstring(cls.Config)}".rstrip()]
+    parts.append(format_table("model", cls.Config))
+    if table := format_table("train", cls.TrainConfig, without=TrainConfig):
+        parts += [f"`[train]` has further keys, or other defaults. {own_docstring(cls.TrainConfig)}".rstrip(), table]
+    return "\n\n".join(parts)
+
+
+def own_docstring(cls: type) -> str:
+    """Return the docstring that a dataclass has of its own, not the signature that Python gives it without one."""
+    text = inspect.cleandoc(cls.__dict__.get("__doc__") or "")
+    return "" if text.startswith(f"{cls.__name__}(") else text
+
+
+# --- the command line --------------------------------------------------------------------------------------------
+
+
+def format_commands() -> str:
+    """Format the help of every command."""
+    return "\n\n".join(_format_group(typer.main.get_command(app), "zoo"))
+
+
+def _format_group(group: Any, path: str) -> Iterator[str]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _format_group(command, f"{path} {name}")
+        else:
+            yield _format_command(command, f"{path} {name}")
+
+
+def _format_command(command: Any, path: str) -> str:
+    arguments = [p for p in command.params if p.param_type_name == "argument"]
+    options = [p for p in command.params if p.param_type_name == "option" and "--help" not in p.opts]
+    usage = " ".join([path, *(p.metavar or p.name.upper() for p in arguments), *(["[OPTIONS]"] if options else [])])
+    paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
+    examples = "\n".join(p for p in paragraphs[1:] if p.startswith(("zoo ", "torchrun ")))
+    text = "\n\n".join(" ".join(p.split()) for p in paragraphs if not p.startswith(("zoo ", "torchrun ")))
+    rows = [f"| `{', '.join([*p.opts, *p.secondary_opts])}` | {_format_help(p)} |" for p in options]
+    rows = [f"| `{p.metavar or p.name.upper()}` | {_format_help(p)} |" for p in arguments] + rows
+    parts = [f"## {path}", f"```text\n{usage}\n```", text]
+    parts += ["| | |\n|---|---|\n" + "\n".join(rows)] if rows else []
+    parts += [f"```text\n{examples}\n```"] if examples else []
+    return "\n\n".join(part for part in parts if part)
+
+
+def _format_help(parameter: Any) -> str:
+    default = parameter.default
+    shown = default not in (None, "", False, ()) and not callable(default) and not parameter.required
+    text = (getattr(parameter, "help", "") or "").replace("|", "\\|")
+    return f"{text} Default: `{default}`." if shown else text
+
+
+# --- pages -------------------------------------------------------------------------------------------------------
+
+PARTS: dict[str, dict[str, Callable[[], str]]] = {
+    "README.md": {"zoo list --markdown": lambda: format_markdown_table(registry.names())},
+    "docs/index.md": {"entries": lambda: format_markdown_table(registry.names())},
+    "docs/recipes.md": {
+        "table data": lambda: format_table("data", DataConfig),
+        "table train": lambda: format_table("train", TrainConfig),
+        "table evaluate": lambda: format_table("evaluate", EvaluateConfig),
+        "table weights": lambda: format_table("weights", Weights),
+        "table test": lambda: format_table("test", TestConfig),
+        "architectures": format_architectures,
+    },
+    "docs/cli.md": {"cli": format_commands},
+}
+
+
+class MarkerError(Exception):
+    """A marker that a page lacks, or has twice."""
+
+
+def replace_part(page: str, name: str, text: str, *, where: str = "the page") -> str:
+    """Replace what stands between the two markers of a part. Raises MarkerError unless each is there exactly once."""
+    start, end = f"<!-- {name} -->\n", f"\n<!-- end {name} -->"
+    for marker in (start.strip(), end.strip()):
+        if (count := page.count(marker)) != 1:
+            raise MarkerError(f"{where}: the marker {marker} is there {count} times, not once")
+    if page.index(start) > page.index(end):
+        raise MarkerError(f"{where}: the marker {end.strip()} stands before {start.strip()}")
+    before, _, rest = page.partition(start)
+    after = rest.partition(end)[2]
+    return f"{before}{start}\n{text}\n{end}{after}"
+
+
+def update(root: Path = ROOT, *, check: bool = False) -> list[str]:
+    """Write all generated parts; returns the pages that changed, or would with `check`. Raises MarkerError."""
+    changed = []
+    for file, parts in PARTS.items():
+        path = root / file
+        old = page = path.read_text(encoding="utf-8")
+        for name, make in parts.items():
+            page = replace_part(page, name, make(), where=file)
+        if page != old:
+            changed.append(file)
+            if not check:
+                path.write_text(page, encoding="utf-8")
+    return changed
+
+
+if __name__ == "__main__":
+    check = "--check" in sys.argv[1:]
+    try:
+        pages = update(check=check)
+    except MarkerError as error:
+        sys.exit(str(error))
+    if pages and check:
+        sys.exit(f"{', '.join(pages)}: not up to date; run python docs/update.py")
+    print("\n".join(pages) or "nothing to change")

@@ -1,0 +1,26 @@
+"""A guard against code that never ends. It asserts no time: its limit is far from what anything needs."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+LIMIT_SECONDS = 120
+
+
+@contextmanager
+def must_end() -> Iterator[None]:
+    """Fail where the block does not end in two minutes."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise AssertionError(f"did not end in {LIMIT_SECONDS} seconds")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(LIMIT_SECONDS)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
