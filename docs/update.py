@@ -199,7 +199,7 @@ def replace_part(page: str, name: str, text: str, *, where: str = "the page") ->
     for marker in (start.strip(), end.strip()):
         if (count := page.count(marker)) != 1:
             raise MarkerError(f"{where}: the marker {marker} is there {count} times, not once")
-    if page.index(start) > page.index(end):
+    if page.index(start.strip()) > page.index(end.strip()):
         raise MarkerError(f"{where}: the marker {end.strip()} stands before {start.strip()}")
     before, _, rest = page.partition(start)
     after = rest.partition(end)[2]
