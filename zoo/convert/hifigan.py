@@ -31,8 +31,6 @@ from zoo.io.weights import write_sums, write_weights
 from zoo.music.architectures.hifigan import HiFiGAN, HiFiGANConfig
 from zoo.recipe import build
 
-ARCHITECTURE = "zoo.music.sounds.hifigan:HiFiGAN"
-
 _RENAMED = (  # patterns of names of other layouts, and what they are here
     (r"^generator\.", ""),
     (r"^upsampler\.", "ups."),
@@ -73,7 +71,7 @@ def convert(source: Path, out: Path) -> Path:
         "format": 1,
         "library": "gan-zoo",
         "modality": "music",
-        "architecture": ARCHITECTURE,
+        "architecture": "hifigan",
         "config": asdict(gan.config),
     }
     (out / "config.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import torch
+from benchmarks.video import plain_step
 from helpers.moves import Moves
 from helpers.releases import write_model
 from torch import nn
-from zoo.video.bench import plain_step
 
 from zoo.data import build_store
 from zoo.errors import InvalidValueError, NotFoundError
@@ -21,9 +21,10 @@ from zoo.noise import Noise
 from zoo.recipe import TrainConfig, load_recipe
 from zoo.releases.loading import load_folder
 from zoo.training.augment import diff_augment
-from zoo.training.loop import Training
 from zoo.training.losses import r1_penalty
 from zoo.training.phases import Step, trainable
+from zoo.training.trainer import Trainer
+from zoo.training.warm_start import load_warm_start
 from zoo.video.architectures.mocogan import (
     ContentDiscriminator,
     DiscriminatorNoise,
@@ -180,7 +181,7 @@ def test_the_clip_discriminator_learns_classes_and_teaches_them(tmp_path: Path):
     assert bool(terms["D"]["category"] > 0)
     assert bool(terms["G"]["category_asked"] > 0)
     torch.testing.assert_close(step.fake.shape, step.real.shape)
-    plain = {phase.name: phase.loss(step) for phase in gan.phases(MoCoGANTrainConfig(category=0.0))}
+    plain = {phase.name: phase.loss(step) for phase in gan.phases(MoCoGANTrainConfig(category_weight=0.0))}
     assert float(plain["D"]["category"]) == 0
 
 
@@ -195,9 +196,9 @@ def played(gan: GAN, train: TrainConfig, phase: str, loss: str = "loss") -> dict
         train_generator=True,
         labels=torch.tensor([0, 1, 1, 0]),
     )
-    with trainable(found.player):
+    with trainable(found.module):
         found.loss(step)[loss].backward()
-    return {name: p.grad for name, p in found.player.named_parameters()}
+    return {name: p.grad for name, p in found.module.named_parameters()}
 
 
 def test_the_recurrent_net_is_taught_by_the_classes_alone():
@@ -213,7 +214,7 @@ def test_the_generator_plays_against_all_judges():
         gan, deaf = moco(content_width=4), moco(content_width=4)
         last = [m for m in getattr(deaf, player).modules() if isinstance(m, nn.Conv1d | nn.Conv2d | nn.Conv3d)][-1]
         nn.init.zeros_(last.weight)
-        heard, unheard = (played(one, MoCoGANTrainConfig(category=0.0), "G")["image.0.weight"] for one in (gan, deaf))
+        heard, unheard = (played(one, MoCoGANTrainConfig(category_weight=0.0), "G")["image.0.weight"] for one in (gan, deaf))
         assert not torch.allclose(heard, unheard)
         assert float(unheard.abs().sum()) > 0  # what the others say
 
@@ -301,19 +302,19 @@ def test_a_larger_picture_begins_with_the_layers_of_a_smaller_one(tmp_path: Path
     store = build_store(Moves(size=32, frames=8, count=32), tmp_path / "moves")
     torch.manual_seed(5)
     start = MoCoGAN(MoCoGANConfig(resolution=16, frames=8, time_stride=2, width=8, labels=2))
-    training = Training(recipe, store, decode, torch.device("cpu"))
+    trainer = Trainer(recipe, store, decode, torch.device("cpu"))
 
-    anew = training.start_from(start)
+    random = load_warm_start(trainer, start)
 
-    began = training.gan.state_dict()
-    assert {name for name in anew if name.startswith("generator")} >= {"generator.image.6.weight"}
+    state = trainer.gan.state_dict()
+    assert {name for name in random if name.startswith("generator")} >= {"generator.image.6.weight"}
     for layer in ("generator.recurrent.weight_ih", "generator.image.0.weight", "generator.image.1.weight"):
-        assert layer not in anew
-        torch.testing.assert_close(began[layer], start.state_dict()[layer])
-    torch.testing.assert_close(training.average.state_dict(), training.gan.generator.state_dict())
+        assert layer not in random
+        torch.testing.assert_close(state[layer], start.state_dict()[layer])
+    torch.testing.assert_close(trainer.average.state_dict(), trainer.gan.generator.state_dict())
     other = load_recipe("video-mocogan-shapes", [*small, "model.resolution=32", "model.width=5"])
     with pytest.raises(InvalidValueError, match="width = 8 instead of width = 5"):
-        Training(other, store, decode, torch.device("cpu")).start_from(start)
+        load_warm_start(Trainer(other, store, decode, torch.device("cpu")), start)
 
 
 def test_r1_of_the_image_judge_is_of_a_patch():
@@ -339,7 +340,7 @@ def test_vgan_pays_for_its_mask():
     for weight in (0.0, 0.1, 0.2):
         gan.zero_grad()
         gan.load_state_dict(state)
-        gradients.append({k: v.clone() for k, v in played(gan, VGANTrainConfig(mask=weight), "G").items()})
+        gradients.append({k: v.clone() for k, v in played(gan, VGANTrainConfig(mask_weight=weight), "G").items()})
     name = next(key for key in gradients[0] if "mask" in key)
     first, second = (later[name] - gradients[0][name] for later in gradients[1:])
 
@@ -492,7 +493,7 @@ def test_the_command_line_asks_for_an_action_and_a_length(tmp_path: Path, comman
     assert 'Did you mean "down"' in errors
     code, _, errors = command("sample", folder, "--temperature", 0.5, "--out", tmp_path / "b.webp")
     assert code == 2
-    assert "MoCoGAN draws nothing token by token" in errors
+    assert "it does not write token by token" in errors
 
 
 def test_a_model_of_one_length_says_so(tmp_path: Path, command: Callable[..., tuple[int, str, str]]):
@@ -508,10 +509,10 @@ def test_a_model_of_one_length_says_so(tmp_path: Path, command: Callable[..., tu
 @pytest.mark.parametrize(
     ("train", "changes", "named"),
     [
-        (VGANTrainConfig, {"augment": ("translation",)}, "train.augment: the game of VGAN"),
+        (VGANTrainConfig, {"augment": ("translation",)}, "train.augment: the training of VGAN"),
         (VGANTrainConfig, {"loss": "relativistic"}, 'train.loss = "relativistic"'),
-        (MoCoGANTrainConfig, {"gradient_penalty": 10.0}, "train.gradient_penalty: the game of MoCoGAN"),
-        (StyleGANVTrainConfig, {"gradient_penalty": 10.0}, "train.gradient_penalty: the game of StyleGAN-V"),
+        (MoCoGANTrainConfig, {"gradient_penalty": 10.0}, "train.gradient_penalty: the training of MoCoGAN"),
+        (StyleGANVTrainConfig, {"gradient_penalty": 10.0}, "train.gradient_penalty: the training of StyleGAN-V"),
     ],
 )
 def test_what_a_game_has_no_place_for_is_refused(train: type, changes: dict[str, Any], named: str):

@@ -20,7 +20,7 @@ from zoo.music.architectures.musegan import (
     truncated,
 )
 from zoo.music.data.midi import write_midi
-from zoo.music.data.scores import decode, ranges, within_pitches
+from zoo.music.data.scores import decode, read_ranges, fit_pitches
 from zoo.music.samples.scores import Scores
 from zoo.nn.binary_neurons import binary, one_of
 from zoo.nn.blocks import BlockConv2d, BlockConvTranspose2d
@@ -187,7 +187,7 @@ def test_a_midi_file_is_accompanied_window_by_window(accompanist: MuseGAN, tmp_p
     samples = accompanist.sample(2, seed=0, input=tmp_path / "tune.mid")
 
     tune = samples.grids[:, 0].reshape(4 * 16, 24)
-    assert ((tune[:48] > 0) == (within_pitches(grid, SMALL)[0] > 0)).all()
+    assert ((tune[:48] > 0) == (fit_pitches(grid, SMALL)[0] > 0)).all()
     assert not tune[48:].any()
     with pytest.raises(InvalidFileError, match=r"no-such\.mid"):
         accompanist.sample(2, input=tmp_path / "no-such.mid")
@@ -271,7 +271,7 @@ def test_single_voices_sound_one_pitch_at_a_time():
 def test_voices_in_range_have_the_pitches_of_the_data_only(single: bool, tmp_path: Path):
     """However the neurons lean, a voice that is held to its range never leaves it; a free one does."""
     store = chorale_store(SMALL, tmp_path / "store")
-    reach = torch.from_numpy(ranges(store.samples[store.indices("train")[:1]]))
+    reach = torch.from_numpy(read_ranges(store.samples[store.indices("train")[:1]]))
     outside = {}
     for in_range in (True, False):
         torch.manual_seed(0)

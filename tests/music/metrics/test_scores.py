@@ -12,7 +12,7 @@ from zoo.data import Store
 from zoo.errors import InvalidValueError
 from zoo.music import metrics as door
 from zoo.music.architectures.musegan import MuseGAN, MuseGANConfig
-from zoo.music.data.midi import put
+from zoo.music.data.midi import add_note
 from zoo.music.data.scores import decode
 from zoo.music.metrics import counterpoint, statistics
 from zoo.music.metrics.scores import evaluate, held_out
@@ -29,7 +29,7 @@ def at_random(seed: int) -> np.ndarray:
     for voice in grid:
         for start in range(0, 64, 4):
             if rng.random() < 0.8:
-                put(voice, int(rng.integers(48)), start + int(rng.integers(2)), start + int(rng.integers(2, 5)))
+                add_note(voice, int(rng.integers(48)), start + int(rng.integers(2)), start + int(rng.integers(2, 5)))
     return grid
 
 
@@ -47,7 +47,7 @@ def voices(*lines: list[int], steps: int = 4) -> np.ndarray:
     for voice, line in zip(grid[0], lines, strict=True):
         for i, pitch in enumerate(line):
             if pitch >= 0:
-                put(voice, pitch, i * steps, (i + 1) * steps)
+                add_note(voice, pitch, i * steps, (i + 1) * steps)
     return grid
 
 

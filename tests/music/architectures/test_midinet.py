@@ -19,8 +19,8 @@ from zoo.music.architectures.midinet import (
     bars_before,
     bars_of,
 )
-from zoo.music.data.midi import put
-from zoo.music.data.scores import CHORD_BASE, Windows, decode, lead_sheet
+from zoo.music.data.midi import add_note
+from zoo.music.data.scores import CHORD_BASE, Windows, decode, to_lead_sheet
 from zoo.noise import Noise
 from zoo.training.phases import Step
 
@@ -30,7 +30,7 @@ CONFIG = MidiNetConfig(bars=3)
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """Lead sheets of a small data set."""
-    grids = {f"{i}": lead_sheet(progression(i, tracks=4, bars=4, steps=STEPS), STEPS) for i in range(24)}
+    grids = {f"{i}": to_lead_sheet(progression(i, tracks=4, bars=4, steps=STEPS), STEPS) for i in range(24)}
     return build_store(Windows("sheets", "CC0-1.0", grids, CONFIG, anywhere=(1,)), tmp_path / "sheets")
 
 
@@ -45,14 +45,14 @@ def gan(store: Store) -> MidiNet:
 def test_a_score_becomes_its_highest_voice_and_a_triad_a_bar():
     """F major, then D minor, whatever else sounds shortly; a bar of silence keeps the chord."""
     grid = np.zeros((2, 3 * STEPS, 128), dtype=np.uint8)
-    put(grid[1], 41, 0, 16)
-    put(grid[0], 72, 0, 12)
-    put(grid[0], 81, 12, 15)
-    put(grid[0], 80, 15, 16)
-    put(grid[1], 50, 16, 32)
-    put(grid[0], 69, 16, 24)
-    put(grid[0], 65, 24, 32)
-    melody, chords = lead_sheet(grid[::-1], STEPS)
+    add_note(grid[1], 41, 0, 16)
+    add_note(grid[0], 72, 0, 12)
+    add_note(grid[0], 81, 12, 15)
+    add_note(grid[0], 80, 15, 16)
+    add_note(grid[1], 50, 16, 32)
+    add_note(grid[0], 69, 16, 24)
+    add_note(grid[0], 65, 24, 32)
+    melody, chords = to_lead_sheet(grid[::-1], STEPS)
 
     assert (melody == grid[0]).all()
     found = [(np.flatnonzero(chords[start]) - CHORD_BASE).tolist() for start in (0, 16, 32)]

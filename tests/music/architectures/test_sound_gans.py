@@ -33,7 +33,7 @@ from zoo.music.architectures.specgan import SpecGAN, SpecGANConfig, SpecGANTrain
 from zoo.music.architectures.wavegan import PhaseShuffle, PostFilter, WaveGAN, WaveGANConfig
 from zoo.music.data.rendered import RenderedMusic
 from zoo.music.data.sounds import decode
-from zoo.music.mel import MelConfig, log_mel, mel_filters, resampled, wave_from_mel
+from zoo.music.mel import MelConfig, log_mel, mel_filters, resample, wave_from_mel
 from zoo.music.sound_gan import CriticTrainConfig
 from zoo.nn.fusion import fuse_norms
 from zoo.noise import Noise
@@ -213,12 +213,12 @@ def test_spectra_are_standardized_and_come_back(tmp_path: Path):
     waves = decode(build_store(Hits(count=24), tmp_path / "hits").samples)
     spectra = Spectra()
     spectra.fit(waves)
-    pictures = spectra.picture(waves)
+    pictures = spectra.to_picture(waves)
 
     assert pictures.shape == (24, 1, 128, 128)
     assert float(pictures.mean()) == pytest.approx(0, abs=0.02)
     assert float(pictures.std()) == pytest.approx(1 / 3, abs=0.03)
-    magnitudes = spectra.magnitudes(pictures)
+    magnitudes = spectra.to_magnitudes(pictures)
     window = torch.hann_window(256)
     real = torch.stft(waves[:, 0], 256, 128, window=window, return_complex=True).abs()
     within = (pictures.abs() < 1).all(dim=(1, 2, 3))
@@ -312,8 +312,8 @@ def test_without_torchaudio_the_message_says_what_fits(monkeypatch: pytest.Monke
     """Where the package is missing or was built for another torch, sounds say so; the wing itself can be imported."""
     monkeypatch.setitem(sys.modules, "torchaudio", None)
     with pytest.raises(MissingDependencyError, match="pip install --upgrade torch torchaudio"):
-        resampled(torch.zeros(10), 8000, 16000)
-    assert torch.equal(resampled(torch.zeros(10), 8000, 8000), torch.zeros(10))
+        resample(torch.zeros(10), 8000, 16000)
+    assert torch.equal(resample(torch.zeros(10), 8000, 8000), torch.zeros(10))
 
 
 def test_importing_the_wing_imports_no_torchaudio():
@@ -416,7 +416,7 @@ def test_long_sounds_are_made_by_pieces(vocoder: HiFiGAN):
 def test_wrong_rates_and_bands_are_errors(vocoder: HiFiGAN, tmp_path: Path):
     """A spectrogram is of one rate and number of bands."""
     with pytest.raises(InvalidValueError, match="44100 Hz, and this vocoder's spectrograms are of 8000 Hz"):
-        vocoder.mel_of(torch.zeros(9000), 44100)
+        vocoder.to_mel(torch.zeros(9000), 44100)
     with pytest.raises(InvalidValueError, match=r"\[N, 20, F\]"):
         vocoder.vocode(torch.zeros(1, 80, 5))
     soundfile.write(tmp_path / "silent.wav", np.zeros(100), 8000)
