@@ -74,7 +74,7 @@ def test_speecht5_vocoder_gives_the_same_wave(tmp_path: Path):
 @pytest.mark.parametrize("weight_norm", [True, False])
 @pytest.mark.parametrize("third", [False, True])
 def test_pickled_releases_convert(mel: Tensor, tmp_path: Path, weight_norm: bool, third: bool):
-    """The authors' pickle and torchaudio's, weight norm folded in or not, of both kinds of blocks, give the same wave."""
+    """The authors' pickle and torchaudio's, with weight norm or without, of both kinds of blocks, give one wave."""
     config = HiFiGANConfig(**{**V3, "width": 32}, held=0, periods=(), scales=0) if third else SMALL
     made = generator(config)
     state = original_layout(made, weight_norm=weight_norm)

@@ -11,8 +11,8 @@ from helpers.chorales import chorale_store, progression
 
 from zoo.data import cache_dir
 from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError
-from zoo.music import data as door
-from zoo.music.data.midi import FAMILIES, HELD, NUM_PITCHES, SILENT, STRUCK, list_notes, add_note, read_grid, write_midi
+from zoo.modality import build_dataset, kind_of, list_datasets
+from zoo.music.data.midi import FAMILIES, HELD, NUM_PITCHES, SILENT, STRUCK, add_note, list_notes, read_grid, write_midi
 from zoo.music.data.scores import (
     BEYOND,
     FURTHEST,
@@ -22,15 +22,15 @@ from zoo.music.data.scores import (
     Windows,
     as_grid,
     as_line,
-    decode,
     convert_piece,
+    decode,
+    fit_pitches,
     hash_split,
+    measure_room,
     open_store,
     read_ranges,
-    measure_room,
     stretch,
     transpose,
-    fit_pitches,
 )
 from zoo.noise import Noise
 from zoo.recipe import load_recipe
@@ -105,7 +105,7 @@ def test_families_gather_programs(tmp_path: Path):
     assert firsts == {"drums": 36, "piano": None, "guitar": 80, "bass": 40, "others": 70}
 
 
-def test_what_is_told_of_families_makes_a_model_of_them(tmp_path: Path):
+def test_the_options_in_a_message_about_families_make_a_model_of_them(tmp_path: Path):
     """As words of a command line; names and programs of another number of tracks are refused with what would work."""
     path = write(tmp_path / "a.mid", [tune(40 + i) for i in range(6)])
     with pytest.raises(InvalidFileError, match="gather them by") as told:
@@ -211,7 +211,7 @@ def test_unknown_names_and_wrong_sizes_are_refused():
     with pytest.raises(InvalidValueError, match=r"model.tracks = 4"):
         open_store(ScoreDataConfig(name="bach-chorales"), CONFIG)
     with pytest.raises(NotFoundError, match="bach-chorales"):
-        door.build_dataset("bach-choral")
+        build_dataset("bach-choral")
 
 
 def test_pieces_are_kept_as_lines():
@@ -281,7 +281,7 @@ def test_a_row_tells_how_far_it_may_be_transposed():
     } == set(range(3, 12))
 
 
-def test_players_see_what_sounds_and_what_is_struck(tmp_path: Path):
+def test_networks_see_what_sounds_and_where_notes_start(tmp_path: Path):
     """A roll a voice, and one of all onsets, of -1 and 1; without random numbers in the key that is stored."""
     store = chorale_store(CONFIG, tmp_path / "store")
     rolls = decode(store.samples[:5])
@@ -308,13 +308,14 @@ def test_transposition_keeps_intervals_and_ranges(tmp_path: Path):
         assert torch.equal(before.roll(shifts[1] - shifts[0], 2), after)
 
 
-def test_doors_lead_to_this_floor(tmp_path: Path):
-    """The wing finds it by the table of the data, and by the kind of what is stored."""
+def test_the_table_of_the_data_says_that_a_recipe_is_of_scores(tmp_path: Path):
+    """Scores and sounds are two kinds of one modality, each with its own way to read what is stored."""
     store = chorale_store(CONFIG, tmp_path / "store")
+    kind, other = (kind_of(load_recipe(name)) for name in ("music-musegan", "music-wavegan"))
 
-    assert door.floor_of(store.samples) == "scores"
-    assert torch.equal(door.decode(store.samples[:2]), decode(store.samples[:2]))
-    assert "bach-chorales" in door.DATASETS
+    assert kind is not other
+    assert torch.equal(kind.decode(store.samples[:2]), decode(store.samples[:2]))
+    assert list_datasets()["bach-chorales"][1] is kind
 
 
 def test_chorales_are_windows_of_kept_pieces():
@@ -323,7 +324,7 @@ def test_chorales_are_windows_of_kept_pieces():
     place = cache_dir() / "data" / "bach-chorales-v1-pieces.npz"
     place.parent.mkdir(parents=True)
     np.savez_compressed(place, **lines)
-    store = door.build_dataset("bach-chorales")
+    store = build_dataset("bach-chorales")
 
     assert store.samples.shape == (24, 4, 64, 48)
     assert store.about["license"].startswith("public domain (Bach)")

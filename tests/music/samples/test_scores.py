@@ -12,9 +12,9 @@ from helpers.chorales import progression
 from PIL import Image
 
 from zoo.errors import InvalidValueError, MissingDependencyError
-from zoo.music.data.midi import HELD, SILENT, STRUCK, list_notes, add_note
+from zoo.music.data.midi import HELD, SILENT, STRUCK, add_note, list_notes
 from zoo.music.data.scores import decode
-from zoo.music.samples.rendering import RATE, note, render
+from zoo.music.samples.rendering import RATE, render, render_note
 from zoo.music.samples.scores import Scores
 
 BAR = 4 * 60 / 90 * RATE  # samples of a bar at 90 quarter notes a minute
@@ -32,7 +32,7 @@ def scores(grids: np.ndarray) -> Scores:
 
 
 def test_rolls_tell_struck_from_held(scores: Scores, grids: np.ndarray):
-    """A grid comes back from what the players see."""
+    """A grid comes back from what the networks see."""
     assert (scores.grids == grids).all()
 
 
@@ -108,11 +108,11 @@ def test_scores_play_where_there_is_a_player(scores: Scores, monkeypatch: pytest
     player = tmp_path / "player"
     player.write_text(f'#!/bin/sh\ncp "$2" {heard}\n')
     player.chmod(0o755)
-    monkeypatch.setattr("zoo.music.player.PLAYERS", ((str(player), "-q"),))
+    monkeypatch.setattr("zoo.music.samples.player.PLAYERS", ((str(player), "-q"),))
     scores.play()
     assert heard.read_bytes() == scores.save(tmp_path / "a.wav").read_bytes()
 
-    monkeypatch.setattr("zoo.music.player.PLAYERS", (("no-such-player",),))
+    monkeypatch.setattr("zoo.music.samples.player.PLAYERS", (("no-such-player",),))
     with pytest.raises(MissingDependencyError, match="no-such-player would do"):
         scores.play()
 
@@ -146,7 +146,7 @@ def test_sound_is_as_long_as_the_score_and_never_clips(scores: Scores, tmp_path:
 
 def test_a_note_sounds_at_its_pitch():
     """A4 has 440 Hz, and its loudest partial is the fundamental."""
-    sound = note(69, 1.0, brightness=0.0).numpy()[:RATE]
+    sound = render_note(69, 1.0, brightness=0.0).numpy()[:RATE]
     spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound))))
 
     assert np.argmax(spectrum) * RATE / len(sound) == pytest.approx(440, abs=1)

@@ -35,7 +35,7 @@ from zoo.conditional import ConditionalGAN
 from zoo.data import Store
 from zoo.errors import InvalidFileError, InvalidValueError
 from zoo.music.data.midi import read_grid
-from zoo.music.data.scores import ScoreConfig, ScoreDataConfig, fit_pitches, decode, mark_onsets, read_ranges
+from zoo.music.data.scores import ScoreConfig, ScoreDataConfig, decode, fit_pitches, mark_onsets, read_ranges
 from zoo.music.samples.scores import Scores, make_scores
 from zoo.nn.binary_neurons import binary, one_of
 from zoo.nn.blocks import BlockConv2d, BlockConvTranspose2d

@@ -65,10 +65,10 @@ def sample_grids(gan: GAN, settings: EvaluateConfig) -> np.ndarray:
 def _real_scores(store: Store, settings: EvaluateConfig) -> tuple[np.ndarray, np.ndarray]:
     """Read grids of the test split, and as many of the training split. Raises InvalidValueError for too few."""
     real, other = store.compared(settings.samples, settings.seed, of="scores")
-    return _grids(store.samples[real]), _grids(store.samples[other])
+    return _to_grids(store.samples[real]), _to_grids(store.samples[other])
 
 
-def _grids(rows: np.ndarray) -> np.ndarray:
+def _to_grids(rows: np.ndarray) -> np.ndarray:
     return np.where(rows <= HELD, rows, SILENT).astype(np.uint8)
 
 
@@ -134,7 +134,7 @@ def _copies(gan: GAN, store: Store, fake: np.ndarray, real: np.ndarray) -> list[
     """Compute the share of samples with two bars of the training split, in any key; also that of held-out scores."""
     steps = gan.config.steps
     bars = min(COPIED_BARS, gan.config.bars)
-    train = _grids(store.samples[store.indices("train")])
+    train = _to_grids(store.samples[store.indices("train")])
     known = set().union(*counterpoint.list_passages(train, steps, bars))
     shares = [
         counterpoint.copied_share(counterpoint.list_passages(grids, steps, bars), known) for grids in (fake, real)
