@@ -50,7 +50,7 @@ class Clips(Samples):
 
     @classmethod
     def check_path(cls, path: str | os.PathLike[str]) -> Path:
-        """As `Samples.check_path`; raises MissingDependencyError for .mp4 where the extra `video` is not installed."""
+        """Check as `Samples.check_path`. Raises MissingDependencyError for .mp4 without the extra `video`."""
         path = super().check_path(path)
         if path.suffix.lower() == ".mp4":
             pyav("writing .mp4")
