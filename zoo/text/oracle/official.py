@@ -1,7 +1,7 @@
-"""Reads the SeqGAN paper's oracle parameters, a pickle of NumPy arrays, without running what else a pickle can.
+"""The SeqGAN paper's oracle parameters, read from a pickle of NumPy arrays without running its code.
 
-Of all names that the pickle may ask for, those are known that NumPy's arrays are written with. The arrays are then made
-here, from bytes that fill their shape.
+The pickle may use only the names that NumPy's arrays need. The arrays are then made here, from bytes that must fill
+their shape.
 
 The file is a list of 15 float32 arrays, in the row-vector convention x @ W:
 
@@ -39,7 +39,7 @@ _NAMES = {
 
 
 def convert(source: Path, out: Path) -> None:
-    """Write the oracle parameters in the official file `source` to `out`, as safetensors for `load_oracle`.
+    """Convert the oracle parameters in the official file `source` to safetensors in `out`, for `load_oracle`.
 
     Raises InvalidFileError where `source` is anything else, WriteError.
     """
@@ -49,7 +49,7 @@ def convert(source: Path, out: Path) -> None:
 
 
 def read_official(path: Path) -> dict[str, Tensor]:
-    """The state of an `Oracle` from the official file. Raises InvalidFileError where it is anything else."""
+    """Read the state of an `Oracle` from the official file. Raises InvalidFileError where it is anything else."""
     arrays = _read_arrays(path)
     shapes = [array.shape for array in arrays]
     if shapes != _SHAPES:
@@ -78,7 +78,7 @@ def _read_arrays(path: Path) -> list[np.ndarray]:
     except OSError as error:
         raise InvalidFileError(f"{path}: cannot read: {error.strerror or error}") from error
     try:
-        found = Reader(io.BytesIO(data), _NAMES, _made, what="array", encoding="latin1").load()
+        found = Reader(io.BytesIO(data), _NAMES, _make, what="array", encoding="latin1").load()
         if not isinstance(found, list) or not all(isinstance(part, _Array) for part in found):
             raise InvalidFileError("it holds something other than a list of arrays")
         return [part.to_numpy() for part in found]
@@ -90,7 +90,7 @@ def _read_arrays(path: Path) -> list[np.ndarray]:
         ) from error
 
 
-def _made(name: str, args: tuple[Any, ...]) -> Any:
+def _make(name: str, args: tuple[Any, ...]) -> Any:
     match name, args:
         case "reconstruct", (Name(name="ndarray"), *_):
             return _Array()
@@ -102,6 +102,8 @@ def _made(name: str, args: tuple[Any, ...]) -> Any:
 
 
 class _DType(Record):
+    """The kind of an array's numbers."""
+
     __slots__ = ("code",)
 
     def __init__(self, kind: str) -> None:
@@ -118,6 +120,8 @@ class _DType(Record):
 
 
 class _Array(Record):
+    """An array: its shape, kind and bytes."""
+
     __slots__ = ("state",)
 
     def __init__(self) -> None:
@@ -127,7 +131,7 @@ class _Array(Record):
         self.state = state
 
     def to_numpy(self) -> np.ndarray:
-        """float32, of a shape that its bytes fill exactly."""
+        """Convert to float32. Raises InvalidFileError unless the bytes fill the shape exactly."""
         match self.state:
             case (int(), tuple(shape), _DType(code=code), bool() | int() as column_major, bytes() | str() as raw):
                 data = raw.encode("latin1") if isinstance(raw, str) else raw
@@ -144,7 +148,7 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description="Convert the paper's oracle parameters to safetensors.")
     parser.add_argument("source", type=Path, help="the official parameter file, target_params.pkl")
-    parser.add_argument("out", type=Path, help="where the converted parameters go")
+    parser.add_argument("out", type=Path, help="the .safetensors file to write")
     options = parser.parse_args()
     try:
         convert(options.source, options.out)
