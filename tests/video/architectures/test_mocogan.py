@@ -10,7 +10,7 @@ from helpers.clip_gans import gradients_of, moco
 from helpers.moves import Moves
 from torch import nn
 
-from benchmarks.video import plain_step
+from plain_video import plain_step
 from zoo.data import build_store
 from zoo.errors import InvalidValueError, NotFoundError
 from zoo.noise import Noise
