@@ -9,7 +9,17 @@ from typing import Any
 
 import typer
 
-from zoo.cli import data, evaluating, listing, oracle, recipes, releasing, sampling, training  # noqa: F401 - register
+from zoo.cli import (  # noqa: F401 - register
+    data,
+    evaluating,
+    evaluators,
+    listing,
+    oracle,
+    recipes,
+    releasing,
+    sampling,
+    training,
+)
 from zoo.cli.app import app
 from zoo.errors import ZooError
 

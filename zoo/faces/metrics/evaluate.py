@@ -12,7 +12,7 @@ from zoo.data import Store
 from zoo.data.images import decode_images
 from zoo.errors import MissingDependencyError, NotFoundError
 from zoo.faces.metrics.detectors import detection_rate, detectors
-from zoo.faces.metrics.evaluator import NAME, VERSION, Evaluator, load_evaluator
+from zoo.faces.metrics.evaluator import NAME, Evaluator, load_evaluator
 from zoo.gan import GAN
 from zoo.metrics.features import Features, timm_features
 from zoo.metrics.ms_ssim import pair_similarity
@@ -36,9 +36,9 @@ def extractor(name: str) -> Features:
         return timm_features(model)
     if name not in ("", f"zoo:{NAME}"):
         raise NotFoundError(f'no features "{name}"; there are zoo:{NAME} and timm:MODEL, e.g. timm:resnet18.a1_in1k')
-    side = Evaluator.resolution
+    side = Evaluator.RESOLUTION
     neutral = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}  # the evaluator takes [-1, 1] as it is
-    return Features(f"zoo:{NAME}-v{VERSION}", load_evaluator(), size=(side, side), **neutral)
+    return Features(f"zoo:{NAME}-v{Evaluator.VERSION}", load_evaluator(), size=(side, side), **neutral)
 
 
 def evaluate(gan: GAN, store: Store, settings: EvaluateConfig, *, progress: Progress | None = None) -> list[Metric]:

@@ -28,7 +28,7 @@ from zoo.metrics.bleu import bleu, self_bleu
 from zoo.options import TemperatureOptions
 from zoo.recipe import EvaluateConfig
 from zoo.text.metrics.evaluate import NUM_REVERSE, chosen, draw, has_same_tokens, reverse_score, sequences, texts_of
-from zoo.text.metrics.evaluator import evaluator_of
+from zoo.text.metrics.evaluator import open_evaluator
 
 TEMPERATURES = (0.7, 0.8, 0.9, 1.0, 1.1, 1.2)
 TIE_NATS = 0.06
@@ -220,7 +220,7 @@ def compare_curves(
             f"evaluate.samples = {settings.samples} is more than the {min(len(test), len(train))} held-out texts"
         )
     num_reverse = min(NUM_REVERSE, len(train))
-    evaluator_name, evaluator = evaluator_of(store)
+    evaluator_name, evaluator = open_evaluator(store)
     references = sequences(test)
     total, done = 1 + sum(len(heats) if _has_temperature(model) else 1 for model in (gan, control)), 0
 

@@ -28,7 +28,7 @@ from zoo.text.data.datasets import decode
 from zoo.text.data.vocabulary import END, UNK, Vocabulary
 from zoo.text.gan import TextGAN
 from zoo.text.metrics import verse
-from zoo.text.metrics.evaluator import HELD_OUT_SHARE, TextEncoder, evaluator_of, text_encoder
+from zoo.text.metrics.evaluator import HELD_OUT_SHARE, TextEncoder, open_evaluator, load_encoder
 from zoo.text.metrics.language_model import LanguageModel, nll_per_token, train_language_model
 
 NUM_REVERSE = 10_000  # samples that the reverse language model learns from, where the training split has as many
@@ -58,8 +58,8 @@ def evaluate(gan: GAN, store: Store, settings: EvaluateConfig, *, progress: Prog
     total = 2 * num_reverse + 6 * count
     report = progress or (lambda done, total: None)
 
-    name, evaluator = evaluator_of(store)
-    encoder = text_encoder(settings.features, store)
+    name, evaluator = open_evaluator(store)
+    encoder = load_encoder(settings.features, store)
     drawn = draw(gan, max(count, num_reverse), seed=seed)
     fake = drawn[:count]
     report(2 * count, total)
@@ -110,7 +110,7 @@ def held_out(store: Store, settings: EvaluateConfig) -> Callable[[GAN], list[Met
 
     @cache
     def encoder() -> TextEncoder:  # at first use: that of one's own data is trained then
-        return text_encoder(settings.features, store)
+        return load_encoder(settings.features, store)
 
     def judge(gan: GAN) -> list[Metric]:
         fake = draw(gan, settings.samples, seed=settings.seed)
