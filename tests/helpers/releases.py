@@ -11,7 +11,7 @@ from helpers.moves import Moves
 from zoo.data import build_store
 from zoo.io.weights import write_sums
 from zoo.recipe import Recipe
-from zoo.releases.exporting import save_players, write_config
+from zoo.releases.exporting import save_networks, write_config
 from zoo.training.session import fit_to_data
 
 SMALL = ["model.width=4"]  # a DCGAN of 40 kB
@@ -33,7 +33,7 @@ def write_model(recipe: Recipe, folder: Path) -> Path:
         recipe = fit_to_data(recipe, store)
         for asset in recipe.architecture_class.ASSETS:
             shutil.copyfile(store.folder / asset, folder / asset)
-    save_players(recipe.build().eval(), folder)
+    save_networks(recipe.build().eval(), folder)
     write_config(recipe, folder)
     write_sums(folder)
     return folder

@@ -8,7 +8,7 @@ from torch import Tensor
 from zoo.errors import InvalidValueError
 
 
-def checked_features(*sets: Tensor, at_least: int) -> list[Tensor]:
+def check_features(*sets: Tensor, at_least: int) -> list[Tensor]:
     """The feature sets, each [N_i, D], in float64.
 
     Raises InvalidValueError unless all are two-dimensional with one common D >= 1, have `at_least` rows, and are finite.

@@ -38,7 +38,7 @@ class Features:
         if not bool((images.abs() <= 1).all()):
             raise InvalidValueError("images must lie in [-1, 1]")
         with torch.inference_mode():
-            return torch.cat([self.network(self._prepared(some)).float().cpu() for some in images.split(batch)]).clone()
+            return torch.cat([self.network(self._prepare(some)).float().cpu() for some in images.split(batch)]).clone()
 
     def to(self, device: torch.device | str) -> Features:
         """Moves the network, and so where the features are computed; returns self."""
@@ -46,13 +46,15 @@ class Features:
         self.mean, self.std = self.mean.to(device), self.std.to(device)
         return self
 
-    def _prepared(self, images: Tensor) -> Tensor:
+    def _prepare(self, images: Tensor) -> Tensor:
         images = images.to(self.mean.device, torch.float32)
         images = F.interpolate(images, size=self.size, mode="bicubic", antialias=True).clamp(-1, 1)
         return ((images + 1) / 2 - self.mean) / self.std
 
 
-def timm_features(name: str, *, pretrained: bool = True, file: str | Path | None = None, seed: int = 0) -> Features:
+def load_timm_features(
+    name: str, *, pretrained: bool = True, file: str | Path | None = None, seed: int = 0
+) -> Features:
     """The pooled penultimate features of the timm model `name`, e.g. "resnet18" or "resnet18.a1_in1k".
 
     Its weights are those timm names on the Hub, which may stand in a local cache; or those in `file`, a safetensors

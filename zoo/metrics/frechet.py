@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import InvalidValueError
-from zoo.metrics.checks import checked_features
+from zoo.metrics.checks import check_features
 
 
 class Moments:
@@ -33,14 +33,14 @@ class Moments:
     @classmethod
     def of(cls, features: Tensor) -> Moments:
         """The moments of one set of features [N, D]. Raises InvalidValueError as `update`."""
-        (features,) = checked_features(features, at_least=1)
+        (features,) = check_features(features, at_least=1)
         moments = cls(features.shape[1])
         moments.update(features)
         return moments
 
     def update(self, features: Tensor) -> None:
         """Take in a batch [N, D], N >= 1. Raises InvalidValueError for another D, an empty batch, NaN or infinity."""
-        (features,) = checked_features(features.cpu(), at_least=1)
+        (features,) = check_features(features.cpu(), at_least=1)
         if features.shape[1] != len(self.mean):
             raise InvalidValueError(
                 f"these moments are of {len(self.mean)} dimensions; got features {list(features.shape)}"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import InvalidValueError
-from zoo.metrics.checks import checked_features
+from zoo.metrics.checks import check_features
 
 ROWS_AT_ONCE = 1024
 
@@ -35,7 +35,7 @@ def kernel_distance(
 
     Raises InvalidValueError for fewer than 2 samples or subsets, unequal D, NaN or infinity.
     """
-    a, b = checked_features(a, b, at_least=2)
+    a, b = check_features(a, b, at_least=2)
     if subset_size < 2 or num_subsets < 2:
         raise InvalidValueError(f"subset_size and num_subsets must be at least 2; got {subset_size} and {num_subsets}")
     if max(len(a), len(b)) <= subset_size:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import InvalidValueError
-from zoo.metrics.checks import checked_features
+from zoo.metrics.checks import check_features
 
 ROWS_AT_ONCE = 512  # distances are held for this many rows at a time
 
@@ -38,7 +38,7 @@ def manifold_scores(
     """
     if min(k_precision_recall, k_density_coverage) < 1:
         raise InvalidValueError(f"k must be at least 1; got {k_precision_recall} and {k_density_coverage}")
-    real, fake = checked_features(real, fake, at_least=max(k_precision_recall, k_density_coverage) + 1)
+    real, fake = check_features(real, fake, at_least=max(k_precision_recall, k_density_coverage) + 1)
     origin = real.mean(0)  # distances are the same from everywhere, and most exact from amid the data
     real, fake = real - origin, fake - origin
 

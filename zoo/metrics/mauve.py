@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import InvalidValueError
-from zoo.metrics.checks import checked_features
+from zoo.metrics.checks import check_features
 
 SCALE = 5.0  # c
 MIXTURES = 200  # points of the curve
@@ -33,7 +33,7 @@ def frontier_divergence(a: Tensor, b: Tensor, *, seed: int, num_clusters: int | 
     Raises InvalidValueError for fewer than 2 samples in a set, fewer than 2 clusters or more than samples, unequal D, NaN or
     infinity.
     """
-    a, b = checked_features(a, b, at_least=2)
+    a, b = check_features(a, b, at_least=2)
     num_clusters = num_clusters or max(2, min(len(a), len(b)) // SAMPLES_PER_CLUSTER)
     if not 2 <= num_clusters <= len(a) + len(b):
         raise InvalidValueError(

@@ -33,14 +33,14 @@ def pair_similarity(images: Tensor, *, seed: int, num_pairs: int = 10_000) -> Pa
     """MS-SSIM of `num_pairs` random pairs of two different samples of images [N, C, H, W] in [-1, 1].
 
     In [0, 1]; lower is more diverse. It says nothing of quality, so read it beside the same figure of real images.
-    `num_scales` is what the images' size allows (see `possible_scales`): 3 at 64 px, so that metrics there do not
+    `num_scales` is what the images' size allows (see `count_scales`): 3 at 64 px, so that metrics there do not
     compare with those of the papers, which had 5. Raises InvalidValueError for fewer than 2 images and as `ms_ssim`.
     """
     if images.ndim != 4 or len(images) < 2 or num_pairs < 2:
         raise InvalidValueError(
             f"at least 2 images [N, C, H, W] and 2 pairs are needed; got {list(images.shape)} and {num_pairs}"
         )
-    num_scales = possible_scales(*images.shape[-2:])
+    num_scales = count_scales(*images.shape[-2:])
     rng = torch.Generator().manual_seed(seed)
     first = torch.randint(len(images), (num_pairs,), generator=rng)
     second = (first + torch.randint(1, len(images), (num_pairs,), generator=rng)) % len(images)
@@ -53,7 +53,7 @@ def pair_similarity(images: Tensor, *, seed: int, num_pairs: int = 10_000) -> Pa
     return PairSimilarity(similarity.mean().item(), similarity.std().item(), num_scales)
 
 
-def possible_scales(height: int, width: int) -> int:
+def count_scales(height: int, width: int) -> int:
     """The most scales, up to the paper's 5, on which the 11x11 window fits into an image to_float16 at each scale.
 
     5 from 176 px, 4 from 88 px, 3 from 44 px. Raises InvalidValueError below 11 px.
@@ -73,8 +73,8 @@ def ms_ssim(a: Tensor, b: Tensor, *, num_scales: int) -> Tensor:
     """
     if a.ndim != 4 or a.shape != b.shape:
         raise InvalidValueError(f"two sets of images of one shape are needed; got {list(a.shape)} and {list(b.shape)}")
-    if not 1 <= num_scales <= possible_scales(*a.shape[-2:]):
-        possible = possible_scales(*a.shape[-2:])
+    if not 1 <= num_scales <= count_scales(*a.shape[-2:]):
+        possible = count_scales(*a.shape[-2:])
         raise InvalidValueError(
             f"num_scales must be 1 to {possible} for {a.shape[-2]}x{a.shape[-1]} px; got {num_scales}"
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from zoo.errors import InvalidValueError
-from zoo.metrics.checks import checked_features
+from zoo.metrics.checks import check_features
 from zoo.metrics.frechet import Moments, frechet_distance
 from zoo.metrics.kernel import kernel_distance
 from zoo.metrics.manifold import manifold_scores
@@ -72,7 +72,7 @@ def distribution_metrics(
     in `real`, and takes the place of `fake` for the floors. `seed` draws the subsets of the kernel distance. Raises
     InvalidValueError for unequal shapes, fewer than 6 samples, NaN or infinity.
     """
-    real, fake, held_out_real = checked_features(real, fake, held_out_real, at_least=6)
+    real, fake, held_out_real = check_features(real, fake, held_out_real, at_least=6)
     if not len(real) == len(fake) == len(held_out_real):
         raise InvalidValueError(
             f"equal counts are needed, for all metrics depend on them; got {len(real)} real, {len(fake)} fake and "

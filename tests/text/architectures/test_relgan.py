@@ -20,7 +20,7 @@ def step_of(gan: torch.nn.Module, n: int = 64, kimg: float = 0.0, seed: int = 0)
 
 
 def test_the_relaxation_becomes_the_token_as_beta_grows():
-    """A point is a distribution; at a high inverse temperature it is the one-hot vector of argmax(o + g)."""
+    """A relaxed token is a distribution; at a high inverse temperature it is the one-hot vector of argmax(o + g)."""
     torch.manual_seed(0)
     policy = RelationalMemory(RelGANConfig(**SIZES, head_dim=4)).requires_grad_(False)
     uniforms = Noise(0).uniform(16, 6, 12)
@@ -33,7 +33,7 @@ def test_the_relaxation_becomes_the_token_as_beta_grows():
     assert (soft[..., :2] == 0).all()
 
 
-def test_gumbel_noise_draws_tokens_with_their_probabilities():
+def test_gumbel_noise_samples_tokens_with_their_probabilities():
     """The argmax of noisy logits comes as often as the softmax says (the Gumbel-max trick)."""
     torch.manual_seed(0)
     policy = RelationalMemory(RelGANConfig(**SIZES, head_dim=4)).requires_grad_(False)
@@ -54,26 +54,26 @@ def test_tokens_and_their_one_hot_vectors_are_scored_alike():
 
 
 def test_relgan_s_inverse_temperature_grows_from_1_to_its_maximum():
-    """beta = beta_max^(n / N) over the game, which begins when pre-training ends (section 2.4)."""
+    """beta = beta_max^(n / N) over the adversarial training, which starts after pre-training (section 2.4)."""
     gan = RelGAN(RelGANConfig(**SIZES, head_dim=4, maps=4)).requires_grad_(False)
     train = RelGANTrainConfig(total_kimg=3.0, pretrain_kimg=1.0, beta_max=100.0)
-    (judge,) = [phase for phase in gan.phases(train) if phase.name == "D"]
+    (phase,) = [p for p in gan.phases(train) if p.name == "D"]
     betas: list[float] = []
-    relaxed = gan.generator.relaxed
-    gan.generator.relaxed = lambda uniforms, beta: betas.append(beta) or relaxed(uniforms, beta)  # type: ignore
+    relax = gan.generator.relax
+    gan.generator.relax = lambda uniforms, beta: betas.append(beta) or relax(uniforms, beta)  # type: ignore
     for kimg in (1.0, 2.0, 3.0):
-        judge.loss(step_of(gan, kimg=kimg))
+        phase.loss(step_of(gan, kimg=kimg))
 
     assert betas == pytest.approx([1.0, 10.0, 100.0])
 
 
 @pytest.mark.parametrize("loss", ["non_saturating", "hinge", "relativistic"])
 def test_relgan_s_generator_is_compared_with_real_texts_by_relative_losses_alone(loss: LossName):
-    """Others judge what it writes by itself, so that real texts do not matter to it."""
+    """Other losses take its texts alone, so that real texts do not matter to it."""
     gan = RelGAN(RelGANConfig(**SIZES, head_dim=4, maps=4, discriminator_dropout=0)).requires_grad_(False)
-    (play,) = [phase for phase in gan.phases(RelGANTrainConfig(loss=loss)) if phase.name == "G"]
-    turns = [step_of(gan), step_of(gan)]
-    turns[1].real = turns[1].real.flip(1)
+    (phase,) = [p for p in gan.phases(RelGANTrainConfig(loss=loss)) if p.name == "G"]
+    steps = [step_of(gan), step_of(gan)]
+    steps[1].real = steps[1].real.flip(1)
 
-    losses = [float(play.loss(step)["loss"]) for step in turns]
+    losses = [float(phase.loss(step)["loss"]) for step in steps]
     assert (losses[0] == losses[1]) == (loss != "relativistic")

@@ -31,23 +31,23 @@ def test_scratchgan_s_returns_are_discounted_sums_of_later_rewards():
 
 
 def test_scratchgan_s_baseline_is_a_moving_average_in_the_checkpoint():
-    """The baseline keeps 8 % of its old value at a step, and is the phase's memory."""
+    """The baseline keeps 8 % of its old value at a step; the phase saves it."""
     torch.manual_seed(0)
     config = ScratchGANConfig(**SIZES, hidden_dim=8, discriminator_hidden_dim=8)
     gan = ScratchGAN(config).requires_grad_(False)
-    (play,) = [phase for phase in gan.phases(ScratchGANTrainConfig()) if phase.name == "G"]
-    assert play.memory is not None
-    first = play.loss(step_of(gan))["reward"]
+    (phase,) = [p for p in gan.phases(ScratchGANTrainConfig()) if p.name == "G"]
+    assert phase.extra_state is not None
+    first = phase.loss(step_of(gan))["reward"]
 
-    torch.testing.assert_close(play.memory.state_dict()["value"], 0.92 * first)
+    torch.testing.assert_close(phase.extra_state.state_dict()["value"], 0.92 * first)
 
 
 def test_scratchgan_s_discriminator_reads_from_left_to_right():
     """The logit after a token does not depend on later tokens: the reward of a prefix is that of any text with it."""
     torch.manual_seed(0)
-    judge = Discriminator(ScratchGANConfig(**SIZES, discriminator_hidden_dim=8)).eval()
+    discriminator = Discriminator(ScratchGANConfig(**SIZES, discriminator_hidden_dim=8)).eval()
     tokens = torch.randint(2, 12, (4, 6))
     changed = tokens.clone()
     changed[:, 4:] = 3
 
-    torch.testing.assert_close(judge.score_tokens(tokens)[:, :4], judge.score_tokens(changed)[:, :4])
+    torch.testing.assert_close(discriminator.score_tokens(tokens)[:, :4], discriminator.score_tokens(changed)[:, :4])

@@ -10,16 +10,16 @@ from zoo.text.architectures.wgan import Critic, TextWGAN, WGANConfig
 SIZES = {"vocabulary": 12, "length": 6, "banned": (0, 1)}
 
 
-def test_the_wgan_writes_the_likeliest_token_at_each_place():
-    """All places are written at once, and a sample is the argmax of its distributions."""
+def test_a_sample_has_the_most_probable_token_at_each_position():
+    """All positions are generated at once, and a sample is the argmax of its distributions."""
     torch.manual_seed(0)
     gan = TextWGAN(WGANConfig(**SIZES, width=8)).eval()
     samples = gan.sample(5, seed=0)
 
     with torch.no_grad():
-        points = gan.generator.relax(samples.latents)
-    assert torch.equal(points.argmax(-1), samples.tensor)
-    torch.testing.assert_close(points.sum(-1), torch.ones(5, 6))
+        texts = gan.generator.relax(samples.latents)
+    assert torch.equal(texts.argmax(-1), samples.tensor)
+    torch.testing.assert_close(texts.sum(-1), torch.ones(5, 6))
     assert not torch.isin(samples.tensor, torch.tensor([0, 1])).any()
 
 

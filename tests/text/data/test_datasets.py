@@ -30,7 +30,7 @@ from zoo.text.data.datasets import (
     open_vocabulary,
     parse_examples,
     parse_quatrains,
-    without_variants,
+    drop_variants,
 )
 from zoo.text.data.vocabulary import END, UNK, Vocabulary
 
@@ -306,7 +306,7 @@ def test_variants_of_a_poem_are_left_out():
     variant = "白日依山盡黃河入海流欲窮千萬里更在一層中"
     other = "白日依山盡" + "天地玄黃宇宙洪荒日月盈昃辰宿列"
 
-    assert without_variants([first, variant, other, first], 5) == [first, other]
+    assert drop_variants([first, variant, other, first], 5) == [first, other]
 
 
 def test_texts_with_rare_tokens_are_left_out():

@@ -255,7 +255,7 @@ def test_tokenizers_of_transformers_are_renumbered(
 ):
     """Byte-level BPE, WordPiece and Unigram keep their tokens and texts; the end is 0 and the unknown 1."""
     theirs = PreTrainedTokenizerFast(tokenizer_object=make(), **names)
-    ours = Vocabulary.copy_of(theirs)
+    ours = Vocabulary.from_transformers(theirs)
     (tmp_path / "tokenizer.json").write_text(ours.to_json(), encoding="utf-8")
 
     assert ours.tokens[:2] == ["<end>", "<unk>"]
@@ -270,4 +270,4 @@ def test_tokenizers_of_transformers_are_renumbered(
 def test_a_tokenizer_without_an_end_is_refused():
     """A tokenizer that cannot say where a text ends is of no use here."""
     with pytest.raises(InvalidFileError, match="neither an end token"):
-        Vocabulary.copy_of(PreTrainedTokenizerFast(tokenizer_object=word_piece(), unk_token="[UNK]"))
+        Vocabulary.from_transformers(PreTrainedTokenizerFast(tokenizer_object=word_piece(), unk_token="[UNK]"))

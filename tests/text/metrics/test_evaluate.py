@@ -15,7 +15,7 @@ from zoo.errors import InvalidValueError
 from zoo.metrics.report import Metric
 from zoo.recipe import EvaluateConfig, load_recipe
 from zoo.text.data.vocabulary import Vocabulary
-from zoo.text.metrics.evaluate import evaluate, held_out, reverse_score, same_words, sequences
+from zoo.text.metrics.evaluate import evaluate, held_out, reverse_score, has_same_tokens, trim_texts
 
 
 @pytest.fixture(autouse=True)
@@ -127,7 +127,7 @@ def test_texts_in_other_words_are_refused(store: Store, tmp_path: Path):
         evaluate(gan, store, EvaluateConfig(samples=50))
 
     gan.load_assets(store.folder)
-    assert same_words(gan, store)
+    assert has_same_tokens(gan, store)
 
 
 def test_prose_has_no_verse_figures(tmp_path: Path):
@@ -139,7 +139,7 @@ def test_prose_has_no_verse_figures(tmp_path: Path):
 def test_a_text_is_what_stands_before_its_first_end():
     """Whatever a generator leaves behind it; a text may be empty, or fill its row."""
     rows = torch.tensor([[5, 6, 0, 9], [0, 0, 0, 0], [2, 3, 4, 5]])
-    assert [text.tolist() for text in sequences(rows)] == [[5, 6], [], [2, 3, 4, 5]]
+    assert [text.tolist() for text in trim_texts(rows)] == [[5, 6], [], [2, 3, 4, 5]]
 
 
 def test_a_reverse_score_needs_samples_to_learn_from():

@@ -13,12 +13,12 @@ from zoo.text.data.vocabulary import Vocabulary
 from zoo.text.metrics import evaluator
 from zoo.text.metrics.evaluator import (
     about_evaluator,
-    evaluator_of,
+    open_evaluator,
     load_evaluator,
     save_evaluator,
-    text_encoder,
+    load_encoder,
     train_evaluator,
-    transformers_encoder,
+    load_transformers_encoder,
 )
 
 TEXTS = torch.from_numpy(cycles(30, seed=5))
@@ -79,7 +79,7 @@ def test_a_released_evaluator_is_whole_and_loads(released: Path, store: Store):
 
 def test_the_released_evaluator_judges_its_own_tokens(released: Path, store: Store):
     """It is taken by the data set's name where the tokenizer is the same, and nothing is trained."""
-    name, model = evaluator_of(store)
+    name, model = open_evaluator(store)
     assert name == "zoo:text-evaluator-rounds-v1"
     assert torch.equal(model.features(TEXTS), load_evaluator(released).features(TEXTS))
     assert not (cache_dir() / "evaluators").exists()
@@ -89,8 +89,8 @@ def test_other_tokens_get_an_evaluator_of_their_own(released: Path, tmp_path: Pa
     """Trained at first use, kept in the cache, and named after the data's fingerprint."""
     other = build_store(Rounds(line_length=0), tmp_path / "other")
     told: list[str] = []
-    name, model = evaluator_of(other, log=told.append)
-    again, kept = evaluator_of(other, log=lambda line: pytest.fail("trained again"))
+    name, model = open_evaluator(other, log=told.append)
+    again, kept = open_evaluator(other, log=lambda line: pytest.fail("trained again"))
     assert name == again == f"zoo:text-evaluator-{other.fingerprint[:8]}-v1"
     assert torch.equal(model.features(TEXTS), kept.features(TEXTS))
     assert "once" in told[0]
@@ -120,14 +120,14 @@ def test_unknown_features_name_those_there_are(store: Store):
     """Features are the evaluator's or those of a model of transformers."""
     for name in ("zoo:faces-evaluator", "transformers:", "timm:resnet18"):
         with pytest.raises(NotFoundError, match="transformers:MODEL"):
-            text_encoder(name, store)
+            load_encoder(name, store)
 
 
 def test_any_encoder_of_transformers_is_taken_from_a_folder(tiny_bert: Path, store: Store):
     """Features are the mean last hidden states of our texts as it reads them; its name tells its weights."""
     import transformers
 
-    encoder = text_encoder(f"transformers:{tiny_bert}", store)
+    encoder = load_encoder(f"transformers:{tiny_bert}", store)
 
     assert encoder.name.startswith("transformers:tiny-bert+file:")
     features = encoder(TEXTS)
@@ -144,7 +144,7 @@ def test_any_encoder_of_transformers_is_taken_from_a_folder(tiny_bert: Path, sto
 def test_padding_does_not_show_in_an_encoders_features(tiny_bert: Path, store: Store):
     """A short text has the same features beside a long one, and an empty one has some."""
     vocabulary = Vocabulary.open(store.folder / "tokenizer.json")
-    encoder = transformers_encoder(str(tiny_bert), vocabulary.decode)
+    encoder = load_transformers_encoder(str(tiny_bert), vocabulary.decode)
     texts = TEXTS[:3].clone()
     texts[1, 3:] = 0
     texts[2] = 0
@@ -156,4 +156,4 @@ def test_padding_does_not_show_in_an_encoders_features(tiny_bert: Path, store: S
 def test_an_encoder_that_is_not_there_is_refused(tmp_path: Path):
     """A folder without a model says what would do; nothing is asked of the network in tests."""
     with pytest.raises(InvalidFileError, match="folder of a model"):
-        transformers_encoder(str(tmp_path), str)
+        load_transformers_encoder(str(tmp_path), str)

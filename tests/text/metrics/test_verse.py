@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from zoo.errors import MissingDependencyError
-from zoo.text.metrics.verse import alternates, lines_of, reader, rhymes, verse_length
+from zoo.text.metrics.verse import alternates, split_quatrain, reader, rhymes, find_line_length
 
 STORK_TOWER = ["白日依山盡", "黃河入海流", "欲窮千里目", "更上一層樓"]  # Wang Zhihuan, regulated
 QUIET_NIGHT = ["床前明月光", "疑是地上霜", "舉頭望明月", "低頭思故鄉"]  # Li Bai, in the old style, free in its tones
@@ -18,12 +18,12 @@ def spelled(character: str) -> tuple[str, int] | None:
 
 def test_four_lines_of_one_length_are_a_quatrain():
     """Not three, not lines of other lengths, not prose."""
-    assert lines_of("ab\ncd\nef\ngh", 2) == ["ab", "cd", "ef", "gh"]
-    assert lines_of("ab\ncd\nef", 2) is None
-    assert lines_of("ab\ncd\nef\ngh", 3) is None
-    assert verse_length(["ab\ncd\nef\ngh", "AB\nCD\nEF\nGH"]) == 2
-    assert verse_length(["ab\ncd\nef\ngh", "prose"]) is None
-    assert verse_length([]) is None
+    assert split_quatrain("ab\ncd\nef\ngh", 2) == ["ab", "cd", "ef", "gh"]
+    assert split_quatrain("ab\ncd\nef", 2) is None
+    assert split_quatrain("ab\ncd\nef\ngh", 3) is None
+    assert find_line_length(["ab\ncd\nef\ngh", "AB\nCD\nEF\nGH"]) == 2
+    assert find_line_length(["ab\ncd\nef\ngh", "prose"]) is None
+    assert find_line_length([]) is None
 
 
 def test_the_second_and_the_fourth_line_rhyme():

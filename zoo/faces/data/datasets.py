@@ -22,7 +22,7 @@ __all__ = ["DATASETS", "decode", "open_store"]
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 PIXELS = np.dtype(np.uint8)
-HALVED_SIZE = 32  # px; made from the images of twice the size
+DOWNSCALED_SIZE = 32  # px; made from the images of twice the size
 
 Report = Callable[[str], None]
 
@@ -68,8 +68,8 @@ class SyntheticFaces:
         return ATTRIBUTE_DTYPE
 
     def render(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        if self.size == HALVED_SIZE:
-            samples, attributes = self._twice_as_large(indices)
+        if self.size == DOWNSCALED_SIZE:
+            samples, attributes = self._render_larger(indices)
             quads = samples.reshape(len(samples), self.size, 2, self.size, 2, 3).astype(np.uint16)
             return ((quads.sum(axis=(2, 4)) + 2) // 4).astype(np.uint8), attributes
         if self._renderer is None:
@@ -78,7 +78,7 @@ class SyntheticFaces:
             self._renderer = HeadRenderer(self.size)
         return self._renderer.render(indices)
 
-    def _twice_as_large(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    def _render_larger(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         if self._larger is None:
             larger = SyntheticFaces(2 * self.size)
             self._larger = Store.open(larger.folder) if (larger.folder / "store.json").exists() else larger
@@ -205,7 +205,7 @@ def _open_folder(
         stamp.update(os.fsencode(f"{path.relative_to(folder)} {status.st_size} {status.st_mtime_ns}\n"))
     place = cache_dir() / "data" / f"folder-{stamp.hexdigest()[:16]}-{size}px"
     if not (place / "store.json").exists():
-        readable = [path for path in found if _readable(path)]
+        readable = [path for path in found if _is_readable(path)]
         if skipped := len(found) - len(readable):
             bad = [path.name for path in found if path not in set(readable)]
             log(
@@ -252,7 +252,7 @@ def square(image: Image.Image, size: int) -> np.ndarray:
     return np.asarray(image)
 
 
-def _readable(path: Path) -> bool:
+def _is_readable(path: Path) -> bool:
     try:
         read_image(path, 8)
     except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError):

@@ -71,11 +71,11 @@ def detection_rate(images: Tensor, detector: Detector) -> float:
             raise InvalidValueError("floating images must lie in [-1, 1]")
     elif images.dtype != torch.uint8:
         raise InvalidValueError(f"images must be uint8, or floating in [-1, 1]; got {images.dtype}")
-    found = sum(detector.finds_face(image) for some in images.split(IMAGES_AT_ONCE) for image in _prepared(some))
+    found = sum(detector.finds_face(image) for some in images.split(IMAGES_AT_ONCE) for image in _prepare(some))
     return found / len(images)
 
 
-def _prepared(images: Tensor) -> np.ndarray:
+def _prepare(images: Tensor) -> np.ndarray:
     """[N, 3, S, S] -> [N, 160, 160, 3], uint8."""
     pixels = (images.float() + 1) * 127.5 if images.is_floating_point() else images.float()
     pixels = F.interpolate(pixels, size=(FACE_SIZE, FACE_SIZE), mode="bicubic", antialias=True)

@@ -14,7 +14,7 @@ from zoo.errors import MissingDependencyError, NotFoundError
 from zoo.faces.metrics.detectors import detection_rate, detectors
 from zoo.faces.metrics.evaluator import NAME, Evaluator, load_evaluator
 from zoo.gan import GAN
-from zoo.metrics.features import Features, timm_features
+from zoo.metrics.features import Features, load_timm_features
 from zoo.metrics.ms_ssim import pair_similarity
 from zoo.metrics.report import Metric, distribution_metrics
 from zoo.metrics.swd import COARSEST, sliced_wasserstein
@@ -29,11 +29,11 @@ Progress = Callable[[int, int], None]
 def extractor(name: str) -> Features:
     """The features that a recipe's `evaluate.features` names: `zoo:faces-evaluator`, also by nothing, or `timm:NAME`.
 
-    Raises NotFoundError for another name, and as `timm_features`.
+    Raises NotFoundError for another name, and as `load_timm_features`.
     """
     kind, _, model = name.partition(":")
     if kind == "timm":
-        return timm_features(model)
+        return load_timm_features(model)
     if name not in ("", f"zoo:{NAME}"):
         raise NotFoundError(f'no features "{name}"; there are zoo:{NAME} and timm:MODEL, e.g. timm:resnet18.a1_in1k')
     side = Evaluator.RESOLUTION

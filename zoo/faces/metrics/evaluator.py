@@ -89,7 +89,9 @@ class Evaluator(FeatureNetwork):
             images = decode_images(store.samples[chosen])
             images = images + 0.02 * noise.normal(*images.shape)
             outputs = network.predict(images)
-            return torch.stack([target_loss(outputs[name], values[name][chosen], classes[name]) for name in classes]).mean()
+            return torch.stack(
+                [target_loss(outputs[name], values[name][chosen], classes[name]) for name in classes]
+            ).mean()
 
         batches, steps = shuffle_batches(rows, batch, seed), len(rows) // batch
         fit(network, batches, loss_fn, epochs=epochs or cls.EPOCHS, steps=steps, lr=2e-3, log=log)
@@ -100,7 +102,8 @@ class Evaluator(FeatureNetwork):
         """Compute the accuracy or R^2 of each attribute on the test split; see `score_target`."""
         rows = store.indices("test")
         parts = [
-            self.predict(decode_images(store.samples[chunk])) for chunk in np.array_split(rows, max(1, len(rows) // 250))
+            self.predict(decode_images(store.samples[chunk]))
+            for chunk in np.array_split(rows, max(1, len(rows) // 250))
         ]
         outputs = {name: torch.cat([part[name] for part in parts]) for name in self.targets}
         return {

@@ -101,7 +101,7 @@ class TangQuatrains(Corpus):
     def texts(self) -> list[str]:
         parsed = (parse_quatrains(file, self.line_length) for file in self._files())
         poems = [poem for poems in parsed for poem in poems if _HAN.fullmatch(poem)]
-        return keep_common(without_variants(poems, self.line_length), list, min_count=2)
+        return keep_common(drop_variants(poems, self.line_length), list, min_count=2)
 
     def _files(self) -> Iterator[bytes]:
         yield from CHINESE_POETRY.files(r"dist/quantangshi/poet\.tang\.\d+\.json")
@@ -126,7 +126,7 @@ def parse_quatrains(file: bytes, line_length: int) -> list[str]:
     return ["".join(poem) for poem in lines if [len(line) for line in poem] == [line_length] * 4]
 
 
-def without_variants(poems: Iterable[str], line_length: int) -> list[str]:
+def drop_variants(poems: Iterable[str], line_length: int) -> list[str]:
     """The poems in order, but for those that share a line and half of all characters with an earlier one, in place."""
     kept: list[str] = []
     with_line: defaultdict[tuple[int, str], list[str]] = defaultdict(list)
@@ -378,7 +378,7 @@ def make_rows(
         )
     test = hash_split(texts)
     if data.tokenizer:
-        vocabulary = _given_tokenizer(data.tokenizer)
+        vocabulary = _open_tokenizer(data.tokenizer)
     else:
         vocabulary = Vocabulary.build(
             (text for text, in_test in zip(texts, test, strict=True) if not in_test),
@@ -417,7 +417,7 @@ def make_rows(
     return Rows(about, rows, test[chosen], assets={TOKENIZER: vocabulary.to_json()})
 
 
-def _given_tokenizer(name: str) -> Vocabulary:
+def _open_tokenizer(name: str) -> Vocabulary:
     """A tokenizer.json of this library, or what `transformers` finds under a name or in a folder, as a vocabulary."""
     path = Path(name).expanduser()
     if path.is_file():
@@ -431,4 +431,4 @@ def _given_tokenizer(name: str) -> Vocabulary:
         raise InvalidFileError(
             f'tokenizer "{name}": no tokenizer.json, and transformers cannot load it: {why}'
         ) from error
-    return Vocabulary.copy_of(found)
+    return Vocabulary.from_transformers(found)

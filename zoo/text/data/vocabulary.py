@@ -106,7 +106,7 @@ class Vocabulary:
             if isinstance(error, InvalidFileError):
                 raise
             raise InvalidFileError(f"{where}: not a tokenizer: {error}") from error
-        tokenizer = _guarded(where, Tokenizer.from_str, text)
+        tokenizer = _call_guarded(where, Tokenizer.from_str, text)
         tokenizer.no_padding()
         tokenizer.no_truncation()
         vocabulary = cls(tokenizer)
@@ -124,7 +124,7 @@ class Vocabulary:
         return vocabulary
 
     @classmethod
-    def copy_of(cls, tokenizer: Any) -> Vocabulary:
+    def from_transformers(cls, tokenizer: Any) -> Vocabulary:
         """The vocabulary of a `transformers` tokenizer, renumbered.
 
         Its end (or separator) token becomes `<end>`, its unknown token `<unk>`; the others keep their order and their
@@ -142,7 +142,7 @@ class Vocabulary:
                 f'tokenizer "{name}": has neither an end token (eos) nor a separator (sep), so no text ends'
             )
         unk = tokenizer.unk_token if tokenizer.unk_token != end else None
-        facts = _renumbered(json.loads(backend.to_str()), backend.get_vocab(), end, unk)
+        facts = _renumber(json.loads(backend.to_str()), backend.get_vocab(), end, unk)
         return cls.from_json(json.dumps(facts), where=f'tokenizer "{name}"')
 
     def with_counts(self, counts: Sequence[int]) -> Vocabulary:
@@ -155,15 +155,15 @@ class Vocabulary:
 
     def encode(self, text: str, *, where: str = "tokenizer") -> list[int]:
         """The ids of a text, without an `<end>`."""
-        return _guarded(where, self._tokenizer.encode, text, add_special_tokens=False).ids
+        return _call_guarded(where, self._tokenizer.encode, text, add_special_tokens=False).ids
 
     def decode(self, ids: Iterable[int], *, where: str = "tokenizer") -> str:
         """The text of `ids` up to the first `<end>`. Raises InvalidValueError on an id that is not in the vocabulary."""
-        kept = list(_until_end(map(int, ids)))
+        kept = list(_take_until_end(map(int, ids)))
         if kept and not 0 <= min(kept) <= max(kept) < len(self):
             wrong = next(i for i in kept if not 0 <= i < len(self))
             raise InvalidValueError(f"token {wrong} is not in this vocabulary of {len(self):,}; is it another model's?")
-        return _guarded(where, self._tokenizer.decode, kept, skip_special_tokens=False)
+        return _call_guarded(where, self._tokenizer.decode, kept, skip_special_tokens=False)
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -196,14 +196,14 @@ def _split(tokenizer: Tokenizer, line: str) -> list[str]:
     return [token for token, _ in tokenizer.pre_tokenizer.pre_tokenize_str(normal)]
 
 
-def _until_end(ids: Iterable[int]) -> Iterator[int]:
+def _take_until_end(ids: Iterable[int]) -> Iterator[int]:
     for i in ids:
         if i == END:
             return
         yield i
 
 
-def _renumbered(facts: dict[str, Any], ids: dict[str, int], end: str, unk: str | None) -> dict[str, Any]:
+def _renumber(facts: dict[str, Any], ids: dict[str, int], end: str, unk: str | None) -> dict[str, Any]:
     """The contents of a tokenizer.json with `end` as id 0 and `unk`, or a new token, as id 1."""
     ours = {end: END_TOKEN, unk: UNK_TOKEN}
     model, added = facts["model"], facts["added_tokens"]
@@ -240,7 +240,7 @@ def _parts(part: Any) -> Iterator[dict[str, Any]]:
             yield from _parts(inner)
 
 
-def _guarded(where: str, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+def _call_guarded(where: str, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """`call`, its errors as InvalidFileError: the package's own, and the panics of its Rust code, which are no Exception."""
     try:
         return call(*args, **kwargs)

@@ -27,7 +27,15 @@ from zoo.io.atomic import replacing
 from zoo.metrics.bleu import bleu, self_bleu
 from zoo.options import TemperatureOptions
 from zoo.recipe import EvaluateConfig
-from zoo.text.metrics.evaluate import NUM_REVERSE, chosen, draw, has_same_tokens, reverse_score, sequences, texts_of
+from zoo.text.metrics.evaluate import (
+    NUM_REVERSE,
+    choose_texts,
+    sample_texts,
+    has_same_tokens,
+    reverse_score,
+    trim_texts,
+    read_split,
+)
 from zoo.text.metrics.evaluator import open_evaluator
 
 TEMPERATURES = (0.7, 0.8, 0.9, 1.0, 1.1, 1.2)
@@ -214,14 +222,14 @@ def compare_curves(
     heats = sorted(temperatures)
     if len(set(heats)) < 2 or not 0 < heats[0] <= heats[-1] < math.inf:
         raise InvalidValueError(f"a curve needs at least 2 temperatures, all above 0; got {list(temperatures)}")
-    test, train = texts_of(store, "test"), texts_of(store, "train")
+    test, train = read_split(store, "test"), read_split(store, "train")
     if settings.samples > min(len(test), len(train)):
         raise InvalidValueError(
             f"evaluate.samples = {settings.samples} is more than the {min(len(test), len(train))} held-out texts"
         )
     num_reverse = min(NUM_REVERSE, len(train))
     evaluator_name, evaluator = open_evaluator(store)
-    references = sequences(test)
+    references = trim_texts(test)
     total, done = 1 + sum(len(heats) if _has_temperature(model) else 1 for model in (gan, control)), 0
 
     def point(texts: torch.Tensor, temperature: float | None, *, quality: float | None = None) -> Point:
@@ -231,8 +239,8 @@ def compare_curves(
             temperature=temperature,
             lm=evaluator.nll(few) if quality is None else quality,
             rlm=reverse_score(texts[:num_reverse], test, evaluator.vocabulary, seed=settings.seed),
-            bleu_4=float(bleu(sequences(few), references, orders=(4,))[4].mean()),
-            self_bleu_4=float(self_bleu(sequences(few), orders=(4,))[4].mean()),
+            bleu_4=float(bleu(trim_texts(few), references, orders=(4,))[4].mean()),
+            self_bleu_4=float(self_bleu(trim_texts(few), orders=(4,))[4].mean()),
         )
         done += 1
         if progress is not None:
@@ -242,13 +250,13 @@ def compare_curves(
     def points(model: GAN) -> tuple[Point, ...]:
         count = max(settings.samples, num_reverse)
         if not _has_temperature(model):
-            return (point(draw(model, count, seed=settings.seed), None),)
-        return tuple(point(draw(model, count, seed=settings.seed, temperature=heat), heat) for heat in heats)
+            return (point(sample_texts(model, count, seed=settings.seed), None),)
+        return tuple(point(sample_texts(model, count, seed=settings.seed, temperature=heat), heat) for heat in heats)
 
     return Curve(
         name=name,
         control_name=control_name,
-        real=point(chosen(train, len(train), settings.seed), None, quality=evaluator.nll(test)),
+        real=point(choose_texts(train, len(train), settings.seed), None, quality=evaluator.nll(test)),
         control=points(control),
         model=points(gan),
         samples=settings.samples,

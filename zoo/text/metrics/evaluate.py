@@ -52,7 +52,7 @@ def evaluate(gan: GAN, store: Store, settings: EvaluateConfig, *, progress: Prog
             "texts in its own alone, such as those that it was trained on"
         )
     count, seed = settings.samples, settings.seed
-    test, train = texts_of(store, "test"), texts_of(store, "train")
+    test, train = read_split(store, "test"), read_split(store, "train")
     real, other = _real_texts(store, settings)
     num_reverse = min(NUM_REVERSE, len(train))
     total = 2 * num_reverse + 6 * count
@@ -60,7 +60,7 @@ def evaluate(gan: GAN, store: Store, settings: EvaluateConfig, *, progress: Prog
 
     name, evaluator = open_evaluator(store)
     encoder = load_encoder(settings.features, store)
-    drawn = draw(gan, max(count, num_reverse), seed=seed)
+    drawn = sample_texts(gan, max(count, num_reverse), seed=seed)
     fake = drawn[:count]
     report(2 * count, total)
     metrics = [*_likelihood_metrics(gan, test), *_overlap_metrics(test, fake, other)]
@@ -77,7 +77,7 @@ def evaluate(gan: GAN, store: Store, settings: EvaluateConfig, *, progress: Prog
         Metric(
             name="rlm",
             value=reverse_score(drawn[:num_reverse], test, evaluator.vocabulary, seed=seed),
-            real_vs_real=reverse_score(chosen(train, num_reverse, seed), test, evaluator.vocabulary, seed=seed),
+            real_vs_real=reverse_score(choose_texts(train, num_reverse, seed), test, evaluator.vocabulary, seed=seed),
             higher_is_better=False,
             count=num_reverse,
             extractor="lstm of the samples",
@@ -105,7 +105,7 @@ def held_out(store: Store, settings: EvaluateConfig) -> Callable[[GAN], list[Met
     The first figure, by which the best state is chosen, is `nll_held_out` where the generator gives likelihoods, else
     `frechet_distance`.
     """
-    test = texts_of(store, "test")
+    test = read_split(store, "test")
     real, other = _real_texts(store, settings)
 
     @cache
@@ -113,7 +113,7 @@ def held_out(store: Store, settings: EvaluateConfig) -> Callable[[GAN], list[Met
         return load_encoder(settings.features, store)
 
     def judge(gan: GAN) -> list[Metric]:
-        fake = draw(gan, settings.samples, seed=settings.seed)
+        fake = sample_texts(gan, settings.samples, seed=settings.seed)
         first = _likelihood_metrics(gan, test)
         if not first:
             first = _distance_metrics(encoder(), real, fake, other, seed=settings.seed)
@@ -127,10 +127,10 @@ def reverse_score(samples: Tensor, test: Tensor, vocabulary: int, *, seed: int) 
 
     Its training stops by samples that were set apart, not by real texts. Raises InvalidValueError for fewer than 2 samples.
     """
-    return reverse_model(samples, vocabulary, seed=seed).nll(test)
+    return train_reverse_model(samples, vocabulary, seed=seed).nll(test)
 
 
-def reverse_model(samples: Tensor, vocabulary: int, *, seed: int) -> LanguageModel:
+def train_reverse_model(samples: Tensor, vocabulary: int, *, seed: int) -> LanguageModel:
     """The language model of `samples`; see `reverse_score`."""
     if len(samples) < 2:
         raise InvalidValueError(f"a language model of samples needs at least 2; got {len(samples)}")
@@ -139,34 +139,34 @@ def reverse_model(samples: Tensor, vocabulary: int, *, seed: int) -> LanguageMod
     return train_language_model(samples[order[apart:]], samples[order[:apart]], vocabulary, seed=seed)
 
 
-def sequences(tokens: Tensor) -> list[np.ndarray]:
+def trim_texts(tokens: Tensor) -> list[np.ndarray]:
     """The texts [N, T] as sequences of their own lengths, without their ends."""
     rows = tokens.numpy()
     lengths = np.where((rows == END).any(1), (rows == END).argmax(1), rows.shape[1])
     return [row[:length] for row, length in zip(rows, lengths, strict=True)]
 
 
-def draw(gan: GAN, n: int, *, seed: int, **options: Any) -> Tensor:
+def sample_texts(gan: GAN, n: int, *, seed: int, **options: Any) -> Tensor:
     """n samples [n, T]; `options` are those of `sample`, such as a temperature."""
     return gan.sample(n, seed=seed, batch_size=256, **options).tensor.cpu()
 
 
-def texts_of(store: Store, split: Literal["train", "test"]) -> Tensor:
+def read_split(store: Store, split: Literal["train", "test"]) -> Tensor:
     """The texts of a split, int64 [N, T]."""
     return decode(store.samples[store.indices(split)])
 
 
 def _real_texts(store: Store, settings: EvaluateConfig) -> tuple[Tensor, Tensor]:
     """Texts of the test split, and as many of the training split for the floors. Raises InvalidValueError where too few."""
-    test, train = texts_of(store, "test"), texts_of(store, "train")
+    test, train = read_split(store, "test"), read_split(store, "train")
     if settings.samples > min(len(test), len(train)):
         raise InvalidValueError(
             f"evaluate.samples = {settings.samples} is more than the {min(len(test), len(train))} held-out texts"
         )
-    return chosen(test, settings.samples, settings.seed), chosen(train, settings.samples, settings.seed)
+    return choose_texts(test, settings.samples, settings.seed), choose_texts(train, settings.samples, settings.seed)
 
 
-def chosen(texts: Tensor, count: int, seed: int) -> Tensor:
+def choose_texts(texts: Tensor, count: int, seed: int) -> Tensor:
     """`count` of the texts, by chance; fewer are the first of more."""
     return texts[np.random.default_rng(seed).permutation(len(texts))[:count]]
 
@@ -186,7 +186,7 @@ def _overlap_metrics(
     test: Tensor, fake: Tensor, other: Tensor, *, orders: Sequence[int] = (2, 3, 4, 5)
 ) -> list[Metric]:
     """Mean BLEU against the whole test split, and mean Self-BLEU, above whose floor samples are too alike."""
-    references, fakes, others = sequences(test), sequences(fake), sequences(other)
+    references, fakes, others = trim_texts(test), trim_texts(fake), trim_texts(other)
     scores, floors = (bleu(texts, references, orders=orders) for texts in (fakes, others))
     alike, alike_floors = (self_bleu(texts, orders=orders) for texts in (fakes, others))
     return [
@@ -232,7 +232,7 @@ def _distance_metrics(encoder: TextEncoder, real: Tensor, fake: Tensor, other: T
 def _copy_metrics(fake: Tensor, other: Tensor, test: Tensor, train: Tensor) -> list[Metric]:
     """The shares of samples that are copies of earlier ones, and of those found whole in the training split."""
     texts, other_texts, test_texts, known = (
-        [text.tobytes() for text in sequences(tokens)] for tokens in (fake, other, test, train)
+        [text.tobytes() for text in trim_texts(tokens)] for tokens in (fake, other, test, train)
     )
     training = set(known)
 
@@ -261,7 +261,7 @@ def _copy_metrics(fake: Tensor, other: Tensor, test: Tensor, train: Tensor) -> l
 def _verse_metrics(store: Store, fake: Tensor, other: Tensor) -> list[Metric]:
     """For a data set of quatrains: how many samples are any, rhyme, and how many of their lines alternate in tone."""
     vocabulary = Vocabulary.open(store.folder / "tokenizer.json")
-    length = verse.verse_length([vocabulary.decode(row) for row in other.tolist()])
+    length = verse.find_line_length([vocabulary.decode(row) for row in other.tolist()])
     if length is None:
         return []
     whole, whole_other = (_quatrains(tokens, vocabulary, length) for tokens in (fake, other))
@@ -288,7 +288,7 @@ def _verse_metrics(store: Store, fake: Tensor, other: Tensor) -> list[Metric]:
 def _quatrains(tokens: Tensor, vocabulary: Vocabulary, length: int) -> list[list[str]]:
     """The lines of those texts that are four lines of `length` known characters."""
     texts = [vocabulary.decode(row) for row in tokens[(tokens != UNK).all(1)].tolist()]
-    return [lines for text in texts if (lines := verse.lines_of(text, length)) is not None]
+    return [lines for text in texts if (lines := verse.split_quatrain(text, length)) is not None]
 
 
 def _share(flags: Sequence[bool]) -> float:

@@ -21,16 +21,16 @@ Reading = tuple[str, int]
 """The rime of a syllable, without its medial glide, and its tone: 1 to 4, 5 for the neutral one."""
 
 
-def lines_of(text: str, length: int) -> list[str] | None:
+def split_quatrain(text: str, length: int) -> list[str] | None:
     """The four lines of `length` characters that a text is; None where it is anything else."""
     lines = text.split("\n")
     return lines if [len(line) for line in lines] == [length] * NUM_LINES else None
 
 
-def verse_length(texts: Sequence[str]) -> int | None:
+def find_line_length(texts: Sequence[str]) -> int | None:
     """The characters of a line, where all `texts` are quatrains of one length."""
     length = len(texts[0].split("\n")[0]) if texts else 0
-    return length if length > 1 and all(lines_of(text, length) for text in texts) else None
+    return length if length > 1 and all(split_quatrain(text, length) for text in texts) else None
 
 
 def rhymes(lines: Sequence[str], read: Callable[[str], Reading | None]) -> bool:
