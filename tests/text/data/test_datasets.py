@@ -24,13 +24,13 @@ from zoo.text.data.datasets import (
     TextDataConfig,
     build_dataset,
     decode,
+    drop_variants,
     hash_split,
     keep_common,
     open_store,
     open_vocabulary,
     parse_examples,
     parse_quatrains,
-    drop_variants,
 )
 from zoo.text.data.vocabulary import END, UNK, Vocabulary
 
