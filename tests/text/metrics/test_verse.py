@@ -59,7 +59,7 @@ def test_poems_are_read_in_mandarin():
 
 
 def test_glides_do_not_hinder_a_rhyme():
-    """間, 山 and 泉 rhyme; 月 and 河 do not, though both are written with e."""
+    """間, 山 and 泉 rhyme; 月 and 河 do not, though both are spelled with e."""
     pytest.importorskip("pypinyin")
     read = make_reader()
     assert {read(character)[0] for character in "間山泉"} == {"an"}

@@ -1,9 +1,8 @@
-"""Reads the SeqGAN paper's oracle parameters, a pickle of NumPy arrays, without running what else a pickle can.
+"""A reader for the oracle parameters of the SeqGAN paper, a pickle of NumPy arrays. It runs no code of the pickle.
 
-Of all names that the pickle may ask for, those are known that NumPy's arrays are written with. The arrays are then made
-here, from bytes that fill their shape.
+It knows only the names that pickled NumPy arrays need. It then makes the arrays itself, of bytes that fill their shape.
 
-The file is a list of 15 float32 arrays, in the row-vector convention x @ W:
+The file is a list of 15 float32 arrays, for row vectors (x @ W):
 
     embedding [5000, 32]; input gate W, U [32, 32], b [32]; forget gate; output gate; cell; output [32, 5000], [5000]
 """
@@ -39,7 +38,7 @@ _NAMES = {
 
 
 def convert(source: Path, out: Path) -> None:
-    """Write the oracle parameters in the official file `source` to `out`, as safetensors for `load_oracle`.
+    """Convert the official file `source` to safetensors for `load_oracle`.
 
     Raises InvalidFileError where `source` is anything else, WriteError.
     """
@@ -49,7 +48,7 @@ def convert(source: Path, out: Path) -> None:
 
 
 def read_official(path: Path) -> dict[str, Tensor]:
-    """The state of an `Oracle` from the official file. Raises InvalidFileError where it is anything else."""
+    """Read the state of an `Oracle` from the official file. Raises InvalidFileError where it is anything else."""
     arrays = _read_arrays(path)
     shapes = [array.shape for array in arrays]
     if shapes != _SHAPES:
@@ -78,7 +77,7 @@ def _read_arrays(path: Path) -> list[np.ndarray]:
     except OSError as error:
         raise InvalidFileError(f"{path}: cannot read: {error.strerror or error}") from error
     try:
-        found = Reader(io.BytesIO(data), _NAMES, _made, what="array", encoding="latin1").load()
+        found = Reader(io.BytesIO(data), _NAMES, _make_object, what="array", encoding="latin1").load()
         if not isinstance(found, list) or not all(isinstance(part, _Array) for part in found):
             raise InvalidFileError("it holds something other than a list of arrays")
         return [part.to_numpy() for part in found]
@@ -90,7 +89,7 @@ def _read_arrays(path: Path) -> list[np.ndarray]:
         ) from error
 
 
-def _made(name: str, args: tuple[Any, ...]) -> Any:
+def _make_object(name: str, args: tuple[Any, ...]) -> Any:
     match name, args:
         case "reconstruct", (Name(name="ndarray"), *_):
             return _Array()
@@ -127,7 +126,7 @@ class _Array(Record):
         self.state = state
 
     def to_numpy(self) -> np.ndarray:
-        """float32, of a shape that its bytes fill exactly."""
+        """Convert to float32, in a shape that the bytes fill exactly."""
         match self.state:
             case (int(), tuple(shape), _DType(code=code), bool() | int() as column_major, bytes() | str() as raw):
                 data = raw.encode("latin1") if isinstance(raw, str) else raw
@@ -140,6 +139,7 @@ class _Array(Record):
 
 
 def main() -> None:
+    """Run the command line."""
     import argparse
 
     parser = argparse.ArgumentParser(description="Convert the paper's oracle parameters to safetensors.")
