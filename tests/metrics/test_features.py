@@ -62,7 +62,7 @@ def test_a_local_file_gives_its_weights_and_its_digest(tmp_path, features):
 
 
 def test_weights_out_of_reach_say_what_would_work(monkeypatch, tmp_path):
-    """No Hub and no cache: InvalidFileError, which names the model, the cache and the local file; never random weights."""
+    """No Hub and no cache: InvalidFileError names the model, the cache and the local file; never random weights."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(InvalidFileError, match=r"could not be fetched(.|\n)*HF_HOME(.|\n)*safetensors"):

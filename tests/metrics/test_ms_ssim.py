@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zoo.errors import InvalidValueError
-from zoo.metrics.ms_ssim import EXPONENTS, ms_ssim, pair_similarity, count_scales
+from zoo.metrics.ms_ssim import EXPONENTS, count_scales, ms_ssim, pair_similarity
 
 
 def images(n: int, size: int, *, channels: int = 1, seed: int = 0) -> torch.Tensor:
@@ -86,7 +86,7 @@ def test_no_sample_is_paired_with_itself():
 
 
 def test_the_seed_alone_decides_the_pairs():
-    """Same seed, same figure, whatever the global generator; another seed, another metric."""
+    """Same seed, same value, whatever the global generator; another seed, another value."""
     some = images(20, 16)
     first = pair_similarity(some, seed=1, num_pairs=30)
     torch.manual_seed(99)

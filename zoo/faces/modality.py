@@ -8,6 +8,7 @@ from zoo.modality import Kind, KindMetrics, Modality
 
 
 def load_metrics() -> KindMetrics:
+    """Import the metrics of images."""
     from zoo.faces.metrics.evaluate import evaluate, held_out
 
     return KindMetrics(evaluate=evaluate, held_out=held_out)
@@ -31,7 +32,6 @@ MODALITY = Modality(
     metric_notes={
         "faces_found": "For `faces_found`, real against real is the share of those test images in which the detector "
         "finds a face.",
-        "ms_ssim": "MS-SSIM is best near its real value: above it samples are too much alike, far below it they are "
-        "noise.",
+        "ms_ssim": "MS-SSIM is best near its real value: above it samples are too alike, far below it they are noise.",
     },
 )

@@ -105,6 +105,6 @@ def test_training_is_a_function_of_its_arguments():
     ],
 )
 def test_unusable_texts_are_refused(tokens, message):
-    """Another shape or type, no text, and ids of another vocabulary raise InvalidValueError that says what was given."""
+    """Another shape or type, no text, and ids of another vocabulary raise InvalidValueError that says what it got."""
     with pytest.raises(InvalidValueError, match=message):
         LanguageModel(12, SMALL).nll(tokens)

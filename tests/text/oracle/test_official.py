@@ -105,7 +105,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_anything_else_is_refused(kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A pickle that asks for more than arrays of floats, or is none, raises InvalidFileError that names it, and runs nothing."""
+    """A pickle of more than arrays of floats, or none, raises InvalidFileError that names it, and runs nothing."""
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "params.pkl"
     path.write_bytes(HOSTILE[kind])

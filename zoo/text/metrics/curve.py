@@ -235,9 +235,8 @@ def _label_points(axes: Axes, points: Sequence[Point], line: np.ndarray, others:
         place = line[i] + _find_label_offset(line, i, others)
         if all(np.hypot(*(place - other)) > LABEL_DISTANCE for other in placed):
             placed.append(place)
-            text = _format_temperature(points[i])
-            style = {"fontsize": 9, "ha": "center", "va": "center"}
-            axes.annotate(text, axes.transData.inverted().transform(place), color=color, **style)
+            x, y = axes.transData.inverted().transform(place)
+            axes.text(x, y, _format_temperature(points[i]), color=color, fontsize=9, ha="center", va="center")
 
 
 def _find_label_offset(line: np.ndarray, i: int, others: np.ndarray) -> np.ndarray:

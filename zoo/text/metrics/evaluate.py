@@ -1,8 +1,8 @@
 """The metrics of generated texts against held-out texts, each beside real against real.
 
 No metric measures quality alone. One good text that is repeated has a good BLEU, LM score and verse rates, or better.
-Self-BLEU, the reverse LM score and the two distances show it. Duplicates and copies show the rest. All of them depend on
-the sampling temperature, so two models are compared by whole curves (`curve.py`).
+Self-BLEU, the reverse LM score and the two distances show it. Duplicates and copies show the rest. All of them depend
+on the sampling temperature, so two models are compared by whole curves (`curve.py`).
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def evaluate(gan: GAN, store: Store, settings: EvaluateConfig, *, progress: Prog
     """Compute all metrics of `gan` against the test split of `store`.
 
     BLEU takes the whole test split as references, so it is comparable on one data set only. For real against real,
-    texts of the training split replace the samples. Two metrics use the training split themselves, and texts of the test
-    split replace the samples there: `lm`, whose evaluator was trained on it, and `copied`.
+    texts of the training split replace the samples. Two metrics use the training split themselves: `lm`, whose
+    evaluator was trained on it, and `copied`. For these, texts of the test split replace the samples.
 
     Raises:
         InvalidValueError: more samples than a split holds; texts in other tokens than the model's.
@@ -157,7 +157,7 @@ def read_split(store: Store, split: Literal["train", "test"]) -> Tensor:
 
 
 def _real_texts(store: Store, settings: EvaluateConfig) -> tuple[Tensor, Tensor]:
-    """Choose texts of the test split, and as many of the training split. Raises InvalidValueError where there are too few."""
+    """Choose texts of the test split, and as many of the training split. Raises InvalidValueError for too few texts."""
     test, train = read_split(store, "test"), read_split(store, "train")
     if settings.samples > min(len(test), len(train)):
         raise InvalidValueError(
@@ -262,7 +262,7 @@ def _copy_metrics(fake: Tensor, other: Tensor, test: Tensor, train: Tensor) -> l
 
 
 def _verse_metrics(store: Store, fake: Tensor, other: Tensor) -> list[Metric]:
-    """Compute the shares of quatrains, of those that rhyme, and of lines with alternating tones, for data of quatrains."""
+    """Compute the shares of quatrains, of rhymes, and of lines with alternating tones, where the data are quatrains."""
     vocabulary = Vocabulary.open(store.folder / "tokenizer.json")
     length = verse.find_line_length([vocabulary.decode(row) for row in other.tolist()])
     if length is None:

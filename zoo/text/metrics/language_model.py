@@ -1,9 +1,10 @@
 """A small LSTM language model, with which texts are evaluated.
 
 It has three uses. For the LM score, a model of real texts reads samples. Few nats per token mean that samples look
-real; but so does one sample that is repeated. For the reverse LM score (RLM), a model of the samples reads held-out real
-texts. Few nats per token mean that the samples cover the data. Both are in Caccia et al. 2020, arXiv:1811.02549, section
-4; RLM is from Zhao et al. 2018, arXiv:1706.04223, section 5.2. Third, its states are features of texts (`evaluator.py`).
+real; but so does one sample that is repeated. For the reverse LM score (RLM), a model of the samples reads held-out
+real texts. Few nats per token mean that the samples cover the data. Both are in Caccia et al. 2020, arXiv:1811.02549,
+section 4; RLM is from Zhao et al. 2018, arXiv:1706.04223, section 5.2. Third, its states are features of texts
+(`evaluator.py`).
 
 A text is a row of token ids [T]. Id 0 ends it and fills the row, and is the start token before the first one.
 """
