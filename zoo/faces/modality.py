@@ -32,6 +32,7 @@ MODALITY = Modality(
     metric_notes={
         "faces_found": "For `faces_found`, real against real is the share of those test images in which the detector "
         "finds a face.",
-        "ms_ssim": "MS-SSIM is best near its real value: above it samples are too alike, far below it they are noise.",
+        "ms_ssim": "MS-SSIM is best near its real value: above it samples are too much alike, far below it they are "
+        "noise.",
     },
 )

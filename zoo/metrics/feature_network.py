@@ -1,7 +1,7 @@
 """Feature networks: small networks whose features the metrics compare, each trained on one data set of this library.
 
-They need no download, and they know what varies in their data. Their numbers compare with nothing but themselves, so
-metrics state the name and the version of the network.
+They need no download, and they know what varies in their data. Distances of their features are comparable for the same
+network only, so metrics state its name and version.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ def load_timm_features(
 
 
 def _load_all(network: nn.Module, file: Path, *, without: str | tuple[str, ...]) -> None:
-    """Load a file that must contain the whole network and nothing else but the classifier layers `without`.
+    """Load a file that must contain the whole network, and no other tensors than the classifier layers `without`.
 
     timm's own loading ignores missing tensors and leaves them random.
     """

@@ -1,8 +1,8 @@
 """Fréchet distance between Gaussians fitted to two sets of features.
 
 Dowson & Landau 1982, "The Fréchet distance between multivariate normal distributions", eq. 4; as a score for GANs:
-Heusel et al. 2017, arXiv:1706.08500, eq. 6. All is in float64, without the square root of a non-symmetric matrix: the
-product S1 S2 is similar to the symmetric S1^(1/2) S2 S1^(1/2), whose eigenvalues are real and not negative.
+Heusel et al. 2017, arXiv:1706.08500, eq. 6. All is in float64. No square root of a non-symmetric matrix is needed:
+S1 S2 is similar to the symmetric S1^(1/2) S2 S1^(1/2), whose eigenvalues are real and not negative.
 """
 
 from __future__ import annotations

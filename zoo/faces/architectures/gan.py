@@ -6,8 +6,8 @@ initialization are in the authors' code. The defaults are those of its MNIST con
 rectifiers from U(-0.05, 0.05), and its output bias is at the data's marginals. The discriminator has 240-240 maxout
 units of 5 pieces from U(-0.005, 0.005), with dropout 0.2 at its input and 0.5 at its hidden units.
 
-It has two losses: `minimax` is equation 1, and `non_saturating` the generator's own objective of section 3 ("rather
-than training G to minimize log(1 - D(G(z))) we can train G to maximize log D(G(z))").
+It has two losses. `minimax` is equation 1. `non_saturating` is the generator's own objective of section 3: "rather
+than training G to minimize log(1 - D(G(z))) we can train G to maximize log D(G(z))".
 
 Z = latent_dim, H = hidden units, P = pixels times 3.
 """

@@ -131,12 +131,16 @@ class GAILConfig(TextConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class GAILTrainConfig(TrainConfig):
-    """`TrainConfig` with pre-training and PPO. `generator` is of the adversarial training."""
+    """`TrainConfig` with pre-training and PPO."""
 
     batch: int = field(default=128, metadata=within(2, 65536))
+    """Real samples a step, over all processes together; the buffer has this size, too."""
     loss: Literal["relativistic"] = "relativistic"
+    """The loss compares a real and a generated text; there is no other."""
     generator: OptimizerConfig = OptimizerConfig(lr=1e-5, betas=(0.9, 0.999))
+    """Optimizer of PPO."""
     discriminator: OptimizerConfig = OptimizerConfig(lr=1e-5, betas=(0.9, 0.999))
+    """Optimizer of the discriminator."""
     pretrain: OptimizerConfig = OptimizerConfig(lr=1e-4, betas=(0.9, 0.999))
     """Optimizer of the maximum-likelihood training."""
     pretrain_kimg: float = field(default=0.0, metadata=within(0))

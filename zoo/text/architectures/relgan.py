@@ -3,7 +3,7 @@
 
 The paper has three ideas. The generator's state is a *relational memory* (Santoro et al. 2018, arXiv:1806.01822): slots
 that attend to each other and to the new token. Gradients pass through the tokens by the *Gumbel-Softmax relaxation*
-(section 2.2): with logits o and Gumbel noise g, the token is argmax(o + g), and the discriminator reads
+(section 2.2). With logits o and Gumbel noise g, the token is argmax(o + g). The discriminator reads
 softmax(beta (o + g)) instead. The inverse temperature grows as beta_max^(n / N) over the N steps of the adversarial
 training (section 2.4), from smooth to nearly discrete. The discriminator embeds each text in *several representations*
 (section 2.3) and scores each separately. The loss is relativistic (RSGAN), averaged over them.
@@ -57,9 +57,13 @@ class RelGANTrainConfig(TrainConfig):
     """`TrainConfig` with pre-training and the temperature of the relaxation."""
 
     loss: LossName = "relativistic"
+    """The adversarial loss; the paper's is the relativistic loss."""
     generator: OptimizerConfig = OptimizerConfig(lr=1e-4, betas=(0.9, 0.999))
+    """Optimizer of the generator in the adversarial training."""
     discriminator: OptimizerConfig = OptimizerConfig(lr=1e-4, betas=(0.9, 0.999))
+    """Optimizer of the discriminator."""
     generator_interval: int = field(default=5, metadata=within(1))
+    """Discriminator steps to one generator step."""
     pretrain: OptimizerConfig = OptimizerConfig(lr=1e-2, betas=(0.9, 0.999))
     """Optimizer of the maximum-likelihood training."""
     pretrain_kimg: float = field(default=0.0, metadata=within(0))

@@ -1,11 +1,11 @@
 """ScratchGAN. De Masson d'Autume, Rosca, Rae & Mohamed 2019, "Training language GANs from scratch", arXiv:1905.09922.
 
 There is no pre-training. Section 3 of the paper lists what makes the policy gradient work without it. The reward is
-*dense*: the discriminator reads from left to right and gives a logit after each token (r_t = 2 sigmoid(D_t) - 1,
-equation 6 with returns R_t = sum_s gamma^(s - t) r_s, gamma = 0.23). Batches are large, and the baseline is a moving
-average. The generator's input and output embeddings are shared. The discriminator is regularized by layer norm, dropout
-on its embedding, and weight decay. The paper starts from GloVe vectors. This library does not ship them, so all
-embeddings are learned.
+*dense*: the discriminator reads from left to right and gives a logit after each token. The reward of a token is
+r_t = 2 sigmoid(D_t) - 1, and its return R_t = sum_s gamma^(s - t) r_s, gamma = 0.23 (equation 6). Batches are large,
+and the baseline is a moving average. The generator's input and output embeddings are shared. The discriminator is
+regularized by layer norm, dropout on its embedding, and weight decay. The paper starts from GloVe vectors. This library
+does not ship them, so all embeddings are learned.
 
 V = vocabulary, T = length, E = embedding_dim, H = hidden_dim. The paper has H 512, two layers, batch 512.
 """
@@ -44,7 +44,7 @@ class ScratchGANConfig(TextConfig):
     discriminator_dropout: float = field(default=0.1, metadata=within(0, 0.9))
     """Dropout of the discriminator's embedding."""
     position_dim: int = field(default=8, metadata=within(2, 512))
-    """Size of the position that the discriminator reads beside each token."""
+    """Size of the position encoding that the discriminator reads with each token."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +52,11 @@ class ScratchGANTrainConfig(TrainConfig):
     """`TrainConfig` with the settings of the policy gradient."""
 
     batch: int = field(default=512, metadata=within(2, 65536))
+    """Real samples a step, over all processes together."""
     generator: OptimizerConfig = OptimizerConfig(lr=9.59e-5, betas=(0.5, 0.999))
+    """Optimizer of the generator."""
     discriminator: OptimizerConfig = OptimizerConfig(lr=9.38e-3, betas=(0.5, 0.999))
+    """Optimizer of the discriminator."""
     discount: float = field(default=0.23, metadata=within(0, 1))
     """Discount of later rewards, gamma."""
     baseline_keep: float = field(default=0.08, metadata=within(0, 1))

@@ -45,10 +45,15 @@ class WGANTrainConfig(TrainConfig):
     """`TrainConfig` with the paper's defaults."""
 
     loss: LossName = "wasserstein"
+    """The adversarial loss; the paper's is the Wasserstein loss."""
     generator: OptimizerConfig = OptimizerConfig(lr=1e-4, betas=(0.5, 0.9))
+    """Optimizer of the generator."""
     discriminator: OptimizerConfig = OptimizerConfig(lr=1e-4, betas=(0.5, 0.9))
+    """Optimizer of the critic."""
     generator_interval: int = field(default=10, metadata=within(1))
+    """Critic steps to one generator step."""
     gradient_penalty: float = field(default=10.0, metadata=within(0))
+    """Weight of the WGAN-GP penalty."""
 
     def __post_init__(self) -> None:
         check_unused(self, "text-wgan", "r1_gamma", "augment", losses=("relativistic",))

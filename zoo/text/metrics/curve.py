@@ -2,9 +2,9 @@
 
 Caccia et al. 2020, arXiv:1811.02549, "Language GANs falling short": a lower temperature gives more quality and less
 diversity, without any training. So one metric at one temperature cannot compare two models. Both are sampled at all
-temperatures, and compared where they have the same quality. Quality and diversity are measured twice: by LM score and
-reverse LM score, both in nats per token and better when lower; and by BLEU-4 and Self-BLEU-4, beside those of real
-texts.
+temperatures, and compared where they have the same quality. Quality and diversity are measured twice. The first pair is
+the LM score and the reverse LM score, both in nats per token, where lower is better. The second is BLEU-4 and
+Self-BLEU-4, which are compared with those of real texts.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class Curve:
 
     @property
     def verdict(self) -> str:
-        """Which one wins, in one sentence: by the LM scores, and beside them BLEU."""
+        """Which one wins, in one sentence: by the LM scores, and then by BLEU."""
         found = self.reverse_gap
         model, control = self.name, f"its control {self.control_name}"
         if found is None:
@@ -183,7 +183,7 @@ class Curve:
     def draw(self) -> Figure:
         """Draw two panels: LM score against reverse LM score, and BLEU-4 against Self-BLEU-4.
 
-        Points are labelled by their temperature. A note beside each panel says where the better corner is.
+        Points are labelled by their temperature. A note above each panel says where the better corner is.
         """
         from matplotlib.figure import Figure
 

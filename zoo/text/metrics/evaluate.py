@@ -173,7 +173,7 @@ def choose_texts(texts: Tensor, count: int, seed: int) -> Tensor:
 
 @torch.no_grad()
 def _likelihood_metrics(gan: GAN, test: Tensor) -> list[Metric]:
-    """Compute the generator's own likelihood of held-out texts; nothing where it gives none."""
+    """Compute the generator's own likelihood of held-out texts. Return [] for a generator without likelihoods."""
     logits_of: Callable[[Tensor], Tensor] | None = getattr(gan.generator, "logits", None)
     if logits_of is None:
         return []

@@ -1,7 +1,7 @@
 """The oracle of the synthetic benchmark: an LSTM with random parameters that knows the likelihood of every text.
 
 Yu et al. 2017 (SeqGAN), arXiv:1609.05473, section 4.1: vocabulary 5,000, embedding and hidden state of 32, every
-parameter from N(0, 1), texts of 20 or 40 tokens after start token 0, which is an ordinary word, too. Its samples are
+parameter from N(0, 1). Texts have 20 or 40 tokens after start token 0, which is an ordinary word, too. Its samples are
 the training data. A generator's score is the oracle's negative log-likelihood (NLL) of its samples, in nats per token.
 The NLL of the oracle's own samples is its entropy: 5.723 +- 0.005 at length 20 and 5.715 +- 0.004 at 40 for seed 0.
 

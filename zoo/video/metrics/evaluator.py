@@ -181,8 +181,8 @@ class Evaluator(FeatureNetwork):
     def describe(cls, config: Mapping[str, Any]) -> str:
         dataset = config["data"]["name"]
         return f"""Two small networks that predict what varies in clips of `{dataset}`. One sees a frame (`frame:`),
-and the other the clip (`clip:`). `zoo evaluate` measures distances on their {FEATURES} pooled features. Those compare
-with nothing but themselves. The networks are of no use on other videos."""
+and the other the clip (`clip:`). `zoo evaluate` measures distances on their {FEATURES} pooled features, which are
+comparable with each other only. The networks are of no use on other videos."""
 
     @classmethod
     def list_scores(cls, config: Mapping[str, Any]) -> list[Score]:
