@@ -1,8 +1,9 @@
-"""A reader for the oracle parameters of the SeqGAN paper, a pickle of NumPy arrays. It runs no code of the pickle.
+"""The SeqGAN paper's oracle parameters, read from a pickle of NumPy arrays without running its code.
 
-It knows only the names that pickled NumPy arrays need. It then makes the arrays itself, of bytes that fill their shape.
+The pickle may use only the names that NumPy's arrays need. The arrays are then made here, from bytes that must fill
+their shape.
 
-The file is a list of 15 float32 arrays, for row vectors (x @ W):
+The file is a list of 15 float32 arrays, in the row-vector convention x @ W:
 
     embedding [5000, 32]; input gate W, U [32, 32], b [32]; forget gate; output gate; cell; output [32, 5000], [5000]
 """
@@ -38,7 +39,7 @@ _NAMES = {
 
 
 def convert(source: Path, out: Path) -> None:
-    """Convert the official file `source` to safetensors for `load_oracle`.
+    """Convert the oracle parameters in the official file `source` to safetensors in `out`, for `load_oracle`.
 
     Raises InvalidFileError where `source` is anything else, WriteError.
     """
@@ -77,7 +78,7 @@ def _read_arrays(path: Path) -> list[np.ndarray]:
     except OSError as error:
         raise InvalidFileError(f"{path}: cannot read: {error.strerror or error}") from error
     try:
-        found = Reader(io.BytesIO(data), _NAMES, _make_object, what="array", encoding="latin1").load()
+        found = Reader(io.BytesIO(data), _NAMES, _make, what="array", encoding="latin1").load()
         if not isinstance(found, list) or not all(isinstance(part, _Array) for part in found):
             raise InvalidFileError("it holds something other than a list of arrays")
         return [part.to_numpy() for part in found]
@@ -89,7 +90,7 @@ def _read_arrays(path: Path) -> list[np.ndarray]:
         ) from error
 
 
-def _make_object(name: str, args: tuple[Any, ...]) -> Any:
+def _make(name: str, args: tuple[Any, ...]) -> Any:
     match name, args:
         case "reconstruct", (Name(name="ndarray"), *_):
             return _Array()
@@ -101,6 +102,8 @@ def _make_object(name: str, args: tuple[Any, ...]) -> Any:
 
 
 class _DType(Record):
+    """The kind of an array's numbers."""
+
     __slots__ = ("code",)
 
     def __init__(self, kind: str) -> None:
@@ -117,6 +120,8 @@ class _DType(Record):
 
 
 class _Array(Record):
+    """An array: its shape, kind and bytes."""
+
     __slots__ = ("state",)
 
     def __init__(self) -> None:
@@ -126,7 +131,7 @@ class _Array(Record):
         self.state = state
 
     def to_numpy(self) -> np.ndarray:
-        """Convert to float32, in a shape that the bytes fill exactly."""
+        """Convert to float32. Raises InvalidFileError unless the bytes fill the shape exactly."""
         match self.state:
             case (int(), tuple(shape), _DType(code=code), bool() | int() as column_major, bytes() | str() as raw):
                 data = raw.encode("latin1") if isinstance(raw, str) else raw
@@ -139,12 +144,11 @@ class _Array(Record):
 
 
 def main() -> None:
-    """Run the command line."""
     import argparse
 
     parser = argparse.ArgumentParser(description="Convert the paper's oracle parameters to safetensors.")
     parser.add_argument("source", type=Path, help="the official parameter file, target_params.pkl")
-    parser.add_argument("out", type=Path, help="where the converted parameters go")
+    parser.add_argument("out", type=Path, help="the .safetensors file to write")
     options = parser.parse_args()
     try:
         convert(options.source, options.out)
