@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.music.architectures.hifigan import V2, HiFiGAN, HiFiGANConfig
-from zoo.convert.hifigan import converted
+from zoo.convert.hifigan import build_vocoder
 from zoo.music.architectures.wavegan import WaveGAN
 
 FRAMES = 256  # of the spectrogram that vocoders are given: 3 s
@@ -42,5 +42,5 @@ def speecht5_vocoders() -> tuple[Any, HiFiGAN, Tensor]:
             upsample_kernel_sizes=list(config.up_kernels),
         )
     ).eval()
-    ours = converted(theirs.state_dict(), {"rate": config.rate}, where="SpeechT5HifiGan")
+    ours = build_vocoder(theirs.state_dict(), {"rate": config.rate}, where="SpeechT5HifiGan")
     return theirs, ours, torch.randn(1, config.mels, FRAMES)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.noise import Noise
-from zoo.video.architectures.mocogan import MoCoGAN, any_frames
+from zoo.video.architectures.mocogan import MoCoGAN, sample_frames
 
 
 def plain_step(gan: MoCoGAN, real: Tensor, labels: Tensor | None) -> Callable[[], None]:
@@ -33,16 +33,16 @@ def plain_step(gan: MoCoGAN, real: Tensor, labels: Tensor | None) -> Callable[[]
     def step() -> None:
         fake = gan.generator(gan.latents_for_batch(real, noise, labels))
         clips.zero_grad()
-        logits, classes = gan.discriminator.judge(real)
+        logits, classes = gan.discriminator.logits(real)
         (told(logits, 1) + told(gan.discriminator(fake.detach()), 0) + category(classes)).backward()
         clips.step()
         images.zero_grad()
-        judged = [gan.image_discriminator(any_frames(some, noise)) for some in (real, fake.detach())]
+        judged = [gan.image_discriminator(sample_frames(some, noise)) for some in (real, fake.detach())]
         (told(judged[0], 1) + told(judged[1], 0)).backward()
         images.step()
         generator.zero_grad()
-        logits, classes = gan.discriminator.judge(fake)
-        of_images = told(gan.image_discriminator(any_frames(fake, noise)), 1)
+        logits, classes = gan.discriminator.logits(fake)
+        of_images = told(gan.image_discriminator(sample_frames(fake, noise)), 1)
         (told(logits, 1) + of_images + category(classes)).backward()
         generator.step()
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from zoo.data import Store, build_store
-from zoo.music.data.midi import put
-from zoo.music.data.scores import ScoreConfig, Windows, within_pitches
+from zoo.music.data.midi import add_note
+from zoo.music.data.scores import ScoreConfig, Windows, fit_pitches
 
 
 def progression(seed: int, *, tracks: int, bars: int, steps: int) -> np.ndarray:
@@ -23,7 +23,7 @@ def progression(seed: int, *, tracks: int, bars: int, steps: int) -> np.ndarray:
         for voice in range(tracks):
             degree = root + 2 * (tracks - 1 - voice)
             pitch = 48 + 12 * (degree // 7) + scale[degree % 7]
-            put(grid[voice], int(pitch), step, min(step + length, bars * steps))
+            add_note(grid[voice], int(pitch), step, min(step + length, bars * steps))
         step += length
     return grid
 
@@ -31,7 +31,7 @@ def progression(seed: int, *, tracks: int, bars: int, steps: int) -> np.ndarray:
 def chorale_store(config: ScoreConfig, folder: Path, *, pieces: int = 24) -> Store:
     """Pieces of one bar more than the model's scores: two windows each, in the sizes of `config`."""
     grids = {
-        f"piece{i}": within_pitches(
+        f"piece{i}": fit_pitches(
             progression(i, tracks=config.tracks, bars=config.bars + 1, steps=config.steps), config
         )
         for i in range(pieces)

@@ -1,15 +1,14 @@
 """Published HiFi-GAN vocoders, converted to folders that this library loads.
 
-    python -m zoo.music.sounds.vocoders generator_v1 --out my-vocoder
+    python -m zoo.convert.hifigan generator_v1 --out my-vocoder
     zoo sample ./my-vocoder --input a.wav --out b.wav
 
-It reads the layouts of the authors' release (a pickle with `generator`), of torchaudio (a pickled state), of
-`transformers.SpeechT5HifiGan` (a folder with config.json and model.safetensors), and of what that was made from. Weight
-norm may be there in any of its forms, or fuse_norms. Pickles are read by `zoo.torch_file`, which knows tensors
-and nothing else.
+It reads the layouts of the authors' release (a pickle with `generator`), of torchaudio (a pickled state), and of
+`transformers.SpeechT5HifiGan` and its source (a folder with config.json and model.safetensors). Weight norm may be
+there in any of its forms, or already removed. Pickles are read by `zoo.io.torch_file`, which runs no code.
 
-Such a vocoder comes without discriminators and without spectrograms to sample from. One of SpeechT5 takes the
-spectrograms of that model (logarithms to base 10) by `vocode`; with `--input` it would be given others.
+A converted vocoder has no discriminators, and no spectrograms to sample from. A vocoder of SpeechT5 takes that model's
+spectrograms, with logarithms to base 10, by `vocode`. `--input` would give it others.
 """
 
 from __future__ import annotations
@@ -31,9 +30,7 @@ from zoo.io.weights import write_sums, write_weights
 from zoo.music.architectures.hifigan import HiFiGAN, HiFiGANConfig
 from zoo.recipe import build
 
-ARCHITECTURE = "zoo.music.sounds.hifigan:HiFiGAN"
-
-_RENAMED = (  # patterns of names of other layouts, and what they are here
+_RENAMES = (  # patterns of names in other layouts, and their names here
     (r"^generator\.", ""),
     (r"^upsampler\.", "ups."),
     (r"^input_conv\.", "conv_pre."),
@@ -45,7 +42,7 @@ _RENAMED = (  # patterns of names of other layouts, and what they are here
     (r"parametrizations\.weight\.original1$", "weight_v"),
 )
 
-_KEYS = {  # of the config.json of a release: the authors' names and those of transformers
+_KEYS = {  # our keys, and those of the config.json of a release: the authors' and those of transformers
     "rate": ("sampling_rate",),
     "mels": ("num_mels", "model_in_dim"),
     "fft": ("n_fft",),
@@ -61,19 +58,19 @@ _KEYS = {  # of the config.json of a release: the authors' names and those of tr
 
 
 def convert(source: Path, out: Path) -> Path:
-    """Write the vocoder in the file or folder `source` as a folder of weights `out`; returns it.
+    """Convert the vocoder in the file or folder `source` to a folder of weights `out`; returns it.
 
-    Raises InvalidFileError where it is none, WriteError.
+    Raises InvalidFileError where there is no vocoder, WriteError.
     """
     gan = read_vocoder(source)
     out.mkdir(parents=True, exist_ok=True)
-    for player, module in gan.networks.items():
-        write_weights(module.state_dict(), out / f"{player}.safetensors")
+    for name, network in gan.networks.items():
+        write_weights(network.state_dict(), out / f"{name}.safetensors")
     content = {
         "format": 1,
         "library": "gan-zoo",
         "modality": "music",
-        "architecture": ARCHITECTURE,
+        "architecture": "hifigan",
         "config": asdict(gan.config),
     }
     (out / "config.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
@@ -82,27 +79,31 @@ def convert(source: Path, out: Path) -> Path:
 
 
 def read_vocoder(source: Path) -> HiFiGAN:
-    """The vocoder in a file or folder, generator only.
+    """Read the vocoder in a file or folder, without discriminators.
 
-    The sizes come from config.json where one lies beside the weights; else from the weights, and by the paper's rules.
+    The sizes are those of a config.json in the same folder. Without one they are those of the weights, and the paper's
+    where weights do not show them.
 
-    Raises InvalidFileError where there is none, or a tensor is missing, unknown, or of another shape.
+    Raises InvalidFileError where there is no vocoder, or a tensor is missing, unknown, or of another shape.
     """
-    path = weights_in(source)
-    return converted(read_tensors(path), _config_beside(path), where=str(path))
+    path = find_weights(source)
+    return build_vocoder(read_tensors(path), _read_config(path), where=str(path))
 
 
-def converted(state: Mapping[str, Tensor], about: Mapping[str, Any], *, where: str) -> HiFiGAN:
-    """The vocoder of a state in any of the layouts; `about` are values of its config that are known. Raises InvalidFileError."""
-    state = {_renamed(name): value for name, value in state.items()}
+def build_vocoder(state: Mapping[str, Tensor], about: Mapping[str, Any], *, where: str) -> HiFiGAN:
+    """Build the vocoder of a state in any of the layouts. `about` has the known values of its config.
+
+    Raises InvalidFileError.
+    """
+    state = {_rename(name): value for name, value in state.items()}
     try:
-        sizes = {**_sizes(state), **about, "held": 0, "periods": [], "scales": 0}
+        sizes = {**_read_sizes(state), **about, "held": 0, "periods": [], "scales": 0}
         config = build(HiFiGANConfig, sizes, where=where)
     except (ValueError, KeyError, IndexError) as error:  # a tensor that is missing, or of other dimensions
         raise InvalidFileError(f"{where}: no HiFi-GAN generator: {error}") from error
     gan = HiFiGAN(config).eval()
     wanted = gan.generator.state_dict()
-    found = {name: value.float() for name, value in normed(state).items()}
+    found = {name: value.float() for name, value in parametrize(state).items()}
     found = {"held": wanted["held"], "mean": wanted["mean"], "scale": wanted["scale"], **found}
     for name in ("mean", "scale"):
         found[name] = found[name].reshape(wanted[name].shape) if found[name].numel() == config.mels else found[name]
@@ -118,32 +119,32 @@ def converted(state: Mapping[str, Tensor], about: Mapping[str, Any], *, where: s
     return gan
 
 
-def weights_in(source: Path) -> Path:
-    """The file of weights that `source` is or holds. Raises InvalidFileError."""
+def find_weights(source: Path) -> Path:
+    """Find the file of weights that `source` is or contains. Raises InvalidFileError."""
     if source.is_file():
         return source
     for name in ("model.safetensors", "pytorch_model.bin", "generator"):
         if (source / name).is_file():
             return source / name
     raise InvalidFileError(
-        f"{source}: no file of weights, nor a folder with model.safetensors, pytorch_model.bin or generator"
+        f"{source}: no file of weights, and no folder with model.safetensors, pytorch_model.bin or generator"
     )
 
 
-def _renamed(name: str) -> str:
-    for pattern, here in _RENAMED:
+def _rename(name: str) -> str:
+    for pattern, here in _RENAMES:
         name = re.sub(pattern, here, name)
     return name
 
 
-def normed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state with every weight as the length and direction that weight norm has here, fuse_norms before or not."""
+def parametrize(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Split every weight into length and direction, as weight norm does, if the state does not have them already."""
     found: dict[str, Tensor] = {}
     for name, value in state.items():
         layer, _, kind = name.rpartition(".")
         inner = f"{layer}.parametrizations.weight"
         if kind == "weight":
-            # A length of its own for each first index, and a direction that may be any where that is nought.
+            # Each first index has its own length. Where that is 0, the direction may be any.
             length = torch.linalg.vector_norm(value.float(), dim=tuple(range(1, value.dim())), keepdim=True)
             found[f"{inner}.original0"] = length
             found[f"{inner}.original1"] = torch.where(length > 0, value.float(), torch.ones_like(value.float()))
@@ -156,43 +157,43 @@ def normed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
-def _config_beside(path: Path) -> dict[str, Any]:
-    """What the config.json of the release says of the sizes; nothing where there is none."""
-    beside = path.with_name("config.json")
-    if not beside.is_file():
+def _read_config(weights: Path) -> dict[str, Any]:
+    """Read sizes from the config.json next to the weights; nothing where there is none."""
+    path = weights.with_name("config.json")
+    if not path.is_file():
         return {}
     try:
-        content = json.loads(beside.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise InvalidFileError(f"{beside}: cannot read: {error}") from error
+        raise InvalidFileError(f"{path}: cannot read: {error}") from error
     if not isinstance(content, dict):
-        raise InvalidFileError(f"{beside}: should be an object")
+        raise InvalidFileError(f"{path}: should be an object")
     about = {key: content[name] for key, names in _KEYS.items() for name in names if content.get(name) is not None}
     if "ups" in about and "hop" not in about:
         if not isinstance(about["ups"], list) or not all(type(up) is int for up in about["ups"]):
             raise InvalidFileError(
-                f"{beside}: its upsample_rates = {about['ups']!r:.80} should be a list of whole numbers"
+                f"{path}: its upsample_rates = {about['ups']!r:.80} should be a list of whole numbers"
             )
         about["hop"] = math.prod(about["ups"])
         about["length"] = 32 * about["hop"]
     if "high" not in about and "fmax" in content:
-        about["high"] = 0.0  # null in the authors' files: up to half of the rate
+        about["high"] = 0.0  # null in the authors' files means half of the rate
     return about
 
 
-def _sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """What the weights themselves say: all but the strides and dilations, which are the paper's."""
+def _read_sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Read the sizes from the weights, except for strides and dilations, which are the paper's."""
 
-    def shape(layer: str) -> tuple[int, ...]:
+    def shape_of(layer: str) -> tuple[int, ...]:
         for kind in ("weight", "weight_v"):
             if f"{layer}.{kind}" in state:
                 return tuple(state[f"{layer}.{kind}"].shape)
         raise KeyError(f"it has no {layer}")
 
-    width, mels, _ = shape("conv_pre")
+    width, mels, _ = shape_of("conv_pre")
     num_ups = len({name.split(".")[1] for name in state if name.startswith("ups.")})
     num_blocks = len({name.split(".")[1] for name in state if name.startswith("resblocks.")})
-    up_kernels = [shape(f"ups.{i}")[2] for i in range(num_ups)]
+    up_kernels = [shape_of(f"ups.{i}")[2] for i in range(num_ups)]
     single = any(name.startswith("resblocks.0.convs.") for name in state)
     step = "convs" if single else "convs1"
     num_kernels = num_blocks // max(1, num_ups)
@@ -207,17 +208,29 @@ def _sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
         "fft": 4 * hop,
         "length": 32 * hop,
         "block": 2 if single else 1,
-        "kernels": [shape(f"resblocks.{i}.{step}.0")[2] for i in range(num_kernels)],
+        "kernels": [shape_of(f"resblocks.{i}.{step}.0")[2] for i in range(num_kernels)],
         "dilations": [[1, 2], [2, 6], [3, 12]] if single else [[1, 3, 5]] * num_kernels,
     }
 
 
 def main() -> None:
+    """Run the command line."""
     import argparse
 
-    parser = argparse.ArgumentParser(description="Convert a published HiFi-GAN vocoder.")
-    parser.add_argument("source", type=Path, help="its file of weights, or the folder of its release")
-    parser.add_argument("--out", type=Path, required=True, help="the folder of weights to make")
+    parser = argparse.ArgumentParser(
+        prog="python -m zoo.convert.hifigan",
+        description="Convert a published HiFi-GAN vocoder to a folder that zoo loads. Known are the releases of the "
+        "HiFi-GAN authors, of torchaudio and of transformers (SpeechT5). No code in the file is run.",
+        epilog="example: python -m zoo.convert.hifigan generator_v1 --out my-vocoder, and then: "
+        "zoo sample ./my-vocoder --input a.wav --out b.wav",
+    )
+    parser.add_argument(
+        "source",
+        type=Path,
+        help="a file of weights (generator_v1, .pth, .bin or .safetensors), or the folder of a release. A config.json "
+        "in the same folder is read for the sizes",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="the folder to write: weights, config.json, SHA256SUMS")
     options = parser.parse_args()
     try:
         print(convert(options.source, options.out))

@@ -1,8 +1,8 @@
-"""Reads a pickle without running what else a pickle can.
+"""A reader of pickles that runs no code of theirs.
 
-A pickle is a program, and may come from anybody. It is run here with the instructions that lists and dictionaries of
-numbers need, and with stand-ins: of all names that it may ask for, those are known that the caller lists, and what it
-gets for them are records of what it said, of no use for anything else. Anything else is refused.
+A pickle is a program, and anybody may have written it. This reader knows only the instructions for lists and
+dictionaries of numbers, and only the names that the caller lists. For a name the pickle gets a record of its own
+arguments, and not the function or class of that name. Anything else is refused.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ Make = Callable[[str, tuple[Any, ...]], Any]
 
 
 class Record:
-    """Something that a pickle can neither change nor look into, unless a subclass says how."""
+    """An object that a pickle can neither change nor read, unless a subclass allows it."""
 
     __slots__ = ()
 
     def __setstate__(self, state: Any) -> None:
-        raise InvalidFileError("it sets a state where none belongs")
+        raise InvalidFileError("it sets the state of an object that has none")
 
 
 class Name(Record):
-    """What a pickle gets for a name that it may ask for: called, it makes a record, or refuses."""
+    """The stand-in for a name that a pickle may use. A call makes a record, or raises InvalidFileError."""
 
     __slots__ = ("_make", "name")
 
@@ -50,18 +50,18 @@ class Name(Record):
 
 
 class Reader(pickle._Unpickler):
-    """Runs a pickle of few instructions in which every name is a stand-in.
+    """A reader of pickles with few instructions, in which every name is a stand-in.
 
-    The reader in Python, not that in C: it allots no memory for lengths and numbers that a file only claims.
+    It extends the unpickler in Python, not the one in C, which reserves memory for sizes that a file only claims.
 
     Args:
         file: the pickle, read up to its end and no further.
-        names: the modules and names that it may ask for, and what each is called here.
-        make: given what a name is called and what the pickle calls it with, the record of that.
-        what: for whom those names are all that is needed, for messages: "array".
-        encoding: of the bytes that Python 2 wrote as text.
+        names: the modules and names that it may use, and what each is called here.
+        make: makes a record from what a name is called here and the arguments that the pickle passes to it.
+        what: what the names describe, for messages, e.g. "array".
+        encoding: the encoding of bytes that Python 2 wrote as text.
 
-    `load` raises InvalidFileError for what is refused, and anything at all for a broken pickle.
+    `load` raises InvalidFileError for what is refused, and any exception for a broken pickle.
     """
 
     dispatch: ClassVar[dict[int, Any]] = {code[0]: pickle._Unpickler.dispatch[code[0]] for code in _INSTRUCTIONS}

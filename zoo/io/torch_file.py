@@ -1,53 +1,36 @@
-"""Reads the tensors in a file of `torch.save`, without running what else a pickle can.
+"""Files of tensors that others published: of safetensors, or of `torch.save`.
 
-Since torch 1.6 such a file is a zip archive: `data.pkl` says how tensors lie in storages, and the files `data/0`,
-`data/1`, ... are the storages. Before, it was a row of pickles (a magic number, a version, facts of the machine, the
-object, the keys of its storages) and then the storages, one after the other. Of all names that the pickles may ask for,
-those are known by which torch writes tensors. The tensors are then made here, from bytes that reach far enough.
+`torch.load` reads the latter with `weights_only=True`, so no file can run code. Sizes are checked before anything is
+read, since a file can claim to be far larger than it is.
 """
 
 from __future__ import annotations
 
-import io
-import math
+import re
+import warnings
 import zipfile
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from zoo.errors import InvalidFileError
-from zoo.io.pickle_reader import Name, Reader, Record
 
 MAX_BYTES = 2 << 30
 MAX_PICKLE_BYTES = 16 << 20
-MAGIC, OLD_VERSION = 0x1950A86A20F9469CFC6C, 1001  # of files before torch 1.6
+MAX_MEMBERS = 100_000  # of an archive: one a tensor and a few more
 
-STATES = ("generator", "model_g", "model", "state_dict")  # what states are called in files that hold more
-
-_TYPES = {
-    "FloatStorage": "<f4",
-    "DoubleStorage": "<f8",
-    "HalfStorage": "<f2",
-    "LongStorage": "<i8",
-    "IntStorage": "<i4",
-}
-_NAMES = {
-    ("torch._utils", "_rebuild_tensor_v2"): "tensor",
-    ("torch._utils", "_rebuild_parameter"): "parameter",
-    ("collections", "OrderedDict"): "dict",
-    **{("torch", name): name for name in _TYPES},
-}
+STATES = ("generator", "model_g", "model", "state_dict")  # the usual names of a state in a file that holds more
+_DAMAGED = ", or damaged ({})"
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The state of a network in a file: of safetensors, or of `torch.save`, there also one level below by a usual name.
+    """Read the state of a network from a file. A file of `torch.save` may hold it one level down, by a usual name.
 
-    Raises InvalidFileError where it is anything else.
+    Raises InvalidFileError where the file is anything else.
     """
     if path.suffix == ".safetensors":
         try:
@@ -64,131 +47,53 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def read_torch_file(path: Path) -> dict[str, Any]:
-    """The dictionary in a file of `torch.save`, whose values are tensors, numbers, texts, or such dictionaries.
+    """Read the dictionary in a file of `torch.save`. Its values are tensors, numbers, texts, or such dictionaries.
 
-    Raises InvalidFileError where it is anything else.
+    Raises InvalidFileError where the file is anything else.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise InvalidFileError("it is larger than any that is read here")
-        found = _read_archive(path) if zipfile.is_zipfile(path) else _read_row(path)
+            raise InvalidFileError("it is larger than any file that is read here")
+        if zipfile.is_zipfile(path):
+            _check_archive(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns of files that it then refuses
+            found = torch.load(path, map_location="cpu", weights_only=True)
         if not isinstance(found, dict):
             raise InvalidFileError("it holds something other than a dictionary")
-        return _plain(found)
+        return _check_values(found)
     except OSError as error:
         raise InvalidFileError(f"{path}: cannot read: {error.strerror or error}") from error
     except InvalidFileError as error:
         raise InvalidFileError(f"{path}: not a file of tensors: {error}; refused") from error
     except Exception as error:  # a broken program can fail in any way
-        raise InvalidFileError(
-            f"{path}: not a file of tensors, or damaged ({type(error).__name__}); refused"
-        ) from error
+        asked = re.search(r"Unsupported global: GLOBAL (\S+)", str(error))
+        why = f": it asks for {asked[1]:.80}, which no tensor needs" if asked else _DAMAGED.format(type(error).__name__)
+        raise InvalidFileError(f"{path}: not a file of tensors{why}; refused") from error
 
 
-def _read_archive(path: Path) -> Any:
+def _check_archive(path: Path) -> None:
+    """Check the sizes that a zip archive claims. Raises InvalidFileError."""
     with zipfile.ZipFile(path) as archive:
-        if sum(info.file_size for info in archive.infolist()) > MAX_BYTES:
-            raise InvalidFileError("it unpacks to more than any that is read here")
-        member = next((name for name in archive.namelist() if name.endswith("/data.pkl")), None)
-        if member is None or archive.getinfo(member).file_size > MAX_PICKLE_BYTES:
-            raise InvalidFileError("it has no data.pkl of a sensible size")
-        storages: dict[str, _Storage] = {}
-        found = _TensorReader(io.BytesIO(archive.read(member)), storages).load()
-        for key, storage in storages.items():
-            data = archive.read(f"{member.removesuffix('data.pkl')}data/{key}")
-            storage.numbers = np.frombuffer(data, dtype=storage.kind)
-        return found
+        members = archive.infolist()
+    if len(members) > MAX_MEMBERS or sum(member.file_size for member in members) > MAX_BYTES:
+        raise InvalidFileError("it unpacks to more than any file that is read here")
+    if any(member.file_size > MAX_PICKLE_BYTES for member in members if member.filename.endswith(".pkl")):
+        raise InvalidFileError("its data.pkl is larger than any description of tensors")
 
 
-def _read_row(path: Path) -> Any:
-    with path.open("rb") as file:
-        storages: dict[str, _Storage] = {}
-        if (_TensorReader(file, storages).load(), _TensorReader(file, storages).load()) != (MAGIC, OLD_VERSION):
-            raise InvalidFileError("it begins otherwise than torch.save does")
-        _TensorReader(file, storages).load()  # of the machine that wrote it
-        found, keys = _TensorReader(file, storages).load(), _TensorReader(file, storages).load()
-        if not isinstance(keys, list) or set(keys) != storages.keys():
-            raise InvalidFileError("its storages are others than its tensors lie in")
-        for key in keys:
-            storage = storages[key]
-            count = int.from_bytes(file.read(8), "little")
-            size = count * np.dtype(storage.kind).itemsize
-            if size > MAX_BYTES:
-                raise InvalidFileError("it has a storage larger than any that is read here")
-            storage.numbers = np.frombuffer(file.read(size), dtype=storage.kind)
-        return found
-
-
-class _TensorReader(Reader):
-    """Notes the storages that tensors are said to lie in."""
-
-    def __init__(self, file: IO[bytes], storages: dict[str, _Storage]) -> None:
-        super().__init__(file, _NAMES, _made, what="tensor")
-        self._storages = storages
-
-    def persistent_load(self, key: Any) -> Any:
-        match key:
-            case ("storage", Name(name=kind), str(number), str(), int(), *rest) if (
-                kind in _TYPES and number.isdigit() and rest in ([], [None])
-            ):
-                return self._storages.setdefault(number, _Storage(_TYPES[kind]))
-        raise InvalidFileError("it has a storage of another kind than tensors have")
-
-
-def _made(name: str, args: tuple[Any, ...]) -> Any:
-    match name, args:
-        case "dict", ():
-            return _Dict()
-        case "parameter", (_Tensor() as tensor, bool(), _Dict()):
-            return tensor
-        case "tensor", (_Storage() as storage, int(offset), tuple(shape), tuple(strides), bool(), _Dict()):
-            return _Tensor(storage, offset, shape, strides)
-    raise InvalidFileError(f"it calls {name} as no tensor does")
-
-
-class _Storage(Record):
-    """The kind of its numbers; they themselves are read when the pickle has ended."""
-
-    __slots__ = ("kind", "numbers")
-
-    def __init__(self, kind: str) -> None:
-        self.kind, self.numbers = kind, np.empty(0, dtype=kind)
-
-
-class _Tensor(Record):
-    """Where a tensor lies in its storage."""
-
-    __slots__ = ("offset", "shape", "storage", "strides")
-
-    def __init__(self, storage: _Storage, offset: int, shape: tuple[Any, ...], strides: tuple[Any, ...]) -> None:
-        sizes = (offset, *shape, *strides)
-        if len(shape) != len(strides) or not all(type(size) is int and 0 <= size < 1 << 40 for size in sizes):
-            raise InvalidFileError("it has a tensor whose shape is not of whole numbers")
-        self.storage, self.offset, self.shape, self.strides = storage, offset, shape, strides
-
-    def to_torch(self) -> Tensor:
-        numbers = self.storage.numbers
-        last = self.offset + sum((side - 1) * stride for side, stride in zip(self.shape, self.strides, strict=True))
-        count = math.prod(self.shape)
-        if count > len(numbers) or (count and last >= len(numbers)):
+def _check_values(found: Any) -> Any:
+    """Copy tensors, numbers, texts, and lists and dictionaries of these. Raises InvalidFileError for anything else."""
+    if isinstance(found, Tensor):
+        if found.layout is not torch.strided or found.device.type != "cpu" or found.is_quantized:
+            raise InvalidFileError("it has a tensor of another kind than networks have")
+        if found.numel() * found.element_size() > found.untyped_storage().nbytes():  # a copy would take that memory
             raise InvalidFileError("it has a tensor that reaches beyond its storage")
-        return torch.from_numpy(numbers.copy()).as_strided(self.shape, self.strides, self.offset).clone()
-
-
-class _Dict(dict[Any, Any]):
-    """An ordered dictionary; the version numbers that torch hangs onto one are let go."""
-
-    def __setstate__(self, state: Any) -> None:
-        pass
-
-
-def _plain(found: Any) -> Any:
-    if isinstance(found, _Tensor):
-        return found.to_torch()
+        return found.detach().clone()
     if isinstance(found, dict):
-        return {key: _plain(value) for key, value in found.items()}
+        return {key: _check_values(value) for key, value in found.items()}
     if isinstance(found, list | tuple):
-        return [_plain(value) for value in found]
+        return [_check_values(value) for value in found]
     if found is None or isinstance(found, str | int | float):
         return found
     raise InvalidFileError("it holds something other than tensors, numbers and texts")

@@ -1,6 +1,6 @@
-"""Waves and what is seen of them: resampling, log-mel spectrograms, and the way back by Griffin-Lim.
+"""Waves and spectrograms: resampling, log-mel spectrograms, and the way back by Griffin-Lim.
 
-All of it is torchaudio's. The package is imported at first use only, because it needs a torch of its own build.
+torchaudio does the work. It is imported at first use, because it needs the torch that it was built for.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from torch import Tensor
 from zoo.errors import InvalidValueError, MissingDependencyError
 from zoo.recipe import within
 
-FLOOR = 1e-5  # magnitudes below it are silence to a log-mel spectrogram
+FLOOR = 1e-5  # magnitudes below it count as silence
 
 
 def torchaudio() -> ModuleType:
-    """The package. Raises MissingDependencyError where it is not there, or does not fit the torch beside it."""
+    """Import the package. Raises MissingDependencyError where it is missing, or does not fit the installed torch."""
     try:
         import torchaudio as package
-    except (ImportError, OSError) as error:  # the latter where it looks for the libraries of a CUDA build
+    except (ImportError, OSError) as error:  # OSError: a CUDA build does not find its libraries
         raise MissingDependencyError(
             f"sounds need torchaudio, which cannot be imported here ({error}). Where it is installed, it was built for "
             "another torch: pip install --upgrade torch torchaudio, both from one index"
@@ -31,8 +31,8 @@ def torchaudio() -> ModuleType:
     return package
 
 
-def resampled(wave: Tensor, rate: int, new_rate: int) -> Tensor:
-    """A wave [..., T] at `rate` Hz -> [..., T'] at `new_rate` Hz."""
+def resample(wave: Tensor, rate: int, new_rate: int) -> Tensor:
+    """Resample a wave [..., T] at `rate` Hz to [..., T'] at `new_rate` Hz."""
     return torchaudio().functional.resample(wave, rate, new_rate) if rate != new_rate else wave
 
 
@@ -41,16 +41,17 @@ class MelConfig:
     """How a wave becomes a log-mel spectrogram. The defaults are HiFi-GAN's (arXiv:2010.05646, section 3.2)."""
 
     rate: int = field(default=22050, metadata=within(4000, 192000))
-    """Hz."""
+    """Samples per second of a sound, in Hz."""
     mels: int = field(default=80, metadata=within(1, 512))
+    """Bands of the spectrogram."""
     fft: int = field(default=1024, metadata=within(16, 16384))
-    """Samples of a frame, under a Hann window."""
+    """Samples of a frame, which a Hann window weighs."""
     hop: int = field(default=256, metadata=within(1, 8192))
     """Samples from one frame to the next."""
     low: float = field(default=0.0, metadata=within(0))
-    """Hz of the lowest band's edge."""
+    """Lower edge of the lowest band, in Hz."""
     high: float = field(default=8000.0, metadata=within(0))
-    """Hz of the highest band's edge; 0: half of the rate."""
+    """Upper edge of the highest band, in Hz; 0: half of the rate."""
 
     def __post_init__(self) -> None:
         if self.hop > self.fft:
@@ -66,26 +67,26 @@ class MelConfig:
 
 
 def magnitudes(wave: Tensor, fft: int, hop: int) -> Tensor:
-    """A wave [..., T] -> the magnitudes of its short-time Fourier transform [..., fft // 2 + 1, T // hop].
+    """Compute magnitudes of the short-time Fourier transform: [..., T] -> [..., fft // 2 + 1, T // hop].
 
-    The edges are reflected, so that frame i stands in the middle of samples i * hop to (i + 1) * hop.
+    The edges are reflected, so the center of frame i is that of samples i * hop to (i + 1) * hop.
     """
     padding = (fft - hop) // 2
-    edged = F.pad(wave.reshape(-1, 1, wave.shape[-1]), (padding, fft - hop - padding), mode="reflect")[:, 0]
-    spectrum = torch.stft(edged, fft, hop, window=hann_window(fft, wave.device), center=False, return_complex=True)
-    magnitude = (spectrum.real.square() + spectrum.imag.square() + 1e-9).sqrt()  # the root has no gradient at 0
+    padded = F.pad(wave.reshape(-1, 1, wave.shape[-1]), (padding, fft - hop - padding), mode="reflect")[:, 0]
+    spectrum = torch.stft(padded, fft, hop, window=hann_window(fft, wave.device), center=False, return_complex=True)
+    magnitude = (spectrum.real.square() + spectrum.imag.square() + 1e-9).sqrt()  # the root has no finite gradient at 0
     return magnitude.reshape(*wave.shape[:-1], *magnitude.shape[-2:])
 
 
 def log_mel(wave: Tensor, config: MelConfig) -> Tensor:
-    """A wave [..., T] in [-1, 1] -> natural logarithms of mel magnitudes [..., mels, T // hop]."""
+    """Compute natural logarithms of mel magnitudes: a wave [..., T] in [-1, 1] -> [..., mels, T // hop]."""
     mel = mel_filters(config, wave.device) @ magnitudes(wave, config.fft, config.hop)
     return mel.clamp_min(FLOOR).log()
 
 
 @cache
 def mel_filters(config: MelConfig, device: torch.device) -> Tensor:
-    """Slaney's triangles of equal area [mels, fft // 2 + 1], made once for each config."""
+    """Compute Slaney's triangular filters of equal area [mels, fft // 2 + 1], once for each config."""
     filters = torchaudio().functional.melscale_fbanks(
         config.fft // 2 + 1, config.low, config.top, config.mels, config.rate, norm="slaney", mel_scale="slaney"
     )
@@ -94,14 +95,15 @@ def mel_filters(config: MelConfig, device: torch.device) -> Tensor:
 
 @cache
 def hann_window(length: int, device: torch.device) -> Tensor:
+    """Return the Hann window, once for each length."""
     return torch.hann_window(length, device=device)
 
 
 def griffin_lim(magnitude: Tensor, fft: int, hop: int, *, iterations: int, length: int) -> Tensor:
-    """Waves [N, length] whose magnitudes come near [N, fft // 2 + 1, frames] of centerd frames.
+    """Estimate waves [N, length] with these magnitudes [N, fft // 2 + 1, frames] of centered frames.
 
-    Griffin & Lim 1984, with the momentum of Perraudin et al. 2013. The first phases are drawn from a seed of its own,
-    so the same magnitudes always give the same waves.
+    Griffin & Lim 1984, with the momentum of Perraudin et al. 2013. The first phases have a fixed seed, so the same
+    magnitudes always give the same waves.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -120,13 +122,13 @@ def griffin_lim(magnitude: Tensor, fft: int, hop: int, *, iterations: int, lengt
 
 
 def wave_from_mel(mel: Tensor, config: MelConfig, *, iterations: int = 32) -> Tensor:
-    """Log-mel spectrograms [N, mels, F] -> waves [N, F * hop] without a network: a vocoder's control.
+    """Convert log-mel spectrograms [N, mels, F] to waves [N, F * hop] without a network: the control of a vocoder.
 
-    Magnitudes by the pseudo-inverse of the filters, cut at zero; phases by Griffin-Lim.
+    The magnitudes are those of the filters' pseudo-inverse, cut at zero. The phases are Griffin-Lim's.
     """
     inverse = torch.linalg.pinv(mel_filters(config, mel.device))
     magnitude = (inverse @ mel.exp()).clamp_min(0)
-    # Our frames stand hop / 2 later than centerd ones; a frame more and the shift bring them under one another.
+    # Our frames are hop / 2 later than centered ones. One more frame and a shift align them.
     padded = F.pad(magnitude, (0, 1), mode="replicate")
     length = mel.shape[-1] * config.hop
     wave = griffin_lim(padded, config.fft, config.hop, iterations=iterations, length=length)

@@ -1,4 +1,4 @@
-"""What the GANs of sounds share: the sizes of a wave, a critic that may know classes, and how samples come out."""
+"""What the GANs of sounds share: sizes, a critic's score with or without classes, and samples."""
 
 from __future__ import annotations
 
@@ -19,16 +19,18 @@ LENGTHS = (16384, 32768, 65536)
 
 @dataclass(frozen=True, kw_only=True)
 class SoundConfig:
-    """A sound of `length` samples at `rate` Hz, of one of `labels` classes."""
+    """The sizes of a sound and of the networks."""
 
     length: int = field(default=16384, metadata=within(16384, 65536))
-    """Samples: 16384, 32768 or 65536."""
+    """Samples of a sound: 16384, 32768 or 65536."""
     rate: int = field(default=16000, metadata=within(4000, 192000))
-    """Hz."""
+    """Samples per second, in Hz."""
     labels: int = field(default=0, metadata=within(0, 1024))
-    """Classes that can be asked for; 0: none. A training sets it by its data."""
+    """Classes that can be asked for; 0: none. The data of a training sets it."""
     width: int = field(default=64, metadata=within(1, 512))
+    """Channels of the map next to the sound. Each further layer doubles them."""
     latent_dim: int = field(default=100, metadata=within(1, 4096))
+    """Numbers of the latent."""
 
     def __post_init__(self) -> None:
         if self.length not in LENGTHS:
@@ -37,23 +39,27 @@ class SoundConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class CriticTrainConfig(TrainConfig):
-    """WGAN-GP as Donahue et al. 2019 play it (appendix E)."""
+    """WGAN-GP with the settings of Donahue et al. 2019 (appendix E)."""
 
     loss: LossName = "wasserstein"
+    """The adversarial loss."""
     generator: OptimizerConfig = OptimizerConfig(lr=1e-4, betas=(0.5, 0.9))
+    """The generator's optimizer."""
     discriminator: OptimizerConfig = OptimizerConfig(lr=1e-4, betas=(0.5, 0.9))
+    """The critic's optimizer."""
     generator_interval: int = field(default=5, metadata=within(1))
+    """Critic steps to one generator step."""
     gradient_penalty: float = field(default=10.0, metadata=within(0))
+    """Weight of the WGAN-GP penalty."""
 
     def __post_init__(self) -> None:
         check_unused(self, "a critic of sounds", "augment")
 
 
 class Score(nn.Module):
-    """Features [N, D] -> scores [N]: linear, and where there are classes with a direction for each of them.
+    """Features [N, D] -> scores [N]: a linear layer, plus a projection on a direction for each class.
 
-    The projection of Miyato & Koyama 2018, arXiv:1802.05637, equation 3. Without classes given, the score is that of
-    a sound whatever it is of.
+    Miyato & Koyama 2018, arXiv:1802.05637, equation 3. If no classes are given, the score ignores them.
     """
 
     def __init__(self, features: int, labels: int) -> None:
@@ -71,7 +77,7 @@ class Score(nn.Module):
 
 
 def initialize(module: nn.Module) -> None:
-    """Glorot's uniform weights and biases of zero, with which the paper's players start."""
+    """Set Glorot's uniform weights and biases of zero, as the paper does."""
     if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.ConvTranspose1d | nn.ConvTranspose2d):
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:

@@ -1,4 +1,4 @@
-"""What the GANs of clips share: the sizes of a clip, how samples come out, and clips longer than those of the data."""
+"""What the GANs of clips share: sizes, samples, and clips longer than those of the data."""
 
 from __future__ import annotations
 
@@ -18,17 +18,20 @@ from zoo.samples import Samples
 from zoo.video.data.datasets import ClipDataConfig
 from zoo.video.samples import Clips
 
-FRAMES_AT_ONCE = 128  # of 64 px or less, generated together, however large the batch asked for: bounds the memory
-MORE_NOISE = 1 << 64  # added to a seed, once a clip, for the noise of frames beyond the length of the data's clips
+FRAMES_AT_ONCE = 128  # frames of at most 64 px that are generated together, whatever the batch size: limits the memory
+MORE_NOISE = 1 << 64  # added to a seed, once per clip, for the noise of frames beyond the length of the data's clips
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipConfig:
-    """Clips of `frames` square frames; `rate` is how many of them a second samples are shown and saved with."""
+    """Sizes of clips of square frames."""
 
     resolution: int = field(default=64, metadata=within(8, 256))
+    """Height and width of a frame, a power of two."""
     frames: int = field(default=16, metadata=within(2, 256))
+    """Frames of a clip."""
     rate: float = field(default=12.5, metadata=within(0.1, 240))
+    """Frames per second with which samples are shown and saved."""
 
     def __post_init__(self) -> None:
         if self.resolution & (self.resolution - 1):
@@ -36,17 +39,17 @@ class ClipConfig:
 
 
 def as_clips(frames: Tensor, n: int) -> Tensor:
-    """[N * T, 3, H, W] -> [N, 3, T, H, W]; no copy where channels are last in memory."""
+    """Reshape frames [N * T, 3, H, W] to clips [N, 3, T, H, W]; no copy where channels are last in memory."""
     return frames.unflatten(0, (n, -1)).transpose(1, 2)
 
 
 def frames_at_once(resolution: int) -> int:
-    """How many frames of this size are generated together: fewer of large ones."""
+    """Compute how many frames of this size are generated together: fewer of large ones."""
     return max(1, min(FRAMES_AT_ONCE, FRAMES_AT_ONCE * 64**2 // resolution**2))
 
 
 def as_frames(clips: Tensor) -> Tensor:
-    """[N, C, T, H, W] -> [N * T, C, H, W]; no copy where channels are last in memory."""
+    """Reshape clips [N, C, T, H, W] to frames [N * T, C, H, W]; no copy where channels are last in memory."""
     return clips.transpose(1, 2).flatten(0, 1)
 
 
@@ -64,7 +67,7 @@ class ClipGAN(GAN):
         return Clips(tensor=tensor, latents=latents, seed=seed, rate=self.config.rate)
 
     def length_of(self, latents: Tensor) -> int:
-        """The frames of the clips that the generator makes of `latents`."""
+        """Return the number of frames of the clips that the generator makes from `latents`."""
         return self.config.frames
 
     def _generate(

@@ -1,4 +1,4 @@
-"""What a model of clips makes: frames that save themselves as moving pictures, and play in a notebook."""
+"""Samples of a model of clips: they save themselves as moving pictures, and play in a notebook."""
 
 from __future__ import annotations
 
@@ -20,22 +20,24 @@ from zoo.io.atomic import replacing
 from zoo.samples import Samples, check_size, tiled
 from zoo.video.data.files import frames_in, pyav
 
-PADDING = 2  # white, around each clip of a grid and each frame of a contact sheet
-SHEET_FRAMES = 16  # of a clip in a contact sheet, at most
+PADDING = 2  # white pixels around each clip of a grid and each frame of a contact sheet
+SHEET_FRAMES = 16  # the most frames of a clip in a contact sheet
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Clips(Samples):
     """Clips [N, 3, T, H, W] in [-1, 1] at `rate` frames a second.
 
-    `save` writes one moving picture of all of them side by side, as near to a square as may be (.webp and .gif, which
-    loop, or .mp4); or a contact sheet (.png) with a row a clip, its frames from left to right; or into a folder (a path
-    without a suffix) a folder of PNG frames each, inside of one for its class where there are classes.
+    `save` chooses the format by the suffix of the path:
+
+    - .webp and .gif, which loop, or .mp4: one moving picture of all clips side by side, nearly square.
+    - .png: a contact sheet with one clip a row, its frames from left to right.
+    - no suffix: a folder with a folder of PNG frames for each clip, below a folder for its class if there are classes.
     """
 
     rate: float
     labels: Sequence[str] = ()
-    """The class of each."""
+    """The class of each clip."""
 
     SUFFIXES = (".webp", ".gif", ".mp4", ".png")
     CARD_COUNT = 16
@@ -55,19 +57,19 @@ class Clips(Samples):
         return path
 
     def to_uint8(self) -> np.ndarray:
-        """[N, T, H, W, 3] uint8 in 0..255."""
+        """Convert to uint8 [N, T, H, W, 3] in 0..255."""
         scaled = self.tensor.detach().float().cpu().clamp(-1, 1).add(1).mul(127.5).round()
         return scaled.to(torch.uint8).permute(0, 2, 3, 4, 1).contiguous().numpy()
 
     def grid(self, columns: int | None = None) -> np.ndarray:
-        """All clips side by side in one, uint8 [T, H', W', 3]; a single clip as it is, without a border."""
+        """Arrange all clips in one, uint8 [T, H', W', 3]. A single clip stays as it is, without a border."""
         clips = self.to_uint8()
         if not len(clips):
             raise InvalidValueError("a grid needs at least one clip")
         return clips[0] if len(clips) == 1 else tiled(clips, columns, padding=PADDING)
 
     def contact_sheet(self) -> Image.Image:
-        """A row a clip, with all its frames, or 16 of them evenly chosen."""
+        """Draw one clip a row, with all its frames or 16 evenly spaced ones."""
         clips = self.to_uint8()
         if not len(clips):
             raise InvalidValueError("a contact sheet needs at least one clip")
@@ -77,14 +79,14 @@ class Clips(Samples):
         return Image.fromarray(tiled(frames, len(chosen), padding=PADDING))
 
     def save(self, path: str | os.PathLike[str], *, columns: int | None = None) -> Path:
-        """As the class says; `columns` is the number of clips in a line of the grid. Raises InvalidValueError, WriteError."""
+        """Save as the class says, with `columns` clips in a row of the grid. Raises InvalidValueError, WriteError."""
         path = self.check_path(path)
         suffix = path.suffix.lower()
         if suffix == ".png":
             with replacing(path) as temporary:
                 self.contact_sheet().save(temporary)
         elif suffix == ".mp4":
-            frames = _even(self.grid(columns), path)
+            frames = _check_even(self.grid(columns), path)
             check_size(frames.shape[2], frames.shape[1], path)
             with replacing(path) as temporary:
                 _write_mp4(temporary, frames, self.rate)
@@ -92,7 +94,7 @@ class Clips(Samples):
             frames = self.grid(columns)
             check_size(frames.shape[2], frames.shape[1], path)
             with replacing(path) as temporary:
-                _animate(temporary, frames, self.rate, suffix)
+                _write_animation(temporary, frames, self.rate, suffix)
         else:
             self._save_frames(path)
         return path
@@ -102,23 +104,23 @@ class Clips(Samples):
         for i, clip in enumerate(self.to_uint8()):
             place = folder / (self.labels[i] if self.labels else "") / f"{i:0{digits}}"
             for old in frames_in(place) if place.is_dir() else ():
-                if old.suffix == ".png" and old.stem.isdecimal():  # of a longer clip, or one with other digits
+                if old.suffix == ".png" and old.stem.isdecimal():  # from a longer clip
                     old.unlink()
             for t, frame in enumerate(clip):
                 with replacing(place / f"{t:0{frame_digits}}.png") as temporary:
                     Image.fromarray(frame).save(temporary)
 
     def _repr_html_(self) -> str:
-        """The notebook's preview: the first 16, moving."""
+        """Return the notebook's preview: the first 16 clips, moving."""
         buffer = io.BytesIO()
-        _animate(buffer, self[:16].grid(), self.rate, ".webp")
+        _write_animation(buffer, self[:16].grid(), self.rate, ".webp")
         return f"<img src='data:image/webp;base64,{b64encode(buffer.getvalue()).decode()}'>"
 
 
-def _animate(target: Path | io.BytesIO, frames: np.ndarray, rate: float, suffix: str) -> None:
-    """Write uint8 [T, H, W, 3] as a moving picture that loops, .webp or .gif."""
+def _write_animation(target: Path | io.BytesIO, frames: np.ndarray, rate: float, suffix: str) -> None:
+    """Write frames uint8 [T, H, W, 3] as a moving picture that loops, .webp or .gif."""
     first, *others = [Image.fromarray(frame) for frame in frames]
-    # Times of whole milliseconds (of GIF, hundredths of a second) that do not drift from the rate.
+    # Times in whole milliseconds (in GIF, hundredths of a second) that do not drift from the rate.
     step = 10 if suffix == ".gif" else 1
     ends = np.round(np.arange(len(frames) + 1) * 1000 / rate / step).astype(int) * step
     options: dict[str, Any] = {"quality": 90} if suffix == ".webp" else {"disposal": 1}
@@ -133,7 +135,8 @@ def _animate(target: Path | io.BytesIO, frames: np.ndarray, rate: float, suffix:
     )
 
 
-def _even(frames: np.ndarray, path: Path) -> np.ndarray:
+def _check_even(frames: np.ndarray, path: Path) -> np.ndarray:
+    """Return the frames, if an MP4 can have their size. Raises InvalidValueError."""
     height, width = frames.shape[1:3]
     if height % 2 or width % 2:
         raise InvalidValueError(

@@ -1,14 +1,15 @@
 """HiFi-GAN. Kong, Kim & Bae 2020, "HiFi-GAN: Generative Adversarial Networks for Efficient and High Fidelity Speech
 Synthesis", arXiv:2010.05646.
 
-A vocoder: its generator turns a log-mel spectrogram into the wave it may have come from. Transposed convolutions lead
-from frames to samples, and after each the mean of several residual blocks, of other kernels and dilations each, is
-taken (section 2.2). Multi-period discriminators look at every p-th sample, as rows of a picture; multi-scale ones at
-the wave and its averages (section 2.3). Beside least squares the generator learns to give the discriminators the real
-sound's features (weight 2) and to give back the spectrogram it was given (weight 45; equations 1 to 7).
+A vocoder: its generator turns a log-mel spectrogram into a wave that fits it. Transposed convolutions lead from frames
+to samples. After each of them comes the mean of several residual blocks with different kernels and dilations (section
+2.2). Multi-period discriminators see every p-th sample, as the rows of a picture; multi-scale ones see the wave and its
+averages (section 2.3). The generator has three losses (equations 1 to 7). The adversarial one is least squares. Feature
+matching (weight 2) compares the discriminators' features of real and generated sounds. The mel loss (weight 45)
+compares the spectrograms of both.
 
-V1, V2 and V3 are the paper's sizes (appendix A.1). Weights are normalized (Salimans & Kingma 2016), which is fuse_norms
-away for sampling. The paper multiplies the rates by 0.999 each epoch; here they fall as `train.lr_decay_share` says.
+V1, V2 and V3 are the paper's sizes (appendix A.1). Weight norm (Salimans & Kingma 2016) is removed for sampling. The
+paper multiplies the learning rates by 0.999 each epoch; here they fall as `train.lr_decay_share` says.
 
 F = frames, T = samples = F * hop.
 """
@@ -31,7 +32,7 @@ from zoo.data import Store
 from zoo.errors import InvalidValueError
 from zoo.gan import GAN
 from zoo.music.data.sounds import SoundDataConfig, decode, read_sound
-from zoo.music.mel import MelConfig, log_mel, resampled
+from zoo.music.mel import MelConfig, log_mel, resample
 from zoo.music.samples.sounds import Sounds
 from zoo.nn.fusion import fuse_norms
 from zoo.nn.rows import RowConv1d, RowConvTranspose1d, as_row, as_wave
@@ -44,39 +45,41 @@ from zoo.training.phases import Phase, Step, make_optimizer
 
 SLOPE = 0.1  # of the LeakyReLUs
 LAST_SLOPE = 0.01  # of the one before the output
-CHUNK = 512  # frames of a long sound that are made at once
-CONTEXT = 32  # frames on either side that they are made from: more than the generator reaches
+CHUNK = 512  # frames of a long sound that are generated at once
+CONTEXT = 32  # frames of context on either side: more than the generator's receptive field
 
 
 @dataclass(frozen=True, kw_only=True)
 class HiFiGANConfig(MelConfig):
-    """The defaults are V1. `width` is the number of channels at the spectrogram's rate; each layer up halves it."""
+    """The sizes of the networks. The defaults are V1."""
 
     length: int = field(default=8192, metadata=within(256, 1 << 20))
     """Samples of a real sound in training."""
     ups: tuple[int, ...] = field(default=(8, 8, 2, 2), metadata=within(2, 64))
-    """By how much each transposed convolution raises the rate; together `hop`."""
+    """Stride of each transposed convolution. Their product is `hop`."""
     up_kernels: tuple[int, ...] = field(default=(16, 16, 4, 4), metadata=within(2, 256))
+    """Kernel of each transposed convolution."""
     width: int = field(default=512, metadata=within(1, 4096))
+    """Channels at the rate of the spectrogram. Each transposed convolution halves them."""
     block: Literal[1, 2] = 1
-    """The kind of residual block: of pairs of convolutions, or of single ones."""
+    """The kind of residual block: of pairs of convolutions (1), or of single ones (2)."""
     kernels: tuple[int, ...] = field(default=(3, 7, 11), metadata=within(1, 63))
-    """Of the residual blocks after each layer up."""
+    """Kernels of the residual blocks after each transposed convolution."""
     dilations: tuple[tuple[int, ...], ...] = field(default=((1, 3, 5),) * 3, metadata=within(1, 64))
-    """For each of these blocks, of its steps."""
+    """For each kernel, the dilations of its block."""
     periods: tuple[int, ...] = field(default=(2, 3, 5, 7, 11), metadata=within(1, 64))
-    """Of the multi-period discriminators; those of a converted vocoder are not there: []."""
+    """Periods of the multi-period discriminators. Converted vocoders have none: []."""
     period_width: int = field(default=32, metadata=within(1, 256))
-    """Channels of their first layer; 32 times as many in the last."""
+    """Channels of their first layer. The last has 32 times as many."""
     scales: int = field(default=3, metadata=within(0, 8))
-    """Multi-scale discriminators: of the wave, its half rate, its quarter, ...; 0: none."""
+    """Number of multi-scale discriminators, for the wave, its half rate, its quarter, and so on; 0: none."""
     scale_width: int = field(default=128, metadata=within(16, 512))
-    """Channels of their first layer, a multiple of 16; 8 times as many in the last."""
+    """Channels of their first layer, a multiple of 16. The last has 8 times as many."""
     standardized: bool = False
-    """Bring each band of a spectrogram to mean 0 and deviation 1 over the data, as SpeechT5's vocoder does; the paper
-    gives them as they are."""
+    """Scale each band of a spectrogram to mean 0 and deviation 1 over the data, as SpeechT5's vocoder does. The paper
+    does not."""
     held: int = field(default=16, metadata=within(0, 1024))
-    """Spectrograms of held-out sounds that the generator carries, to sample from where no sound is given."""
+    """Spectrograms of held-out sounds in the weights, to sample from where no sound is given."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -106,7 +109,7 @@ class HiFiGANConfig(MelConfig):
 
     @property
     def mel(self) -> MelConfig:
-        """What the generator is given."""
+        """The kind of spectrograms that the generator takes."""
         return MelConfig(rate=self.rate, mels=self.mels, fft=self.fft, hop=self.hop, low=self.low, high=self.high)
 
     @property
@@ -123,31 +126,36 @@ V3 = {
 
 @dataclass(frozen=True, kw_only=True)
 class HiFiGANTrainConfig(TrainConfig):
-    """The paper's game (section 3.2)."""
+    """The paper's training (section 3.2)."""
 
     batch: int = field(default=16, metadata=within(2, 65536))
+    """Real sounds a step, over all processes together."""
     loss: LossName = "least_squares"
+    """The adversarial loss."""
     generator: OptimizerConfig = OptimizerConfig(kind="adamw", lr=2e-4, betas=(0.8, 0.99))
+    """The generator's optimizer."""
     discriminator: OptimizerConfig = OptimizerConfig(kind="adamw", lr=2e-4, betas=(0.8, 0.99))
+    """The optimizer of all discriminators."""
     ema_halflife_kimg: float = field(default=0.0, metadata=within(0))
+    """Half-life of a weight in the moving average of the generator. 0: no average, as in the paper."""
     feature_weight: float = field(default=2.0, metadata=within(0))
-    """Of the distance between the discriminators' features of real and made sounds."""
+    """Weight of the distance between the discriminators' features of real and generated sounds."""
     mel_weight: float = field(default=45.0, metadata=within(0))
-    """Of the distance between log-mel spectrograms, over all frequencies."""
+    """Weight of the distance between log-mel spectrograms, over all frequencies."""
     pretrain_kimg: float = field(default=0.0, metadata=within(0))
-    """Until then the generator learns from spectrograms alone, which costs less; 0: the paper's game at once."""
+    """Until then the generator learns from the mel loss alone, which costs less. 0: adversarial from the start."""
 
     def __post_init__(self) -> None:
         check_unused(self, "HiFi-GAN", "r1_gamma", "gradient_penalty", "augment", losses=("relativistic",))
 
 
 class ResBlock1(nn.Module):
-    """Steps of two convolutions, the first dilated, each beside a straight way: rows [N, C, 1, T] as they come."""
+    """Pairs of convolutions with a skip connection, the first of each dilated: rows [N, C, 1, T] of one shape."""
 
     def __init__(self, channels: int, kernel: int, dilations: tuple[int, ...]) -> None:
         super().__init__()
-        self.convs1 = nn.ModuleList(_same(channels, kernel, dilation) for dilation in dilations)
-        self.convs2 = nn.ModuleList(_same(channels, kernel, 1) for _ in dilations)
+        self.convs1 = nn.ModuleList(_make_convolution(channels, kernel, dilation) for dilation in dilations)
+        self.convs2 = nn.ModuleList(_make_convolution(channels, kernel, 1) for _ in dilations)
 
     def forward(self, x: Tensor) -> Tensor:
         for first, second in zip(self.convs1, self.convs2, strict=True):
@@ -157,11 +165,11 @@ class ResBlock1(nn.Module):
 
 
 class ResBlock2(nn.Module):
-    """Steps of one dilated convolution, each beside a straight way: rows [N, C, 1, T] as they come."""
+    """Dilated convolutions, each with a skip connection: rows [N, C, 1, T] of one shape."""
 
     def __init__(self, channels: int, kernel: int, dilations: tuple[int, ...]) -> None:
         super().__init__()
-        self.convs = nn.ModuleList(_same(channels, kernel, dilation) for dilation in dilations)
+        self.convs = nn.ModuleList(_make_convolution(channels, kernel, dilation) for dilation in dilations)
 
     def forward(self, x: Tensor) -> Tensor:
         for conv in self.convs:
@@ -169,7 +177,8 @@ class ResBlock2(nn.Module):
         return x
 
 
-def _same(channels: int, kernel: int, dilation: int) -> nn.Module:
+def _make_convolution(channels: int, kernel: int, dilation: int) -> nn.Module:
+    """Make a convolution that keeps the length."""
     return weight_norm(RowConv1d(channels, channels, kernel, dilation=dilation, padding=dilation * (kernel - 1) // 2))
 
 
@@ -196,9 +205,11 @@ class Generator(nn.Module):
             for size, dilations in zip(config.kernels, config.dilations, strict=True):
                 self.resblocks.append(block(channels, size, dilations))
         self.conv_post = weight_norm(RowConv1d(channels, 1, 7, padding=3))
-        self.register_buffer("held", torch.randn(config.held, config.mels, config.frames))  # noise, until prepared
-        self.register_buffer("mean", torch.zeros(config.mels, 1))  # of the bands, and their spread: published vocoders
-        self.register_buffer("scale", torch.ones(config.mels, 1))  # may have been trained on standardized spectrograms
+        held = torch.randn(config.held, config.mels, config.frames)  # noise, until `init_from_data`
+        self.register_buffer("held", held)
+        # Mean and deviation of the bands: some published vocoders were trained on standardized spectrograms.
+        self.register_buffer("mean", torch.zeros(config.mels, 1))
+        self.register_buffer("scale", torch.ones(config.mels, 1))
 
     def forward(self, mel: Tensor) -> Tensor:
         x = self.conv_pre(as_row((mel - self.mean) / self.scale))  # [N, W, 1, F]
@@ -213,7 +224,10 @@ class Generator(nn.Module):
 
 
 class PeriodDiscriminator(nn.Module):
-    """Every p-th sample is a column: wave [N, 1, T] -> features of each layer, the last the scores [N, 1, T', p]."""
+    """A discriminator of every p-th sample: wave [N, 1, T] -> features; the last are scores [N, 1, T', p].
+
+    The samples are the rows of a picture with p columns.
+    """
 
     def __init__(self, period: int, width: int) -> None:
         super().__init__()
@@ -228,11 +242,11 @@ class PeriodDiscriminator(nn.Module):
     def forward(self, wave: Tensor) -> list[Tensor]:
         missing = -wave.shape[-1] % self.period
         x = F.pad(wave, (0, missing), mode="reflect").unflatten(-1, (-1, self.period))  # [N, 1, T / p, p]
-        return _features(x, self.convs, self.conv_post)
+        return _layer_features(x, self.convs, self.conv_post)
 
 
 class ScaleDiscriminator(nn.Module):
-    """Wave [N, 1, T] -> features of each layer, the last the scores [N, 1, T']."""
+    """A discriminator of waves [N, 1, T] -> features of each layer; the last are scores [N, 1, T']."""
 
     def __init__(self, width: int, norm: Callable[[nn.Module], nn.Module]) -> None:
         super().__init__()
@@ -252,10 +266,10 @@ class ScaleDiscriminator(nn.Module):
         self.conv_post = norm(nn.Conv1d(8 * width, 1, 3, padding=1))
 
     def forward(self, wave: Tensor) -> list[Tensor]:
-        return _features(wave, self.convs, self.conv_post)
+        return _layer_features(wave, self.convs, self.conv_post)
 
 
-def _features(x: Tensor, convs: nn.ModuleList, last: nn.Module) -> list[Tensor]:
+def _layer_features(x: Tensor, convs: nn.ModuleList, last: nn.Module) -> list[Tensor]:
     features = []
     for conv in convs:
         x = F.leaky_relu(conv(x), SLOPE)
@@ -264,7 +278,7 @@ def _features(x: Tensor, convs: nn.ModuleList, last: nn.Module) -> list[Tensor]:
 
 
 class Discriminator(nn.Module):
-    """All discriminators in one player: wave [N, 1, T] -> the mean of their scores [N]."""
+    """All discriminators as one network: wave [N, 1, T] -> the mean of their scores [N]."""
 
     def __init__(self, config: HiFiGANConfig) -> None:
         super().__init__()
@@ -273,38 +287,39 @@ class Discriminator(nn.Module):
             ScaleDiscriminator(config.scale_width, weight_norm if i else spectral_norm) for i in range(config.scales)
         )
 
-    def hear(self, wave: Tensor) -> list[list[Tensor]]:
-        """The features of each layer of each discriminator; the last layer's are its scores.
+    def features(self, wave: Tensor) -> list[list[Tensor]]:
+        """Compute the features of each layer of each discriminator. Those of the last layer are its scores.
 
-        Raises InvalidValueError where there is none, as with converted vocoders.
+        Raises InvalidValueError where there is no discriminator, as in converted vocoders.
         """
         if not len(self.periods) + len(self.scales):
             raise InvalidValueError("these weights came without a discriminator")
-        heard = [period(wave) for period in self.periods]
+        features = [period(wave) for period in self.periods]
         for i, scale in enumerate(self.scales):
             wave = F.avg_pool1d(wave, 4, 2, padding=2) if i else wave
-            heard.append(scale(wave))
-        return heard
+            features.append(scale(wave))
+        return features
 
     def forward(self, wave: Tensor) -> Tensor:
-        return mean_scores(self.hear(wave))
+        return mean_scores(self.features(wave))
 
 
-def mean_scores(heard: list[list[Tensor]]) -> Tensor:
-    return torch.stack([features[-1].flatten(1).mean(1) for features in heard]).mean(0)
+def mean_scores(features: list[list[Tensor]]) -> Tensor:
+    """Average the scores of all discriminators [N]."""
+    return torch.stack([layers[-1].flatten(1).mean(1) for layers in features]).mean(0)
 
 
 def feature_distance(real: list[list[Tensor]], fake: list[list[Tensor]]) -> Tensor:
-    """Equation 5: mean absolute differences of the features, summed over layers and discriminators."""
-    pairs = [(a, b) for some, others in zip(real, fake, strict=True) for a, b in zip(some, others, strict=True)]
+    """Compute equation 5: mean absolute differences of the features, summed over layers and discriminators."""
+    pairs = [pair for layers in zip(real, fake, strict=True) for pair in zip(*layers, strict=True)]
     return torch.stack([F.l1_loss(b, a) for a, b in pairs]).sum()
 
 
 class HiFiGAN(GAN):
     """Log-mel spectrogram [N, 80, F] -> wave [N, 1, 256 F].
 
-    Generators have 13,926,017 (V1), 925,985 (V2) and 1,462,273 (V3) weights when fuse_norms, the discriminators 70.7 M.
-    What stands for latents are spectrograms of held-out sounds, which the generator carries.
+    Without weight norm the generators have 13,926,017 (V1), 925,985 (V2) and 1,462,273 (V3) parameters. The
+    discriminators have 70.7 M. The latents are spectrograms of held-out sounds, which are part of the weights.
     """
 
     Config = HiFiGANConfig
@@ -317,7 +332,7 @@ class HiFiGAN(GAN):
     generator: Generator
     discriminator: Discriminator
 
-    _kept: tuple[list[tuple[int, int]], nn.Module] | None = None
+    _cache: tuple[list[tuple[int, int]], nn.Module] | None = None
 
     def __init__(self, config: HiFiGANConfig) -> None:
         super().__init__(config)
@@ -329,29 +344,27 @@ class HiFiGAN(GAN):
         return (1, self.config.length)
 
     def init_from_data(self, data: Store) -> None:
-        """Take the spectrograms to carry from the test split, from places as far apart as may be.
+        """Keep evenly spaced spectrograms of the test split.
 
         Where they are standardized, the bands' means and deviations are those of 512 rows of the training split.
         """
         if self.config.standardized:
             train = data.indices("train")
-            seen = log_mel(decode(data.samples[train[:: max(1, len(train) // 512)]])[:, 0], self.config.mel)
-            self.generator.mean.copy_(seen.mean((0, 2))[:, None])
-            self.generator.scale.copy_(seen.std((0, 2))[:, None].clamp_min(1e-3))
+            mel = log_mel(decode(data.samples[train[:: max(1, len(train) // 512)]])[:, 0], self.config.mel)
+            self.generator.mean.copy_(mel.mean((0, 2))[:, None])
+            self.generator.scale.copy_(mel.std((0, 2))[:, None].clamp_min(1e-3))
         rows = data.indices("test")
         chosen = rows[torch.linspace(0, len(rows) - 1, self.config.held).long().numpy()]
         self.generator.held.copy_(log_mel(decode(data.samples[chosen])[:, 0], self.config.mel))
 
     def latents(self, n: int, noise: Noise) -> Tensor:
-        """[n, mels, F]: chosen by chance from the spectrograms that the generator carries.
+        """Choose random spectrograms [n, mels, F] of those in the weights.
 
-        Raises InvalidValueError where it carries none.
+        Raises InvalidValueError where there are none.
         """
         held = self.generator.held
         if not len(held):
-            raise InvalidValueError(
-                "this vocoder carries no spectrograms to sample from; give it a sound: --input FILE"
-            )
+            raise InvalidValueError("this vocoder has no spectrograms to sample from; give it a sound: --input FILE")
         return held[(noise.uniform(n) * len(held)).long().to(held.device)]
 
     def latents_for_batch(self, real: Tensor, noise: Noise, labels: Tensor | None = None) -> Tensor:
@@ -360,7 +373,7 @@ class HiFiGAN(GAN):
     def _sample(
         self, n: int, seed: int, batch_size: int, progress: Callable[[int], None] | None, options: InputOptions
     ) -> Samples:
-        """Vocode spectrograms that the generator carries; or, with `options.input`, the spectrogram of a sound file.
+        """Vocode spectrograms of the weights or, with `options.input`, the spectrogram of a sound file.
 
         A file may have any sample rate and length. It is resampled to the model's rate, and `n` does not matter.
 
@@ -369,14 +382,14 @@ class HiFiGAN(GAN):
         if options.input is None:
             return super()._sample(n, seed, batch_size, progress, options)
         wave, rate = read_sound(Path(options.input).expanduser())
-        mel = self.mel_of(resampled(wave, rate, self.config.rate), self.config.rate)[None]
-        made = self.vocode(mel)[..., : round(len(wave) / rate * self.config.rate)]
+        mel = self.to_mel(resample(wave, rate, self.config.rate), self.config.rate)[None]
+        output = self.vocode(mel)[..., : round(len(wave) / rate * self.config.rate)]
         if progress is not None:
             progress(n)
-        return self.output(made, mel)
+        return self.output(output, mel)
 
-    def mel_of(self, wave: Tensor, rate: int) -> Tensor:
-        """The spectrogram [mels, F] of a wave [T]. Raises InvalidValueError where its rate is not the model's."""
+    def to_mel(self, wave: Tensor, rate: int) -> Tensor:
+        """Compute the spectrogram [mels, F] of a wave [T]. Raises InvalidValueError for another sample rate."""
         if rate != self.config.rate:
             raise InvalidValueError(
                 f"a sound at {rate} Hz, and this vocoder's spectrograms are of {self.config.rate} Hz: resample it first"
@@ -387,13 +400,13 @@ class HiFiGAN(GAN):
 
     @torch.no_grad()
     def vocode(self, mel: Tensor) -> Tensor:
-        """Spectrograms [N, mels, F] of any length -> waves [N, 1, F * hop], by pieces that bound the memory.
+        """Convert spectrograms [N, mels, F] of any length to waves [N, 1, F * hop], in pieces that limit the memory.
 
         Raises InvalidValueError for another number of bands.
         """
         if mel.dim() != 3 or mel.shape[1] != self.config.mels:
             raise InvalidValueError(f"spectrograms [N, {self.config.mels}, F] are needed; got {list(mel.shape)}")
-        generator, hop = self._fused(), self.config.hop
+        generator, hop = self._fuse_generator(), self.config.hop
         parts = []
         for start in range(0, mel.shape[-1], CHUNK):
             first, last = max(0, start - CONTEXT), min(mel.shape[-1], start + CHUNK + CONTEXT)
@@ -401,46 +414,47 @@ class HiFiGAN(GAN):
             parts.append(wave[..., (start - first) * hop :][..., : min(CHUNK, mel.shape[-1] - start) * hop])
         return torch.cat(parts, dim=-1)
 
-    def _fused(self) -> nn.Module:
-        """The generator without weight norm, which is kept until a weight changes."""
+    def _fuse_generator(self) -> nn.Module:
+        """Return the generator without weight norm. It is cached until a weight changes."""
         state = [(value.data_ptr(), value._version) for value in self.generator.state_dict().values()]
-        if self._kept is None or self._kept[0] != state:
-            self._kept = (state, fuse_norms(self.generator))
-        return self._kept[1]
+        if self._cache is None or self._cache[0] != state:
+            self._cache = (state, fuse_norms(self.generator))
+        return self._cache[1]
 
     def interpolate(self, n: int = 8, *, steps: int = 8, seed: int | None = None, batch_size: int = 64) -> Sounds:
-        raise InvalidValueError("there is nothing between two spectrograms: a vocoder makes the sound of each")
+        raise InvalidValueError("a vocoder has no latents to interpolate: it makes the sound of a given spectrogram")
 
     def output(self, tensor: Tensor, latents: Tensor | None = None, seed: int | None = None) -> Sounds:
         return Sounds(tensor=tensor, latents=latents, seed=seed, rate=self.config.rate)
 
     def phases(self, train: HiFiGANTrainConfig) -> list[Phase]:
+        """Make the phases D and G, after a phase Mel if `pretrain_kimg` asks for one."""
         if not self.config.periods and not self.config.scales:
-            raise InvalidValueError("model.periods = [] and model.scales = 0: without a discriminator there is no game")
+            raise InvalidValueError("model.periods = [] and model.scales = 0: training needs a discriminator")
         generator, discriminator, loss = self.generator, self.discriminator, LOSSES[train.loss]
-        whole = replace(self.config.mel, high=0.0)  # all frequencies, so that none is left to the discriminators alone
+        whole = replace(self.config.mel, high=0.0)  # all frequencies, so that the mel loss covers them all
 
-        def spectral(step: Step) -> Tensor:
+        def mel_loss(step: Step) -> Tensor:
             with torch.no_grad():
                 target = log_mel(step.real[:, 0], whole)
             return F.l1_loss(log_mel(step.fake[:, 0], whole), target)
 
-        def fit(step: Step) -> dict[str, Tensor]:
-            mel = spectral(step)
+        def pretraining_loss(step: Step) -> dict[str, Tensor]:
+            mel = mel_loss(step)
             return {"loss": train.mel_weight * mel, "mel": mel}
 
-        def judge(step: Step) -> dict[str, Tensor]:
-            real, fake = discriminator.hear(step.real), discriminator.hear(step.fake.detach())
+        def discriminator_loss(step: Step) -> dict[str, Tensor]:
+            real, fake = discriminator.features(step.real), discriminator.features(step.fake.detach())
             losses = [loss.discriminator(a[-1], b[-1]) for a, b in zip(real, fake, strict=True)]
-            # The house's least squares is half of equation 1.
+            # LOSSES["least_squares"] is half of equation 1.
             return {"loss": 2 * torch.stack(losses).sum(), "real": mean_scores(real), "fake": mean_scores(fake)}
 
-        def play(step: Step) -> dict[str, Tensor]:
-            fake = discriminator.hear(step.fake)
-            with torch.no_grad():  # what is real does not depend on the generator
-                real = discriminator.hear(step.real)
+        def generator_loss(step: Step) -> dict[str, Tensor]:
+            fake = discriminator.features(step.fake)
+            with torch.no_grad():  # real features do not depend on the generator
+                real = discriminator.features(step.real)
             adversarial = 2 * torch.stack([loss.generator(features[-1]) for features in fake]).sum()
-            features, mel = feature_distance(real, fake), spectral(step)
+            features, mel = feature_distance(real, fake), mel_loss(step)
             return {
                 "loss": adversarial + train.feature_weight * features + train.mel_weight * mel,
                 "features": features,
@@ -448,17 +462,23 @@ class HiFiGAN(GAN):
             }
 
         discriminator_optimizer = make_optimizer(discriminator, train.discriminator)
-        optimizer, game = make_optimizer(generator, train.generator), train.pretrain_kimg
+        optimizer, adversarial_start = make_optimizer(generator, train.generator), train.pretrain_kimg
         phases = [
-            Phase(name="Mel", module=generator, loss=fit, optimizer=optimizer, end_kimg=game),
-            Phase(name="D", module=discriminator, loss=judge, optimizer=discriminator_optimizer, start_kimg=game),
+            Phase(name="Mel", module=generator, loss=pretraining_loss, optimizer=optimizer, end_kimg=adversarial_start),
+            Phase(
+                name="D",
+                module=discriminator,
+                loss=discriminator_loss,
+                optimizer=discriminator_optimizer,
+                start_kimg=adversarial_start,
+            ),
             Phase(
                 name="G",
                 module=generator,
-                loss=play,
+                loss=generator_loss,
                 optimizer=optimizer,
                 interval=train.generator_interval,
-                start_kimg=game,
+                start_kimg=adversarial_start,
             ),
         ]
-        return phases if game else phases[1:]
+        return phases if adversarial_start else phases[1:]

@@ -1,20 +1,21 @@
 """MuseGAN with binary neurons. Dong, Hsiao, Yang & Yang 2018, "MuseGAN: Multi-track Sequential Generative Adversarial
 Networks for Symbolic Music Generation and Accompaniment", arXiv:1709.06298; Dong & Yang 2018, arXiv:1804.09399.
 
-A shared generator writes what all tracks have in common, coarsely: first bars, then beats, then sixteenths by octaves.
-A private one for each track fills in time and pitch, in both orders, and binary neurons decide what sounds; those of
-one more, which the papers lack, what is struck again though it sounds. The discriminator reads the rolls by private
-streams, one for each track, and beside them two summaries: the chroma of each beat, where octaves are fuse_norms together,
-and what begins and ends at each step. It is trained as a critic, WGAN-GP with weight 10 and 5 steps to one of the
-generator. As accompaniment (sections 3.3 and 4.3 of the first paper) one track is given: an encoder reads it, and what
-it finds joins the shared generator at each resolution.
+A shared generator makes what all tracks have in common, from coarse to fine: bars, then beats, then sixteenths in
+octaves. A private generator for each track refines time and pitch, in both orders. Binary neurons decide what sounds.
+One more roll, which the papers do not have, decides which sounding notes start again. The discriminator has a private
+stream for each track. It also reads two summaries: the chroma of each beat, which adds up octaves, and the notes that
+start and end at each step. It is the critic of a WGAN-GP with weight 10, and takes 5 steps to one of the generator.
+
+In accompaniment (sections 3.3 and 4.3 of the first paper) one track is given. An encoder reads it, and its features are
+concatenated with those of the shared generator at each resolution.
 
 The default sizes and the order of layers are those of the authors' second version, which the papers do not print:
-2,578,127 and 1,365,841 parameters. Its critic reads pairs of neighboring bars and gives each a score; a sample's score
-is their mean. The kernels of the tables there span bar, step and pitch, but all beyond the first and last layer are of
-one bar, so that here bars lie in the batch: [N, C, B, S, P] is [N B, C, S, P].
+2,578,127 and 1,365,841 parameters. Its critic scores pairs of neighboring bars; the score of a sample is their mean.
+The kernels in its tables span bar, step and pitch. But except in the first and last layer they cover one bar only, so
+here the bars are part of the batch: [N, C, B, S, P] is [N B, C, S, P].
 
-B = bars, S = steps of a bar, P = pitches, O = octaves, R = rolls: one for each voice and one for what is struck.
+B = bars, S = steps of a bar, P = pitches, O = octaves, R = rolls: one for each voice and one for onsets.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ from zoo.conditional import ConditionalGAN
 from zoo.data import Store
 from zoo.errors import InvalidFileError, InvalidValueError
 from zoo.music.data.midi import read_grid
-from zoo.music.data.scores import ScoreConfig, ScoreDataConfig, decode, onsets, ranges, within_pitches
-from zoo.music.samples.scores import Scores, scores
+from zoo.music.data.scores import ScoreConfig, ScoreDataConfig, decode, fit_pitches, mark_onsets, read_ranges
+from zoo.music.samples.scores import Scores, make_scores
 from zoo.nn.binary_neurons import binary, one_of
 from zoo.nn.blocks import BlockConv2d, BlockConvTranspose2d
 from zoo.noise import Noise
@@ -46,27 +47,33 @@ from zoo.training.phases import Phase, Step
 
 BEATS = 4
 NUM_TUNES = 16
-COMPETING_GAIN = 3.0  # standard deviation of the logits that they begin with
-NUM_COUNTED = 1000  # windows
-COARSE_STEPS = 16  # of a bar, where the shared generator ends
+COMPETING_GAIN = 3.0  # standard deviation of the first logits of neurons that compete
+NUM_COUNTED = 1000  # windows that the first biases are computed from
+COARSE_STEPS = 16  # steps of a bar where the shared generator ends
 
 
 @dataclass(frozen=True, kw_only=True)
 class MuseGANConfig(ScoreConfig):
-    """`generator_width` is the channels where the shared generator ends, and `critic_width` where the streams begin."""
+    """The sizes of the networks, and the rules for voices."""
 
     tracks: int = field(default=4, metadata=within(1, 16))
+    """Tracks, which are also called voices."""
     latent_dim: int = field(default=128, metadata=within(1, 4096))
+    """Numbers of the latent."""
     generator_width: int = field(default=128, metadata=within(1, 1024))
+    """Channels of the last map of the shared generator."""
     private_width: int = field(default=16, metadata=within(1, 256))
+    """Channels of each private generator."""
     critic_width: int = field(default=16, metadata=within(1, 256))
+    """Channels of the first layer of each stream of the critic."""
     neurons: Literal["deterministic", "stochastic"] = "deterministic"
+    """How binary neurons decide: at a threshold of 1/2, or at random thresholds."""
     single: bool = False
-    """Whether a voice sounds one pitch at a time: its deterministic neurons compete, and the largest one says 1."""
+    """Whether a voice has one pitch at a time: its deterministic neurons compete, and the largest one is 1."""
     in_range: bool = False
-    """Whether a voice is held to the pitches that it has in the training data, as a singer is. Not from the papers."""
+    """Whether a voice keeps to the pitches that it has in the training data. Not in the papers."""
     given: int = field(default=-1, metadata=within(-1, 15))
-    """The track that is given and accompanied, from 0; -1: none, all are written."""
+    """The number of the track that is given and accompanied, from 0; -1: none, all tracks are generated."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -95,28 +102,36 @@ class MuseGANConfig(ScoreConfig):
 
     @property
     def finer(self) -> int:
-        """Steps to a coarse one: 3 of 48; 1 of 16, where no layer refines time."""
+        """Steps in a coarse step: 3 for 48 steps a bar; 1 for 16, where no layer refines time."""
         return self.steps // COARSE_STEPS
 
     @property
     def octaves(self) -> tuple[int, int]:
-        """The pitch kernels that lead from 1 to O octaves, the second with stride 2: 3 and 3 to 7, 2 and 2 to 4."""
+        """The pitch kernels from 1 to O octaves, the second with stride 2: 3 and 3 for 7 octaves, 2 and 2 for 4."""
         last = 2 + self.pitches // 12 % 2
         return (self.pitches // 12 - last) // 2 + 1, last
 
 
 @dataclass(frozen=True, kw_only=True)
 class MuseGANTrainConfig(TrainConfig):
+    """WGAN-GP with the papers' settings, and binary neurons that become steeper."""
+
     loss: LossName = "wasserstein"
+    """The adversarial loss."""
     generator: OptimizerConfig = OptimizerConfig(lr=1e-3, betas=(0.5, 0.9))
+    """The generator's optimizer."""
     discriminator: OptimizerConfig = OptimizerConfig(lr=1e-3, betas=(0.5, 0.9))
+    """The critic's optimizer."""
     generator_interval: int = field(default=5, metadata=within(1))
+    """Critic steps to one generator step."""
     gradient_penalty: float = field(default=10.0, metadata=within(0))
+    """Weight of the WGAN-GP penalty."""
     lr_decay_share: float = field(default=0.1, metadata=within(0, 1))
+    """Over this last share of the training both learning rates fall linearly to zero."""
     last_slope: float = field(default=5.0, metadata=within(1))
-    """Of the binary neurons at the end of the training; they begin with 1."""
+    """Slope of the binary neurons at the end of the training. It starts at 1."""
     slope_from_share: float = field(default=0.2, metadata=within(0, 0.99))
-    """The share of the training after which the slope begins to grow."""
+    """Share of the training after which the slope starts to grow."""
 
     def __post_init__(self) -> None:
         check_unused(self, "MuseGAN", "augment")
@@ -127,21 +142,23 @@ class MuseGANTrainConfig(TrainConfig):
         return min(super().schedule_start_kimg, grows_from)
 
     def slope(self, kimg: float) -> float:
+        """Compute the slope of the binary neurons at this progress."""
         share = (kimg / self.total_kimg - self.slope_from_share) / (1 - self.slope_from_share)
         return 1 + (self.last_slope - 1) * min(1.0, max(0.0, share))
 
 
-def layer(convolution: nn.Module, channels: int) -> list[nn.Module]:
+def normalize(convolution: nn.Module, channels: int) -> list[nn.Module]:
+    """List a convolution, its batch norm and a rectifier."""
     return [convolution, nn.BatchNorm2d(channels), nn.ReLU()]
 
 
-def bars_apart(rolls: Tensor, config: MuseGANConfig) -> Tensor:
-    """[N, R, B S, P] -> [N B, R, S, P]."""
+def split_bars(rolls: Tensor, config: MuseGANConfig) -> Tensor:
+    """Move the bars of rolls into the batch: [N, R, B S, P] -> [N B, R, S, P]."""
     return rolls.unflatten(2, (config.bars, config.steps)).transpose(1, 2).flatten(0, 1)
 
 
 class Private(nn.Module):
-    """The private generators of all rolls, as groups side by side: [N B, C, 16, O] -> logits [N B, R, S, P]."""
+    """The private generators of all rolls, as groups of convolutions: [N B, C, 16, O] -> logits [N B, R, S, P]."""
 
     def __init__(self, channels: int, config: MuseGANConfig) -> None:
         super().__init__()
@@ -149,12 +166,12 @@ class Private(nn.Module):
         pitch, time = (1, 12), (finer, 1)
         if finer == 1:
             self.widths = (2 * width, width)
-            streams = [layer(BlockConvTranspose2d(channels, rolls * w, pitch), rolls * w) for w in self.widths]
+            streams = [normalize(BlockConvTranspose2d(channels, rolls * w, pitch), rolls * w) for w in self.widths]
         else:
             self.widths = (width, width)
             streams = [
-                layer(BlockConvTranspose2d(channels, rolls * 2 * width, first), rolls * 2 * width)
-                + layer(BlockConvTranspose2d(rolls * 2 * width, rolls * width, second, groups=rolls), rolls * width)
+                normalize(BlockConvTranspose2d(channels, rolls * 2 * width, first), rolls * 2 * width)
+                + normalize(BlockConvTranspose2d(rolls * 2 * width, rolls * width, second, groups=rolls), rolls * width)
                 for first, second in ((pitch, time), (time, pitch))
             ]
         self.streams = nn.ModuleList(nn.Sequential(*stream) for stream in streams)  # [N B, R ., S, P] each
@@ -163,19 +180,19 @@ class Private(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.merge(side_by_side([stream(features) for stream in self.streams], self.widths))
+        return self.merge(merge_groups([stream(features) for stream in self.streams], self.widths))
 
 
-def side_by_side(features: list[Tensor], widths: tuple[int, ...]) -> Tensor:
-    """Several [N, R w, ., .], of R groups each, as one of R groups."""
+def merge_groups(features: list[Tensor], widths: tuple[int, ...]) -> Tensor:
+    """Concatenate several maps [N, R w, ., .] of R groups each, group by group."""
     groups = [f.unflatten(1, (-1, width)) for f, width in zip(features, widths, strict=True)]
     return torch.cat(groups, dim=2).flatten(1, 2)
 
 
 class Encoder(nn.Module):
-    """A given track, sounding and struck [N B, 2, S, P] -> its features, coarse first.
+    """A given track, notes and onsets [N B, 2, S, P] -> its features, coarse first.
 
-    [N B, 16W, 1, 1], [N B, 8W, 4, .] and [N B, 4W, 16, O], with W the width of the critic, which it is built like.
+    They are [N B, 16W, 1, 1], [N B, 8W, 4, .] and [N B, 4W, 16, O]. W is the width of the critic, whose layers it has.
     """
 
     def __init__(self, config: MuseGANConfig) -> None:
@@ -196,9 +213,9 @@ class Generator(nn.Module):
 
     slope: Tensor
     reach: Tensor
-    """Which pitches each voice has, bool [V, P], for a model whose voices keep in their ranges."""
+    """The pitches that each voice may have, bool [V, P], where voices keep in their ranges."""
     tunes: Tensor
-    """Given tracks that travel with the weights, 0 and 1 for -1 and 1: what is accompanied where nothing is given."""
+    """Tracks to accompany where the user gives none, with 0 and 1 for -1 and 1. They are part of the weights."""
 
     def __init__(self, config: MuseGANConfig) -> None:
         super().__init__()
@@ -214,8 +231,8 @@ class Generator(nn.Module):
             to_sixteenths = BlockConvTranspose2d(2 * width + given[1], width, (4, 2))
         else:
             to_sixteenths = nn.ConvTranspose2d(2 * width + given[1], width, (4, 3), stride=(4, 2))
-        self.beats = nn.Sequential(*layer(to_beats, 2 * width))  # [N B, 2W, 4, .]
-        self.sixteenths = nn.Sequential(*layer(to_sixteenths, width))  # [N B, W, 16, O]
+        self.beats = nn.Sequential(*normalize(to_beats, 2 * width))  # [N B, 2W, 4, .]
+        self.sixteenths = nn.Sequential(*normalize(to_sixteenths, width))  # [N B, W, 16, O]
         self.private = Private(width + given[2], config)
         self.encoder = Encoder(config) if config.given >= 0 else None
         self.register_buffer("slope", torch.ones(()))
@@ -227,11 +244,11 @@ class Generator(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         config = self.config
-        latents, thresholds, given = parts(latents, config)
-        found = [None] * 3 if given is None or self.encoder is None else self.encoder(bars_apart(given, config))
+        latents, thresholds, given = split_latents(latents, config)
+        conditions = [None] * 3 if given is None or self.encoder is None else self.encoder(split_bars(given, config))
         features = self.enter(latents[..., None]).transpose(1, 2).flatten(0, 1)[..., None, None]  # [N B, 4W, 1, 1]
-        features = self.beats(joined(features, found[0]))
-        features = joined(self.sixteenths(joined(features, found[1])), found[2])
+        features = self.beats(concatenate(features, conditions[0]))
+        features = concatenate(self.sixteenths(concatenate(features, conditions[1])), conditions[2])
         logits = self.private(features)  # [N B, R, S, P]
         logits = logits.unflatten(0, (-1, config.bars)).transpose(1, 2).flatten(2, 3)  # [N, R, B S, P]
         voices, again = logits[:, :-1], logits[:, -1:]
@@ -243,29 +260,30 @@ class Generator(nn.Module):
             rolls = binary(torch.cat([voices, again], dim=1), self.slope, thresholds)
             voices, again = rolls[:, :-1], rolls[:, -1:]
         if given is None:
-            return torch.cat([voices, struck(voices, again)], dim=1)
-        sounding, begun = given.split(1, dim=1)
+            return torch.cat([voices, mark_starts(voices, again)], dim=1)
+        sounding, starts = given.split(1, dim=1)
         voices = torch.cat([voices[:, : config.given], sounding, voices[:, config.given + 1 :]], dim=1)
-        begun = torch.where(sounding > 0, begun, struck(voices, again))  # where the given track sounds, it alone says
-        return torch.cat([voices, begun], dim=1)
+        starts = torch.where(sounding > 0, starts, mark_starts(voices, again))  # where the given track sounds, its own
+        return torch.cat([voices, starts], dim=1)
 
 
-def struck(voices: Tensor, again: Tensor) -> Tensor:
-    """Where one of the voices [N, V, T, P] begins, or goes on and is to sound `again` [N, 1, T, P]: [N, 1, T, P].
+def mark_starts(voices: Tensor, again: Tensor) -> Tensor:
+    """Mark where a note of voices [N, V, T, P] starts, or sounds and starts `again` [N, 1, T, P] -> [N, 1, T, P].
 
-    All of -1 and 1. So the voices and what is struck agree, which neurons that know nothing of each other rarely do.
+    All numbers are -1 or 1. The onsets fit the voices by construction; independent neurons would rarely agree.
     """
     sounding = voices.add(1).div(2)
-    begins, sounding = onsets(sounding).amax(1, keepdim=True), sounding.amax(1, keepdim=True)
-    return 2 * (begins + (1 - begins) * sounding * again.add(1).div(2)) - 1
+    starts, sounding = mark_onsets(sounding).amax(1, keepdim=True), sounding.amax(1, keepdim=True)
+    return 2 * (starts + (1 - starts) * sounding * again.add(1).div(2)) - 1
 
 
-def joined(features: Tensor, others: Tensor | None) -> Tensor:
+def concatenate(features: Tensor, others: Tensor | None) -> Tensor:
+    """Concatenate maps along the channels; others may be None."""
     return features if others is None else torch.cat([features, others], dim=1)
 
 
-def parts(latents: Tensor, config: MuseGANConfig) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """The latent [N, Z], the thresholds of stochastic neurons [N, R, B S, P], the given track [N, 2, B S, P]."""
+def split_latents(latents: Tensor, config: MuseGANConfig) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Split latents into latent [N, Z], thresholds of stochastic neurons [N, R, B S, P], given track [N, 2, B S, P]."""
     thresholds = given = None
     latent, rest = latents.split([config.latent_dim, latents.shape[1] - config.latent_dim], dim=1)
     if config.neurons == "stochastic":
@@ -277,9 +295,9 @@ def parts(latents: Tensor, config: MuseGANConfig) -> tuple[Tensor, Tensor | None
 
 
 def read_tune(path: Path, config: MuseGANConfig) -> Tensor:
-    """The windows of a MIDI file as rolls [N, R, B S, P]; the last one is filled with silence.
+    """Read the windows of a MIDI file as rolls [N, R, B S, P]; the last one is filled up with silence.
 
-    Raises InvalidFileError, also where the file does not have the track that is given.
+    Raises InvalidFileError, also where the file does not have the given track.
     """
     grid = read_grid(path, tracks=config.tracks, steps=config.steps)
     num_tracks = int(grid.any(axis=(1, 2)).sum())
@@ -287,22 +305,22 @@ def read_tune(path: Path, config: MuseGANConfig) -> Tensor:
         grid[[0, config.given]] = grid[[config.given, 0]]
     if not grid[config.given].any():
         raise InvalidFileError(
-            f"{path}: {num_tracks} tracks with notes, and what this model accompanies is number {config.given + 1}, "
-            "from high to low; give that many, or that one alone"
+            f"{path}: {num_tracks} tracks with notes, and this model accompanies track {config.given + 1}, from high "
+            "to low; give a file with that many tracks, or with that one alone"
         )
     length = config.bars * config.steps
-    grid = np.pad(within_pitches(grid, config), ((0, 0), (0, -grid.shape[1] % length), (0, 0)))
+    grid = np.pad(fit_pitches(grid, config), ((0, 0), (0, -grid.shape[1] % length), (0, 0)))
     return decode(grid.reshape(config.tracks, -1, length, config.pitches).swapaxes(0, 1))
 
 
-def given_track(rolls: Tensor, track: int) -> Tensor:
-    """A track of rolls [N, R, T, P], sounding and struck: [N, 2, T, P] of -1 and 1."""
+def select_track(rolls: Tensor, track: int) -> Tensor:
+    """Select a track of rolls [N, R, T, P]: its notes and onsets [N, 2, T, P] of -1 and 1."""
     sounding = rolls[:, track]
     return torch.stack([sounding, torch.minimum(sounding, rolls[:, -1])], dim=1)
 
 
 class Streams(nn.Module):
-    """How private streams read all rolls, as groups side by side: [N B, C, S, P] -> [N B, 4W a stream, 16, O].
+    """Private streams of the critic, as groups of convolutions: [N B, C, S, P] -> [N B, 4W per stream, 16, O].
 
     Each reads time and pitch in both orders.
     """
@@ -313,24 +331,24 @@ class Streams(nn.Module):
         pitch, time = (1, 12), (finer, 1)
         if finer == 1:
             self.widths = (width, 2 * width)
-            orders = [reading(channels, [(streams * w, pitch)]) for w in self.widths]
+            orders = [convolutions(channels, [(streams * w, pitch)]) for w in self.widths]
         else:
             self.widths = (2 * width, 2 * width)
             orders = [
-                reading(channels, [(streams * width, first), (streams * 2 * width, second)], groups=(1, streams))
+                convolutions(channels, [(streams * width, first), (streams * 2 * width, second)], groups=(1, streams))
                 for first, second in ((pitch, time), (time, pitch))
             ]
         self.orders = nn.ModuleList(orders)
-        self.merge = reading(streams * sum(self.widths), [(streams * 4 * width, (1, 1))], groups=(streams,))
+        self.merge = convolutions(streams * sum(self.widths), [(streams * 4 * width, (1, 1))], groups=(streams,))
 
     def forward(self, rolls: Tensor) -> Tensor:
-        return self.merge(side_by_side([order(rolls) for order in self.orders], self.widths))
+        return self.merge(merge_groups([order(rolls) for order in self.orders], self.widths))
 
 
-def reading(
+def convolutions(
     channels: int, layers: list[tuple[int, tuple[int, int]]], *, groups: tuple[int, ...] = (1, 1)
 ) -> nn.Sequential:
-    """Convolutions of so many channels with such kernels side by side, each with a LeakyReLU."""
+    """Make convolutions without overlap from channels and kernels, each with a LeakyReLU."""
     modules: list[nn.Module] = []
     for (width, kernel), num_groups in zip(layers, groups, strict=False):
         modules += [BlockConv2d(channels, width, kernel, groups=num_groups), nn.LeakyReLU(0.2)]
@@ -339,10 +357,10 @@ def reading(
 
 
 def shrink(channels: int, config: MuseGANConfig) -> list[nn.Sequential]:
-    """From [N B, C, 16, O] to [N B, 8W, 4, .] and to [N B, 16W, 1, 1]."""
+    """Make the layers from [N B, C, 16, O] to [N B, 8W, 4, .] and to [N B, 16W, 1, 1]."""
     width, (first, last) = config.critic_width, config.octaves
     to_beats = BlockConv2d(channels, 8 * width, (4, 2)) if last == 2 else nn.Conv2d(channels, 8 * width, (4, 3), (4, 2))
-    return [nn.Sequential(to_beats, nn.LeakyReLU(0.2)), reading(8 * width, [(16 * width, (4, first))])]
+    return [nn.Sequential(to_beats, nn.LeakyReLU(0.2)), convolutions(8 * width, [(16 * width, (4, first))])]
 
 
 class Critic(nn.Module):
@@ -354,32 +372,32 @@ class Critic(nn.Module):
         width, rolls, finer = config.critic_width, config.rolls, config.finer
         self.private = Streams(rolls, rolls, config)
         self.shared = nn.Sequential(*shrink(4 * width * rolls, config))  # [N B, 16W, 1, 1]
-        self.chroma = reading(rolls, [(2 * width, (1, 12)), (4 * width, (BEATS, 1))])
+        self.chroma = convolutions(rolls, [(2 * width, (1, 12)), (4 * width, (BEATS, 1))])
         fine = [(width, (finer, 1))] if finer > 1 else []
-        self.changes = reading(rolls, [*fine, (2 * width, (4, 1)), (4 * width, (4, 1))], groups=(1, 1, 1))
+        self.changes = convolutions(rolls, [*fine, (2 * width, (4, 1)), (4 * width, (4, 1))], groups=(1, 1, 1))
         self.pairs = nn.Sequential(nn.Conv1d(24 * width, 32 * width, 2), nn.LeakyReLU(0.2))  # [N, 32W, B - 1]
         self.score = nn.Conv1d(32 * width, 1, 1)
         self.apply(initialize)
 
     def forward(self, rolls: Tensor) -> Tensor:
-        bars = bars_apart(rolls, self.config).add(1).div(2)  # silence is 0, where the layers bend, and not beyond
-        read = self.shared(self.private(bars))
-        features = torch.cat(
-            [read, self.chroma(chroma(bars)), self.changes(changes(bars, single=self.config.single))], dim=1
-        )  # [N B, 24W, 1, 1]
+        bars = split_bars(rolls, self.config).add(1).div(2)  # silence is 0, where rectifiers bend
+        private = self.shared(self.private(bars))
+        chroma = self.chroma(sum_octaves(bars))
+        changes = self.changes(count_changes(bars, single=self.config.single))
+        features = torch.cat([private, chroma, changes], dim=1)  # [N B, 24W, 1, 1]
         features = features.flatten(1).unflatten(0, (-1, self.config.bars)).transpose(1, 2)  # [N, 24W, B]
         return self.score(self.pairs(features)).mean(dim=(1, 2))
 
 
-def chroma(bars: Tensor) -> Tensor:
-    """How many steps of each beat each of the twelve notes sounds, in all octaves: [N, R, S, P] -> [N, R, 4, 12]."""
+def sum_octaves(bars: Tensor) -> Tensor:
+    """Count the steps of each beat at which each of the twelve notes sounds: [N, R, S, P] -> [N, R, 4, 12]."""
     return bars.unflatten(3, (-1, 12)).sum(3).unflatten(2, (BEATS, -1)).sum(3)
 
 
-def changes(bars: Tensor, *, single: bool = False) -> Tensor:
-    """How many pitches more sound at a step than at the one before, in the same bar: [N, R, S, P] -> [N, R, S, 1].
+def count_changes(bars: Tensor, *, single: bool = False) -> Tensor:
+    """Count how many more pitches sound at a step than before, in the same bar: [N, R, S, P] -> [N, R, S, 1].
 
-    In `single` voices, where one note ends as the next begins, that is 0; there it is how many begin.
+    In `single` voices a note often ends where the next one starts, which would be 0. So there only starts count.
     """
     steps = bars.diff(dim=2)
     counted = (steps.clamp(min=0) if single else steps).sum(3, keepdim=True)
@@ -387,6 +405,7 @@ def changes(bars: Tensor, *, single: bool = False) -> Tensor:
 
 
 def initialize(module: nn.Module) -> None:
+    """Initialize a layer as the released code does."""
     if isinstance(module, nn.Conv1d | nn.Conv2d | nn.ConvTranspose1d | nn.ConvTranspose2d):
         nn.init.trunc_normal_(module.weight, std=0.05, a=-0.1, b=0.1)
         nn.init.zeros_(module.bias)  # type: ignore[arg-type]
@@ -394,13 +413,13 @@ def initialize(module: nn.Module) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class MuseGANOptions(InputOptions):
-    """What a model accompanies that was trained to: `given`, or the MIDI file `input`.
+    """The track that a model accompanies, if it was trained to: `given`, or the MIDI file `input`.
 
-    A file is cut into windows of the model's bars from its start. If it has one track only, that one is accompanied.
+    A file is cut into windows of the model's bars. If it has one track only, that one is accompanied.
     """
 
     given: Scores | None = None
-    """Scores whose track `config.given` is accompanied; they alternate."""
+    """Scores whose track `config.given` is accompanied, one after the other."""
 
 
 class MuseGAN(ConditionalGAN):
@@ -426,56 +445,56 @@ class MuseGAN(ConditionalGAN):
         return self.config.roll
 
     def init_from_data(self, data: Store) -> None:
-        """Start each roll as full as the data's; keep the voices' ranges, and the tracks of 16 pieces to accompany.
+        """Set the first biases to the data's density of notes; keep the ranges, and the tracks of 16 pieces.
 
-        The papers do none of it. A roll of two notes in a hundred would take a thousand steps to become so empty.
+        The papers do none of it. Without it, about a thousand steps are needed until rolls are as empty as the data's.
         """
         train = data.indices("train")
-        some = decode(data.samples[train[:: len(train) // NUM_COUNTED + 1]])
-        sounding = some[:, :-1].gt(0).float()
-        going_on = (sounding > onsets(sounding)).any(1)
-        again = some[:, -1].gt(0)[going_on].float().mean().nan_to_num()
+        rolls = decode(data.samples[train[:: len(train) // NUM_COUNTED + 1]])
+        sounding = rolls[:, :-1].gt(0).float()
+        held = (sounding > mark_onsets(sounding)).any(1)
+        again = rolls[:, -1].gt(0)[held].float().mean().nan_to_num()
         shares = torch.cat([sounding.mean(dim=(0, 2, 3)), again[None]]).clamp(1e-3, 0.5)
         norm: Any = self.generator.private.merge[1]
         with torch.no_grad():
             if self.config.single:
-                shares[:-1] = 0.5  # neurons that compete need no threshold,
-                norm.weight[:-1] = COMPETING_GAIN  # but logits that differ: else the softmax is nothing like its argmax
+                shares[:-1] = 0.5  # neurons that compete need no threshold
+                norm.weight[:-1] = COMPETING_GAIN  # their logits must differ, so that the softmax is like its argmax
             norm.bias.copy_(torch.special.ndtri(shares))
         if self.config.in_range:
-            self.generator.reach.copy_(torch.from_numpy(ranges(data.samples[train[:1]])))
+            self.generator.reach.copy_(torch.from_numpy(read_ranges(data.samples[train[:1]])))
         if self.config.given < 0:
             return
         _, first = np.unique(data.attributes["piece"][train], return_index=True)
         rolls = decode(data.samples[np.resize(train[np.sort(first)], NUM_TUNES)])
-        self.generator.tunes.copy_(given_track(rolls, self.config.given) > 0)
+        self.generator.tunes.copy_(select_track(rolls, self.config.given) > 0)
 
     def prior(self, n: int, noise: Noise) -> Tensor:
-        """[n, Z] from N(0, I) within two standard deviations of 0.
+        """Draw [n, Z] from N(0, I), truncated at two standard deviations.
 
-        Stochastic neurons have their own chance behind it, a number from N(0, 1) for every cell of the rolls.
+        For stochastic neurons, numbers from N(0, 1) follow, one for every cell of the rolls.
         """
         cells = math.prod(self.config.roll) if self.config.neurons == "stochastic" else 0
         numbers = noise.normal(n, self.config.latent_dim + cells)
-        numbers[:, : self.config.latent_dim] = truncated(numbers[:, : self.config.latent_dim])
+        numbers[:, : self.config.latent_dim] = truncate(numbers[:, : self.config.latent_dim])
         return numbers
 
     def add_condition(self, prior: Tensor, positions: Tensor) -> Tensor:
-        """With a given track, as it sounds and is struck: one of the generator's tunes in turn."""
+        """Append the given track, notes and onsets: the generator's tunes, one after the other."""
         if self.config.given < 0:
             return prior
         tunes = self.generator.tunes[positions % NUM_TUNES].cpu()
         return torch.cat([prior, tunes.mul(2).sub(1).flatten(1)], dim=1)
 
     def latents_for_batch(self, real: Tensor, noise: Noise, labels: Tensor | None = None) -> Tensor:
-        """The latents of as many fakes as there are real rolls [N, R, T, P], which give the track to accompany."""
+        """Draw the latents of a training step. Real rolls [N, R, T, P] give the track to accompany."""
         latents = self.prior(len(real), noise).to(real.device)
         if self.config.given < 0:
             return latents
-        return torch.cat([latents, given_track(real, self.config.given).flatten(1)], dim=1)
+        return torch.cat([latents, select_track(real, self.config.given).flatten(1)], dim=1)
 
     def prepare_sampling(self, n: int, seed: int, options: MuseGANOptions) -> tuple[Tensor, dict[str, Any]]:
-        """As `GAN.prepare_sampling`; with a given track, the samples accompany it.
+        """Return the latents of n samples, which accompany a track if there is one.
 
         Raises:
             InvalidValueError: `given` has other sizes, or the model accompanies no track.
@@ -486,10 +505,11 @@ class MuseGAN(ConditionalGAN):
             return super().prepare_sampling(n, seed, options)
         if self.config.given < 0:
             raise InvalidValueError(
-                "this model writes all tracks and accompanies none: it was trained with model.given = -1"
+                "this model generates all tracks and accompanies none: it was trained with model.given = -1"
             )
         if given is None:
-            given = self.output(read_tune(Path(os.fspath(options.input)).expanduser(), self.config))  # type: ignore[arg-type]
+            path = Path(os.fspath(options.input)).expanduser()  # type: ignore[arg-type]
+            given = self.output(read_tune(path, self.config))
         if given.tensor.shape[1:] != self.config.roll:
             raise InvalidValueError(
                 f"the given scores have the shape {tuple(given.tensor.shape[1:])}, not {self.config.roll}"
@@ -498,19 +518,20 @@ class MuseGAN(ConditionalGAN):
         return self.latents_for_batch(torch.where(rolls > 0, 1.0, -1.0), Noise(seed)), {}
 
     def output(self, tensor: Tensor, latents: Tensor | None = None, seed: int | None = None) -> Scores:
-        return scores(tensor, latents, seed, self.config)
+        return make_scores(tensor, latents, seed, self.config)
 
     def phases(self, train: MuseGANTrainConfig) -> list[Phase]:
+        """Make the usual phases. The first one of a step also sets the slope of the binary neurons."""
         first, *others = adversarial_phases(self, train)
 
-        def play(step: Step) -> Mapping[str, Tensor]:  # the discriminator is the first to see a turn's fakes
+        def discriminator_loss(step: Step) -> Mapping[str, Tensor]:  # it is the first to use the fakes of a step
             self.generator.slope.fill_(train.slope(step.kimg))
             return first.loss(step)
 
-        return [replace(first, loss=play), *others]
+        return [replace(first, loss=discriminator_loss), *others]
 
 
-def truncated(normal: Tensor, limit: float = 2.0) -> Tensor:
-    """N(0, 1) -> N(0, 1) within `limit`, each number to the one of the same rank."""
+def truncate(normal: Tensor, limit: float = 2.0) -> Tensor:
+    """Map numbers from N(0, 1) to the normal distribution truncated at `limit`, keeping their order."""
     low = torch.special.ndtr(torch.tensor(-limit))
     return torch.special.ndtri(torch.lerp(low, 1 - low, torch.special.ndtr(normal)))

@@ -1,11 +1,11 @@
 """SpecGAN. Donahue, McAuley & Puckette 2019, "Adversarial Audio Synthesis", arXiv:1802.04208, section 3.4.
 
-DCGAN on spectrograms: magnitudes of a short-time Fourier transform of 256 samples every 128, without the highest
-frequency, so that a second at 16 kHz is a picture of 128 x 128. Logarithms are standardized for each frequency by what
-the data has, a third of that is taken, and what lies beyond 3 spreads is cut at [-1, 1]. Sounds come back by 16
-iterations of Griffin-Lim, which guess the phase. Sizes are those of table 5 (appendix D); the game is WaveGAN's.
+DCGAN on spectrograms. They are magnitudes of a short-time Fourier transform of 256 samples every 128, without the
+highest frequency, so a second at 16 kHz is a picture of 128 x 128. Their logarithms are standardized for each frequency
+over the data, divided by 3 and cut at [-1, 1]. 16 iterations of Griffin-Lim estimate the phases, and give sounds. The
+sizes are those of table 5 (appendix D); the training is WaveGAN's.
 
-The class condition is not the paper's: a one-hot label beside the latent, and a projection in the critic.
+The class condition is not in the paper: a one-hot label is appended to the latent, and the critic has a projection.
 
 W = width.
 """
@@ -33,29 +33,29 @@ SIDE = 128  # frames, and frequencies
 KERNEL = 5
 START = 4  # the side of the first map
 SMALLEST = 1e-6  # added to magnitudes before their logarithm
-CLIP = 3.0  # spreads
+CLIP = 3.0  # standard deviations
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpecGANConfig(SoundConfig):
-    """`width` is the number of channels beside the spectrogram; each halving of its sides doubles them."""
+    """The sizes of the networks."""
 
     iterations: int = field(default=16, metadata=within(1, 1024))
-    """Of Griffin-Lim."""
+    """Iterations of Griffin-Lim."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.length != SIDE * HOP:
-            raise InvalidValueError(f"model.length = {self.length}: SpecGAN's spectrograms are of {SIDE * HOP} samples")
+            raise InvalidValueError(f"model.length = {self.length}: SpecGAN's spectrograms have {SIDE * HOP} samples")
 
     @property
     def widths(self) -> list[int]:
-        """Channels from the 4 x 4 map to the one beside the spectrogram: [16W, 8W, 4W, 2W, W]."""
+        """Channels from the 4 x 4 map to the one next to the spectrogram: [16W, 8W, 4W, 2W, W]."""
         return [self.width << i for i in reversed(range(5))]
 
 
 class Spectra(nn.Module):
-    """Waves [N, 1, 16384] <-> pictures [N, 1, 128, 128] in [-1, 1], frames down, frequencies to the right."""
+    """Waves [N, 1, 16384] <-> pictures [N, 1, 128, 128] in [-1, 1]; frames go down, frequencies to the right."""
 
     mean: Tensor
     spread: Tensor
@@ -66,30 +66,31 @@ class Spectra(nn.Module):
         self.register_buffer("spread", torch.ones(SIDE))
 
     def fit(self, waves: Tensor) -> None:
-        """Take mean and spread of each frequency from waves [N, 1, T]."""
+        """Set the mean and standard deviation of each frequency from waves [N, 1, T]."""
         logs = log_spectrum(waves)
         self.mean.copy_(logs.mean(dim=(0, 1)))
         self.spread.copy_(logs.std(dim=(0, 1)).clamp_min(1e-3))
 
-    def picture(self, waves: Tensor) -> Tensor:
+    def to_picture(self, waves: Tensor) -> Tensor:
+        """Compute the pictures [N, 1, 128, 128] of waves."""
         return (((log_spectrum(waves) - self.mean) / self.spread) / CLIP).clamp(-1, 1)[:, None]
 
-    def magnitudes(self, pictures: Tensor) -> Tensor:
-        """Pictures -> magnitudes of frequencies and frames [N, 129, 129]; the highest frequency is silent."""
+    def to_magnitudes(self, pictures: Tensor) -> Tensor:
+        """Compute magnitudes [N, 129, 129] of frequencies and frames; the highest frequency is silent."""
         logs = pictures[:, 0] * CLIP * self.spread + self.mean
         linear = (logs.exp() - SMALLEST).clamp_min(0).transpose(1, 2)  # [N, 128, 128]
         return F.pad(linear, (0, 1, 0, 1))
 
 
 def log_spectrum(waves: Tensor) -> Tensor:
-    """Waves [N, 1, 16384] -> logarithms of magnitudes [N, 128, 128] of centerd frames, the last frame left out."""
+    """Compute logarithms of magnitudes [N, 128, 128] of waves [N, 1, 16384], for centered frames without the last."""
     window = hann_window(FFT, waves.device)
     spectrum = torch.stft(waves[:, 0], FFT, HOP, window=window, center=True, return_complex=True)[:, :SIDE, :SIDE]
     return (spectrum.abs() + SMALLEST).log().transpose(1, 2)
 
 
 class Generator(nn.Module):
-    """Latent [N, Z + K] -> wave [N, 1, 16384]; `picture` gives the spectrogram that it was made from."""
+    """Latent [N, Z + K] -> wave [N, 1, 16384]; `generate_picture` returns its spectrogram."""
 
     def __init__(self, config: SpecGANConfig) -> None:
         super().__init__()
@@ -103,13 +104,13 @@ class Generator(nn.Module):
         self.spectra = Spectra()
         self.apply(initialize)
 
-    def picture(self, latents: Tensor) -> Tensor:
-        """[N, 1, 128, 128] in (-1, 1)."""
+    def generate_picture(self, latents: Tensor) -> Tensor:
+        """Generate spectrograms [N, 1, 128, 128] in (-1, 1)."""
         return self.main(self.enter(latents).unflatten(1, (-1, START, START)))
 
     def forward(self, latents: Tensor) -> Tensor:
-        magnitudes = self.spectra.magnitudes(self.picture(latents))
-        # One by one, so that the first phases do not depend on how many there are.
+        magnitudes = self.spectra.to_magnitudes(self.generate_picture(latents))
+        # One by one, so that the first phases do not depend on the batch size.
         waves = [griffin_lim(one[None], FFT, HOP, iterations=self.iterations, length=SIDE * HOP) for one in magnitudes]
         return torch.stack(waves).clamp(-1, 1)
 
@@ -129,19 +130,21 @@ class Critic(nn.Module):
         self.apply(initialize)
 
     def forward(self, sounds: Tensor, labels: Tensor | None = None) -> Tensor:
-        pictures = sounds if sounds.dim() == 4 else self.spectra.picture(sounds)
+        pictures = sounds if sounds.dim() == 4 else self.spectra.to_picture(sounds)
         return self.score(self.main(pictures).flatten(1), labels)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpecGANTrainConfig(CriticTrainConfig):
+    """The settings of WaveGAN."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         check_unused(self, "SpecGAN", "r1_gamma", losses=("relativistic",))
 
 
 class SpecGAN(SoundGAN):
-    """Latent [N, 100] ~ U[-1, 1) -> wave [N, 1, 16384] by a spectrogram."""
+    """Latent [N, 100] ~ U[-1, 1) -> wave [N, 1, 16384], by way of a spectrogram."""
 
     Config = SpecGANConfig
     TrainConfig = SpecGANTrainConfig
@@ -158,23 +161,23 @@ class SpecGAN(SoundGAN):
         return (1, self.config.length)
 
     def init_from_data(self, data: Store) -> None:
-        """Take what each frequency is standardized by from at most 2,000 training sounds."""
+        """Compute the mean and deviation of each frequency from at most 2,000 training sounds."""
         rows = data.indices("train")[:2000]
         self.generator.spectra.fit(decode(data.samples[rows]))
         self.discriminator.spectra.load_state_dict(self.generator.spectra.state_dict())
 
     def phases(self, train: SpecGANTrainConfig) -> list[Phase]:
-        """WaveGAN's game, played on spectrograms: Griffin-Lim is for listeners alone."""
+        """Make the phases D and G of WGAN-GP, on spectrograms: training does not need Griffin-Lim."""
         generator, critic, loss = self.generator, self.discriminator, LOSSES[train.loss]
 
-        def draw(step: Step) -> Tensor:
-            return generator.picture(step.latents())
+        def generate(step: Step) -> Tensor:
+            return generator.generate_picture(step.latents())
 
-        def judge(step: Step) -> dict[str, Tensor]:
+        def discriminator_loss(step: Step) -> dict[str, Tensor]:
             with torch.no_grad():
-                made, seen = draw(step), critic.spectra.picture(step.real)
-            real, fake = critic(seen, step.labels), critic(made, step.labels)
-            penalty = gradient_penalty(lambda between: critic(between, step.labels), seen, made, step.noise)
+                fakes, reals = generate(step), critic.spectra.to_picture(step.real)
+            real, fake = critic(reals, step.labels), critic(fakes, step.labels)
+            penalty = gradient_penalty(lambda between: critic(between, step.labels), reals, fakes, step.noise)
             return {
                 "loss": loss.discriminator(real, fake) + train.gradient_penalty * penalty,
                 "real": real,
@@ -182,15 +185,20 @@ class SpecGAN(SoundGAN):
                 "gradient_penalty": penalty,
             }
 
-        def play(step: Step) -> dict[str, Tensor]:
-            return {"loss": loss.generator(critic(draw(step), step.labels))}
+        def generator_loss(step: Step) -> dict[str, Tensor]:
+            return {"loss": loss.generator(critic(generate(step), step.labels))}
 
         return [
-            Phase(name="D", module=critic, loss=judge, optimizer=make_optimizer(critic, train.discriminator)),
+            Phase(
+                name="D",
+                module=critic,
+                loss=discriminator_loss,
+                optimizer=make_optimizer(critic, train.discriminator),
+            ),
             Phase(
                 name="G",
                 module=generator,
-                loss=play,
+                loss=generator_loss,
                 optimizer=make_optimizer(generator, train.generator),
                 interval=train.generator_interval,
             ),

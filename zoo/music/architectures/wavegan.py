@@ -1,12 +1,12 @@
 """WaveGAN. Donahue, McAuley & Puckette 2019, "Adversarial Audio Synthesis", arXiv:1802.04208.
 
 DCGAN in one dimension (section 3.1): 5 x 5 kernels become 25, strides of 2 become 4, and there is no batch norm. The
-checkerboard of a strided generator is a tone in sound, which a critic learns to hear by its phase alone; so each layer
-of the critic has its features shifted by chance, all by the same step in [-2, 2] (phase shuffle, section 3.3). A filter
-of 512 taps after the generator, learned with it, takes out what tone is left (appendix B). Sizes are those of table 3
+checkerboard pattern of a strided generator is a tone in sound, and a critic can recognize it by its phase alone. So the
+features of each critic layer are shifted by a random number of steps in [-2, 2] (phase shuffle, section 3.3). A learned
+filter of 512 taps after the generator removes the rest of the tone (appendix B). The sizes are those of table 3
 (appendix D), and of appendix D for longer sounds.
 
-The class condition is not the paper's: a one-hot label beside the latent, and a projection in the critic.
+The class condition is not in the paper: a one-hot label is appended to the latent, and the critic has a projection.
 
 W = width, T = length; below for T = 16384.
 """
@@ -31,16 +31,16 @@ START = 16  # positions of the first map
 
 @dataclass(frozen=True, kw_only=True)
 class WaveGANConfig(SoundConfig):
-    """`width` is the number of channels beside the wave; each step away from it doubles them."""
+    """The sizes of the networks."""
 
     phase_shuffle: int = field(default=2, metadata=within(0, 16))
-    """The furthest shift of the critic's features, in steps of their layer."""
+    """The largest shift of the critic's features, in steps of their layer."""
     post_filter: int = field(default=512, metadata=within(0, 4096))
     """Taps of the filter after the generator; 0: none."""
 
     @property
     def strides(self) -> list[int]:
-        """Of the generator's layers: [4, 4, 4, 4, 4]; one more for a longer sound, of 2 where it is twice as long."""
+        """Strides of the generator: [4, 4, 4, 4, 4], and 2 or 4 more for a sound twice or four times as long."""
         return [4] * 5 + {16384: [], 32768: [2], 65536: [4]}[self.length]
 
     @property
@@ -72,13 +72,13 @@ class Generator(nn.Module):
     def forward(self, latents: Tensor) -> Tensor:
         wave = self.main(self.enter(latents).unflatten(1, (-1, START)))
         wave = self.filter(wave)
-        return wave if self.training else wave.clamp(-1, 1)  # as a file would cut it
+        return wave if self.training else wave.clamp(-1, 1)  # as in a file
 
 
 class PostFilter(nn.Module):
-    """A learned filter of many taps, without a bias: [N, 1, T] -> [N, 1, T], zeros beyond the edges.
+    """A learned filter of many taps, without a bias: [N, 1, T] -> [N, 1, T], with zeros beyond the edges.
 
-    By Fourier transform: a hundred times faster on a CPU than as a convolution of 512 taps.
+    It uses Fourier transforms: a hundred times faster on a CPU than a convolution of 512 taps.
     """
 
     def __init__(self, taps: int) -> None:
@@ -93,7 +93,7 @@ class PostFilter(nn.Module):
 
 
 class PhaseShuffle(nn.Module):
-    """[N, C, T] -> the same shifted by one random step in [-reach, reach], the edge mirrored; in evaluation not."""
+    """A random shift in [-reach, reach] of features [N, C, T], with mirrored edges. In evaluation it does nothing."""
 
     def __init__(self, reach: int) -> None:
         super().__init__()
@@ -127,7 +127,7 @@ class Critic(nn.Module):
 
 
 class WaveGAN(SoundGAN):
-    """Latent [N, 100] ~ U[-1, 1) -> wave [N, 1, 16384]; width 64 has 19,065,857 + 17,427,969 parameters."""
+    """Latent [N, 100] ~ U[-1, 1) -> wave [N, 1, 16384]. Width 64 has 19,065,857 + 17,427,969 parameters."""
 
     Config = WaveGANConfig
 
@@ -141,4 +141,5 @@ class WaveGAN(SoundGAN):
         return (1, self.config.length)
 
     def phases(self, train: CriticTrainConfig) -> list[Phase]:
+        """Make the usual phases."""
         return adversarial_phases(self, train)

@@ -1,7 +1,7 @@
 """MIDI files to grids of steps and back, through `symusic`.
 
-A grid is uint8 [V, T, 128]: what each of V tracks does at each of T steps with each of MIDI's pitches, SILENT, STRUCK
-(a note begins) or HELD (it goes on).
+A grid is uint8 [V, T, 128]: the state of each of MIDI's pitches in each of V tracks at each of T steps. The states are
+SILENT, STRUCK (a note starts) and HELD (it continues).
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from zoo.io.atomic import replacing
 
 SILENT, STRUCK, HELD = 0, 1, 2
 NUM_PITCHES = 128
-TICKS = 480  # per quarter note, in what is written
+TICKS = 480  # per quarter note, in files that are written
 VELOCITY = 84
-MOST_BARS = 10_000  # of a file; a grid of them takes up to 160 MB a track
+MOST_BARS = 10_000  # of a file; their grid takes up to 160 MB per track
 
 Mapping = Literal["pitch", "families"]
 
 FAMILIES = ("drums", "piano", "guitar", "bass", "others")
-"""What General MIDI's programs are gathered into, as in the data of MuseGAN: programs 0-7, 24-31, 32-39, the rest."""
+"""The groups of General MIDI's programs, as in the data of MuseGAN: drums, programs 0-7, 24-31, 32-39, the rest."""
 
 FAMILY_PROGRAMS = (0, 0, 25, 33, 48)
-"""An instrument of each, to write it with."""
+"""An instrument of each family, for files that are written."""
 
 _FAMILY_OF_PROGRAM = {0: 1, 3: 2, 4: 3}  # by program // 8
 
-_OF_FAMILIES = (  # what is written on a command line for a model of them
+_OF_FAMILIES = (  # the options of a command line for a model of families
     f"model.tracks={len(FAMILIES)} 'model.names={json.dumps(FAMILIES)}' 'model.programs={json.dumps(FAMILY_PROGRAMS)}'"
 )
 
 
 def read_grid(path: Path, *, tracks: int, steps: int, mapping: Mapping = "pitch") -> np.ndarray:
-    """The grid [tracks, T, 128] of a MIDI file in 4/4, `steps` to the bar and T of whole bars.
+    """Read the grid [tracks, T, 128] of a MIDI file in 4/4, with `steps` per bar and whole bars.
 
-    `pitch` takes the file's tracks with notes, without drums, from the highest on average to the lowest; missing ones
-    stay silent. `families` gathers them into FAMILIES, drums among them. Notes begin and end at the nearest step, and
-    last one at least.
+    `pitch` takes the file's tracks with notes, without drums, from the highest on average to the lowest; missing tracks
+    stay silent. `families` gathers the tracks into FAMILIES, drums included. Notes start and end at the nearest step,
+    and are at least one step long.
 
     Raises InvalidFileError, saying why the file cannot be used.
     """
@@ -51,7 +51,7 @@ def read_grid(path: Path, *, tracks: int, steps: int, mapping: Mapping = "pitch"
     if other := meters - {(4, 4)}:
         found = ", ".join(f"{numerator}/{denominator}" for numerator, denominator in sorted(other))
         raise InvalidFileError(f"{path}: not in 4/4 throughout, but in {found}")
-    chosen = _families(score.tracks) if mapping == "families" else _by_pitch(score.tracks)
+    chosen = _gather_families(score.tracks) if mapping == "families" else _sort_by_pitch(score.tracks)
     if not any(chosen):
         raise InvalidFileError(f"{path}: no notes" + ("" if mapping == "families" else " besides drums"))
     if len(chosen) > tracks:
@@ -70,19 +70,19 @@ def read_grid(path: Path, *, tracks: int, steps: int, mapping: Mapping = "pitch"
     grid = np.zeros((tracks, num_bars * steps, NUM_PITCHES), dtype=np.uint8)
     for track, notes in zip(grid, chosen, strict=False):
         for note in sorted(notes, key=lambda note: note.time):
-            put(track, note.pitch, round(note.time / ticks), round((note.time + note.duration) / ticks))
+            add_note(track, note.pitch, round(note.time / ticks), round((note.time + note.duration) / ticks))
     return grid
 
 
-def put(track: np.ndarray, pitch: int, start: int, end: int) -> None:
-    """Write a note from step `start` to before `end` into a track [T, P]; it lasts one step at least."""
+def add_note(track: np.ndarray, pitch: int, start: int, end: int) -> None:
+    """Write a note from step `start` until before `end` into a track [T, P]; it lasts at least one step."""
     start = min(start, len(track) - 1)
     track[start : max(end, start + 1), pitch] = HELD
     track[start, pitch] = STRUCK
 
 
-def notes_of(track: np.ndarray) -> list[tuple[int, int, int]]:
-    """The notes of a track [T, P], in time: (first step, steps, pitch)."""
+def list_notes(track: np.ndarray) -> list[tuple[int, int, int]]:
+    """List the notes of a track [T, P] in time: (first step, steps, pitch)."""
     notes = []
     for pitch in np.flatnonzero(track.any(axis=0)):
         line = track[:, pitch]
@@ -96,7 +96,7 @@ def notes_of(track: np.ndarray) -> list[tuple[int, int, int]]:
 def write_midi(
     grid: np.ndarray, path: Path, *, steps: int, lowest: int, names: Sequence[str], programs: Sequence[int], bpm: float
 ) -> None:
-    """Write a grid [V, T, P], whose first pitch is MIDI's `lowest`, as a MIDI file of a track each. Raises WriteError.
+    """Write a grid [V, T, P], whose first pitch is MIDI's `lowest`, as a MIDI file with V tracks. Raises WriteError.
 
     A track called `drums` is written as drums.
     """
@@ -108,7 +108,7 @@ def write_midi(
     ticks = TICKS * 4 / steps
     for voice, name, program in zip(grid, names, programs, strict=True):
         track: Any = symusic.Track(program=program, is_drum=name == "drums", name=name)
-        for start, length, pitch in notes_of(voice):
+        for start, length, pitch in list_notes(voice):
             begin, end = round(start * ticks), round((start + length) * ticks)
             track.notes.append(symusic.Note(begin, end - begin, pitch + lowest, VELOCITY))
         score.tracks.append(track)
@@ -128,13 +128,14 @@ def _read(path: Path) -> Any:
         raise InvalidFileError(f"{path}: not a MIDI file ({why})") from error
 
 
-def _by_pitch(tracks: Sequence[Any]) -> list[list[Any]]:
-    """The notes of the tracks that have any and are no drums, the highest track first."""
+def _sort_by_pitch(tracks: Sequence[Any]) -> list[list[Any]]:
+    """List the notes of the tracks that have any and are not drums, the highest track first."""
     found = [list(track.notes) for track in tracks if len(track.notes) and not track.is_drum]
     return sorted(found, key=lambda notes: -sum(note.pitch for note in notes) / len(notes))
 
 
-def _families(tracks: Sequence[Any]) -> list[list[Any]]:
+def _gather_families(tracks: Sequence[Any]) -> list[list[Any]]:
+    """Collect the notes of each family."""
     gathered: list[list[Any]] = [[] for _ in FAMILIES]
     for track in tracks:
         family = 0 if track.is_drum else _FAMILY_OF_PROGRAM.get(track.program // 8, len(FAMILIES) - 1)

@@ -1,12 +1,12 @@
-"""Music that is composed by chance and played by a soundfont, for vocoders: as much of it as one likes, and varied.
+"""Random music, played by a soundfont: varied training data for vocoders, in any amount.
 
-It is a rhythm section's: short notes in low registers, and drums. A vocoder makes one stretch of wave a frame, the same
-from the same spectrogram, so a tone that stands still comes out as the nearest multiple of the frames' rate (86 Hz).
-Low tones beat in the spectrogram's bands, which tells where in a period a frame is, and near its beginning every tone
-can be told by that; in high ones that stand for long nothing does.
+It is a rhythm section: short notes in low registers, and drums. Long high tones are left out, because no vocoder can
+learn their pitch. It makes the same wave from the same frame of a spectrogram, so a steady tone becomes the nearest
+multiple of the rate of frames (86 Hz). Low tones beat in the bands of the spectrogram, which shows the phase of a
+frame. So does the start of any tone.
 
-The soundfont is TimGM6mb by Tim Brechbill (GPL-2.0), which the PyPI package `pretty_midi` carries; `symusic` plays it
-without any system package. Piece number i is a function of i and the version alone.
+The soundfont is TimGM6mb by Tim Brechbill (GPL-2.0), which is part of the PyPI package `pretty_midi`. `symusic` plays
+it without any system package. Piece number i depends on i and the version alone.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from zoo.errors import MissingDependencyError
 
 VERSION = 2
 NUM_PIECES = 1200
-ROWS = 8  # of a piece, one after the other
+ROWS = 8  # consecutive rows of a piece
 SAMPLES = np.dtype(np.int16)
 ATTRIBUTES = np.dtype([("sound", np.int32)])
 PEAK = 0.95
-HISS = 0.001  # standard deviation: -60 dB, for no recording is digitally silent, and logarithms fall far there
+HISS = 0.001  # standard deviation, -60 dB: recordings are never digitally silent, where logarithms are very low
 
 _SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10), (0, 2, 4, 7, 9), (0, 3, 5, 7, 10))
-_WHISTLE = 78  # of this soundfont is played from memory that nobody filled: another noise each time
-_PROGRAMS = [program for program in range(112) if program != _WHISTLE]  # of General MIDI; those after are noises
+_WHISTLE = 78  # this soundfont plays it from uninitialized memory: another noise each time
+_PROGRAMS = [program for program in range(112) if program != _WHISTLE]  # of General MIDI; later ones are noises
 _REGISTERS = ((28, 43), (36, 52), (48, 62))
 _KICK, _SNARE, _CLOSED, _OPEN, _CRASH = 36, 38, 42, 46, 49
 
 
 @dataclass(frozen=True)
 class Note:
-    """Start and length in seconds; MIDI pitch and velocity."""
+    """A note: start and length in seconds, MIDI pitch and velocity."""
 
     start: float
     length: float
@@ -50,34 +50,34 @@ class Note:
 
 @dataclass(frozen=True)
 class Part:
-    """What one instrument plays; `program` is General MIDI's, and -1 the drums."""
+    """The notes of one instrument. `program` is General MIDI's; -1 means drums."""
 
     program: int
     notes: tuple[Note, ...]
 
 
 def compose(piece: int, seconds: float) -> list[Part]:
-    """One to three instruments in a scale of their own, and drums in three of four pieces."""
+    """Compose a piece for one to three instruments in a random scale, with drums in three of four pieces."""
     rng = np.random.default_rng([VERSION, piece])
     beat = 60 / rng.uniform(60, 160)
     scale = _SCALES[rng.integers(len(_SCALES))]
     degrees = [12 * octave + step for octave in range(11) for step in scale]
     pitches = np.array(degrees) + rng.integers(12)
     registers = rng.permutation(len(_REGISTERS))[: rng.integers(1, 4)]
-    parts = [_voice(rng, pitches, _REGISTERS[register], beat, seconds) for register in registers]
+    parts = [_compose_voice(rng, pitches, _REGISTERS[register], beat, seconds) for register in registers]
     if rng.random() < 0.75:
-        parts.append(_drums(rng, beat, seconds))
+        parts.append(_compose_drums(rng, beat, seconds))
     return parts
 
 
-def _voice(
+def _compose_voice(
     rng: np.random.Generator, pitches: np.ndarray, register: tuple[int, int], beat: float, seconds: float
 ) -> Part:
-    """A walk through the scale, note by note or in chords of thirds."""
+    """Compose a random walk through the scale, in single notes or in chords of thirds."""
     low, high = register
     within = pitches[(pitches >= low) & (pitches <= high)]
     place, chord, notes = int(rng.integers(len(within))), int(rng.integers(1, 4)), []
-    # Begins up to a second before the piece does, so that it may open in the middle of a note.
+    # The walk starts up to a second before the piece, so the piece may start in the middle of a note.
     start = -rng.uniform(0, 1)
     while start < seconds:
         length = beat * rng.choice([0.25, 0.5, 1], p=[0.35, 0.45, 0.2])
@@ -91,8 +91,8 @@ def _voice(
     return Part(int(rng.choice(_PROGRAMS)), tuple(notes))
 
 
-def _drums(rng: np.random.Generator, beat: float, seconds: float) -> Part:
-    """Kick and snare in turns, hats between, now and then a crash."""
+def _compose_drums(rng: np.random.Generator, beat: float, seconds: float) -> Part:
+    """Compose alternating kick and snare, hats in between, and a crash now and then."""
     step, notes = beat / rng.choice([2, 4]), []
     for i in range(int((seconds + 1) / step)):
         strokes = [_CLOSED if rng.random() < 0.85 else _OPEN] if rng.random() < 0.8 else []
@@ -105,14 +105,14 @@ def _drums(rng: np.random.Generator, beat: float, seconds: float) -> Part:
 
 
 def play(parts: Sequence[Part], rate: int) -> np.ndarray:
-    """The parts as float32 [T], as loud as the soundfont has them, beyond 1 where they add up."""
-    from symusic import Note as Played
+    """Play the parts as float32 [T], as loud as the soundfont is; sums may exceed 1."""
+    from symusic import Note as ScoreNote
     from symusic import Score, Track
 
     score: Any = Score(480, ttype="second")  # its stubs are a union of three kinds of time
     for part in parts:
         track: Any = Track("", max(part.program, 0), part.program < 0, ttype="second")
-        track.notes = [Played(n.start, n.length, n.pitch, n.velocity, ttype="second") for n in part.notes]
+        track.notes = [ScoreNote(n.start, n.length, n.pitch, n.velocity, ttype="second") for n in part.notes]
         score.tracks.append(track)
     return np.asarray(_synthesizer(rate).render(score, stereo=False))[0]
 
@@ -125,7 +125,7 @@ def _synthesizer(rate: int) -> Any:
 
 
 def soundfont() -> Path:
-    """The file of TimGM6mb. Raises MissingDependencyError where the package that carries it is not there."""
+    """Find the file of TimGM6mb. Raises MissingDependencyError where its package is not installed."""
     spec = find_spec("pretty_midi")
     path = Path(spec.origin).with_name("TimGM6mb.sf2") if spec is not None and spec.origin else None
     if path is None or not path.is_file():
@@ -137,9 +137,9 @@ def soundfont() -> Path:
 
 @dataclass
 class RenderedMusic:
-    """Music composed by chance and played by a soundfont, for vocoders: 1,200 pieces of a few seconds.
+    """Random music, played by a soundfont, for vocoders: 1,200 pieces of a few seconds.
 
-    One piece in eight, by its number, is held out.
+    Every eighth piece is held out.
     """
 
     rate: int = 22050
@@ -163,18 +163,18 @@ class RenderedMusic:
         return (self.length,)
 
     def render(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        wanted = np.array(list(indices))
-        pieces = {piece: self.piece(int(piece)) for piece in np.unique(wanted // ROWS)}
-        rows = np.stack([pieces[i // ROWS][i % ROWS] for i in wanted])
-        table = np.empty(len(wanted), dtype=self.attributes)
-        table["sound"] = wanted // ROWS
+        rows_wanted = np.array(list(indices))
+        pieces = {piece: self.render_piece(int(piece)) for piece in np.unique(rows_wanted // ROWS)}
+        rows = np.stack([pieces[i // ROWS][i % ROWS] for i in rows_wanted])
+        table = np.empty(len(rows_wanted), dtype=self.attributes)
+        table["sound"] = rows_wanted // ROWS
         return rows, table
 
-    def piece(self, piece: int) -> np.ndarray:
-        """The rows of a piece int16 [ROWS, T], by turns loud and soft: its peak is from -12 to 0 dB below 0.95."""
+    def render_piece(self, piece: int) -> np.ndarray:
+        """Render the rows of a piece int16 [ROWS, T], with a random peak from -12 to 0 dB below 0.95."""
         rng = np.random.default_rng([VERSION, piece, 1])
         total = ROWS * self.length
-        wave = play(compose(piece, total / self.rate), self.rate)[self.rate :][:total]  # after the second before it
+        wave = play(compose(piece, total / self.rate), self.rate)[self.rate :][:total]  # without the second before it
         wave = np.pad(wave, (0, total - len(wave)))
         wave = wave / max(float(np.abs(wave).max()), 1e-6) * PEAK * 10 ** (rng.uniform(-12, 0) / 20)
         wave = (wave + rng.normal(0, HISS, total)).clip(-PEAK, PEAK)

@@ -1,8 +1,8 @@
-"""Notes to train on: Bach's chorales from the corpus of `music21`, or one's own MIDI files.
+"""Notes to train on: Bach's chorales from the corpus of `music21`, or your own MIDI files.
 
-A sample is a window of whole bars, uint8 [V, T, P]: what each voice does at each step with each pitch. SILENT, STRUCK
-and HELD are as in `zoo.music.scores.midi`; BEYOND marks, where nothing sounds, the pitches that the voice reaches
-nowhere in the training split. So a row tells by itself how far it may be transposed.
+A sample is a window of whole bars, uint8 [V, T, P]: the state of each pitch of each voice at each step. SILENT, STRUCK
+and HELD are as in `zoo.music.data.midi`. BEYOND is a silent pitch that the voice has nowhere in the training split. So
+a row alone is enough to know how far it may be transposed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from zoo.data import About, Store, build_store, cache_dir, hash_split
 from zoo.data.own import own_files
 from zoo.errors import InvalidFileError, InvalidValueError, MissingDependencyError, NotFoundError, WriteError, suggest
 from zoo.io.atomic import replacing
-from zoo.music.data.midi import HELD, NUM_PITCHES, SILENT, STRUCK, put, read_grid
+from zoo.music.data.midi import HELD, NUM_PITCHES, SILENT, STRUCK, add_note, read_grid
 from zoo.music.data.midi import Mapping as TrackMapping
 from zoo.noise import Noise
 from zoo.recipe import DataConfig, within
@@ -30,32 +30,35 @@ from zoo.recipe import DataConfig, within
 __all__ = ["DATASETS", "ScoreConfig", "ScoreDataConfig", "build_dataset", "decode", "open_store"]
 
 BEYOND = 3
-FURTHEST = 6  # semitones up or down; with both, every key is reached
+FURTHEST = 6  # semitones up or down: enough to reach every key
 MOST_TRACKS = 16  # of a file that becomes a lead sheet
 MIDI_SUFFIXES = (".mid", ".midi")
-FOLDER_VERSION = 2  # of how files become windows
+FOLDER_VERSION = 2  # raised when files become other windows
 
-Report = Callable[[str], None]
+Log = Callable[[str], None]
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreConfig:
-    """The sizes of a score: `tracks` voices, `bars` of `steps` each, and `pitches` from MIDI's `lowest` on."""
+    """The sizes of a score, and how it is written to a file."""
 
     tracks: int = field(default=5, metadata=within(1, 16))
+    """Tracks, which are also called voices."""
     bars: int = field(default=4, metadata=within(1, 64))
+    """Bars of a sample."""
     steps: int = field(default=48, metadata=within(4, 192))
-    """Of a bar of 4/4."""
+    """Steps of a bar of 4/4."""
     pitches: int = field(default=84, metadata=within(12, NUM_PITCHES))
+    """Pitches of a track, from `lowest` on."""
     lowest: int = field(default=24, metadata=within(0, NUM_PITCHES - 12))
     """The MIDI number of the lowest pitch; 60 is the middle C."""
     names: tuple[str, ...] = ()
-    """Of the tracks, in what is written; one called `drums` is written as drums."""
+    """Names of the tracks in saved files. A track called `drums` is saved as drums."""
     programs: tuple[int, ...] = field(default=(), metadata=within(0, 127))
-    """Their instruments, by General MIDI's numbers from 0."""
+    """Instruments of the tracks, by General MIDI's numbers from 0."""
     bpm: float = field(default=90.0, metadata=within(10, 400))
-    """Quarter notes a minute, in what is written."""
+    """Quarter notes per minute in saved files."""
 
     def __post_init__(self) -> None:
         if self.steps % 4:
@@ -77,7 +80,8 @@ class ScoreDataConfig(DataConfig):
     transpose: bool = True
     """Move each window by a random interval that keeps every voice in its range."""
     mapping: TrackMapping = "pitch"
-    """Of one's own MIDI files: tracks from high to low, or gathered into drums, piano, guitar, bass and others."""
+    """How tracks of your own MIDI files become voices: `pitch`, from high to low, or `families`: drums, piano, guitar,
+    bass and others."""
 
     @property
     def augments(self) -> bool:
@@ -85,15 +89,15 @@ class ScoreDataConfig(DataConfig):
 
     @property
     def drums(self) -> bool:
-        """Whether the first track has drums, of which a pitch names an instrument: it cannot be transposed."""
+        """Whether the first track has drums. It cannot be transposed, since each pitch is another instrument."""
         return self.mapping == "families" and not self.name
 
 
 @dataclass(frozen=True, kw_only=True)
 class LeadSheetDataConfig(ScoreDataConfig):
-    """Melodies with chords to train on, made of scores: the highest track, and the chord of each bar.
+    """Melodies with chords to train on, made from scores: the highest track, and the chord of each bar.
 
-    `mapping` is that of the scores; drums are left out.
+    `mapping` is that of the scores. Drums are left out.
     """
 
     @property
@@ -102,9 +106,9 @@ class LeadSheetDataConfig(ScoreDataConfig):
 
 
 class BachChorales:
-    """Four-part pieces by Bach in 4/4, chorales nearly all, in windows of four bars of sixteenths.
+    """Four-part pieces by Bach in 4/4, almost all of them chorales, in windows of four bars of sixteenths.
 
-    From the corpus of the package `music21`; 326 pieces of 4,294 bars.
+    They are from the corpus of the package `music21`: 326 pieces of 4,294 bars.
     """
 
     name = "bach-chorales"
@@ -114,7 +118,7 @@ class BachChorales:
     steps = 16
 
     def pieces(self, progress: Progress | None = None) -> dict[str, np.ndarray]:
-        """uint8 [4, T, 128] by BWV number: parsed once, which takes a minute, then kept in the cache.
+        """Read the grids uint8 [4, T, 128] by BWV number. They are parsed once, which takes a minute, and then cached.
 
         Raises MissingDependencyError, WriteError.
         """
@@ -131,10 +135,10 @@ DATASETS: dict[str, type[BachChorales]] = {BachChorales.name: BachChorales}
 
 
 def parse_chorales(progress: Progress | None = None) -> dict[str, np.ndarray]:
-    """The pieces for four parts and in 4/4 throughout, sixteenths from the first note on, by BWV number.
+    """Parse the pieces for four parts that are in 4/4 throughout, as grids of sixteenths by BWV number.
 
-    Bars are counted from the first note, so that an upbeat begins its piece, as it begins most phrases. A last bar that
-    is not whole is left out. Raises MissingDependencyError.
+    Bars are counted from the first note, so an upbeat starts the first bar, as it starts most phrases. An incomplete
+    last bar is left out. Raises MissingDependencyError.
     """
     try:
         from music21 import corpus, meter
@@ -148,16 +152,16 @@ def parse_chorales(progress: Progress | None = None) -> dict[str, np.ndarray]:
         if progress is not None:
             progress(i, len(paths))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what the encodings lack
+            warnings.simplefilter("ignore")  # about gaps in the encodings
             score = corpus.parse(path)
         meters = {found.ratioString for found in score.recurse().getElementsByClass(meter.TimeSignature)}
         if len(score.parts) == BachChorales.tracks and meters == {"4/4"}:
-            pieces[path.stem] = grid_of(score)
+            pieces[path.stem] = convert_piece(score)
     return pieces
 
 
-def grid_of(score: Any) -> np.ndarray:
-    """The grid [4, T, 128] of a parsed piece of monophonic parts."""
+def convert_piece(score: Any) -> np.ndarray:
+    """Convert a parsed piece of monophonic parts to a grid [4, T, 128]."""
     end = max(float(part.highestTime) for part in score.parts)
     grid = np.zeros((len(score.parts), int(end // 4) * BachChorales.steps, NUM_PITCHES), dtype=np.uint8)
     for track, part in zip(grid, score.parts, strict=True):
@@ -166,21 +170,21 @@ def grid_of(score: Any) -> np.ndarray:
             if start >= len(track) or note.duration.isGrace:
                 continue
             track[start:] = SILENT  # a part sings one note at a time
-            put(track, note.pitches[0].midi, start, end)
+            add_note(track, note.pitches[0].midi, start, end)
             if note.tie is not None and note.tie.type in ("stop", "continue"):
                 track[start, note.pitches[0].midi] = HELD
     return grid
 
 
 def as_line(grid: np.ndarray) -> np.ndarray:
-    """A monophonic grid [V, T, 128] as a line a voice, int16 [V, T]: the pitch struck, its negative held, 0 silent."""
+    """Convert a monophonic grid [V, T, 128] to lines int16 [V, T]: pitch if struck, -pitch if held, 0 if silent."""
     pitches = grid.argmax(axis=2)
     states = grid.max(axis=2)
     return np.where(states == SILENT, 0, np.where((grid == STRUCK).any(axis=2), pitches, -pitches)).astype(np.int16)
 
 
 def as_grid(lines: np.ndarray) -> np.ndarray:
-    """The inverse of `as_line`."""
+    """Convert lines back to a grid; the inverse of `as_line`."""
     grid = np.zeros((*lines.shape, NUM_PITCHES), dtype=np.uint8)
     states = np.where(lines > 0, STRUCK, np.where(lines < 0, HELD, SILENT)).astype(np.uint8)
     np.put_along_axis(grid, np.abs(lines)[..., None], states[..., None], axis=2)
@@ -192,11 +196,11 @@ TRIADS = np.array([np.roll([1, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0, 0], root) for root 
                   + [np.roll([1, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0], root) for root in range(12)])  # fmt: skip
 
 
-def lead_sheet(grid: np.ndarray, steps: int) -> np.ndarray:
-    """A grid [V, T, 128] as a lead sheet [2, T, 128]: its highest sounding voice, and the chord of each bar.
+def to_lead_sheet(grid: np.ndarray, steps: int) -> np.ndarray:
+    """Convert a grid [V, T, 128] to a lead sheet [2, T, 128]: its highest voice, and the chord of each bar.
 
-    The chord is the major or minor triad whose notes sound longest in the bar less half of what else sounds, in close
-    position from CHORD_BASE up; a bar of silence keeps the chord before.
+    The chord is a major or minor triad in close position from CHORD_BASE up. It is the one whose notes sound longest in
+    the bar, minus half of the time of all other notes. A silent bar keeps the previous chord.
     """
     sounding = grid != SILENT
     means = [(voice * np.arange(NUM_PITCHES)).sum() / voice.sum() if voice.any() else -1 for voice in sounding]
@@ -204,12 +208,12 @@ def lead_sheet(grid: np.ndarray, steps: int) -> np.ndarray:
     durations = np.pad(sounding.sum(axis=0), ((0, 0), (0, 4))).reshape(grid.shape[1], -1, 12).sum(axis=1)  # [T, 12]
     triad = 0
     for start in range(0, grid.shape[1], steps):
-        heard = durations[start : start + steps].sum(axis=0)
-        if heard.any():
-            triad = int((heard @ (1.5 * TRIADS.T - 0.5)).argmax())
+        in_bar = durations[start : start + steps].sum(axis=0)
+        if in_bar.any():
+            triad = int((in_bar @ (1.5 * TRIADS.T - 0.5)).argmax())
         root, third = triad % 12, 4 - triad // 12
         for interval in (0, third, 7):
-            put(chords, CHORD_BASE + root + interval, start, start + steps)
+            add_note(chords, CHORD_BASE + root + interval, start, start + steps)
     return np.stack([grid[int(np.argmax(means))], chords])
 
 
@@ -217,8 +221,8 @@ LONGEST_NAME = 64
 WINDOW = np.dtype([("piece", f"U{LONGEST_NAME}"), ("bar", np.uint16)])
 
 
-def stored_name(name: str) -> str:
-    """The name of a piece as a store has it: a long one by its end, behind a digest that tells it from others."""
+def shorten_name(name: str) -> str:
+    """Return the name of a piece as stores keep it. A long one is its end, after a digest that makes it unique."""
     if len(name) <= LONGEST_NAME:
         return name
     digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:12]
@@ -227,14 +231,14 @@ def stored_name(name: str) -> str:
 
 @dataclass
 class Windows:
-    """What a store of scores is built from: every window of `config.bars` bars, one bar apart, of the pieces' grids."""
+    """The source of a store of scores: all windows of `config.bars` bars of the pieces' grids, one bar apart."""
 
     name: str
     license: str
-    pieces: Mapping[str, np.ndarray]  # [V, T, P] each, already of the model's pitches
+    pieces: Mapping[str, np.ndarray]  # [V, T, P] each, in the pitches of the model
     config: ScoreConfig
     version: str = "1"
-    anywhere: tuple[int, ...] = ()  # tracks that go along with any transposition
+    anywhere: tuple[int, ...] = ()  # tracks that any transposition suits
     dtype: np.dtype = field(default=np.dtype(np.uint8), init=False)
     attributes: np.dtype = field(default=WINDOW, init=False)
     assets: Mapping[str, str] = field(default_factory=dict, init=False)
@@ -251,7 +255,7 @@ class Windows:
         ]
         self._test = np.array([in_test[name] for name, _ in self._windows], dtype=np.uint8)
         reached = [grid.any(axis=1) for name, grid in self.pieces.items() if not in_test[name]]
-        self._beyond = ~_between_ends(np.any(reached, axis=0))
+        self._beyond = ~_fill_between(np.any(reached, axis=0))
         self._beyond[list(self.anywhere)] = False
 
     @property
@@ -267,54 +271,54 @@ class Windows:
         steps, length = self.config.steps, self.shape[1]
         rows = np.stack([self.pieces[name][:, bar * steps : bar * steps + length] for name, bar in chosen])
         beyond = np.broadcast_to(self._beyond[None, :, None], rows.shape)
-        windows = np.array([(stored_name(name), bar) for name, bar in chosen], dtype=WINDOW)
+        windows = np.array([(shorten_name(name), bar) for name, bar in chosen], dtype=WINDOW)
         return np.where((rows == SILENT) & beyond, BEYOND, rows).astype(np.uint8), windows
 
     def split(self) -> np.ndarray:
         return self._test
 
 
-def _between_ends(reached: np.ndarray) -> np.ndarray:
-    """bool [V, P]: from the lowest to the highest pitch of bool [V, P]; all of a voice that has none."""
+def _fill_between(reached: np.ndarray) -> np.ndarray:
+    """Fill in pitches bool [V, P] from the lowest to the highest; all of a voice that has none."""
     up = np.maximum.accumulate(reached, axis=1)
     down = np.maximum.accumulate(reached[:, ::-1], axis=1)[:, ::-1]
     return (up & down) | ~reached.any(axis=1, keepdims=True)
 
 
-def ranges(rows: np.ndarray) -> np.ndarray:
-    """bool [V, P]: the pitches that each voice reaches in the training split, by rows [N, V, T, P] of the store."""
+def read_ranges(rows: np.ndarray) -> np.ndarray:
+    """Read the pitches bool [V, P] that each voice has in the training split from rows [N, V, T, P] of the store."""
     return (np.asarray(rows) != BEYOND).all(axis=(0, 2))
 
 
 def decode(rows: np.ndarray, noise: Noise | None = None) -> Tensor:
-    """Stored windows [N, V, T, P] -> what the players see, float32 [N, V + 1, T, P] of -1 and 1.
+    """Decode stored windows [N, V, T, P] to rolls float32 [N, V + 1, T, P] of -1 and 1.
 
-    1 is where a voice sounds; the last track is where any voice strikes. With `noise` each window is transposed by up
-    to FURTHEST semitones, as far as all its voices stay in their ranges.
+    A roll is 1 where its voice sounds; the last roll is 1 where any voice has an onset. With `noise` each window is
+    transposed by up to FURTHEST semitones, as far as all its voices stay in their ranges.
     """
     rows = np.asarray(rows)
     if noise is not None:
-        rows = np.stack([transposed(row, float(u)) for row, u in zip(rows, noise.uniform(len(rows)), strict=True)])
+        rows = np.stack([transpose(row, float(u)) for row, u in zip(rows, noise.uniform(len(rows)), strict=True)])
     sounds = (rows == STRUCK) | (rows == HELD)
-    struck = (rows == STRUCK).any(axis=1, keepdims=True)
-    return torch.from_numpy(np.concatenate([sounds, struck], axis=1)).float().mul_(2).sub_(1)
+    starts = (rows == STRUCK).any(axis=1, keepdims=True)
+    return torch.from_numpy(np.concatenate([sounds, starts], axis=1)).float().mul_(2).sub_(1)
 
 
-def onsets(sounding: Tensor) -> Tensor:
-    """Where what sounds [..., T, P], 0 or 1, did not a step earlier; before the first step nothing did."""
+def mark_onsets(sounding: Tensor) -> Tensor:
+    """Mark where a pitch starts to sound [..., T, P], in 0 and 1. Before the first step all is silent."""
     return sounding - sounding * torch.nn.functional.pad(sounding[..., :-1, :], (0, 0, 1, 0))
 
 
-def transposed(row: np.ndarray, share: float) -> np.ndarray:
-    """A window [V, T, P] moved by one of the intervals that keep all voices in their ranges, by `share` in [0, 1)."""
-    down, up = room(row)
+def transpose(row: np.ndarray, share: float) -> np.ndarray:
+    """Transpose a window [V, T, P] within the ranges of all voices; `share` in [0, 1) chooses the interval."""
+    down, up = measure_room(row)
     shift = -down + int(share * (down + up + 1))
     notes = np.where(row == BEYOND, SILENT, row)
-    return np.roll(notes, shift, axis=2)  # nothing comes round: what is moved over an end is silent
+    return np.roll(notes, shift, axis=2)  # nothing wraps around: only silence moves over an end
 
 
-def room(row: np.ndarray) -> tuple[int, int]:
-    """By how many semitones a window [V, T, P] may go down and up; at most FURTHEST."""
+def measure_room(row: np.ndarray) -> tuple[int, int]:
+    """Compute by how many semitones a window [V, T, P] may move down and up, at most FURTHEST."""
     down = up = FURTHEST
     for voice in row:
         sounding = np.flatnonzero(((voice == STRUCK) | (voice == HELD)).any(axis=0))
@@ -327,7 +331,7 @@ def room(row: np.ndarray) -> tuple[int, int]:
 
 
 def build_dataset(name: str, *, size: int | None = None, workers: int = 1, progress: Progress | None = None) -> Store:
-    """The store of a named data set, in the sizes of its own; `size` is of other wings. Raises as `open_store`."""
+    """Build a named data set in its own sizes; `size` is for other modalities. Raises as `open_store`."""
     config = ScoreConfig(tracks=4, bars=4, steps=16, pitches=48, lowest=36)
     return open_store(ScoreDataConfig(name=name), config, progress=progress)
 
@@ -338,15 +342,15 @@ def open_store(
     *,
     workers: int = 1,
     progress: Progress | None = None,
-    log: Report = print,
+    log: Log = print,
 ) -> Store:
-    """The store that a recipe's `[data]` names, windows of the sizes of its `[model]`, built at first use.
+    """Open the store that a recipe's `[data]` names, in the sizes of its `[model]`, built at first use.
 
-    One process makes it, whatever `workers` says.
+    One process builds it, whatever `workers` says.
 
     Raises:
         NotFoundError: no data set of that name.
-        InvalidFileError: a folder that is none, or none of its files can be used, which says why for each.
+        InvalidFileError: no such folder, or none of its files can be used; the message says why for each.
         InvalidValueError: sizes that the data does not have.
         MissingDependencyError: the extra `data` is needed.
     """
@@ -369,32 +373,32 @@ def open_store(
     if (place / "store.json").exists():
         return Store.open(place)
     pieces = {
-        name: _prepared(stretched(grid, config.steps // corpus.steps), data, config)
+        name: _prepare(stretch(grid, config.steps // corpus.steps), data, config)
         for name, grid in corpus.pieces(progress).items()
     }
     source = Windows(corpus.name, corpus.license, pieces, config, corpus.version, anywhere=(1,) if sheets else ())
     return build_store(source, place, progress=progress)
 
 
-def _prepared(grid: np.ndarray, data: ScoreDataConfig, config: ScoreConfig) -> np.ndarray:
-    """A grid [V, T, 128] in the pitches of the config, as a lead sheet where the data is made of those."""
+def _prepare(grid: np.ndarray, data: ScoreDataConfig, config: ScoreConfig) -> np.ndarray:
+    """Convert a grid [V, T, 128] to the pitches of the config, and to a lead sheet if the data has these."""
     if isinstance(data, LeadSheetDataConfig):
-        return within_pitches(lead_sheet(grid[int(data.drums) :], config.steps), config)
-    return within_pitches(grid, config, drums=data.drums)
+        return fit_pitches(to_lead_sheet(grid[int(data.drums) :], config.steps), config)
+    return fit_pitches(grid, config, drums=data.drums)
 
 
-def stretched(grid: np.ndarray, factor: int) -> np.ndarray:
-    """A grid [V, T, P] with each step as `factor` steps, of which only the first strikes."""
+def stretch(grid: np.ndarray, factor: int) -> np.ndarray:
+    """Repeat each step of a grid [V, T, P] `factor` times; notes start only at the first."""
     grid = grid.repeat(factor, axis=1)
     later = np.arange(grid.shape[1]) % factor > 0
     grid[:, later] = np.where(grid[:, later] == STRUCK, HELD, grid[:, later])
     return grid
 
 
-def within_pitches(grid: np.ndarray, config: ScoreConfig, *, drums: bool = False) -> np.ndarray:
-    """The config's pitches of a grid [V, T, 128], with notes outside of them moved inside by octaves.
+def fit_pitches(grid: np.ndarray, config: ScoreConfig, *, drums: bool = False) -> np.ndarray:
+    """Select the config's pitches of a grid [V, T, 128]; notes outside of them are moved inside by octaves.
 
-    Where the first voice has `drums`, those outside are left out: an octave away is another instrument.
+    Notes of a first voice with `drums` are left out instead: an octave away is another instrument.
     """
     low, high = config.lowest, config.lowest + config.pitches
     inside = grid[:, :, low:high].copy()
@@ -408,9 +412,9 @@ def within_pitches(grid: np.ndarray, config: ScoreConfig, *, drums: bool = False
 
 
 def _open_folder(
-    folder: Path, about: About, data: ScoreDataConfig, config: ScoreConfig, *, progress: Progress | None, log: Report
+    folder: Path, about: About, data: ScoreDataConfig, config: ScoreConfig, *, progress: Progress | None, log: Log
 ) -> Store:
-    """The store of the MIDI files in a folder and below."""
+    """Open the store of the MIDI files in a folder and below."""
     if not folder.is_dir():
         raise InvalidFileError(f"{folder}: no such folder of MIDI files")
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in MIDI_SUFFIXES and path.is_file())
@@ -433,9 +437,9 @@ def _open_folder(
 
 
 def _read_pieces(
-    files: Mapping[str, Path], data: ScoreDataConfig, config: ScoreConfig, folder: Path, log: Report
+    files: Mapping[str, Path], data: ScoreDataConfig, config: ScoreConfig, folder: Path, log: Log
 ) -> dict[str, np.ndarray]:
-    """The grids of the files that can be used; says of each other one why not. Raises InvalidFileError where none can."""
+    """Read the grids of the usable files, and log why others are left out. Raises InvalidFileError without any."""
     pieces: dict[str, np.ndarray] = {}
     reasons: list[str] = []
     for name, path in files.items():
@@ -448,10 +452,10 @@ def _read_pieces(
         except InvalidFileError as error:
             reasons.append(str(error))
         else:
-            pieces[name] = _prepared(grid, data, config)
+            pieces[name] = _prepare(grid, data, config)
     if not pieces:
-        told = "\n  ".join(reasons)
-        raise InvalidFileError(f"{folder}: none of {len(files)} MIDI files can be used:\n  {told}")
+        listed = "\n  ".join(reasons)
+        raise InvalidFileError(f"{folder}: none of {len(files)} MIDI files can be used:\n  {listed}")
     if len(pieces) < 2:
         raise InvalidFileError(
             f"{folder}: two usable MIDI files are needed at least, one to train on and one to test on"

@@ -1,6 +1,6 @@
-"""Sounds to train on: drum hits, rendered music, or one's own sound files.
+"""Sounds to train on: drum hits, rendered music, or your own sound files.
 
-A sound is a row of int16 samples [T]; the store keeps the names of its classes beside the rows.
+A sound is a row of int16 samples [T]. The store keeps the names of its classes in labels.json.
 """
 
 from __future__ import annotations
@@ -26,38 +26,38 @@ from zoo.data.own import own_files
 from zoo.data.packages import DebianPackage
 from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError, suggest
 from zoo.music.data.rendered import RenderedMusic
-from zoo.music.mel import resampled
+from zoo.music.mel import resample
 from zoo.noise import Noise
 from zoo.recipe import DataConfig, within
 
 __all__ = ["DATASETS", "SoundDataConfig", "build_dataset", "decode", "open_store", "read_sound"]
 
-PEAK = 0.95  # of every sound, before its copies change it
-SILENT = 1e-3  # a sound whose peak is below holds nothing to learn
-LEAST_RATE = 1000  # in Hz, of a sound file
+PEAK = 0.95  # of every sound, before its copies are changed
+SILENT = 1e-3  # a sound with a lower peak is silent
+LEAST_RATE = 1000  # Hz of a sound file
 SUFFIXES = (".wav", ".flac", ".ogg", ".aif", ".aiff", ".mp3")
 
-Report = Callable[[str], None]
+Log = Callable[[str], None]
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SoundDataConfig(DataConfig):
-    """Where the sounds come from, and how files become rows. `rendered-music` is made as its rows are."""
+    """Where the sounds come from, and how files become rows. `rendered-music` is rendered row by row instead."""
 
     copies: int = field(default=1, metadata=within(1, 256))
-    """So many rows of each sound: itself, then others changed by up to a semitone in pitch, 6 dB and 10 ms."""
+    """Rows of each sound: itself, and copies changed by up to a semitone in pitch, 6 dB and 10 ms."""
     cut: Literal["all", "first"] = "all"
-    """Of a sound longer than a row: all of it, row by row, or its beginning alone, which fades out."""
+    """What is kept of a sound longer than a row: `all`, row by row, or the `first` row, which fades out."""
     balanced: bool = False
-    """Show each class as often as any other, however rare; nothing where there are none."""
+    """Show each class as often as any other, however rare it is."""
 
 
 def read_sound(source: Path | bytes, name: str = "") -> tuple[Tensor, int]:
-    """A sound file as float32 [T] in [-1, 1], channels averaged, and its rate in Hz.
+    """Read a sound file as float32 [T] in [-1, 1], with channels averaged; returns also its rate in Hz.
 
-    Raises InvalidFileError where it is no sound file, is empty, silent, or holds numbers that are not finite; warns where it is
-    clipped.
+    It warns of a clipped file. Raises InvalidFileError where it is not a sound file, is empty or silent, or has numbers
+    that are not finite.
     """
     import soundfile
 
@@ -72,30 +72,30 @@ def read_sound(source: Path | bytes, name: str = "") -> tuple[Tensor, int]:
     if not bool(wave.isfinite().all()):
         raise InvalidFileError(f"{name}: holds numbers that are not finite")
     if rate < LEAST_RATE:
-        raise InvalidFileError(f"{name}: has {rate} samples a second; from {LEAST_RATE} on there is something to hear")
+        raise InvalidFileError(f"{name}: has {rate} samples a second, and should have at least {LEAST_RATE}")
     peak = float(wave.abs().max())
     if peak < SILENT:
         raise InvalidFileError(f"{name}: silent: its loudest sample is {peak:.2g} of full scale")
-    clipped = longest_clip(np.abs(samples).reshape(len(samples), -1).max(axis=1))
+    clipped = count_clipped(np.abs(samples).reshape(len(samples), -1).max(axis=1))
     if clipped >= 8:
-        warnings.warn(f"{name}: clipped: {clipped} samples in a row stand at full scale", stacklevel=2)
+        warnings.warn(f"{name}: clipped: {clipped} samples in a row are at full scale", stacklevel=2)
     return wave, rate
 
 
-def longest_clip(magnitudes: np.ndarray) -> int:
-    """The most samples in a row at full scale."""
+def count_clipped(magnitudes: np.ndarray) -> int:
+    """Count the most samples in a row at full scale."""
     runs = np.flatnonzero(np.diff(np.concatenate([[0], (magnitudes >= 0.999).astype(np.int8), [0]])))
     return int((runs[1::2] - runs[::2]).max(initial=0))
 
 
-def trimmed(wave: Tensor, *, before: int = 16) -> Tensor:
-    """A wave from `before` samples ahead of its first one above a hundredth of its peak."""
+def trim(wave: Tensor, *, before: int = 16) -> Tensor:
+    """Cut the start of a wave, up to `before` samples ahead of the first one above a hundredth of its peak."""
     loud = wave.abs() > wave.abs().max() / 100
     return wave[max(0, int(loud.float().argmax()) - before) :]
 
 
-def fitted_to(wave: Tensor, length: int) -> Tensor:
-    """A wave [T] as one of `length` samples: zeros after it, or its beginning, which fades out at its end."""
+def fit_length(wave: Tensor, length: int) -> Tensor:
+    """Bring a wave [T] to `length` samples: append zeros, or keep the beginning and fade it out."""
     if len(wave) <= length:
         return torch.nn.functional.pad(wave, (0, length - len(wave)))
     fade = torch.ones(length)
@@ -104,35 +104,36 @@ def fitted_to(wave: Tensor, length: int) -> Tensor:
     return wave[:length] * fade
 
 
-def rows_of(wave: Tensor, length: int, cut: str) -> list[Tensor]:
-    """The rows [length] of a wave, which is their common peak; silent ones are left out."""
-    wave = trimmed(wave) / wave.abs().max() * PEAK
+def cut_rows(wave: Tensor, length: int, cut: str) -> list[Tensor]:
+    """Cut a wave with a peak of PEAK into rows [length], without silent ones."""
+    wave = trim(wave) / wave.abs().max() * PEAK
     if cut == "first":
-        return [fitted_to(wave, length)]
+        return [fit_length(wave, length)]
     rows = [torch.nn.functional.pad(part, (0, length - len(part))) for part in wave.split(length)]
     return [row for row in rows if float(row.abs().max()) > SILENT] or rows[:1]
 
 
-def copies_of(
+def make_copies(
     wave: Tensor, rate: int, new_rate: int, length: int, data: SoundDataConfig, *, seed: Sequence[int]
 ) -> Tensor:
-    """The rows of a sound and of its changed copies [copies * rows, length], float32."""
-    rows = rows_of(resampled(wave, rate, new_rate), length, data.cut)
+    """Make the rows of a sound and of its changed copies, float32 [copies * rows, length]."""
+    rows = cut_rows(resample(wave, rate, new_rate), length, data.cut)
     for copy in range(1, data.copies):
         rng = np.random.default_rng([*seed, copy])
         semitones, gain, delay = rng.uniform(-1, 1), 10 ** (rng.uniform(-6, 0) / 20), rng.integers(0, new_rate // 100)
-        faster = 100 * round(rate * 2 ** (semitones / 12) / 100)  # whole hundreds of Hz, for which resampling is quick
-        for row in rows_of(resampled(wave, faster, new_rate), length, data.cut):
+        faster = 100 * round(rate * 2 ** (semitones / 12) / 100)  # multiples of 100 Hz, which are quick to resample
+        for row in cut_rows(resample(wave, faster, new_rate), length, data.cut):
             rows.append(torch.nn.functional.pad(row, (int(delay), 0))[:length] * gain)
     return torch.stack(rows)
 
 
 def to_int16(waves: Tensor) -> np.ndarray:
+    """Convert waves in [-1, 1] to int16."""
     return waves.mul(32767).round().clamp(-32768, 32767).to(torch.int16).numpy()
 
 
 def decode(rows: np.ndarray, noise: Noise | None = None) -> Tensor:
-    """Stored rows int16 [N, T] -> float32 [N, 1, T] in [-1, 1)."""
+    """Decode stored rows int16 [N, T] to float32 [N, 1, T] in [-1, 1)."""
     return torch.from_numpy(np.asarray(rows).astype(np.float32) / 32768)[:, None]
 
 
@@ -141,7 +142,7 @@ def decode(rows: np.ndarray, noise: Noise | None = None) -> Tensor:
 
 @dataclass(frozen=True)
 class Sound:
-    """A recording of class number `label`. Those of one `group`, such as an instrument's layers, stay together."""
+    """A recording of class number `label`. Recordings of one `group`, e.g. of one instrument, are in one split."""
 
     group: str
     label: int
@@ -152,7 +153,7 @@ class Sound:
 def make_rows(
     sounds: Iterable[Sound], data: SoundDataConfig, config: Any, *, about: About, classes: Sequence[str], one_in: int
 ) -> Rows:
-    """The rows of the sounds and of their copies; one group in so many is the test split, by the sha256 of its name.
+    """Make the rows of sounds and of their copies. One group in `one_in` is for tests, by the sha256 of its name.
 
     Raises InvalidValueError for fewer than two rows.
     """
@@ -160,10 +161,10 @@ def make_rows(
     labels: list[int] = []
     groups: list[str] = []
     for i, sound in enumerate(sounds):
-        rows.append(to_int16(copies_of(sound.wave, sound.rate, config.rate, config.length, data, seed=(1, i))))
+        rows.append(to_int16(make_copies(sound.wave, sound.rate, config.rate, config.length, data, seed=(1, i))))
         labels.append(sound.label)
         groups.append(sound.group)
-    counts = [len(made) for made in rows]
+    counts = [len(copies) for copies in rows]
     if sum(counts) < 2:
         raise InvalidValueError(
             f"{about.name}: one row of {config.length / config.rate:.2g} s is not enough to train on and to test on"
@@ -175,11 +176,11 @@ def make_rows(
     if classes:
         table["label"] = np.array(labels, dtype=np.int16)[owners]
     assets = {LABELS: json.dumps(list(classes)) + "\n"}
-    return Rows(about, np.concatenate(rows), split_of(groups, owners, one_in), assets, table)
+    return Rows(about, np.concatenate(rows), split_groups(groups, owners, one_in), assets, table)
 
 
-def split_of(groups: Sequence[str], owners: np.ndarray, one_in: int) -> np.ndarray:
-    """uint8 [N]: one group in so many is held out, at least one; of a single sound, the last tenth of its rows."""
+def split_groups(groups: Sequence[str], owners: np.ndarray, one_in: int) -> np.ndarray:
+    """Compute the split uint8 [N]: one group in `one_in` is held out; of a single one, the last tenth of its rows."""
     if len(set(groups)) == 1:
         return (np.arange(len(owners)) >= len(owners) - max(1, len(owners) // 10)).astype(np.uint8)
     names = list(dict.fromkeys(groups))
@@ -203,8 +204,9 @@ HYDROGEN_DRUMKITS = DebianPackage(
     "6ea3c6df9a67762e2362f946c695e619859126b19fbccf32a2e8f07dfd03b2f4",
 )
 
-# The kits and their licenses, from debian/copyright of the two packages. All of these go together under GPL-2.0. Left
-# out: circAfrique and BJA_Pacific (CC-BY-SA-3.0) and rumpf_kit_z01 (CC-BY-3.0), whose terms do not mix with the GPL's.
+# The kits and their licenses, from debian/copyright of the two packages. Together all of these are under GPL-2.0. Three
+# are left out, whose terms do not mix with the GPL's: circAfrique and BJA_Pacific (CC-BY-SA-3.0), rumpf_kit_z01
+# (CC-BY-3.0).
 KITS = {
     "GMRockKit": "GPL-2.0-or-later",
     "TR808EmulationKit": "GPL-2.0-or-later",
@@ -221,7 +223,7 @@ KITS = {
     "Audiophob": "CC0-1.0",
 }
 
-# The first pattern that fits the name of an instrument, in lower case, says its class. What none fits is left out.
+# The first pattern that matches the lower-case name of an instrument is its class. Others are left out.
 CLASSES = {
     "kick": r"kick|bass ?drum",
     "rim": r"stick|rim click",
@@ -234,8 +236,8 @@ CLASSES = {
 }
 
 
-def class_of(instrument: str) -> str | None:
-    """The class of an instrument by its name in its kit; None where it has none here."""
+def find_class(instrument: str) -> str | None:
+    """Find the class of an instrument by its name in its kit; None for one without a class."""
     name = instrument.lower()
     return next((label for label, pattern in CLASSES.items() if re.search(pattern, name)), None)
 
@@ -243,8 +245,8 @@ def class_of(instrument: str) -> str | None:
 class DrumHits:
     """Strokes of drums and cymbals, a second each, from 13 kits of the drum machine Hydrogen.
 
-    From the Debian packages `hydrogen-data` and `hydrogen-drumkits`. All layers of an instrument, soft to hard, are in
-    one split.
+    They are from the Debian packages `hydrogen-data` and `hydrogen-drumkits`. All layers of an instrument, from soft to
+    hard, are in one split.
     """
 
     name = "drum-hits"
@@ -255,36 +257,36 @@ class DrumHits:
     defaults: ClassVar[dict[str, Any]] = {"copies": 8, "cut": "first"}
 
     @classmethod
-    def open(cls, data: SoundDataConfig, config: Any, *, workers: int, progress: Progress | None, log: Report) -> Store:
+    def open(cls, data: SoundDataConfig, config: Any, *, workers: int, progress: Progress | None, log: Log) -> Store:
         stamp = f"{config.rate}x{config.length}-{data.copies}-{data.cut}"
         place = cache_dir() / "data" / f"{cls.name}-v{cls.version}-{stamp}"
         if (place / "store.json").exists():
             return Store.open(place)
         hits = list(cls().hits())
         about = About(name=cls.name, version=cls.version, license=cls.license)
-        watching = watched(hits, len(hits), progress)
-        source = make_rows(watching, data, config, about=about, classes=list(CLASSES), one_in=5)
+        reported = report_progress(hits, len(hits), progress)
+        source = make_rows(reported, data, config, about=about, classes=list(CLASSES), one_in=5)
         return build_store(source, place)
 
     def hits(self) -> Iterator[Sound]:
-        """All labelled strokes, no recording twice."""
+        """Read all strokes that have a class, no recording twice."""
         seen: set[str] = set()
         for package in (HYDROGEN_DATA, HYDROGEN_DRUMKITS):
             files = dict(package.files("usr/share/hydrogen/data/drumkits"))
             for kit in sorted(KITS.keys() & {path.parts[0] for path in files}):
-                for instrument, file in instruments(files[PurePosixPath(kit) / "drumkit.xml"]):
-                    label, content = class_of(instrument), files.get(PurePosixPath(kit) / file)
+                for instrument, file in list_instruments(files[PurePosixPath(kit) / "drumkit.xml"]):
+                    label, content = find_class(instrument), files.get(PurePosixPath(kit) / file)
                     if label is None or content is None or (stamp := hashlib.sha256(content).hexdigest()) in seen:
                         continue
                     seen.add(stamp)
                     with warnings.catch_warnings():
-                        warnings.simplefilter("ignore")  # some are clipped, as their makers wanted them
+                        warnings.simplefilter("ignore")  # some are clipped on purpose
                         wave, rate = read_sound(content, f"{kit}/{file}")
                     yield Sound(f"{kit}/{instrument}", list(CLASSES).index(label), wave, rate)
 
 
-def instruments(drumkit: bytes) -> Iterator[tuple[str, str]]:
-    """The instruments of Hydrogen's drumkit.xml, each with the name of a file, one for each of its layers."""
+def list_instruments(drumkit: bytes) -> Iterator[tuple[str, str]]:
+    """List the instruments of Hydrogen's drumkit.xml with the file of each of their layers."""
     plain = re.sub(rb'\s(xmlns(:\w+)?|xsi:\w+)="[^"]*"', b"", drumkit)
     for instrument in ElementTree.fromstring(plain).iter("instrument"):
         name = instrument.findtext("name") or ""
@@ -308,7 +310,7 @@ def build_dataset(
     workers: int = 1,
     progress: Progress | None = None,
 ) -> Store:
-    """The store of a named data set as its own recipe has it; `size` is not asked of sounds. Raises as `open_store`."""
+    """Build a named data set with its own defaults; `size` is for other modalities. Raises as `open_store`."""
     source = DATASETS[name]
     data = SoundDataConfig(name=name, **source.defaults)
     return source.open(data, source, workers=workers, progress=progress, log=print)
@@ -320,15 +322,15 @@ def open_store(
     *,
     workers: int = 1,
     progress: Progress | None = None,
-    log: Report = print,
+    log: Log = print,
 ) -> Store:
-    """The store that a recipe's `[data]` names, rows of `config.length` samples at `config.rate` Hz.
+    """Open the store that a recipe's `[data]` names: rows of `config.length` samples at `config.rate` Hz.
 
     Raises:
         NotFoundError: no data set of that name.
-        InvalidFileError: a file or folder that is none, or holds no sound that can be used; each file with the reason.
+        InvalidFileError: no such file or folder, or no usable sound in it; the message says why for each file.
         MissingDependencyError: torchaudio cannot be imported; apt-get is needed and absent.
-        WriteError: it fails.
+        WriteError: the store cannot be written, or apt-get fails.
     """
     if not data.name:
         path, about = own_files(data, SUFFIXES, progress=progress)
@@ -341,9 +343,9 @@ def open_store(
 
 
 def _open_folder(
-    path: Path, about: About, data: SoundDataConfig, config: Any, *, progress: Progress | None, log: Report
+    path: Path, about: About, data: SoundDataConfig, config: Any, *, progress: Progress | None, log: Log
 ) -> Store:
-    """The store of a sound file, or of those in a folder, whose own folders are the classes if all files lie in one."""
+    """Open the store of a sound file or folder. If all files are in subfolders, these are the classes."""
     if not path.exists():
         raise InvalidFileError(f"{path}: no such file or folder of sounds")
     found = sorted(path.rglob("*")) if path.is_dir() else [path]
@@ -372,7 +374,7 @@ def _open_folder(
             name = file.relative_to(path).as_posix() if file != path else file.name
             yield Sound(name, classes.index(folder) if classes else 0, wave, rate)
 
-    sounds = list(watched(usable(), len(files), progress))
+    sounds = list(report_progress(usable(), len(files), progress))
     for line in refused:
         log(f"left out: {line}")
     if not sounds:
@@ -381,8 +383,8 @@ def _open_folder(
     return build_store(source, place)
 
 
-def watched(sounds: Iterable[Sound], total: int, progress: Progress | None) -> Iterator[Sound]:
-    """The sounds as they come, with the progress told of each."""
+def report_progress(sounds: Iterable[Sound], total: int, progress: Progress | None) -> Iterator[Sound]:
+    """Yield the sounds, and report the progress after each."""
     for i, sound in enumerate(sounds):
         yield sound
         if progress is not None:

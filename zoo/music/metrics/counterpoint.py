@@ -1,7 +1,7 @@
-"""What a teacher of counterpoint would mark in a chorale, and the distributions that make its style.
+"""Faults of counterpoint in chorales, and distributions that describe a style.
 
-Grids are uint8 [N, V, T, P], the highest voice first. A voice that has several pitches at once is read by its highest,
-as muspy and the ear do.
+Grids are uint8 [N, V, T, P], the highest voice first. Of several pitches at once in a voice the highest counts, as in
+muspy and to the ear.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from itertools import combinations
 import numpy as np
 
 from zoo.music.data.midi import SILENT
-from zoo.music.metrics.statistics import BEATS, chroma_of, notes
+from zoo.music.metrics.statistics import BEATS, find_notes, pitch_classes_at
 
 SILENCE = -1
-WIDEST = 12  # semitones; wider steps of a voice count as this
+WIDEST = 12  # semitones; wider intervals count as this
 QUALITIES = {  # the pitch classes of a chord over its root
     "major": (0, 4, 7),
     "minor": (0, 3, 7),
@@ -36,15 +36,15 @@ _QUALITY_OF = {
 }
 
 
-def lines(grids: np.ndarray) -> np.ndarray:
-    """The pitch of each voice at each step [N, V, T], SILENCE where it has none."""
+def read_lines(grids: np.ndarray) -> np.ndarray:
+    """Read the pitch of each voice at each step [N, V, T], SILENCE where it has none."""
     sounding = np.not_equal(grids, SILENT)
     highest = grids.shape[3] - 1 - sounding[..., ::-1].argmax(axis=3)
     return np.where(sounding.any(axis=3), highest, SILENCE)
 
 
 def in_range(grids: np.ndarray, ranges: np.ndarray, steps: int) -> np.ndarray:
-    """bool [N, bars]: whether in a bar all voices sound, and no pitch outside of the voice's `ranges`, bool [V, P]."""
+    """Tell for each bar, bool [N, bars], whether all voices sound, and within their `ranges`, bool [V, P]."""
     num, voices, length, pitches = grids.shape
     sounding = (grids != SILENT).reshape(num, voices, length // steps, steps, pitches).any(axis=3)
     outside = (sounding & ~ranges[None, :, None]).any(axis=3)
@@ -52,18 +52,18 @@ def in_range(grids: np.ndarray, ranges: np.ndarray, steps: int) -> np.ndarray:
 
 
 def crossings(grids: np.ndarray) -> np.ndarray:
-    """[N]: the share of steps at which some voice is below the next lower one."""
-    found = lines(grids)
+    """Compute the share of steps at which some voice is below the next lower one [N]."""
+    found = read_lines(grids)
     upper, lower = found[:, :-1], found[:, 1:]
     return ((upper < lower) & (upper != SILENCE)).any(axis=1).mean(axis=1)
 
 
 def parallels(grids: np.ndarray, interval: int, steps: int) -> np.ndarray:
-    """[N]: how often in a bar two voices move the same way and stay `interval` apart, 7 for fifths, 0 for octaves.
+    """Count per bar how often two voices move in one direction at a fixed `interval` [N]: 7 for fifths, 0 for octaves.
 
-    Octaves may lie between, and unisons are parallel octaves. Only moves between one step and the next count.
+    Octaves may be added to the interval, and unisons are parallel octaves. Only moves from one step to the next count.
     """
-    found = lines(grids)
+    found = read_lines(grids)
     before, after = found[:, :, :-1], found[:, :, 1:]
     total = np.zeros(len(grids))
     for upper, lower in combinations(range(found.shape[1]), 2):
@@ -76,14 +76,14 @@ def parallels(grids: np.ndarray, interval: int, steps: int) -> np.ndarray:
 
 
 def interval_histogram(grids: np.ndarray) -> np.ndarray:
-    """[2 WIDEST + 1]: how many notes of all scores follow the one before in their voice by -WIDEST..WIDEST semitones.
+    """Count the intervals between successive notes of a voice in all scores [2 WIDEST + 1], -WIDEST..WIDEST semitones.
 
-    Of notes that begin together in a voice the highest counts.
+    Of notes that start together in a voice the highest counts.
     """
-    found = notes(grids)
+    found = find_notes(grids)
     order = np.lexsort((found.pitch, found.step, found.voice, found.score))
     score, voice, step, pitch = (values[order] for values in (found.score, found.voice, found.step, found.pitch))
-    last = np.ones(len(score), dtype=bool)  # of those that begin together
+    last = np.ones(len(score), dtype=bool)  # of notes that start together
     last[:-1] = (score[1:] != score[:-1]) | (voice[1:] != voice[:-1]) | (step[1:] != step[:-1])
     score, voice, pitch = score[last], voice[last], pitch[last].astype(int)
     same = (score[1:] == score[:-1]) & (voice[1:] == voice[:-1])
@@ -92,8 +92,8 @@ def interval_histogram(grids: np.ndarray) -> np.ndarray:
 
 
 def quality_histogram(grids: np.ndarray, steps: int, lowest: int) -> np.ndarray:
-    """[QUALITIES, other chords, fewer than three pitch classes]: the chords of all scores at their beats."""
-    chroma = chroma_of(grids, lowest).max(axis=1)[:, :: steps // BEATS]  # [N, beats, 12]
+    """Count the chords at the beats of all scores: QUALITIES, other chords, and fewer than three pitch classes."""
+    chroma = pitch_classes_at(grids, lowest).max(axis=1)[:, :: steps // BEATS]  # [N, beats, 12]
     found = np.zeros(len(QUALITIES) + 2, dtype=np.int64)
     for chord in chroma.reshape(-1, 12):
         classes = frozenset(np.flatnonzero(chord).tolist())
@@ -102,14 +102,14 @@ def quality_histogram(grids: np.ndarray, steps: int, lowest: int) -> np.ndarray:
 
 
 def length_histogram(grids: np.ndarray, steps: int) -> np.ndarray:
-    """[steps + 1]: how many notes of all scores are so many steps long; longer than a bar counts as a bar."""
-    return np.bincount(notes(grids).length.clip(0, steps), minlength=steps + 1)
+    """Count the lengths of the notes of all scores in steps [steps + 1]; longer than a bar counts as a bar."""
+    return np.bincount(find_notes(grids).length.clip(0, steps), minlength=steps + 1)
 
 
 def distance(counts: np.ndarray, others: np.ndarray) -> float:
-    """The Jensen-Shannon distance of two histograms: 0 the same, 1 nothing in common; NaN where one is empty.
+    """Compute the Jensen-Shannon distance of two histograms, from 0 (equal) to 1 (disjoint); NaN where one is empty.
 
-    The root of the divergence in bits (Endres & Schindelin 2003), which is a metric.
+    It is the root of the divergence in bits (Endres & Schindelin 2003), which is a metric.
     """
     if not counts.sum() or not others.sum():
         return float("nan")
@@ -122,10 +122,10 @@ def distance(counts: np.ndarray, others: np.ndarray) -> float:
     return float(np.sqrt(max(0.0, (divergence(p) + divergence(q)) / 2)))
 
 
-def passages(grids: np.ndarray, steps: int, bars: int) -> list[set[bytes]]:
-    """The passages of `bars` neighboring bars in each score, in no key: moved so that the lowest pitch is the first.
+def list_passages(grids: np.ndarray, steps: int, bars: int) -> list[set[bytes]]:
+    """List the passages of `bars` successive bars in each score, transposed so that the lowest pitch is the first.
 
-    A passage in which nothing sounds is none.
+    Silent passages are left out.
     """
     results = []
     for grid in grids:
@@ -139,6 +139,6 @@ def passages(grids: np.ndarray, steps: int, bars: int) -> list[set[bytes]]:
     return results
 
 
-def copied(found: list[set[bytes]], known: set[bytes]) -> float:
-    """The share of scores of which any passage is among the `known` ones."""
+def copied_share(found: list[set[bytes]], known: set[bytes]) -> float:
+    """Compute the share of scores with any passage that is among the `known` ones."""
     return float(np.mean([not passages.isdisjoint(known) for passages in found]))

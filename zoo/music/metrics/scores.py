@@ -1,7 +1,7 @@
-"""How a generator of scores is judged: by what can be counted, beside the same count in real scores.
+"""Metrics of generated scores: statistics and distances, each with its value for real scores.
 
-The floor of a statistic, such as the polyphony, is its value in the held-out scores, and a sample is best near it. The
-floor of a distance is that between held-out scores and as many of the training split.
+For a statistic, such as the polyphony, real against real is its value in held-out scores, and samples should be near
+it. For a distance, it is the distance between held-out scores and as many of the training split.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from zoo.errors import InvalidValueError
 from zoo.gan import GAN
 from zoo.metrics.report import Metric
 from zoo.music.data.midi import HELD, SILENT
-from zoo.music.data.scores import ranges
+from zoo.music.data.scores import read_ranges
 from zoo.music.metrics import counterpoint, statistics
 from zoo.music.samples.scores import Scores
 from zoo.recipe import EvaluateConfig
 
-COPIED_BARS = 2  # a cadence of one bar is common property
+COPIED_BARS = 2  # single bars, such as cadences, recur in many pieces
 
 Measure = Callable[[np.ndarray], np.ndarray]
 
@@ -29,13 +29,13 @@ Measure = Callable[[np.ndarray], np.ndarray]
 def evaluate(
     gan: GAN, store: Store, settings: EvaluateConfig, *, progress: Callable[[int, int], None] | None = None
 ) -> list[Metric]:
-    """All metrics of `gan` against the test split of `store`.
+    """Compute all metrics of `gan` against the test split of `store`.
 
-    Raises InvalidValueError where more samples are asked for than either split holds.
+    Raises InvalidValueError for more samples than either split has.
     """
     report = progress or (lambda done, total: None)
     real, other = _real_scores(store, settings)
-    fake = draw(gan, settings)
+    fake = sample_grids(gan, settings)
     report(settings.samples, 2 * settings.samples)
     metrics = [*_distances(gan, fake, real, other), *_statistics(gan, store, fake, real)]
     metrics += _copies(gan, store, fake, real)
@@ -44,60 +44,60 @@ def evaluate(
 
 
 def held_out(store: Store, settings: EvaluateConfig) -> Callable[[GAN], list[Metric]]:
-    """Scores a generator as `evaluate` does, but for copies; the first figure is `style_distance`."""
+    """Return a function that evaluates as `evaluate` does, without copies. Its first metric is `style_distance`."""
     real, other = _real_scores(store, settings)
 
-    def judge(gan: GAN) -> list[Metric]:
-        fake = draw(gan, settings)
+    def evaluate_fn(gan: GAN) -> list[Metric]:
+        fake = sample_grids(gan, settings)
         return [*_distances(gan, fake, real, other), *_statistics(gan, store, fake, real)]
 
-    return judge
+    return evaluate_fn
 
 
-def draw(gan: GAN, settings: EvaluateConfig) -> np.ndarray:
-    """The grids [N, V, T, P] of the samples that are judged."""
+def sample_grids(gan: GAN, settings: EvaluateConfig) -> np.ndarray:
+    """Generate the grids [N, V, T, P] that are evaluated."""
     samples = gan.sample(settings.samples, seed=settings.seed)
     if not isinstance(samples, Scores):
-        raise InvalidValueError(f"{type(gan).__name__} writes {type(samples).__name__.lower()}, not scores")
+        raise InvalidValueError(f"{type(gan).__name__} generates {type(samples).__name__.lower()}, not scores")
     return samples.grids
 
 
 def _real_scores(store: Store, settings: EvaluateConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Grids of the test split, and as many of the training split. Raises InvalidValueError where too few."""
+    """Read grids of the test split, and as many of the training split. Raises InvalidValueError for too few."""
     real, other = store.compared(settings.samples, settings.seed, of="scores")
-    return _grids(store.samples[real]), _grids(store.samples[other])
+    return _to_grids(store.samples[real]), _to_grids(store.samples[other])
 
 
-def _grids(rows: np.ndarray) -> np.ndarray:
+def _to_grids(rows: np.ndarray) -> np.ndarray:
     return np.where(rows <= HELD, rows, SILENT).astype(np.uint8)
 
 
 def _distances(gan: GAN, fake: np.ndarray, real: np.ndarray, other: np.ndarray) -> list[Metric]:
-    """Jensen-Shannon distances of what makes the style, and their mean, `style_distance`, first."""
+    """Compute the Jensen-Shannon distances of the style's distributions, and first their mean, `style_distance`."""
     steps, lowest = gan.config.steps, gan.config.lowest
     histograms: dict[str, Measure] = {
         "interval_distance": counterpoint.interval_histogram,
         "chord_distance": partial(counterpoint.quality_histogram, steps=steps, lowest=lowest),
         "length_distance": partial(counterpoint.length_histogram, steps=steps),
     }
-    values, floors = {}, {}
+    values, references = {}, {}
     for name, histogram in histograms.items():
         of_real = histogram(real)
         values[name] = counterpoint.distance(histogram(fake), of_real)
-        floors[name] = counterpoint.distance(histogram(other), of_real)
+        references[name] = counterpoint.distance(histogram(other), of_real)
     values = {"style_distance": float(np.nan_to_num(list(values.values()), nan=1.0).mean()), **values}
-    floors = {"style_distance": float(np.mean(list(floors.values()))), **floors}
+    references = {"style_distance": float(np.mean(list(references.values()))), **references}
     return [
-        Metric(name=name, value=float(np.nan_to_num(value, nan=1.0)), real_vs_real=floors[name], higher_is_better=False,
-               count=len(fake), extractor="Jensen-Shannon")
+        Metric(name=name, value=float(np.nan_to_num(value, nan=1.0)), real_vs_real=references[name],
+               higher_is_better=False, count=len(fake), extractor="Jensen-Shannon")
         for name, value in values.items()
     ]  # fmt: skip
 
 
 def _statistics(gan: GAN, store: Store, fake: np.ndarray, real: np.ndarray) -> list[Metric]:
-    """Means over scores, beside those of the held-out ones."""
+    """Compute the mean statistics of samples and of held-out scores."""
     steps, lowest = gan.config.steps, gan.config.lowest
-    reach = ranges(store.samples[store.indices("train")[:1]])
+    reach = read_ranges(store.samples[store.indices("train")[:1]])
     neither: dict[str, Measure] = {
         "pitch_class_entropy": partial(statistics.pitch_class_entropy, lowest=lowest),
         "polyphony": statistics.polyphony,
@@ -117,27 +117,29 @@ def _statistics(gan: GAN, store: Store, fake: np.ndarray, real: np.ndarray) -> l
         lower["parallel_fifths"] = partial(counterpoint.parallels, interval=7, steps=steps)
         lower["parallel_octaves"] = partial(counterpoint.parallels, interval=0, steps=steps)
     return [
-        Metric(name=name, value=mean(measure(fake)), real_vs_real=mean(measure(real)), higher_is_better=better,
+        Metric(name=name, value=average(measure(fake)), real_vs_real=average(measure(real)), higher_is_better=better,
                count=len(fake), extractor=note)
         for measures, better, note in ((neither, True, "best near real"), (higher, True, None), (lower, False, None))
         for name, measure in measures.items()
     ]  # fmt: skip
 
 
-def mean(values: np.ndarray) -> float:
-    """Over the scores that have something to count; 0 where none has."""
+def average(values: np.ndarray) -> float:
+    """Average over the scores that have something to count; 0 where none has."""
     counted = values[~np.isnan(values)]
     return float(counted.mean()) if len(counted) else 0.0
 
 
 def _copies(gan: GAN, store: Store, fake: np.ndarray, real: np.ndarray) -> list[Metric]:
-    """The share of samples with two bars that are also in the training split, in any key; and that of held-out ones."""
+    """Compute the share of samples with two bars of the training split, in any key; also that of held-out scores."""
     steps = gan.config.steps
     bars = min(COPIED_BARS, gan.config.bars)
-    train = _grids(store.samples[store.indices("train")])
-    known = set().union(*counterpoint.passages(train, steps, bars))
-    value, floor = (counterpoint.copied(counterpoint.passages(grids, steps, bars), known) for grids in (fake, real))
+    train = _to_grids(store.samples[store.indices("train")])
+    known = set().union(*counterpoint.list_passages(train, steps, bars))
+    shares = [
+        counterpoint.copied_share(counterpoint.list_passages(grids, steps, bars), known) for grids in (fake, real)
+    ]
     return [
-        Metric(name="copied", value=value, real_vs_real=floor, higher_is_better=False, count=len(fake),
+        Metric(name="copied", value=shares[0], real_vs_real=shares[1], higher_is_better=False, count=len(fake),
                extractor=f"{bars} bars of {len(train)} training windows")
     ]  # fmt: skip

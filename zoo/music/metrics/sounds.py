@@ -1,7 +1,7 @@
-"""How makers of sounds are judged: generators by distances to held-out sounds, vocoders by what they give back.
+"""Metrics of sounds: of generators, distances to held-out sounds; of vocoders, errors of resynthesis.
 
-A generator's metrics stand beside real sounds in the samples' place; a vocoder's beside those of Griffin-Lim with 32
-iterations, from the same spectrograms, and the floor of a perfect vocoder is nought.
+Real against real compares real sounds with a generator's test sounds. A perfect vocoder has errors of 0; the control is
+Griffin-Lim with 32 iterations, from the same spectrograms.
 """
 
 from __future__ import annotations
@@ -26,56 +26,56 @@ from zoo.music.mel import log_mel, wave_from_mel
 from zoo.music.metrics.evaluator import NAME, RATE, VERSION, Evaluator, load_evaluator
 from zoo.recipe import EvaluateConfig
 
-ITERATIONS = 32  # of the control's Griffin-Lim
+ITERATIONS = 32  # of Griffin-Lim, the control
 RESOLUTIONS = ((1024, 120, 600), (2048, 240, 1200), (512, 50, 240))  # fft, hop and window of arXiv:1910.11480, table 1
 
 Progress = Callable[[int, int], None]
 
 
 def evaluate(gan: GAN, store: Store, settings: EvaluateConfig, *, progress: Progress | None = None) -> list[Metric]:
-    """All metrics of `gan` against the test split of `store`.
+    """Compute all metrics of `gan` against the test split of `store`.
 
     Raises:
-        InvalidValueError: more samples asked for than either split holds; sounds that the evaluator does not hear.
+        InvalidValueError: more samples than either split has; sounds at another rate than the evaluator's.
     """
     if isinstance(gan, HiFiGAN):
         return vocoder_metrics(gan, held_out_sounds(store, settings.samples), control=True, progress=progress)
     report = progress or (lambda done, total: None)
-    evaluator = extractor(settings.features, gan)
+    evaluator = load_extractor(settings.features, gan)
     real, other, labels = _real_sounds(store, settings)
     samples = gan.sample(settings.samples, seed=settings.seed, progress=lambda done: report(done, 2 * settings.samples))
     metrics = sound_metrics(evaluator, real, samples.tensor, other, seed=settings.seed)
     report(2 * settings.samples, 2 * settings.samples)
     if isinstance(gan, LabelledGAN) and gan.labels == evaluator.labels:
-        asked = torch.arange(settings.samples) % len(gan.labels)  # without a label asked for they take turns
+        asked = torch.arange(settings.samples) % len(gan.labels)  # without a choice the classes alternate
         known = labels if read_labels(store.folder) == evaluator.labels else None
         metrics.append(class_accuracy(evaluator, samples.tensor, asked, real, known))
     return metrics
 
 
 def held_out(store: Store, settings: EvaluateConfig) -> Callable[[GAN], list[Metric]]:
-    """Scores a generator while it trains: the Fréchet distance first, or a vocoder's log-mel error."""
+    """Return a function that evaluates during the training: first the Fréchet distance, or a vocoder's error."""
     sounds: list[Tensor] = []
 
-    def judge(gan: GAN) -> list[Metric]:
+    def evaluate_fn(gan: GAN) -> list[Metric]:
         if isinstance(gan, HiFiGAN):
             sounds[:] = sounds or held_out_sounds(store, min(settings.samples, 64))
             return vocoder_metrics(gan, sounds, control=False)
         real, other, _ = _real_sounds(store, settings)
         fake = gan.sample(settings.samples, seed=settings.seed).tensor
-        return sound_metrics(extractor(settings.features, gan), real, fake, other, seed=settings.seed)
+        return sound_metrics(load_extractor(settings.features, gan), real, fake, other, seed=settings.seed)
 
-    return judge
+    return evaluate_fn
 
 
-def extractor(name: str, gan: GAN) -> Evaluator:
-    """The network that a recipe's `evaluate.features` names; that of drum hits where it names none.
+def load_extractor(name: str, gan: GAN) -> Evaluator:
+    """Load the network that a recipe's `evaluate.features` names; that of drum hits if it names none.
 
-    Raises NotFoundError for another name, InvalidValueError where it does not hear such sounds as `gan` makes.
+    Raises NotFoundError for another name, InvalidValueError where the sounds of `gan` have another rate.
     """
     if gan.config.rate != RATE:
         raise InvalidValueError(
-            f"the evaluator of drum hits hears sounds at {RATE} Hz, and the model's are at {gan.config.rate}"
+            f"the evaluator of drum hits takes sounds at {RATE} Hz, and the model's are at {gan.config.rate}"
         )
     if name not in ("", f"zoo:{NAME}"):
         raise NotFoundError(f'no features "{name}" of sounds; there are zoo:{NAME}')
@@ -86,7 +86,7 @@ def extractor(name: str, gan: GAN) -> Evaluator:
 
 
 def sound_metrics(evaluator: Evaluator, real: Tensor, fake: Tensor, other: Tensor, *, seed: int) -> list[Metric]:
-    """Distances of the evaluator's features, and the inception-style score of its classes; waves [N, 1, T] each."""
+    """Compute distances of the evaluator's features and the inception score of its classes, for waves [N, 1, T]."""
     name = f"zoo:{NAME}-v{VERSION}"
     (of_real, _), (of_fake, classes), (of_other, real_classes) = map(evaluator.hear, (real, fake, other))
     score = Metric(
@@ -101,15 +101,17 @@ def sound_metrics(evaluator: Evaluator, real: Tensor, fake: Tensor, other: Tenso
 
 
 def inception_score(probabilities: Tensor) -> float:
-    """exp E KL(p(y|x) || p(y)) of the classes' probabilities [N, K]: from 1 to K (Salimans et al. 2016)."""
+    """Compute exp E KL(p(y|x) || p(y)) of class probabilities [N, K]: from 1 to K (Salimans et al. 2016)."""
     probabilities = probabilities.double().clamp_min(1e-12)
     marginal = probabilities.mean(0, keepdim=True)
     return float((probabilities * (probabilities / marginal).log()).sum(1).mean().exp())
 
 
 def class_accuracy(evaluator: Evaluator, fake: Tensor, asked: Tensor, real: Tensor, labels: Tensor | None) -> Metric:
-    """The share of samples recognized as the class that was asked for; beside that of held-out sounds as theirs, where
-    they have the evaluator's classes."""
+    """Compute the share of samples that are recognized as the class that was asked for.
+
+    Real against real is that of held-out sounds, if they have the evaluator's classes.
+    """
 
     def share(waves: Tensor, classes: Tensor) -> float:
         return float((evaluator.hear(waves)[1].argmax(1) == classes).float().mean())
@@ -125,7 +127,7 @@ def class_accuracy(evaluator: Evaluator, fake: Tensor, asked: Tensor, real: Tens
 
 
 def _real_sounds(store: Store, settings: EvaluateConfig) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Sounds of the test split, as many of the training split for the floors, and the classes of the first."""
+    """Read sounds of the test split, as many of the training split, and the classes of the former."""
     chosen, others = store.compared(settings.samples, settings.seed, of="sounds")
     labels = None if store.labels is None else torch.from_numpy(store.labels[chosen])
     return decode(store.samples[chosen]), decode(store.samples[others]), labels
@@ -135,17 +137,17 @@ def _real_sounds(store: Store, settings: EvaluateConfig) -> tuple[Tensor, Tensor
 
 
 def held_out_sounds(store: Store, rows: int) -> list[Tensor]:
-    """The sounds of the test split, whole [T] each: those that `rows` rows are of."""
+    """Read whole sounds [T] of the test split until they have `rows` rows."""
     test = store.indices("test")
     owners = store.attributes["sound"][test]
     chosen = list(dict.fromkeys(owners.tolist()))
     sounds: list[Tensor] = []
-    taken = 0
+    count = 0
     for owner in chosen:
-        mine = test[owners == owner]
-        sounds.append(decode(store.samples[mine]).flatten())
-        taken += len(mine)
-        if taken >= rows:
+        own_rows = test[owners == owner]
+        sounds.append(decode(store.samples[own_rows]).flatten())
+        count += len(own_rows)
+        if count >= rows:
             break
     return sounds
 
@@ -154,16 +156,16 @@ def held_out_sounds(store: Store, rows: int) -> list[Tensor]:
 def vocoder_metrics(
     gan: HiFiGAN, sounds: list[Tensor], *, control: bool, progress: Progress | None = None
 ) -> list[Metric]:
-    """How far resynthesized sounds are from those they were made of, and with `control` Griffin-Lim's beside them."""
+    """Compute the errors of resynthesized sounds, and with `control` those of Griffin-Lim."""
     mel = gan.config.mel
-    kinds: dict[str, Callable[[Tensor], Tensor]] = {"": lambda seen: gan.vocode(seen)[:, 0]}
+    kinds: dict[str, Callable[[Tensor], Tensor]] = {"": lambda mels: gan.vocode(mels)[:, 0]}
     if control:
-        kinds["griffin_lim_"] = lambda seen: wave_from_mel(seen, mel, iterations=ITERATIONS)
+        kinds["griffin_lim_"] = lambda mels: wave_from_mel(mels, mel, iterations=ITERATIONS)
     errors: dict[str, list[float]] = {}
     for i, sound in enumerate(sounds):
-        seen = log_mel(sound[None], mel)
+        mels = log_mel(sound[None], mel)
         for prefix, make in kinds.items():
-            for name, value in sound_errors(make(seen), sound[None], gan).items():
+            for name, value in sound_errors(make(mels), sound[None], gan).items():
                 errors.setdefault(f"{prefix}{name}", []).append(value)
         if progress is not None:
             progress(i + 1, len(sounds))
@@ -180,20 +182,20 @@ def vocoder_metrics(
     ]
 
 
-def sound_errors(made: Tensor, real: Tensor, gan: HiFiGAN) -> dict[str, float]:
-    """The errors of waves [N, T]: of log-mel spectrograms as the vocoder is given them, and over all frequencies."""
+def sound_errors(fake: Tensor, real: Tensor, gan: HiFiGAN) -> dict[str, float]:
+    """Compute the errors of waves [N, T]: of the vocoder's log-mel spectrograms, over all frequencies, and others."""
     mel, whole = gan.config.mel, replace(gan.config.mel, high=0.0)
-    convergence, magnitude = stft_distance(made, real)
+    convergence, magnitude = stft_distance(fake, real)
     return {
-        "log_mel_error": float(F.l1_loss(log_mel(made, mel), log_mel(real, mel))),
-        "log_mel_error_all_frequencies": float(F.l1_loss(log_mel(made, whole), log_mel(real, whole))),
+        "log_mel_error": float(F.l1_loss(log_mel(fake, mel), log_mel(real, mel))),
+        "log_mel_error_all_frequencies": float(F.l1_loss(log_mel(fake, whole), log_mel(real, whole))),
         "stft_distance": convergence + magnitude,
         "spectral_convergence": convergence,
     }
 
 
-def stft_distance(made: Tensor, real: Tensor) -> tuple[float, float]:
-    """Spectral convergence and mean log-magnitude distance of waves [N, T], means over three resolutions.
+def stft_distance(fake: Tensor, real: Tensor) -> tuple[float, float]:
+    """Compute spectral convergence and log-magnitude distance of waves [N, T], means over three resolutions.
 
     Yamamoto, Song & Kim 2020, arXiv:1910.11480, equations 4 to 6.
     """
@@ -201,7 +203,7 @@ def stft_distance(made: Tensor, real: Tensor) -> tuple[float, float]:
     for fft, hop, window in RESOLUTIONS:
         a, b = (
             torch.stft(wave, fft, hop, window, torch.hann_window(window), return_complex=True).abs().clamp_min(1e-5)
-            for wave in (made, real)
+            for wave in (fake, real)
         )
         convergences.append(float(torch.linalg.vector_norm(b - a) / torch.linalg.vector_norm(b)))
         distances.append(float(F.l1_loss(a.log(), b.log())))

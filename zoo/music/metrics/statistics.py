@@ -1,8 +1,8 @@
-"""What can be counted in scores, each a value a score, [N], NaN where a score has nothing to count.
+"""Statistics of scores: one value for each score, [N], NaN where a score has nothing to count.
 
-Grids are uint8 [N, V, T, P] of SILENT, STRUCK and HELD; `lowest` is the MIDI number of the first pitch. The definitions
+Grids are uint8 [N, V, T, P] of SILENT, STRUCK and HELD. `lowest` is the MIDI number of the first pitch. The definitions
 are muspy's (Dong et al. 2020, arXiv:2008.01951), which takes them from Wu & Yang 2020, arXiv:2008.01307, and Mogren
-2016, arXiv:1611.09904; where its code does something else, `muspy_compat` does the same.
+2016, arXiv:1611.09904. Where muspy's code differs from its definition, `muspy_compat` follows the code.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ BEATS = 4
 
 @dataclass(frozen=True)
 class Notes:
-    """All notes of N scores, arrays of one length, in the order of score, voice, step and pitch."""
+    """All notes of N scores: arrays of one length, sorted by score, voice, step and pitch."""
 
     score: np.ndarray
     voice: np.ndarray
     step: np.ndarray
-    pitch: np.ndarray  # from the grid's first
+    pitch: np.ndarray  # from the first one of the grid
     length: np.ndarray  # steps
 
 
-def notes(grids: np.ndarray) -> Notes:
-    """The notes of grids [N, V, T, P]; one that is held from before the grid's start begins there."""
+def find_notes(grids: np.ndarray) -> Notes:
+    """Find the notes of grids [N, V, T, P]. A note that is held from before the grid starts with the grid."""
     before = np.pad(grids, ((0, 0), (0, 0), (1, 0), (0, 0)))[:, :, :-1]
     starts = (grids == STRUCK) | ((grids == HELD) & (before == SILENT))
     held = np.zeros(grids.shape[:2] + grids.shape[3:], dtype=np.int64)
@@ -43,21 +43,21 @@ def notes(grids: np.ndarray) -> Notes:
     return Notes(score, voice, step, pitch, lengths[starts])
 
 
-def counts(found: Notes, values: np.ndarray, num_scores: int, num_values: int) -> np.ndarray:
-    """How many notes of each score have each value in 0..num_values - 1: [N, num_values]."""
+def count_notes(found: Notes, values: np.ndarray, num_scores: int, num_values: int) -> np.ndarray:
+    """Count the notes of each score that have each value in 0..num_values - 1: [N, num_values]."""
     flat = np.bincount(found.score * num_values + values, minlength=num_scores * num_values)
     return flat.reshape(num_scores, num_values)
 
 
-def pitch_classes(grids: np.ndarray, lowest: int) -> np.ndarray:
-    """How many notes of each score are a C, a C sharp and so on: [N, 12]."""
-    found = notes(grids)
-    return counts(found, (found.pitch + lowest) % 12, len(grids), 12)
+def count_pitch_classes(grids: np.ndarray, lowest: int) -> np.ndarray:
+    """Count the notes of each score that are a C, a C sharp and so on: [N, 12]."""
+    found = find_notes(grids)
+    return count_notes(found, (found.pitch + lowest) % 12, len(grids), 12)
 
 
 def pitch_class_entropy(grids: np.ndarray, lowest: int) -> np.ndarray:
-    """The entropy of the notes' pitch classes in bits, from 0 to 3.58."""
-    classes = pitch_classes(grids, lowest)
+    """Compute the entropy of the notes' pitch classes in bits, from 0 to 3.58."""
+    classes = count_pitch_classes(grids, lowest)
     totals = classes.sum(1, keepdims=True)
     shares = classes / np.maximum(totals, 1)
     entropies = -(shares * np.log2(np.where(shares > 0, shares, 1))).sum(1)
@@ -65,20 +65,20 @@ def pitch_class_entropy(grids: np.ndarray, lowest: int) -> np.ndarray:
 
 
 def scale_consistency(grids: np.ndarray, lowest: int) -> np.ndarray:
-    """The largest share of the notes that lies in one of the 24 major and natural minor scales."""
-    classes = pitch_classes(grids, lowest)
+    """Compute the largest share of notes that one of the 24 major and natural minor scales contains."""
+    classes = count_pitch_classes(grids, lowest)
     totals = classes.sum(1)
     within = (classes @ SCALES.T).max(1) / np.maximum(totals, 1)
     return np.where(totals > 0, within, np.nan)
 
 
 def groove_consistency(grids: np.ndarray, steps: int, *, muspy_compat: bool = False) -> np.ndarray:
-    """How alike the rhythms of neighboring bars are: 1 less the share of steps where only one of two has an onset.
+    """Compare the rhythms of neighboring bars: 1 minus the share of steps where only one of two has an onset.
 
     Args:
-        steps: of a bar.
-        muspy_compat: as muspy 0.5, count a bar after a score that ends with a whole bar; it is empty, so that four
-            equal bars of one onset each in 16 steps have 0.98 instead of 1.
+        steps: steps of a bar.
+        muspy_compat: as muspy 0.5, count an empty bar after a score that ends with a whole bar. Then four equal bars
+            of one onset each in 16 steps have 0.98 instead of 1.
     """
     before = np.pad(grids, ((0, 0), (0, 0), (1, 0), (0, 0)))[:, :, :-1]
     onsets = ((grids == STRUCK) | ((grids == HELD) & (before == SILENT))).any(axis=(1, 3))  # [N, T]
@@ -93,46 +93,49 @@ def groove_consistency(grids: np.ndarray, steps: int, *, muspy_compat: bool = Fa
 
 
 def polyphony(grids: np.ndarray) -> np.ndarray:
-    """The mean number of different pitches that sound together, over the steps where any does."""
+    """Compute the mean number of different pitches that sound together, over the steps where any does."""
     together = (grids != SILENT).any(axis=1).sum(axis=2)  # [N, T]
     steps = (together > 0).sum(1)
     return np.where(steps > 0, together.sum(1) / np.maximum(steps, 1), np.nan)
 
 
 def empty_bars(grids: np.ndarray, steps: int) -> np.ndarray:
-    """The share of bars of a voice in which it is silent, over all voices."""
+    """Compute the share of bars in which a voice is silent, over all voices."""
     num, voices, length, _ = grids.shape
     sounding = (grids != SILENT).any(axis=3).reshape(num, voices, length // steps, steps).any(axis=3)
     return 1 - sounding.mean(axis=(1, 2))
 
 
 def used_pitches(grids: np.ndarray) -> np.ndarray:
-    """The number of different pitches in a score."""
+    """Count the different pitches in a score."""
     return (grids != SILENT).any(axis=(1, 2)).sum(axis=1).astype(float)
 
 
 def used_pitch_classes(grids: np.ndarray, steps: int, lowest: int) -> np.ndarray:
-    """The mean number of different pitch classes in a voice's bar, over those in which it sounds (MuseGAN's UPC)."""
+    """Compute the mean number of pitch classes in a bar of a voice, over bars where it sounds (MuseGAN's UPC)."""
     num, voices, length, _ = grids.shape
-    chroma = chroma_of(grids, lowest).reshape(num, voices, length // steps, steps, 12).any(axis=3)
+    chroma = pitch_classes_at(grids, lowest).reshape(num, voices, length // steps, steps, 12).any(axis=3)
     used = chroma.sum(axis=3)  # [N, V, bars]
     return used.sum(axis=(1, 2)) / np.maximum((used > 0).sum(axis=(1, 2)), 1)
 
 
 def note_density(grids: np.ndarray, steps: int) -> np.ndarray:
-    """Notes that begin in a bar, over all voices."""
-    starts = np.bincount(notes(grids).score, minlength=len(grids))
+    """Compute the number of notes that start in a bar, over all voices."""
+    starts = np.bincount(find_notes(grids).score, minlength=len(grids))
     return starts / (grids.shape[2] / steps)
 
 
 def tonal_distance(grids: np.ndarray, steps: int, lowest: int) -> np.ndarray:
-    """How far apart the harmonies of two voices are in a beat, over all pairs of voices that both sound in it; 0 to 3.
+    """Compute the distance of the harmonies of two voices in a beat, 0 to 3, over all pairs that both sound in it.
 
-    The Euclidean distance of tonal centroids, circles of fifths and thirds: Harte, Sandler & Gasser 2006, "Detecting
-    Harmonic Change in Musical Audio", equations 1 to 3, on how many steps each pitch class sounds.
+    It is the Euclidean distance of tonal centroids, which lie on circles of fifths and thirds: Harte, Sandler & Gasser
+    2006, "Detecting Harmonic Change in Musical Audio", equations 1 to 3. A pitch class counts by the number of its
+    steps.
     """
     num, voices = grids.shape[:2]
-    chroma = chroma_of(grids, lowest).reshape(num, voices, -1, steps // BEATS, 12).sum(axis=3)  # [N, V, beats, 12]
+    chroma = (
+        pitch_classes_at(grids, lowest).reshape(num, voices, -1, steps // BEATS, 12).sum(axis=3)
+    )  # [N, V, beats, 12]
     totals = chroma.sum(axis=3, keepdims=True)
     centroids = chroma / np.maximum(totals, 1) @ CENTROIDS  # [N, V, beats, 6]
     sounds = totals[..., 0] > 0
@@ -147,8 +150,8 @@ _ANGLES = np.arange(12)[:, None] * np.array([7 / 6, 3 / 2, 2 / 3]) * np.pi  # of
 CENTROIDS = np.concatenate([np.sin(_ANGLES), np.cos(_ANGLES)], axis=1) * np.array([1, 1, 0.5] * 2)  # [12, 6]
 
 
-def chroma_of(grids: np.ndarray, lowest: int) -> np.ndarray:
-    """bool [N, V, T, 12]: which pitch classes sound."""
+def pitch_classes_at(grids: np.ndarray, lowest: int) -> np.ndarray:
+    """Tell which pitch classes sound at each step, bool [N, V, T, 12]."""
     above_c = lowest % 12
     octaves = np.pad(np.not_equal(grids, SILENT), ((0, 0), (0, 0), (0, 0), (above_c, -(above_c + grids.shape[3]) % 12)))
     return octaves.reshape(*grids.shape[:3], -1, 12).max(axis=3)

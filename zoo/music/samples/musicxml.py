@@ -1,4 +1,4 @@
-"""Grids as sheet music: MusicXML, through music21, which splits notes at bar lines, ties them, and sets beams."""
+"""Grids as sheet music in MusicXML. music21 splits notes at bar lines, ties them, and sets beams."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 
 from zoo.errors import MissingDependencyError
 from zoo.io.atomic import replacing
-from zoo.music.data.midi import notes_of
+from zoo.music.data.midi import list_notes
 
 
 def write_musicxml(
     grid: np.ndarray, path: Path, *, steps: int, lowest: int, names: Sequence[str], programs: Sequence[int], bpm: float
 ) -> None:
-    """Write a grid [V, T, P], whose first pitch is MIDI's `lowest`, in 4/4: a part a voice, each in the clef it needs.
+    """Write a grid [V, T, P], whose first pitch is MIDI's `lowest`, in 4/4, with a part for each voice.
 
     Raises MissingDependencyError without music21, WriteError.
     """
@@ -34,19 +34,19 @@ def write_musicxml(
     score.insert(0, metadata.Metadata(title=path.stem))
     for voice, name, program in zip(grid, names, programs, strict=True):
         part: Any = stream.Part(id=name)
-        played: Any = instrument.instrumentFromMidiProgram(program)
-        played.partName = name
-        part.append(played)
+        sound: Any = instrument.instrumentFromMidiProgram(program)
+        sound.partName = name
+        part.append(sound)
         part.append(meter.TimeSignature("4/4"))
         if not score.parts:
             part.append(tempo.MetronomeMark(number=bpm))
         together: dict[tuple[int, int], list[int]] = defaultdict(list)
-        for start, length, pitch in notes_of(voice):
+        for start, length, pitch in list_notes(voice):
             together[start, length].append(pitch + lowest)
         for (start, length), pitches in together.items():
-            sounding: Any = note.Note(pitches[0]) if len(pitches) == 1 else chord.Chord(pitches)
-            sounding.quarterLength = length / quarter
-            part.insert(start / quarter, sounding)
+            element: Any = note.Note(pitches[0]) if len(pitches) == 1 else chord.Chord(pitches)
+            element.quarterLength = length / quarter
+            part.insert(start / quarter, element)
         part.insert(0, clef.bestClef(part))
         part.makeRests(refStreamOrTimeRange=[0, grid.shape[1] / quarter], fillGaps=True, inPlace=True)
         score.insert(0, part)

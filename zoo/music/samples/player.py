@@ -1,4 +1,4 @@
-"""Plays what a WAV file can hold, with the first player that this machine has."""
+"""Playing samples as WAV files, with the first player that this machine has."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from zoo.errors import MissingDependencyError
 from zoo.samples import Samples
 
-PLAYERS = (  # with what makes them play a file and end, without a window
+PLAYERS = (  # with the options to play a file without a window, and end
     ("ffplay", "-nodisp", "-autoexit", "-loglevel", "error"),
     ("afplay",),
     ("pw-play",),
@@ -21,13 +21,13 @@ PLAYERS = (  # with what makes them play a file and end, without a window
 
 
 class Playable(Samples):
-    """Samples that `save` writes as .wav."""
+    """Samples that `save` can write as .wav."""
 
     def play(self) -> None:
-        """Play all of them, one after the other. Raises MissingDependencyError where this machine has no player known here."""
+        """Play all of them, one after the other. Raises MissingDependencyError where no known player is installed."""
         player = next((command for command in PLAYERS if shutil.which(command[0])), None)
         if player is None:
             known = ", ".join(command[0] for command in PLAYERS)
             raise MissingDependencyError(f"no player for sounds on this machine; one of {known} would do")
         with tempfile.TemporaryDirectory() as folder:
-            subprocess.run([*player, str(self.save(Path(folder) / "played.wav"))], check=False)
+            subprocess.run([*player, str(self.save(Path(folder) / "samples.wav"))], check=False)

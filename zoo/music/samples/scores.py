@@ -1,4 +1,4 @@
-"""What a model of notes writes: `Scores`, piano rolls that can be read, heard and seen."""
+"""Samples of a model of notes: `Scores`, piano rolls that can be saved as MIDI, sound, picture and sheet music."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from zoo.io.atomic import replacing
-from zoo.music.data.midi import HELD, SILENT, STRUCK, notes_of, write_midi
+from zoo.music.data.midi import HELD, SILENT, STRUCK, list_notes, write_midi
 from zoo.music.data.scores import ScoreConfig
 from zoo.music.samples.musicxml import write_musicxml
 from zoo.music.samples.player import Playable
-from zoo.music.samples.rendering import render, wav_bytes
+from zoo.music.samples.rendering import encode_wav, render
 from zoo.samples import tiled
 
 COLORS = ("#d1495b", "#e8a33d", "#3a9d78", "#3567a8", "#7a5195", "#5b8c3a", "#8d6e63", "#546e7a")
@@ -29,14 +29,17 @@ STEP_PIXELS, PITCH_PIXELS = 9, 5  # of the picture, at 16 steps a bar
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Scores(Playable):
-    """Scores [N, V + 1, T, P] of V voices: above 0 where a voice sounds, in the last roll where any voice strikes.
+    """Scores [N, V + 1, T, P] of V voices: above 0 where a voice sounds, in the last roll where any voice has an onset.
 
-    `steps` to a bar of 4/4, P pitches from MIDI's `lowest` on. A note begins where its voice begins to sound, and where
-    its pitch is struck again.
+    A bar of 4/4 has `steps`, and the P pitches start at MIDI's `lowest`. A note starts where its voice starts to sound,
+    and where its pitch has an onset.
 
-    `save` writes all scores one after the other, a bar's rest between them: a track a voice (.mid), or what it sounds
-    like (.wav), or sheet music (.musicxml). Or as piano rolls in one picture (.png), as arrays (.npz: `grids` uint8
-    [N, V, T, P] of 0 silent, 1 struck, 2 held), or into a folder one .mid each.
+    `save` chooses the format by the suffix of the path:
+
+    - .mid, .wav and .musicxml: all scores one after the other, with a bar's rest between them.
+    - .png: piano rolls in one picture.
+    - .npz: arrays, of which `grids` is uint8 [N, V, T, P] of 0 silent, 1 struck, 2 held.
+    - no suffix: a folder with one .mid for each score.
     """
 
     steps: int = 16
@@ -54,23 +57,25 @@ class Scores(Playable):
 
     @cached_property
     def grids(self) -> np.ndarray:
-        """uint8 [N, V, T, P]: SILENT, STRUCK or HELD."""
+        """The states of all pitches, uint8 [N, V, T, P]: SILENT, STRUCK or HELD."""
         rolls = (self.tensor > 0).cpu().numpy()
-        sounding, struck = rolls[:, :-1], rolls[:, -1:]
+        sounding, starts = rolls[:, :-1], rolls[:, -1:]
         before = np.pad(sounding, ((0, 0), (0, 0), (1, 0), (0, 0)))[:, :, :-1]
-        return np.where(sounding, np.where(struck | ~before, STRUCK, HELD), SILENT).astype(np.uint8)
+        return np.where(sounding, np.where(starts | ~before, STRUCK, HELD), SILENT).astype(np.uint8)
 
     def save(self, path: str | os.PathLike[str], *, columns: int | None = None) -> Path:
         path = self.check_path(path)
         suffix = path.suffix.lower()
         if suffix in (".mid", ".musicxml"):
-            self._write_notes(self._in_a_row(), path)
+            self._write_notes(self._join(), path)
         elif suffix == ".wav":
             with replacing(path) as temporary:
-                temporary.write_bytes(wav_bytes(self._render(self._in_a_row())))
+                temporary.write_bytes(encode_wav(self._render(self._join())))
         elif suffix == ".png":
             with replacing(path) as temporary:
-                picture = self.picture(columns).quantize(dither=Image.Dither.NONE)  # of a dozen colors: half the bytes
+                picture = self.picture(columns).quantize(
+                    dither=Image.Dither.NONE
+                )  # a palette of a dozen colors halves the bytes
                 picture.save(temporary, format="PNG", optimize=True)
         elif suffix == ".npz":
             self._write_arrays(path)
@@ -81,19 +86,19 @@ class Scores(Playable):
         return path
 
     def waves(self) -> list[np.ndarray]:
-        """What each score sounds like, float32 [samples] at 22,050 Hz; see `zoo.music.scores.render`."""
+        """Render each score as float32 [samples] at 22,050 Hz; see `zoo.music.samples.rendering`."""
         return [self._render(grid) for grid in self.grids]
 
     def picture(self, columns: int | None = None) -> Image.Image:
-        """Piano rolls, as `zoo.samples.tiled` arranges them: a color a voice, the top one in front.
+        """Draw piano rolls, arranged as in `zoo.samples.tiled`: a color for each voice, the highest in front.
 
-        Lines stand between bars and beats and over each C; the bands of the black keys are shaded.
+        Lines mark bars, beats and octaves (above each C). The rows of black keys are shaded.
         """
-        rolls = np.stack([np.asarray(self._roll(grid)) for grid in self.grids])
+        rolls = np.stack([np.asarray(self._draw_roll(grid)) for grid in self.grids])
         return Image.fromarray(tiled(rolls, columns, padding=12))
 
-    def _in_a_row(self) -> np.ndarray:
-        """All scores as one grid [V, T', P], a bar's rest between them."""
+    def _join(self) -> np.ndarray:
+        """Join all scores to one grid [V, T', P], with a bar's rest between them."""
         padded = np.pad(self.grids, ((0, 0), (0, 0), (0, self.steps), (0, 0)))
         return np.concatenate(list(padded), axis=1)[:, : -self.steps]
 
@@ -116,21 +121,21 @@ class Scores(Playable):
         with replacing(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
-    def _roll(self, grid: np.ndarray) -> Image.Image:
+    def _draw_roll(self, grid: np.ndarray) -> Image.Image:
         num_steps, num_pitches = grid.shape[1:]
         across = max(2, STEP_PIXELS * 16 // self.steps)
         image = Image.new("RGB", (num_steps * across + 1, num_pitches * PITCH_PIXELS + 1), PAPER)
         draw = ImageDraw.Draw(image)
-        self._ruled(draw, num_steps, num_pitches, across)
+        self._draw_lines(draw, num_steps, num_pitches, across)
         for voice in reversed(range(len(grid))):
             color = COLORS[voice % len(COLORS)]
-            for start, length, pitch in notes_of(grid[voice]):
+            for start, length, pitch in list_notes(grid[voice]):
                 left, top = start * across, (num_pitches - 1 - pitch) * PITCH_PIXELS
                 right, bottom = max(left + 1, (start + length) * across - 2), top + PITCH_PIXELS
                 draw.rounded_rectangle((left + 1, top, right, bottom), radius=2, fill=color)
         return image
 
-    def _ruled(self, draw: ImageDraw.ImageDraw, num_steps: int, num_pitches: int, across: int) -> None:
+    def _draw_lines(self, draw: ImageDraw.ImageDraw, num_steps: int, num_pitches: int, across: int) -> None:
         right, bottom = num_steps * across, num_pitches * PITCH_PIXELS
         for pitch in range(num_pitches):
             top = (num_pitches - 1 - pitch) * PITCH_PIXELS
@@ -144,14 +149,14 @@ class Scores(Playable):
             draw.line((step * across, 0, step * across, bottom), fill=BAR if step % self.steps == 0 else BEAT)
 
     def _repr_html_(self) -> str:
-        """The notebook's preview: the first four, each as a piano roll above a player."""
+        """Return the notebook's preview: the first four scores, each as a piano roll above a player."""
         shown = self[:4]
         cells = []
         for i, sound in enumerate(shown.waves()):
             buffer = io.BytesIO()
             shown[i : i + 1].picture().save(buffer, format="PNG")
             picture = base64.b64encode(buffer.getvalue()).decode()
-            player = base64.b64encode(wav_bytes(sound)).decode()
+            player = base64.b64encode(encode_wav(sound)).decode()
             cells.append(
                 f"<div><img src='data:image/png;base64,{picture}'><br>"
                 f"<audio controls src='data:audio/wav;base64,{player}'></audio></div>"
@@ -159,8 +164,8 @@ class Scores(Playable):
         return "".join(cells)
 
 
-def scores(tensor: Tensor, latents: Tensor | None, seed: int | None, config: ScoreConfig) -> Scores:
-    """The `Scores` that a model of `config` has written."""
+def make_scores(tensor: Tensor, latents: Tensor | None, seed: int | None, config: ScoreConfig) -> Scores:
+    """Wrap the rolls of a model of `config` in `Scores`."""
     return Scores(
         tensor=tensor,
         latents=latents,

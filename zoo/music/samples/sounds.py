@@ -1,4 +1,4 @@
-"""What a model of sounds makes: waves that save themselves and play."""
+"""Samples of a model of sounds: waves that can be saved and played."""
 
 from __future__ import annotations
 
@@ -25,13 +25,16 @@ SILENCE_SECONDS = 0.25  # between two sounds of one file
 class Sounds(Playable):
     """Waves [N, 1, T] in [-1, 1] at `rate` Hz.
 
-    `save` writes all of them one after the other, a quarter of a second of silence between (.wav, .flac), or a picture
-    of their spectrograms (.png); or into a folder one .wav each, named by its class where there are classes.
+    `save` chooses the format by the suffix of the path:
+
+    - .wav and .flac: all sounds one after the other, with a quarter of a second of silence between them.
+    - .png: a picture of their spectrograms.
+    - no suffix: a folder with one .wav for each sound, named by its class if there are classes.
     """
 
     rate: int
     labels: Sequence[str] = ()
-    """The class of each."""
+    """The class of each sound."""
 
     SUFFIXES = (".wav", ".flac", ".png")
     CARD_SUFFIXES = (".flac", ".png")
@@ -44,29 +47,29 @@ class Sounds(Playable):
         return replace(self, tensor=self.tensor[index], latents=latents, labels=self.labels[index])
 
     def to_int16(self) -> np.ndarray:
-        """[N, T] int16; what is beyond [-1, 1] is cut there."""
+        """Convert to int16 [N, T]; numbers beyond [-1, 1] are cut."""
         scaled = self.tensor.detach().float().cpu()[:, 0].mul(32767).round().clamp(-32768, 32767)
         return scaled.to(torch.int16).numpy()
 
-    def joined(self) -> np.ndarray:
-        """All of them in one int16 [T'], with silence between."""
+    def join(self) -> np.ndarray:
+        """Join all sounds in one int16 [T'], with silence between them."""
         silence = np.zeros(int(SILENCE_SECONDS * self.rate), dtype=np.int16)
         parts = [part for wave in self.to_int16() for part in (wave, silence)]
         return np.concatenate(parts[:-1])
 
     def spectrograms(self, columns: int | None = None) -> Image.Image:
-        """One picture, as `zoo.samples.tiled` arranges them.
+        """Draw spectrograms, arranged as in `zoo.samples.tiled`.
 
-        Time to the right, frequency upwards on the mel scale, 80 dB from black to white.
+        Time goes to the right, frequency upwards on the mel scale. From black to white are 80 dB.
         """
         from zoo.music.mel import MelConfig, log_mel
 
         waves = self.tensor.detach().float().cpu()[:, 0]
-        config = MelConfig(rate=self.rate, mels=96, fft=1024, hop=_hop(waves.shape[1]), high=0.0)
-        waves = F.pad(waves, (0, max(0, config.fft - waves.shape[1])))  # of one shorter than a frame, silence behind it
+        config = MelConfig(rate=self.rate, mels=96, fft=1024, hop=_choose_hop(waves.shape[1]), high=0.0)
+        waves = F.pad(waves, (0, max(0, config.fft - waves.shape[1])))  # silence after sounds shorter than a frame
         decibels = log_mel(waves, config) * (20 / np.log(10))
         shades = ((decibels - decibels.amax()) / 80 + 1).clamp(0, 1).flip(1)  # [N, 96, F]
-        return Image.fromarray(tiled(_colored(shades.numpy()), columns, padding=4))
+        return Image.fromarray(tiled(_color(shades.numpy()), columns, padding=4))
 
     def save(self, path: str | os.PathLike[str], *, columns: int | None = None) -> Path:
         path = self.check_path(path)
@@ -75,7 +78,7 @@ class Sounds(Playable):
             with replacing(path) as temporary:
                 self.spectrograms(columns).save(temporary)
         elif suffix:
-            _write(path, self.joined(), self.rate)
+            _write(path, self.join(), self.rate)
         else:
             digits = len(str(len(self) - 1))
             for i, wave in enumerate(self.to_int16()):
@@ -84,12 +87,12 @@ class Sounds(Playable):
         return path
 
     def _repr_html_(self) -> str:
-        """The notebook's preview: a player for each of the first 16."""
+        """Return the notebook's preview: a player for each of the first 16 sounds."""
         from base64 import b64encode
 
         cells = []
         for i, wave in enumerate(self[:16].to_int16()):
-            source = b64encode(_wav(wave, self.rate)).decode()
+            source = b64encode(_encode_wav(wave, self.rate)).decode()
             name = self.labels[i] if self.labels else str(i)
             cells.append(
                 f"<figure style='margin: 0 1em 1em 0'><figcaption>{name}</figcaption>"
@@ -105,7 +108,7 @@ def _write(path: Path, wave: np.ndarray, rate: int) -> None:
         soundfile.write(temporary, wave, rate, subtype="PCM_16")
 
 
-def _wav(wave: np.ndarray, rate: int) -> bytes:
+def _encode_wav(wave: np.ndarray, rate: int) -> bytes:
     import soundfile
 
     buffer = io.BytesIO()
@@ -113,16 +116,16 @@ def _wav(wave: np.ndarray, rate: int) -> bytes:
     return buffer.getvalue()
 
 
-def _hop(length: int) -> int:
-    """About 128 frames of a wave."""
+def _choose_hop(length: int) -> int:
+    """Return the hop between frames that gives a wave about 128 of them."""
     return min(1024, max(32, length // 128))
 
 
 _STOPS = np.array([[0, 0, 4], [60, 15, 110], [180, 50, 90], [250, 140, 10], [252, 255, 164]], dtype=np.float32)
 
 
-def _colored(shades: np.ndarray) -> np.ndarray:
-    """Shades [N, H, W] in [0, 1] -> uint8 [N, H, W, 3], from black by violet and orange to light yellow."""
+def _color(shades: np.ndarray) -> np.ndarray:
+    """Color shades [N, H, W] in [0, 1] as uint8 [N, H, W, 3], from black over violet and orange to light yellow."""
     places = np.linspace(0, 1, len(_STOPS))
     channels = [np.interp(shades, places, _STOPS[:, i]) for i in range(3)]
     return np.stack(channels, axis=-1).round().astype(np.uint8)

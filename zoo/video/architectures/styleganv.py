@@ -1,20 +1,23 @@
 """StyleGAN-V. Skorokhodov, Tulyakov & Elhoseiny 2022, "StyleGAN-V: A Continuous Video Generator with the Price, Image
 Quality and Perks of StyleGAN2", arXiv:2112.14683.
 
-A clip is a function of time: a style w of the whole clip and a motion code v_t of any moment t make the frame of t.
-Motion noise z_m ~ N(0, I) stands every 16 frames; two convolutions in time without padding, a rectifier between, make
-of it codes u; between two of them v_t is a sum of sines and cosines of t, whose periods and phases u tells, minus what
-they are at both ends, drawn as a line, plus the line between A u of the left and A u of the right. So it never repeats
-(the encoding is acyclic), is continuous, and goes on for ever. v_t joins the constant that the generator starts with;
-all else is StyleGAN2 (Karras et al. 2020, arXiv:1912.04958): modulated and demodulated convolutions (equations 1 to 3
-there), skips to RGB, and a residual discriminator.
+A clip is a function of time. The frame at time t is made from a style w of the whole clip and a motion code v_t.
+Every 16 frames there is an anchor with motion noise z_m ~ N(0, I). Two convolutions in time without padding, with a
+rectifier between them, turn the noise into codes u. Between two anchors v_t has two parts. The first are waves, sines
+and cosines of t whose periods and phases depend on u of the left anchor. A straight line is subtracted from them, so
+that they are 0 at both anchors. The second part is the line from A u of the left anchor to A u of the right one. So
+v_t is continuous, never repeats (the encoding is acyclic), and is defined for any t.
 
-Training sees few frames of a clip, three at random moments, and one discriminator judges them together: frame by frame
-down to 16 x 16, then with the frames' features side by side, its score projected on an embedding of the times between
-them. Softplus losses and R1. Augmentation, where there is any, is the same for all frames.
+v_t is concatenated with the constant that the generator starts from. All else is StyleGAN2 (Karras et al. 2020,
+arXiv:1912.04958): modulated and demodulated convolutions (equations 1 to 3 there), skips to RGB, and a residual
+discriminator.
 
-The defaults are the paper's. Narrow layers (`channel_max`) are what a small machine can train. Not here: StyleGAN2's
-noise inputs, truncation, style mixing, path lengths, and custom kernels: all is plain convolutions.
+Training uses three frames of a clip at random times, and one discriminator for all three. Its layers down to 16 x 16
+see each frame alone; then the features of the frames are concatenated. The score is a projection on an embedding of
+the times between the frames. The losses are softplus losses with R1. Augmentation is the same for all frames of a clip.
+
+The defaults are the paper's. A small machine can train narrow layers (`channel_max`). Some parts of StyleGAN2 are left
+out: noise inputs, truncation, style mixing, path length regularization and custom kernels.
 
 S = frames seen, Z = latent_dim, W = style_dim, V = motion_dim.
 """
@@ -40,32 +43,38 @@ from zoo.video.clip_gan import ClipConfig, LongClipGAN, as_clips, as_frames, fra
 
 SLOPE = 0.2  # of the leaky rectifiers, whose outputs are multiplied by the root of 2
 KERNEL = 11  # of the two convolutions over motion noise
-JOINED = 16  # px, where the discriminator lays the frames' features side by side
-SLOW = 0.01  # rate of the mapping networks' and the motion convolutions' weights against all others
-MAX_GAP = 1024  # frames between two seen ones
-SHORTEST, LONGEST = 16, 1024  # frames, the periods of the motion's waves
+JOINED = 16  # px, where the discriminator concatenates the frames' features
+SLOW = 0.01  # learning rate of mapping networks and motion convolutions, relative to all other layers
+MAX_GAP = 1024  # frames between two frames that the discriminator sees
+SHORTEST, LONGEST = 16, 1024  # periods of the waves of motion, in frames
 
 
 @dataclass(frozen=True, kw_only=True)
 class StyleGANVConfig(ClipConfig):
-    """A map of r x r px has `channel_base` / r channels, `channel_max` at most."""
+    """The sizes of the networks. A map of r x r px has `channel_base` / r channels, at most `channel_max`."""
 
     resolution: int = field(default=256, metadata=within(32, 256))
+    """Height and width of a frame, a power of two."""
     latent_dim: int = field(default=512, metadata=within(1, 4096))
+    """Numbers of the latent of a clip."""
     style_dim: int = field(default=512, metadata=within(1, 4096))
+    """Numbers of the style w."""
     motion_dim: int = field(default=512, metadata=within(2, 4096))
-    """Of motion noise and codes alike; half as many waves."""
+    """Numbers of motion noise and of a motion code. There are half as many waves."""
     motion_distance: int = field(default=16, metadata=within(2, 256))
     """Frames between two vectors of motion noise."""
     channel_base: int = field(default=16384, metadata=within(32, 65536))
+    """Channels of a map, times its width in pixels."""
     channel_max: int = field(default=512, metadata=within(2, 1024))
+    """The most channels of a map."""
     mapping_layers: int = field(default=2, metadata=within(1, 16))
+    """Layers of the mapping network."""
     frames_seen: int = field(default=3, metadata=within(2, 16))
-    """Of a clip, in training."""
+    """Frames of a clip that the discriminator sees in training."""
     time_dim: int = field(default=256, metadata=within(1, 4096))
-    """Of what is learned of each number of frames between two seen ones."""
+    """Numbers of the embedding of each gap between two of these frames."""
     time_layers: int = field(default=8, metadata=within(1, 16))
-    """Of the network that embeds these times."""
+    """Layers of the network that embeds all gaps."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -74,27 +83,31 @@ class StyleGANVConfig(ClipConfig):
                 f"model.frames_seen = {self.frames_seen} should be at most model.frames = {self.frames}"
             )
         if self.motion_dim % 2:
-            raise InvalidValueError(f"model.motion_dim = {self.motion_dim} should be even: of sines and cosines")
+            raise InvalidValueError(f"model.motion_dim = {self.motion_dim} should be even: half sines, half cosines")
 
     def channels(self, resolution: int) -> int:
+        """Return the channels of a map of this resolution."""
         return max(2, min(self.channel_base // resolution, self.channel_max))
 
     @property
     def resolutions(self) -> list[int]:
-        """4, 8, ..., R."""
+        """The resolutions of the maps: 4, 8, ..., R."""
         return [1 << i for i in range(2, self.resolution.bit_length())]
 
     def anchors(self, frames: int) -> int:
-        """Motion codes that a clip of `frames` frames lies between: 2 for up to 16."""
+        """Count the motion codes that a clip of `frames` frames needs: 2 for up to 16."""
         return (frames - 1) // self.motion_distance + 2
 
     def noise_vectors(self, frames: int) -> int:
-        """Vectors of motion noise for these codes: both convolutions shorten them."""
+        """Count the vectors of motion noise for these codes: both convolutions shorten them."""
         return self.anchors(frames) + 2 * (KERNEL - 1)
 
 
 class Linear(nn.Module):
-    """[N, inputs] -> [N, outputs]: weights drawn from N(0, 1) and scaled as they are used (equalized rates)."""
+    """A linear layer [N, inputs] -> [N, outputs] with an equalized learning rate.
+
+    Its weights start from N(0, 1), and are scaled when they are used.
+    """
 
     def __init__(self, inputs: int, outputs: int, *, bias: float | None = 0.0, rate: float = 1.0) -> None:
         super().__init__()
@@ -107,17 +120,18 @@ class Linear(nn.Module):
         return F.linear(x, (self.weight * self.scale).to(x), bias)
 
 
-def rectified(x: Tensor) -> Tensor:
+def rectify(x: Tensor) -> Tensor:
+    """Apply a leaky ReLU that keeps the variance."""
     return F.leaky_relu(x, SLOPE) * math.sqrt(2)
 
 
-def normalized(x: Tensor) -> Tensor:
-    """Rows of mean square 1."""
+def normalize(x: Tensor) -> Tensor:
+    """Scale rows to a mean square of 1."""
     return x * (x.square().mean(1, keepdim=True) + 1e-8).rsqrt()
 
 
 class Mapping(nn.Module):
-    """[N, inputs] -> [N, outputs], normalized and then through `layers` linear layers with rectifiers."""
+    """[N, inputs] -> [N, outputs]: normalization, and then `layers` linear layers with rectifiers."""
 
     def __init__(self, inputs: int, outputs: int, layers: int) -> None:
         super().__init__()
@@ -125,14 +139,14 @@ class Mapping(nn.Module):
         self.layers = nn.ModuleList(Linear(before, after, rate=SLOW) for before, after in pairwise(sizes))
 
     def forward(self, x: Tensor) -> Tensor:
-        x = normalized(x)
+        x = normalize(x)
         for layer in self.layers:
-            x = rectified(layer(x))
+            x = rectify(layer(x))
         return x
 
 
 class MotionConvolution(nn.Module):
-    """[N, V, A] -> [N, V, A - 10], scaled as `Linear` is."""
+    """A convolution in time [N, V, A] -> [N, V, A - 10], scaled as `Linear` is."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -147,7 +161,8 @@ class MotionConvolution(nn.Module):
 class Motion(nn.Module):
     """Motion noise [N, A + 20, V] and times [N, S], in frames -> motion codes [N, S, V].
 
-    In float64, which costs nothing here: the phase of the shortest wave is 64 times a code's, and so its rounding.
+    It computes in float64, which costs little here. The phase of the shortest wave is 64 times a number of the network,
+    and so is its rounding error.
     """
 
     frequencies: Tensor
@@ -161,13 +176,13 @@ class Motion(nn.Module):
         self.phases = Linear(dim, dim // 2, bias=None)
         self.aligners = Linear(dim, dim, bias=None)
         periods = 2 ** torch.linspace(math.log2(SHORTEST), math.log2(LONGEST), dim // 2)
-        self.register_buffer("frequencies", 2 * math.pi / periods, persistent=False)  # [V / 2], of time in frames
+        self.register_buffer("frequencies", 2 * math.pi / periods, persistent=False)  # [V / 2], per frame
         self.register_buffer("phase_scales", LONGEST / periods, persistent=False)
 
     def forward(self, noise: Tensor, times: Tensor) -> Tensor:
         first, second = self.convolutions
         noise, times = noise.double(), times.double()
-        codes = second(rectified(first(noise.transpose(1, 2)))).transpose(1, 2)  # u, [N, A, V]
+        codes = second(rectify(first(noise.transpose(1, 2)))).transpose(1, 2)  # u, [N, A, V]
         left = (times / self.distance).floor().long()  # [N, S]
         rows = torch.arange(len(times), device=times.device)[:, None]
         u_left, u_right = codes[rows, left], codes[rows, left + 1]  # [N, S, V]
@@ -186,9 +201,10 @@ class Motion(nn.Module):
 
 
 class ModulatedConvolution(nn.Module):
-    """Maps [N, inputs, r, r] and styles [N, W] -> [N, outputs, r or 2r, .]; the weights are the sample's own.
+    """Maps [N, inputs, r, r] and styles [N, W] -> [N, outputs, r or 2r, .], with weights that depend on the style.
 
-    Scaling a sample's inputs and outputs instead of the weights is the same, and one convolution for the whole batch.
+    The inputs and outputs are scaled instead of the weights. The result is the same, with one convolution for the whole
+    batch.
     """
 
     def __init__(self, inputs: int, outputs: int, style_dim: int, *, kernel: int = 3, up: bool = False) -> None:
@@ -206,29 +222,30 @@ class ModulatedConvolution(nn.Module):
         demodulation = (scale.square() @ self.weight.square().sum((2, 3)).T + 1e-8).rsqrt()  # [N, outputs]
         x = x * scale[:, :, None, None]
         if self.up:
-            x = blurred(F.conv_transpose2d(x, self.weight.transpose(0, 1), stride=2), padding=1, gain=4)
+            x = blur(F.conv_transpose2d(x, self.weight.transpose(0, 1), stride=2), padding=1, gain=4)
         else:
             x = F.conv2d(x, self.weight, padding=1)
-        return rectified(x * demodulation[:, :, None, None] + self.bias[:, None, None])
+        return rectify(x * demodulation[:, :, None, None] + self.bias[:, None, None])
 
 
-def filter_for(x: Tensor, gain: float = 1.0) -> Tensor:
-    """StyleGAN2's binomial filter of 4 x 4, for each channel of `x`: [C, 1, 4, 4]."""
+def blur_filter(x: Tensor, gain: float = 1.0) -> Tensor:
+    """Return StyleGAN2's binomial 4 x 4 filter for each channel of `x` [C, 1, 4, 4]."""
     taps = torch.tensor([1.0, 3.0, 3.0, 1.0], dtype=x.dtype, device=x.device) / 8
     return (gain * torch.outer(taps, taps)).expand(x.shape[1], 1, 4, 4)
 
 
-def blurred(x: Tensor, *, padding: int, stride: int = 1, gain: float = 1.0) -> Tensor:
-    return F.conv2d(x, filter_for(x, gain), stride=stride, padding=padding, groups=x.shape[1])
+def blur(x: Tensor, *, padding: int, stride: int = 1, gain: float = 1.0) -> Tensor:
+    """Convolve maps [N, C, r, r] with the binomial filter."""
+    return F.conv2d(x, blur_filter(x, gain), stride=stride, padding=padding, groups=x.shape[1])
 
 
-def doubled(x: Tensor) -> Tensor:
-    """[N, C, r, r] -> [N, C, 2r, 2r]."""
-    return F.conv_transpose2d(x, filter_for(x, 4.0), stride=2, padding=1, groups=x.shape[1])
+def upsample(x: Tensor) -> Tensor:
+    """Double the height and width: [N, C, r, r] -> [N, C, 2r, 2r]."""
+    return F.conv_transpose2d(x, blur_filter(x, 4.0), stride=2, padding=1, groups=x.shape[1])
 
 
 class Generator(nn.Module):
-    """Latents [N, Z + B * V] -> clips [N, 3, T, R, R], where B vectors of motion noise are enough for T frames."""
+    """Latents [N, Z + B * V] -> clips [N, 3, T, R, R]; B vectors of motion noise are enough for T frames."""
 
     def __init__(self, config: StyleGANVConfig) -> None:
         super().__init__()
@@ -247,12 +264,12 @@ class Generator(nn.Module):
             self.to_rgb.append(ModulatedConvolution(after, 3, config.style_dim, kernel=1))
             before = after
 
-    def at(self, latents: Tensor, times: Tensor) -> Tensor:
-        """The frames at `times` [N, S], in frames of the data and not necessarily whole: [N, 3, S, R, R]."""
+    def frames_at(self, latents: Tensor, times: Tensor) -> Tensor:
+        """Generate the frames at `times` [N, S] -> [N, 3, S, R, R]. Times are in frames, and may be fractions."""
         config = self.config
         at_once = max(1, frames_at_once(config.resolution) // len(times))
-        if not self.training and times.shape[1] > at_once:  # a long clip is made piece by piece
-            return torch.cat([self.at(latents, some) for some in times.split(at_once, dim=1)], dim=2)
+        if not self.training and times.shape[1] > at_once:  # a long clip is generated in pieces
+            return torch.cat([self.frames_at(latents, part) for part in times.split(at_once, dim=1)], dim=2)
         styles = self.mapping(latents[:, : config.latent_dim])  # w, [N, W]
         noise = latents[:, config.latent_dim :].unflatten(1, (-1, config.motion_dim))
         codes = self.motion(noise, times).flatten(0, 1)  # v, [N S, V]
@@ -264,18 +281,18 @@ class Generator(nn.Module):
         image = self.to_rgb[0](x, styles)
         for up, convolution, to_rgb in zip(others[::2], others[1::2], self.to_rgb[1:], strict=True):
             x = convolution(up(x, styles), styles)
-            image = doubled(image) + to_rgb(x, styles)
+            image = upsample(image) + to_rgb(x, styles)
         if not self.training:
             image = image.clamp(-1, 1)
         return as_clips(image, len(latents))
 
     def forward(self, latents: Tensor, frames: int | None = None) -> Tensor:
         times = torch.arange(frames or self.config.frames, device=latents.device, dtype=latents.dtype)
-        return self.at(latents, times.expand(len(latents), -1))
+        return self.frames_at(latents, times.expand(len(latents), -1))
 
 
 class Convolution(nn.Module):
-    """[N, inputs, r, r] -> [N, outputs, r, r], or to_float16, scaled as `Linear` is."""
+    """A convolution [N, inputs, r, r] -> [N, outputs, r, r], or r / 2, scaled as `Linear` is."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, *, down: bool = False, bias: bool = True) -> None:
         super().__init__()
@@ -287,13 +304,13 @@ class Convolution(nn.Module):
         weight = self.weight * self.scale
         if not self.down:
             return F.conv2d(x, weight, self.bias, padding=self.padding)
-        if not self.padding:  # of one pixel: only those that are left need to be blurred
-            return F.conv2d(blurred(x, padding=1, stride=2), weight, self.bias)
-        return F.conv2d(blurred(x, padding=2), weight, self.bias, stride=2)
+        if not self.padding:  # a 1 x 1 kernel: blur only the pixels that stay
+            return F.conv2d(blur(x, padding=1, stride=2), weight, self.bias)
+        return F.conv2d(blur(x, padding=2), weight, self.bias, stride=2)
 
 
 class Residual(nn.Module):
-    """[N, inputs, r, r] -> [N, outputs, r / 2, r / 2]."""
+    """A residual block [N, inputs, r, r] -> [N, outputs, r / 2, r / 2]."""
 
     def __init__(self, inputs: int, between: int, outputs: int) -> None:
         super().__init__()
@@ -302,11 +319,11 @@ class Residual(nn.Module):
         self.skip = Convolution(inputs, outputs, 1, down=True, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return (rectified(self.second(rectified(self.first(x)))) + self.skip(x)) * math.sqrt(0.5)
+        return (rectify(self.second(rectify(self.first(x)))) + self.skip(x)) * math.sqrt(0.5)
 
 
 class Times(nn.Module):
-    """Times of frames [N, S], ascending -> an embedding [N, D] of the gaps between them."""
+    """Ascending times of frames [N, S] -> an embedding [N, D] of the gaps between them."""
 
     frequencies: Tensor
 
@@ -321,12 +338,12 @@ class Times(nn.Module):
     def forward(self, times: Tensor) -> Tensor:
         gaps = times.diff(dim=1)  # [N, S - 1]
         angles = gaps[..., None] * self.frequencies
-        known = self.lookup(gaps.round().long().clamp(0, MAX_GAP - 1))
-        return self.mapping(self.enter(torch.cat([known, angles.sin(), angles.cos()], dim=2).flatten(1)))
+        learned = self.lookup(gaps.round().long().clamp(0, MAX_GAP - 1))
+        return self.mapping(self.enter(torch.cat([learned, angles.sin(), angles.cos()], dim=2).flatten(1)))
 
 
 class Discriminator(nn.Module):
-    """Frames [N, 3, S, R, R] at `times` [N, S] -> logits [N]; of a whole clip it takes S frames evenly."""
+    """Frames [N, 3, S, R, R] at `times` [N, S] -> logits [N]. Without times it takes S evenly spaced frames."""
 
     def __init__(self, config: StyleGANVConfig) -> None:
         super().__init__()
@@ -351,40 +368,48 @@ class Discriminator(nn.Module):
         if times is None:
             chosen = torch.linspace(0, length - 1, self.seen, device=clips.device).round()
             clips, times = clips[:, :, chosen.long()], chosen.expand(n, -1)
-        x = rectified(self.from_rgb(as_frames(clips)))
+        x = rectify(self.from_rgb(as_frames(clips)))
         for block in self.each:
             x = block(x)
         x = x.unflatten(0, (n, self.seen)).flatten(1, 2)  # [N, S C, 16, 16]
         for block in self.joined:
             x = block(x)
-        x = rectified(self.convolution(with_spread(x)))
-        features = self.output(rectified(self.linear(x.flatten(1))))  # [N, D]
+        x = rectify(self.convolution(append_deviation(x)))
+        features = self.output(rectify(self.linear(x.flatten(1))))  # [N, D]
         return (features * self.times(times)).sum(1) * features.shape[1] ** -0.5
 
 
-def with_spread(x: Tensor, group: int = 4) -> Tensor:
-    """[N, C, r, r] -> [N, C + 1, r, r]: the mean spread over groups of samples (Karras et al. 2018, section 3)."""
+def append_deviation(x: Tensor, group: int = 4) -> Tensor:
+    """Append the mean deviation over groups of samples: [N, C, r, r] -> [N, C + 1, r, r].
+
+    Karras et al. 2018, arXiv:1710.10196, section 3.
+    """
     n = len(x)
     size = next(size for size in range(min(group, n), 0, -1) if n % size == 0)
-    spread = (x.reshape(size, n // size, *x.shape[1:]).var(0, unbiased=False) + 1e-8).sqrt().mean((1, 2, 3))
-    return torch.cat([x, spread.repeat(size)[:, None, None, None].expand(-1, 1, *x.shape[2:])], dim=1)
+    deviation = (x.reshape(size, n // size, *x.shape[1:]).var(0, unbiased=False) + 1e-8).sqrt().mean((1, 2, 3))
+    return torch.cat([x, deviation.repeat(size)[:, None, None, None].expand(-1, 1, *x.shape[2:])], dim=1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class StyleGANVTrainConfig(TrainConfig):
-    """The paper's Adam. Its R1 gamma is 0.0002 R^2 / batch: 0.2 at 256 px and batch 64."""
+    """The paper's optimizers and penalty."""
 
     generator: OptimizerConfig = OptimizerConfig(lr=2.5e-3, betas=(0.0, 0.99))
+    """The generator's optimizer."""
     discriminator: OptimizerConfig = OptimizerConfig(lr=2.5e-3, betas=(0.0, 0.99))
+    """The discriminator's optimizer."""
     r1_gamma: float = field(default=0.2, metadata=within(0))
+    """Strength of the R1 penalty: 0.0002 R^2 / batch, which is 0.2 at 256 px and batch 64."""
 
     def __post_init__(self) -> None:
         check_unused(self, "StyleGAN-V", "gradient_penalty", losses=("relativistic",))
 
 
 class StyleGANV(LongClipGAN):
-    """Latents [N, 512 + 22 * 512] ~ N(0, I) -> clips [N, 3, 16, 256, 256] in [-1, 1]; 32,105,941 + 26,909,504
-    parameters."""
+    """Latents [N, 512 + 22 * 512] ~ N(0, I) -> clips [N, 3, 16, 256, 256] in [-1, 1].
+
+    The defaults have 32,105,941 + 26,909,504 parameters.
+    """
 
     Config = StyleGANVConfig
     TrainConfig = StyleGANVTrainConfig
@@ -396,7 +421,7 @@ class StyleGANV(LongClipGAN):
         self.discriminator = Discriminator(config)
 
     def latents(self, n: int, noise: Noise) -> Tensor:
-        """[n, Z + B * V]: the clip's latent, and its motion noise."""
+        """Draw [n, Z + B * V] from N(0, I): each clip's latent, and its motion noise."""
         config = self.config
         return noise.normal(n, config.latent_dim + config.noise_vectors(config.frames) * config.motion_dim)
 
@@ -414,33 +439,33 @@ class StyleGANV(LongClipGAN):
         return {"frames": frames}
 
     def phases(self, train: StyleGANVTrainConfig) -> list[Phase]:
-        """D, its lazy R1, G; each on some frames of clips, real or of latents of its own."""
+        """Make the phases D, its lazy R1 and G. Each samples its own times; D and G draw their own latents."""
         loss, discriminator = LOSSES[train.loss], self.discriminator
         optimizer = make_optimizer(discriminator, train.discriminator)
 
-        def judge(frames: Tensor, times: Tensor, step: Step) -> Tensor:
+        def discriminate(frames: Tensor, times: Tensor, step: Step) -> Tensor:
             return discriminator(diff_augment(frames, train.augment, step.noise), times)
 
-        def real_frames(step: Step) -> tuple[Tensor, Tensor]:
-            times = self.moments(step)
+        def select_frames(step: Step) -> tuple[Tensor, Tensor]:
+            times = self.sample_times(step)
             rows = torch.arange(len(times), device=times.device)[:, None]
             return step.real.transpose(1, 2)[rows, times.long()].transpose(1, 2), times
 
         def discriminator_loss(step: Step) -> dict[str, Tensor]:
-            times = self.moments(step)
+            times = self.sample_times(step)
             with torch.no_grad():
-                fakes = self.generator.at(step.latents(), times)
-            real, fake = judge(*real_frames(step), step), judge(fakes, times, step)
+                fakes = self.generator.frames_at(step.latents(), times)
+            real, fake = discriminate(*select_frames(step), step), discriminate(fakes, times, step)
             return {"loss": loss.discriminator(real, fake), "real": real, "fake": fake}
 
         def r1_loss(step: Step) -> dict[str, Tensor]:
-            frames, times = real_frames(step)
-            penalty = r1_penalty(lambda some: judge(some, times, step), frames)
+            frames, times = select_frames(step)
+            penalty = r1_penalty(lambda real: discriminate(real, times, step), frames)
             return {"loss": train.r1_gamma / 2 * train.r1_interval * penalty, "r1_penalty": penalty}
 
         def generator_loss(step: Step) -> dict[str, Tensor]:
-            times = self.moments(step)
-            return {"loss": loss.generator(judge(self.generator.at(step.latents(), times), times, step))}
+            times = self.sample_times(step)
+            return {"loss": loss.generator(discriminate(self.generator.frames_at(step.latents(), times), times, step))}
 
         phases = [
             Phase(name="D", module=discriminator, loss=discriminator_loss, optimizer=optimizer),
@@ -455,7 +480,7 @@ class StyleGANV(LongClipGAN):
         ]
         return [phase for phase in phases if phase.name != "D-R1" or train.r1_gamma]
 
-    def moments(self, step: Step) -> Tensor:
-        """Times [N, S] of different frames of a clip, drawn for each sample, in order."""
+    def sample_times(self, step: Step) -> Tensor:
+        """Draw the times [N, S] of different frames of each clip, in ascending order."""
         order = step.noise.uniform(len(step.real), self.config.frames).argsort(dim=1)
         return order[:, : self.config.frames_seen].sort(dim=1).values.to(step.real)

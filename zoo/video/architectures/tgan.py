@@ -1,15 +1,15 @@
 """TGAN. Saito, Matsumoto & Saito 2017, "Temporal Generative Adversarial Nets with Singular Value Clipping",
 arXiv:1611.06624.
 
-A temporal generator G_0 turns one latent z_0 ~ U(-1, 1) into a latent for each of 16 frames, by convolutions in time;
-an image generator G_1 makes each frame of z_0 and its latent, which enter by a linear layer each. The discriminator's
-convolutions go over space and time. The game is that of the Wasserstein GAN. Its critic is kept 1-Lipschitz not by
-clipping weights but by *singular value clipping*: every five turns the singular values of each layer are cut at 1, and
-the scale of a batch norm to at most the running standard deviation, so that it never stretches. The critic's batch
-norms have no shift.
+A temporal generator G_0 turns one latent z_0 ~ U(-1, 1) into a latent for each of 16 frames, by convolutions in time.
+An image generator G_1 makes each frame from z_0 and the frame's latent; each enters by a linear layer of its own. The
+discriminator has convolutions in space and time, and is the critic of a Wasserstein GAN. It is kept 1-Lipschitz by
+*singular value clipping* instead of clipped weights. Every five steps the singular values of each layer are cut at 1.
+The scale of a batch norm is cut at the running standard deviation, so the layer never stretches its input. The critic's
+batch norms have no shift.
 
-`constraint = "spectral"` is the younger way, spectral normalization (Miyato et al. 2018, arXiv:1802.05957), which
-divides each layer by an estimate of its largest singular value as it is used; batch norms go then.
+`constraint = "spectral"` is the newer method, spectral normalization (Miyato et al. 2018, arXiv:1802.05957). It divides
+each layer's weight by an estimate of its largest singular value. The critic has no batch norms then.
 
 Z = latent_dim, S = step_dim, W = width; below for 16 frames of 64 px.
 """
@@ -35,13 +35,16 @@ from zoo.video.clip_gan import ClipConfig, ClipGAN, as_clips
 
 @dataclass(frozen=True, kw_only=True)
 class TGANConfig(ClipConfig):
-    """`width` is the number of channels of the critic's first layer; the generator has half of it beside the frame."""
+    """The sizes of the networks, and the constraint of the critic."""
 
     latent_dim: int = field(default=100, metadata=within(1, 4096))
+    """Numbers of the latent of a clip."""
     step_dim: int = field(default=100, metadata=within(1, 4096))
-    """Of the latent of each frame."""
+    """Numbers of the latent of each frame."""
     width: int = field(default=64, metadata=within(4, 512))
+    """Channels of the critic's first layer. The generator has half as many next to the frame."""
     resolution: int = field(default=64, metadata=within(8, 64))
+    """Height and width of a frame, a power of two."""
     constraint: Literal["clipping", "spectral"] = "clipping"
     """What keeps the critic 1-Lipschitz."""
 
@@ -54,13 +57,13 @@ class TGANConfig(ClipConfig):
 
     @property
     def widths(self) -> list[int]:
-        """Of the critic: [W, 2W, 4W, 8W] at 64 px."""
+        """Channels of the critic's layers: [W, 2W, 4W, 8W] at 64 px."""
         num_maps = self.resolution.bit_length() - 3
         return [self.width << min(i, 3) for i in range(num_maps)]
 
 
 class TemporalGenerator(nn.Module):
-    """z_0 [N, Z] -> z_t in (-1, 1), [N, S, 16]."""
+    """Latents z_0 [N, Z] -> latents z_t of 16 frames [N, S, 16] in (-1, 1)."""
 
     def __init__(self, config: TGANConfig) -> None:
         super().__init__()
@@ -84,14 +87,14 @@ class TemporalGenerator(nn.Module):
 
 
 class ImageGenerator(nn.Module):
-    """z_0 [N, Z] and z_t [N, S], of one frame each -> frames [N, 3, R, R] in (-1, 1)."""
+    """Latents z_0 [N, Z] and z_t [N, S] of one frame each -> frames [N, 3, R, R] in (-1, 1)."""
 
     def __init__(self, config: TGANConfig) -> None:
         super().__init__()
-        entered = 4 * config.width
+        channels = 4 * config.width  # of each latent's map
         self.slow, self.fast = (
             nn.Sequential(
-                nn.Linear(inputs, entered * 16, bias=False), nn.BatchNorm1d(entered * 16), nn.ReLU(inplace=True)
+                nn.Linear(inputs, channels * 16, bias=False), nn.BatchNorm1d(channels * 16), nn.ReLU(inplace=True)
             )
             for inputs in (config.latent_dim, config.step_dim)
         )  # [N, 4W * 4 * 4] each
@@ -105,9 +108,9 @@ class ImageGenerator(nn.Module):
             ]
         self.main = nn.Sequential(*layers, nn.Conv2d(widths[-1], 3, 3, padding=1), nn.Tanh())
 
-    def forward(self, still: Tensor, moving: Tensor) -> Tensor:
-        entered = torch.cat([side.unflatten(1, (-1, 4, 4)) for side in (self.slow(still), self.fast(moving))], dim=1)
-        return self.main(entered)  # of [N, 8W, 4, 4]
+    def forward(self, clip_latents: Tensor, frame_latents: Tensor) -> Tensor:
+        maps = [x.unflatten(1, (-1, 4, 4)) for x in (self.slow(clip_latents), self.fast(frame_latents))]
+        return self.main(torch.cat(maps, dim=1))  # of [N, 8W, 4, 4]
 
 
 class Generator(nn.Module):
@@ -120,8 +123,8 @@ class Generator(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         steps = self.temporal(latents).transpose(1, 2)  # [N, 16, S]
-        still = latents[:, None].expand(-1, steps.shape[1], -1)
-        return as_clips(self.image(still.flatten(0, 1), steps.flatten(0, 1)), len(latents))
+        repeated = latents[:, None].expand(-1, steps.shape[1], -1)
+        return as_clips(self.image(repeated.flatten(0, 1), steps.flatten(0, 1)), len(latents))
 
 
 class Critic(nn.Module):
@@ -134,11 +137,11 @@ class Critic(nn.Module):
         layers: list[nn.Module] = []
         for i, (before, after) in enumerate(pairwise(widths)):
             layers += [nn.Conv3d(before, after, 4, 2, 1, bias=not (clipping and i))]  # time, height and width halve
-            layers += [without_shift(nn.BatchNorm3d(after))] if clipping and i else []
+            layers += [remove_shift(nn.BatchNorm3d(after))] if clipping and i else []
             layers += [nn.LeakyReLU(0.2, inplace=True)]
         self.main = nn.Sequential(*layers)  # [N, 8W, 1, 4, 4]
-        left = 16 >> len(config.widths)
-        self.output = nn.Conv2d(left * widths[-1], 1, 4)
+        length = 16 >> len(config.widths)  # of the last map, in time
+        self.output = nn.Conv2d(length * widths[-1], 1, 4)
         for layer in self.modules():
             if isinstance(layer, nn.Conv3d | nn.Conv2d):
                 nn.init.uniform_(layer.weight, -0.01, 0.01)
@@ -152,7 +155,7 @@ class Critic(nn.Module):
 
     @torch.no_grad()
     def clip_singular_values(self) -> None:
-        """Cut the singular values of every layer at 1, and the scales of batch norms to [0.01, 1] deviations."""
+        """Cut the singular values of every layer at 1, and the scales of batch norms to 0.01 to 1 deviations."""
         for layer in self.modules():
             if isinstance(layer, nn.Conv3d | nn.Conv2d):
                 u, values, v = torch.linalg.svd(layer.weight.flatten(1), full_matrices=False)
@@ -162,19 +165,24 @@ class Critic(nn.Module):
                 layer.weight.copy_(layer.weight.clamp(0.01 * deviation, deviation))
 
 
-def without_shift(norm: nn.BatchNorm3d) -> nn.BatchNorm3d:
+def remove_shift(norm: nn.BatchNorm3d) -> nn.BatchNorm3d:
+    """Make a batch norm that only scales."""
     norm.register_parameter("bias", None)
     return norm
 
 
 @dataclass(frozen=True, kw_only=True)
 class TGANTrainConfig(TrainConfig):
-    """The paper's game: one step of the critic to one of the generator, RMSprop for both."""
+    """The paper's training: one step of the critic to one of the generator, and RMSprop for both."""
 
     batch: int = field(default=32, metadata=within(2, 65536))
+    """Real clips a step, over all processes together."""
     loss: LossName = "wasserstein"
+    """The adversarial loss."""
     generator: OptimizerConfig = OptimizerConfig(kind="rmsprop", lr=5e-5)
+    """The generator's optimizer."""
     discriminator: OptimizerConfig = OptimizerConfig(kind="rmsprop", lr=5e-5)
+    """The critic's optimizer. It must count its steps: `adam`, `adamw` or `rmsprop`."""
     clip_interval: int = field(default=5, metadata=within(1))
     """Steps of the critic's optimizer between two clippings of singular values."""
 
@@ -186,8 +194,10 @@ class TGANTrainConfig(TrainConfig):
 
 
 class TGAN(ClipGAN):
-    """Latents [N, 100] ~ U(-1, 1) -> clips [N, 3, 16, 64, 64] in [-1, 1]; width 64 has 4,448,135 + 11,031,489
-    parameters."""
+    """Latents [N, 100] ~ U(-1, 1) -> clips [N, 3, 16, 64, 64] in [-1, 1].
+
+    Width 64 has 4,448,135 + 11,031,489 parameters.
+    """
 
     Config = TGANConfig
     TrainConfig = TGANTrainConfig
@@ -202,16 +212,16 @@ class TGAN(ClipGAN):
         return noise.uniform(n, self.config.latent_dim) * 2 - 1
 
     def phases(self, train: TGANTrainConfig) -> list[Phase]:
-        """As every two-player game; the critic's optimizer clips after each `clip_interval`-th of its steps."""
+        """Make the usual phases. The critic's optimizer also clips after each `clip_interval`-th of its steps."""
         phases = adversarial_phases(self, train)
         if self.config.constraint == "clipping":
             phases[0].optimizer.register_step_post_hook(
-                lambda optimizer, *_: self._clip(optimizer, train.clip_interval)
+                lambda optimizer, *_: self._clip_if_due(optimizer, train.clip_interval)
             )
         return phases
 
-    def _clip(self, optimizer: torch.optim.Optimizer, every: int) -> None:
-        steps = next(iter(optimizer.state.values()))["step"]  # its own count goes into the checkpoints
-        if int(steps) % every == 0:
+    def _clip_if_due(self, optimizer: torch.optim.Optimizer, interval: int) -> None:
+        steps = next(iter(optimizer.state.values()))["step"]  # this count is part of the checkpoints
+        if int(steps) % interval == 0:
             self.discriminator.clip_singular_values()
-            broadcast([self.discriminator])  # the deviations are each process's own
+            broadcast([self.discriminator])  # each process has its own running deviations

@@ -1,13 +1,12 @@
 """VGAN. Vondrick, Pirsiavash & Torralba 2016, "Generating Videos with Scene Dynamics", arXiv:1609.02612.
 
-Two streams (figure 1): a background b of two dimensions, which by construction stands still, and a foreground f of
-three, which moves; a mask m says where the foreground is seen, so that a clip is m * f + (1 - m) * b. Both are DCGANs
-of fractionally-strided convolutions; one discriminator of convolutions in space and time judges the clip. The mask's
-L1 norm (lambda = 0.1) keeps the foreground small. Clips are taken to be stabilised: where the camera moves, there is
-no background that stands still.
+The generator has two streams (figure 1). The background b has two dimensions, so it cannot move; the foreground f has
+three. A mask m says where the foreground is visible: a clip is m * f + (1 - m) * b. Both streams are DCGANs of
+transposed convolutions. The discriminator has convolutions in space and time. The L1 norm of the mask (lambda = 0.1)
+keeps the foreground small. Clips should be stabilized: where the camera moves, the background does, too.
 
-The discriminator has two outputs and a softmax, as the released code does; the logit given is their difference, which
-is the same. Weights start from N(0, 0.01), batch-norm scales from N(1, 0.02).
+As in the released code, the discriminator has two outputs. That code takes their softmax; the logit returned here is
+their difference, which is the same. Weights start from N(0, 0.01), batch-norm scales from N(1, 0.02).
 
 Z = latent_dim, W = width; below for 32 frames of 64 px.
 """
@@ -29,11 +28,14 @@ from zoo.video.clip_gan import ClipConfig, ClipGAN
 
 @dataclass(frozen=True, kw_only=True)
 class VGANConfig(ClipConfig):
-    """`width` is the number of channels beside the clip; each halving of the resolution doubles it, up to 8 times."""
+    """The sizes of the networks."""
 
     frames: int = field(default=32, metadata=within(2, 256))
+    """Frames of a clip, a multiple of `resolution` / 4."""
     latent_dim: int = field(default=100, metadata=within(1, 4096))
+    """Numbers of the latent."""
     width: int = field(default=64, metadata=within(1, 512))
+    """Channels of the map next to the clip. Each halving of the resolution doubles them, up to 8 times."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -45,12 +47,12 @@ class VGANConfig(ClipConfig):
 
     @property
     def scale(self) -> int:
-        """How many times larger a clip is than the first map, in space as in time."""
+        """How many times larger a clip is than the first map, in space and in time."""
         return self.resolution // 4
 
     @property
     def widths(self) -> list[int]:
-        """Channels from the first map to the one beside the clip: [8W, 4W, 2W, W] at 64 px."""
+        """Channels from the first map to the one next to the clip: [8W, 4W, 2W, W] at 64 px."""
         num_maps = self.resolution.bit_length() - 3
         return [self.width << min(i, 3) for i in reversed(range(num_maps))]
 
@@ -63,21 +65,21 @@ class Generator(nn.Module):
         widths = config.widths
         first = (config.frames // config.scale, 4, 4)
         self.background = nn.Sequential(
-            *_entered(nn.ConvTranspose2d(config.latent_dim, widths[0], 4), nn.BatchNorm2d),  # [N, 8W, 4, 4]
+            *normalize(nn.ConvTranspose2d(config.latent_dim, widths[0], 4), nn.BatchNorm2d),  # [N, 8W, 4, 4]
             *(
                 layer
                 for before, after in pairwise(widths)
-                for layer in _entered(nn.ConvTranspose2d(before, after, 4, 2, 1), nn.BatchNorm2d)
+                for layer in normalize(nn.ConvTranspose2d(before, after, 4, 2, 1), nn.BatchNorm2d)
             ),
             nn.ConvTranspose2d(widths[-1], 3, 4, 2, 1),  # [N, 3, 64, 64]
             nn.Tanh(),
         )
         self.foreground = nn.Sequential(
-            *_entered(nn.ConvTranspose3d(config.latent_dim, widths[0], first), nn.BatchNorm3d),  # [N, 8W, 2, 4, 4]
+            *normalize(nn.ConvTranspose3d(config.latent_dim, widths[0], first), nn.BatchNorm3d),  # [N, 8W, 2, 4, 4]
             *(
                 layer
                 for before, after in pairwise(widths)
-                for layer in _entered(nn.ConvTranspose3d(before, after, 4, 2, 1), nn.BatchNorm3d)
+                for layer in normalize(nn.ConvTranspose3d(before, after, 4, 2, 1), nn.BatchNorm3d)
             ),  # [N, W, 16, 32, 32]
         )
         self.pixels = nn.Sequential(nn.ConvTranspose3d(widths[-1], 3, 4, 2, 1), nn.Tanh())  # [N, 3, 32, 64, 64]
@@ -85,21 +87,22 @@ class Generator(nn.Module):
         self.apply(initialize)
 
     def streams(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Foreground [N, 3, T, R, R], mask [N, 1, T, R, R] and background [N, 3, 1, R, R]."""
+        """Generate foreground [N, 3, T, R, R], mask [N, 1, T, R, R] and background [N, 3, 1, R, R]."""
         background = self.background(latents[:, :, None, None])[:, :, None]
         moving = self.foreground(latents[:, :, None, None, None])
         return self.pixels(moving), self.mask(moving), background
 
     def forward(self, latents: Tensor) -> Tensor:
-        return composed(*self.streams(latents))
+        return compose(*self.streams(latents))
 
 
-def composed(foreground: Tensor, mask: Tensor, background: Tensor) -> Tensor:
-    """m * f + (1 - m) * b, the background the same in every frame."""
+def compose(foreground: Tensor, mask: Tensor, background: Tensor) -> Tensor:
+    """Compute m * f + (1 - m) * b, with the same background in every frame."""
     return torch.lerp(background.expand_as(foreground), foreground, mask.expand_as(foreground))
 
 
-def _entered(convolution: nn.Module, norm: type[nn.Module]) -> list[nn.Module]:
+def normalize(convolution: nn.Module, norm: type[nn.Module]) -> list[nn.Module]:
+    """List a convolution, its batch norm and a rectifier."""
     return [convolution, norm(convolution.out_channels), nn.ReLU(inplace=True)]
 
 
@@ -124,6 +127,7 @@ class Discriminator(nn.Module):
 
 
 def initialize(module: nn.Module) -> None:
+    """Initialize a layer as the released code does."""
     if isinstance(module, nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d):
         nn.init.normal_(module.weight, 0.0, 0.01)
         if module.bias is not None:
@@ -135,16 +139,20 @@ def initialize(module: nn.Module) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class VGANTrainConfig(TrainConfig):
+    """The paper's training, with the weight of the mask."""
+
     mask_weight: float = field(default=0.1, metadata=within(0))
-    """Weight of the mask's mean, lambda of the paper."""
+    """Weight of the mask's mean, lambda in the paper."""
 
     def __post_init__(self) -> None:
         check_unused(self, "VGAN", "gradient_penalty", "augment", losses=("relativistic",))
 
 
 class VGAN(ClipGAN):
-    """Latents [N, 100] ~ N(0, I) -> clips [N, 3, 32, 64, 64] in [-1, 1]; width 64 has 16,245,383 + 11,057,858
-    parameters."""
+    """Latents [N, 100] ~ N(0, I) -> clips [N, 3, 32, 64, 64] in [-1, 1].
+
+    Width 64 has 16,245,383 + 11,057,858 parameters.
+    """
 
     Config = VGANConfig
     TrainConfig = VGANTrainConfig
@@ -156,7 +164,7 @@ class VGAN(ClipGAN):
         self.discriminator = Discriminator(config)
 
     def phases(self, train: VGANTrainConfig) -> list[Phase]:
-        """D, its lazy R1 if any, G; each on fakes of its own, as G's loss needs the mask of its."""
+        """Make the phases D, its lazy R1 if any, and G. G's loss needs the mask, so it generates fakes of its own."""
         loss, discriminator = LOSSES[train.loss], self.discriminator
         optimizer = make_optimizer(discriminator, train.discriminator)
 
@@ -168,8 +176,8 @@ class VGAN(ClipGAN):
 
         def generator_loss(step: Step) -> dict[str, Tensor]:
             foreground, mask, background = self.generator.streams(step.latents())
-            fooled = loss.generator(discriminator(composed(foreground, mask, background)))
-            return {"loss": fooled + train.mask_weight * mask.abs().mean(), "mask": mask.mean()}
+            adversarial = loss.generator(discriminator(compose(foreground, mask, background)))
+            return {"loss": adversarial + train.mask_weight * mask.abs().mean(), "mask": mask.mean()}
 
         def r1_loss(step: Step) -> dict[str, Tensor]:
             penalty = r1_penalty(discriminator, step.real)

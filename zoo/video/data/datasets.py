@@ -1,6 +1,6 @@
-"""Clips to train on: moving shapes, talking faces, moving digits, or one's own videos and folders of frames.
+"""Clips to train on: moving shapes, talking faces, moving digits, or your own videos and folders of frames.
 
-A clip is stored as uint8 frames [T, H, W, 3]; the store keeps the names of its classes beside them, in labels.json.
+A clip is stored as uint8 frames [T, H, W, 3]. The store keeps the names of its classes in labels.json.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["DATASETS", "ClipDataConfig", "build_dataset", "decode", "open_store"
 
 PIXELS = np.dtype(np.uint8)
 
-Report = Callable[[str], None]
+Log = Callable[[str], None]
 Progress = Callable[[int, int], None]
 
 
@@ -38,19 +38,19 @@ class ClipDataConfig(DataConfig):
     """Clips to train on, and which frames of them."""
 
     stride: int = field(default=1, metadata=within(1, 64))
-    """Every so many-th frame is taken."""
+    """Take every frame (1), every second one (2), and so on."""
     rate: float = field(default=0.0, metadata=within(0, 240))
-    """Frames a second that videos are read at, before `stride`: of each moment the frame shown then; 0: as they are."""
+    """Frames per second that videos are read at, before `stride` is applied; 0: all frames."""
     crop: Crop = "center"
-    """Of a picture that is not square: its central square, or all of it on black."""
+    """How a picture becomes square: `center` cuts out the middle, `none` adds black borders."""
     flip: bool = False
-    """Mirror half of the clips left to right; not where left and right mean something."""
+    """Mirror half of the clips left to right. Leave it off where left and right mean something."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.name and (self.rate or self.crop != "center"):
             raise InvalidValueError(
-                f"data.rate and data.crop are for clips of one's own: {self.name} is square, at its own rate"
+                f"data.rate and data.crop are for your own clips: {self.name} is square, at its own rate"
             )
 
     @property
@@ -59,8 +59,8 @@ class ClipDataConfig(DataConfig):
 
 
 @dataclass(kw_only=True)
-class _Made:
-    """What the data sets that this library makes share: clips of one size, rendered by their numbers alone."""
+class _Rendered:
+    """A data set that this library renders: clips of one size. The number of a clip decides all of it."""
 
     size: int = 64
     frames: int = 16
@@ -85,7 +85,7 @@ class _Made:
 
     @property
     def moments(self) -> np.ndarray:
-        """The numbers of the frames that are taken."""
+        """The numbers of the frames that a clip is made of."""
         return np.arange(self.frames) * self.stride
 
     @property
@@ -113,13 +113,14 @@ def _generator(*key: int) -> np.random.Generator:
 
 
 @dataclass(kw_only=True)
-class ShapeMotion(_Made):
+class ShapeMotion(_Rendered):
     """Circles and squares that move upwards or leftwards along curves, on black.
 
-    The data set of MoCoGAN (Tulyakov et al. 2018) made anew to the distribution of its 8,000 clips of 32
-    frames at 64 px: circle or square, 8, 10, 12 or 14 px wide, of a uniform color. The center runs along a quartic
-    Bezier curve, from one edge to the opposite one on its main axis, from a uniform place back to it on the other, with
-    its inner control points uniform in the square that the center can reach. The paper trains on every second frame.
+    This is a remake of the data set of MoCoGAN (Tulyakov et al. 2018), with the distribution of its 8,000 clips of 32
+    frames at 64 px. A shape is a circle or square of one random color, 8, 10, 12 or 14 px wide. Its center follows a
+    quartic Bezier curve. Along the main axis it moves from one edge to the opposite one. On the other axis it starts at
+    a random position and returns to it. The inner control points are uniform in the square that the center can reach.
+    The paper trains on every second frame.
     """
 
     stride: int = 2
@@ -140,15 +141,15 @@ class ShapeMotion(_Made):
         label, square = index % 2, int(rng.integers(2))
         side = int(rng.choice([8, 10, 12, 14]))
         color = rng.integers(0, 256, 3)
-        centers = _shape_path(rng, side, along=1 - label)[self.moments]
+        centers = _compute_path(rng, side, along=1 - label)[self.moments]
         scale = self.size / 64
-        clip = np.stack([_drawn(center * scale, side * scale, bool(square), self.size) for center in centers])
+        clip = np.stack([_draw_shape(center * scale, side * scale, bool(square), self.size) for center in centers])
         pixels = np.round(clip[..., None] * color).astype(np.uint8)
         return pixels, (label, square, side, tuple(color / 255))
 
 
-def _shape_path(rng: np.random.Generator, side: int, *, along: int) -> np.ndarray:
-    """The centers [32, 2] (x, y) of a shape on a quartic Bezier curve that crosses the 64 px on the axis `along`."""
+def _compute_path(rng: np.random.Generator, side: int, *, along: int) -> np.ndarray:
+    """Compute centers [32, 2] (x, y) of a shape on a quartic Bezier curve that crosses 64 px on the axis `along`."""
     low, high = side / 2, 61.5 - side / 2
     points = rng.uniform(low, high, (5, 2))
     points[0, along], points[4, along] = high, low
@@ -158,8 +159,8 @@ def _shape_path(rng: np.random.Generator, side: int, *, along: int) -> np.ndarra
     return weights @ points
 
 
-def _drawn(center: np.ndarray, side: float, square: bool, size: int) -> np.ndarray:
-    """[size, size]: 1 where the shape is, of whole pixels, as those of the paper's clips are."""
+def _draw_shape(center: np.ndarray, side: float, square: bool, size: int) -> np.ndarray:
+    """Draw a mask [size, size] that is 1 inside the shape, in whole pixels as in the paper's clips."""
     x, y = np.round(center - side / 2) + side / 2
     rows, columns = np.mgrid[:size, :size] + 0.5
     if square:
@@ -168,13 +169,13 @@ def _drawn(center: np.ndarray, side: float, square: bool, size: int) -> np.ndarr
 
 
 @dataclass(kw_only=True)
-class TalkingFaces(_Made):
-    """Heads of people who do not exist, each performing one of seven actions; light and background stand still.
+class TalkingFaces(_Rendered):
+    """Heads of people who do not exist, each performing one of seven actions. Light and background do not change.
 
-    1,000 people of `synthetic-faces`, seven clips of 16 frames each, one an action: smile, open-mouth, blink,
-    turn-left, turn-right, nod, raise-brows. A person is in the test split if their number leaves 6 when divided by 7,
-    as there: 6,006 clips to train on and 994 of other people to test on. The attributes are those of the first frame,
-    at rest.
+    There are 1,000 people of `synthetic-faces` and seven clips of 16 frames for each, one per action: smile,
+    open-mouth, blink, turn-left, turn-right, nod, raise-brows. As in `synthetic-faces`, every seventh person is in the
+    test split: 6,006 clips to train on, and 994 of other people to test on. The attributes are those of the first
+    frame, which shows the face at rest.
     """
 
     name = "talking-faces"
@@ -221,16 +222,15 @@ class TalkingFaces(_Made):
         return (np.arange(self.count) // len(self.labels) % 7 == 6).astype(np.uint8)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_renderer": None}  # each worker makes its own
+        return {**self.__dict__, "_renderer": None}  # each worker makes a renderer
 
 
 @dataclass(kw_only=True)
-class MovingDigits(_Made):
+class MovingDigits(_Rendered):
     """Two handwritten digits that drift and bounce off the edges, on black.
 
-    The Moving MNIST of Srivastava et al. 2015, arXiv:1502.04681, with the digits that scikit-learn carries
-    (UCI's of 8 x 8 px, CC BY 4.0), enlarged to 28 of 64 px. Speeds are 1 to 5 px a frame. Digits of the test split are
-    never in the other.
+    This is Moving MNIST (Srivastava et al. 2015, arXiv:1502.04681) with the digits of scikit-learn (UCI's of 8 x 8 px,
+    CC BY 4.0), enlarged to 28 of 64 px. Speeds are 1 to 5 px per frame. No digit image is in both splits.
     """
 
     name = "moving-digits"
@@ -242,7 +242,7 @@ class MovingDigits(_Made):
 
     @cached_property
     def _digits(self) -> tuple[np.ndarray, np.ndarray]:
-        """Shades [M, side, side] in [0, 1], and what digit each is [M]."""
+        """Images [M, side, side] in [0, 1], and the digit that each shows [M]."""
         from PIL import Image
 
         try:
@@ -290,10 +290,10 @@ DATASETS: dict[str, type[Any]] = {
 
 @dataclass
 class ClipFolder:
-    """Clips below a folder: video files, animated pictures, and folders of frames; a long one is cut into several.
+    """Clips below a folder: video files, animated pictures, and folders of frames. A long one is cut into several.
 
-    Where all of them lie in folders of a folder's own, `folder/CLASS/clip.mp4`, these are the classes. A tenth of the
-    files, chosen by a hash of their names, is the test split; where there is one file, its end.
+    If all of them are in subfolders, `folder/CLASS/clip.mp4`, the subfolders are the classes. A tenth of the files,
+    chosen by a hash of their names, is the test split. Of a single file it is the end.
     """
 
     folder: Path
@@ -301,7 +301,7 @@ class ClipFolder:
     size: int
     frames: int
     lengths: Mapping[Path, int]
-    """Of each file that can be read, its number of frames at the rate asked for."""
+    """The number of frames of each usable file, at the rate of `data`."""
     name: str
     license: str
     version: str = field(default="1", init=False)
@@ -337,13 +337,13 @@ class ClipFolder:
         return _label_file(self.labels)
 
     def render(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray | None]:
-        clips = np.stack([self._window(*self.windows[i]) for i in indices])
+        clips = np.stack([self._read_window(*self.windows[i]) for i in indices])
         if self.attributes is None:
             return clips, None
         return clips, np.array([(self.labels.index(self.classes[i]),) for i in indices], dtype=self.attributes)
 
-    def _window(self, path: Path, start: int) -> np.ndarray:
-        """A file is read from front to back and once, however long, where its windows come in their order."""
+    def _read_window(self, path: Path, start: int) -> np.ndarray:
+        """Read a clip that starts at a frame. Each file is read only once where its windows come in order."""
         reading, at, frames = self._reading or (None, 0, iter(()))
         if reading != path or at > start:
             at, frames = 0, stream_clip(path, self.size, rate=self.data.rate, crop=self.data.crop)
@@ -353,7 +353,7 @@ class ClipFolder:
         return np.stack(window[:: self.data.stride])
 
     def split(self) -> np.ndarray:
-        """By file, so that no video is in both; of a single one the last tenth."""
+        """Split by file, so that no video is in both splits; of a single file, the last tenth is for tests."""
         names = [path.relative_to(self.folder).as_posix() for path, _ in self.windows]
         files = list(dict.fromkeys(names))
         if len(files) == 1 and self.count > 1:
@@ -362,40 +362,45 @@ class ClipFolder:
         return np.array([split[name] for name in names], dtype=np.uint8)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_reading": None}  # each worker opens its own
+        return {**self.__dict__, "_reading": None}  # each worker opens files by itself
 
 
 def span(frames: int, stride: int) -> int:
-    """The frames that a clip of `frames` reaches over when every `stride`-th is taken."""
+    """Count the frames from the first to the last of a clip of `frames`, every `stride`-th of which is taken."""
     return (frames - 1) * stride + 1
 
 
 def open_store(
-    data: ClipDataConfig, model: Any, *, workers: int = 1, progress: Progress | None = None, log: Report = print
+    data: ClipDataConfig, model: Any, *, workers: int = 1, progress: Progress | None = None, log: Log = print
 ) -> Store:
-    """The store that a recipe's `[data]` names, of the `frames` and `resolution` of its `[model]`, built at first use.
+    """Open the store that a recipe's `[data]` names, built at first use.
+
+    The `frames` and `resolution` of its `[model]` are those of the clips.
 
     Raises:
         NotFoundError: no data set of that name.
-        InvalidValueError: more frames asked for than its clips have.
-        InvalidFileError: a folder that is none or holds no clip that can be read and is long enough.
+        InvalidValueError: more frames than its clips have.
+        InvalidFileError: a folder that does not exist, or without a readable clip that is long enough.
         NotFoundError, UnreachableError, InvalidFileError: as `zoo.data.hub.load_files`, for a data set of the Hub.
         MissingDependencyError: the extra `data` or `video` is needed.
     """
     if data.name:
-        source = _source(data.name, size=model.resolution, frames=model.frames, stride=data.stride)
+        source = _make_source(data.name, size=model.resolution, frames=model.frames, stride=data.stride)
         return build_store(source, source.folder, workers=workers, progress=progress)
     folder, about = own_files(data, (*VIDEOS, *ANIMATIONS, *FRAMES), progress=progress)
     return _open_folder(folder, about, data, model, workers=workers, progress=progress, log=log)
 
 
 def build_dataset(name: str, *, size: int | None = None, workers: int = 1, progress: Progress | None = None) -> Store:
-    """The data set `name` at `size` pixels (64 if None), 16 frames a clip. Raises NotFoundError, MissingDependencyError."""
-    source = _source(name, size=size or 64)
+    """Build the data set `name` with 16 frames of `size` pixels a clip, 64 if None.
+
+    Raises NotFoundError, MissingDependencyError.
+    """
+    source = _make_source(name, size=size or 64)
     return build_store(source, source.folder, workers=workers, progress=progress)
 
 
-def _source(name: str, **sizes: int) -> Any:
+def _make_source(name: str, **sizes: int) -> Any:
     if name not in DATASETS:
         raise NotFoundError(f'no data set "{name}" of clips; there are {", ".join(DATASETS)}.{suggest(name, DATASETS)}')
     return DATASETS[name](**sizes)
@@ -409,7 +414,7 @@ def _open_folder(
     *,
     workers: int,
     progress: Progress | None,
-    log: Report,
+    log: Log,
 ) -> Store:
     if not folder.is_dir():
         raise InvalidFileError(f"{folder}: no such folder of clips")
@@ -425,10 +430,10 @@ def _open_folder(
     if (place / "store.json").exists():
         return Store.open(place)
     needed = span(model.frames, data.stride)
-    lengths, bad = _lengths(found, data, needed, progress)
-    if bad:
-        shown = "; ".join(f"{path.name} ({why})" for path, why in bad[:5])
-        log(f"{len(bad)} of {len(found)} clips are left out: {shown}" + ("; ..." if len(bad) > 5 else ""))
+    lengths, unusable = _measure_lengths(found, data, needed, progress)
+    if unusable:
+        shown = "; ".join(f"{path.name} ({why})" for path, why in unusable[:5])
+        log(f"{len(unusable)} of {len(found)} clips are left out: {shown}" + ("; ..." if len(unusable) > 5 else ""))
     if not lengths:
         raise InvalidFileError(
             f"{folder}: no clip of {needed} frames or more that can be read, which model.frames = {model.frames} at "
@@ -438,22 +443,22 @@ def _open_folder(
     return build_store(source, place, workers=workers, progress=progress)
 
 
-def _lengths(
+def _measure_lengths(
     found: Sequence[Path], data: ClipDataConfig, needed: int, progress: Progress | None
 ) -> tuple[dict[Path, int], list[tuple[Path, str]]]:
-    """The frames of each clip that can be used, and the others with what is wrong with them."""
+    """Count the frames of each usable clip; returns also the unusable ones and what is wrong with each."""
     lengths: dict[Path, int] = {}
-    bad: list[tuple[Path, str]] = []
+    unusable: list[tuple[Path, str]] = []
     for number, path in enumerate(found):
         if progress is not None:
             progress(number, len(found))
         try:
             length = sum(1 for _ in stream_clip(path, 8, rate=data.rate, crop=data.crop))
         except InvalidFileError as error:
-            bad.append((path, str(error).partition(": ")[2]))
+            unusable.append((path, str(error).partition(": ")[2]))
             continue
         if length < needed:
-            bad.append((path, f"{length} frames, {needed} are needed"))
+            unusable.append((path, f"{length} frames, {needed} are needed"))
         else:
             lengths[path] = length
-    return lengths, bad
+    return lengths, unusable

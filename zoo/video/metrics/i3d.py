@@ -1,11 +1,11 @@
-"""I3D, the network that the Fréchet video distance (FVD) is measured on: Inception-v1, its filters inflated in time.
+"""I3D, the feature network of the Fréchet video distance (FVD): Inception-v1 with filters inflated in time.
 
 Carreira & Zisserman 2017, "Quo Vadis, Action Recognition? A New Model and the Kinetics Dataset", arXiv:1705.07750,
 figure 3; the widths of the Inception modules are those of Szegedy et al. 2014, arXiv:1409.4842, table 1. FVD is the
 Fréchet distance of its 400 logits (Unterthiner et al. 2018, arXiv:1812.01717).
 
-Its weights, trained on Kinetics-400, do not travel with this library: `load_i3d` reads a file of yours, in the layout
-of the PyTorch port that FVD programs offer (`Conv3d_1a_7x7.conv3d.weight`, `Mixed_3b.b1a.bn.weight`, ...).
+Its weights, trained on Kinetics-400, are not part of this library. `load_i3d` reads a file of yours, in the layout of
+the PyTorch port that FVD programs offer (`Conv3d_1a_7x7.conv3d.weight`, `Mixed_3b.b1a.bn.weight`, ...).
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from zoo.io.torch_file import read_tensors
 from zoo.io.weights import digest
 
 CLASSES = 400
-SIZE = 224  # pixels that frames are brought to
-LEAST_FRAMES = 9  # of fewer nothing is left for the pooling over time
+SIZE = 224  # pixels that frames are resized to
+LEAST_FRAMES = 9  # the pooling over time needs them
 
-# Channels of a module's four ways: a point; a point and a cube; another such pair; pooling and a point.
+# Channels of a module's four branches: 1 x 1; 1 x 1 and 3 x 3; another such pair; pooling and 1 x 1.
 _MODULES = {
     "Mixed_3b": (192, 64, 96, 128, 16, 32, 32),
     "Mixed_3c": (256, 128, 128, 192, 32, 96, 64),
@@ -40,8 +40,8 @@ _MODULES = {
 }
 
 
-def _padded(x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
-    """Zeros around [N, C, T, H, W], so that each side comes out as ceil(side / stride); odd ones behind."""
+def _pad(x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
+    """Pad [N, C, T, H, W] with zeros, so that each side becomes ceil(side / stride); an odd zero is at the end."""
     padding: list[int] = []
     for side, k, s in zip(x.shape[2:], kernel, stride, strict=True):
         total = max(0, (-(-side // s) - 1) * s + k - side)
@@ -58,19 +58,23 @@ class Unit(nn.Module):
         self.bn = nn.BatchNorm3d(after, eps=0.001)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.bn(self.conv3d(_padded(x, self.conv3d.kernel_size, self.conv3d.stride))).relu_()
+        return self.bn(self.conv3d(_pad(x, self.conv3d.kernel_size, self.conv3d.stride))).relu_()
 
 
 class Pool(nn.Module):
+    """Maximum pooling with padding."""
+
     def __init__(self, kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> None:
         super().__init__()
         self.kernel, self.stride = kernel, stride
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.max_pool3d(_padded(x, self.kernel, self.stride), self.kernel, self.stride)
+        return F.max_pool3d(_pad(x, self.kernel, self.stride), self.kernel, self.stride)
 
 
 class Inception(nn.Module):
+    """An Inception module: four branches, concatenated."""
+
     def __init__(self, before: int, b0: int, b1a: int, b1b: int, b2a: int, b2b: int, b3b: int) -> None:
         super().__init__()
         self.b0 = Unit(before, b0)
@@ -83,6 +87,8 @@ class Inception(nn.Module):
 
 
 class Logits(nn.Module):
+    """The last layer."""
+
     def __init__(self) -> None:
         super().__init__()
         self.conv3d = nn.Conv3d(1024, CLASSES, 1)
@@ -119,9 +125,9 @@ class I3D(nn.Module):
 
 
 def load_i3d(path: Path) -> tuple[I3D, str]:
-    """The network with the weights in a file of yours (.safetensors, or of `torch.save`), and the file's sha256.
+    """Load the network from a file of yours, .safetensors or of `torch.save`; returns also the file's sha256.
 
-    Raises InvalidFileError where it is no such file, or holds other tensors than I3D's.
+    Raises InvalidFileError where there is no such file, or it has other tensors than I3D's.
     """
     if not path.is_file():
         raise InvalidFileError(f"{path}: no such file of I3D's weights")
@@ -137,5 +143,7 @@ def load_i3d(path: Path) -> tuple[I3D, str]:
             )
     if other := sorted(state.keys() - own.keys()):
         raise InvalidFileError(f"{path}: not I3D's weights: it has {other[0]}, too")
-    network.load_state_dict(state, strict=False)  # but for the counters of batches, which nothing reads
+    network.load_state_dict(
+        state, strict=False
+    )  # not strict: the counters of batches may be missing, and nothing reads them
     return network, digest(path)

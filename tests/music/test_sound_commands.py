@@ -50,7 +50,7 @@ def test_own_folder_to_sounds_of_a_class(command, sounds: Path, tmp_path: Path, 
     code, _, errors = command("sample", run, "--input", "a.wav")
     assert (code, "makes samples from latents" in errors) == (2, True)
     code, _, errors = command("sample", run, "--temperature", "0.5")
-    assert (code, "draws nothing token by token" in errors) == (2, True)
+    assert (code, "does not write token by token" in errors) == (2, True)
     monkeypatch.setattr(player, "PLAYERS", (("no-such-player",),))
     code, _, errors = command("sample", run, "--play")
     assert (code, "no-such-player" in errors) == (2, True)

@@ -33,7 +33,7 @@ from zoo.music.architectures.specgan import SpecGAN, SpecGANConfig, SpecGANTrain
 from zoo.music.architectures.wavegan import PhaseShuffle, PostFilter, WaveGAN, WaveGANConfig
 from zoo.music.data.rendered import RenderedMusic
 from zoo.music.data.sounds import decode
-from zoo.music.mel import MelConfig, log_mel, mel_filters, resampled, wave_from_mel
+from zoo.music.mel import MelConfig, log_mel, mel_filters, resample, wave_from_mel
 from zoo.music.sound_gan import CriticTrainConfig
 from zoo.nn.fusion import fuse_norms
 from zoo.noise import Noise
@@ -57,12 +57,12 @@ def test_wavegan_has_the_papers_sizes(width: int, millions: tuple[float, float])
     """Generator and critic of 16384 samples have the parameters that table 3's layers make."""
     with torch.device("meta"):
         gan = WaveGAN(WaveGANConfig(width=width))
-    assert tuple(round(count(player) / 1e6, 2) for player in gan.networks.values()) == millions
+    assert tuple(round(count(network) / 1e6, 2) for network in gan.networks.values()) == millions
 
 
 @pytest.mark.parametrize("length", [16384, 32768, 65536])
 def test_wavegan_makes_longer_sounds(length: int):
-    """Twice and four times as long, by a layer more in each player."""
+    """Twice and four times as long, by one more layer in each network."""
     gan = WaveGAN(WaveGANConfig(width=2, length=length)).eval()
     samples = gan.sample(2, seed=0)
     assert samples.tensor.shape == (2, 1, length)
@@ -112,8 +112,8 @@ def labelled(tmp_path: Path) -> WaveGAN:
     return gan
 
 
-def test_classes_take_turns_or_one_is_asked_for(labelled: WaveGAN):
-    """Without a label each class comes in its step; with one all samples are asked to be of it, from the same prior."""
+def test_classes_alternate_or_one_is_asked_for(labelled: WaveGAN):
+    """Without a label the classes alternate; with one all samples are asked to be of it, from the same prior."""
     mixed, same = labelled.sample(6, seed=1), labelled.sample(6, seed=1, label="high")
 
     assert labelled.labels == tuple(LABELS)
@@ -161,7 +161,7 @@ def test_labels_are_those_of_the_batch(tmp_path: Path):
 
 
 def test_balanced_batches_show_each_class_as_often(tmp_path: Path):
-    """However rare it is: the classes take turns, and each shows all its sounds before it shows one again."""
+    """However rare it is: the classes alternate, and each shows all its sounds before it shows one again."""
     waves = np.arange(20 * 8, dtype=np.int16).reshape(20, 8)
     table = np.array([(i in (4, 11, 12),) for i in range(20)], dtype=[("label", np.int16)])
     store = build_store(
@@ -177,14 +177,14 @@ def test_balanced_batches_show_each_class_as_often(tmp_path: Path):
     assert torch.equal(plain.at(3, Noise(0)), balanced.at(3, Noise(0)))
 
 
-def test_fakes_of_a_turn_are_of_the_real_sounds_classes(labelled: WaveGAN):
+def test_fakes_of_a_step_are_of_the_real_sounds_classes(labelled: WaveGAN):
     """The generator is asked for what the critic is shown, so that classes by themselves tell nothing apart."""
     assert isinstance(labelled, LabelledGAN)
     step = Step(labelled, torch.zeros(3, 1, 16384), Noise(0), train_generator=False, labels=torch.tensor([2, 0, 2]))
     assert step.latents()[:, 100:].argmax(1).tolist() == [2, 0, 2]
 
 
-def test_critics_judge_a_sound_by_its_class(labelled: WaveGAN):
+def test_critics_score_a_sound_by_its_class(labelled: WaveGAN):
     """The class of a sound changes its score, by a projection of its features."""
     waves = torch.randn(2, 1, 16384)
     with torch.no_grad():
@@ -213,12 +213,12 @@ def test_spectra_are_standardized_and_come_back(tmp_path: Path):
     waves = decode(build_store(Hits(count=24), tmp_path / "hits").samples)
     spectra = Spectra()
     spectra.fit(waves)
-    pictures = spectra.picture(waves)
+    pictures = spectra.to_picture(waves)
 
     assert pictures.shape == (24, 1, 128, 128)
     assert float(pictures.mean()) == pytest.approx(0, abs=0.02)
     assert float(pictures.std()) == pytest.approx(1 / 3, abs=0.03)
-    magnitudes = spectra.magnitudes(pictures)
+    magnitudes = spectra.to_magnitudes(pictures)
     window = torch.hann_window(256)
     real = torch.stft(waves[:, 0], 256, 128, window=window, return_complex=True).abs()
     within = (pictures.abs() < 1).all(dim=(1, 2, 3))
@@ -233,7 +233,7 @@ def test_spectra_are_standardized_and_come_back(tmp_path: Path):
     ("variant", "weights"), [({}, 13_926_017), (V2, 925_985), (V3, 1_462_273)], ids=["V1", "V2", "V3"]
 )
 def test_hifigan_generators_have_the_papers_sizes(variant: dict, weights: int):
-    """V1, V2 and V3 have 13.92 M, 0.92 M and 1.46 M weights, as table 1 states, when weight norm is fuse_norms."""
+    """V1, V2 and V3 have 13.92 M, 0.92 M and 1.46 M weights, as table 1 states, without weight norm."""
     plain = fuse_norms(Generator(HiFiGANConfig(**variant)))
     buffers = {name for name, _ in Generator(HiFiGANConfig(**variant)).named_buffers()}
     assert sum(v.numel() for name, v in plain.state_dict().items() if name not in buffers) == weights
@@ -242,16 +242,16 @@ def test_hifigan_generators_have_the_papers_sizes(variant: dict, weights: int):
 def test_hifigan_discriminators_have_the_papers_sizes():
     """Five periods of 41.1 M parameters and three scales of 29.6 M."""
     with torch.device("meta"):
-        player = Discriminator(HiFiGANConfig())
-    assert round(count(player.periods) / 1e6, 2) == 41.11
-    assert round(count(player.scales) / 1e6, 2) == 29.62
+        network = Discriminator(HiFiGANConfig())
+    assert round(count(network.periods) / 1e6, 2) == 41.11
+    assert round(count(network.scales) / 1e6, 2) == 29.62
 
 
 def test_period_discriminators_see_columns():
     """A score of one column depends on every p-th sample alone: columns never mix."""
     torch.manual_seed(0)
-    judge, wave = PeriodDiscriminator(3, 2), torch.randn(1, 1, 300, requires_grad=True)
-    scores = judge(wave)[-1]  # [1, 1, T', 3]
+    discriminator, wave = PeriodDiscriminator(3, 2), torch.randn(1, 1, 300, requires_grad=True)
+    scores = discriminator(wave)[-1]  # [1, 1, T', 3]
     scores[..., 1].sum().backward()
     reached = wave.grad[0, 0].nonzero()[:, 0] % 3
     assert set(reached.tolist()) == {1}
@@ -269,56 +269,57 @@ def test_hifigan_losses_are_the_papers_equations():
     torch.manual_seed(0)
     gan, train = HiFiGAN(SMALL).eval(), HiFiGANTrainConfig()
     step = Step(gan, 0.3 * torch.randn(2, 1, 512), Noise(0), train_generator=True)
-    judge, play = gan.phases(train)
+    discriminator_phase, generator_phase = gan.phases(train)
     with torch.no_grad():
-        d, g = judge.loss(step), play.loss(step)
+        d, g = discriminator_phase.loss(step), generator_phase.loss(step)
         fake = gan.generator(log_mel(step.real[:, 0], SMALL.mel))
-        heard = [(r[-1], f[-1]) for r, f in zip(*map(gan.discriminator.hear, (step.real, fake)), strict=True)]
-        adversarial = sum(((f - 1) ** 2).mean() for _, f in heard)
-        features = feature_distance(gan.discriminator.hear(step.real), gan.discriminator.hear(fake))
+        scores = [(r[-1], f[-1]) for r, f in zip(*map(gan.discriminator.features, (step.real, fake)), strict=True)]
+        adversarial = sum(((f - 1) ** 2).mean() for _, f in scores)
+        features = feature_distance(gan.discriminator.features(step.real), gan.discriminator.features(fake))
         whole = replace(SMALL.mel, high=0.0)
         mel = (log_mel(fake[:, 0], whole) - log_mel(step.real[:, 0], whole)).abs().mean()
 
-    torch.testing.assert_close(d["loss"], sum(((r - 1) ** 2).mean() + (f**2).mean() for r, f in heard))
+    torch.testing.assert_close(d["loss"], sum(((r - 1) ** 2).mean() + (f**2).mean() for r, f in scores))
     torch.testing.assert_close(g["loss"], adversarial + 2 * features + 45 * mel)
 
 
-def test_real_features_are_heard_without_gradient():
-    """In the generator's step nothing of the real sound's way through the discriminators is kept to go back by."""
+def test_real_features_are_computed_without_gradient():
+    """In the generator's step no graph of the discriminators on real sounds is kept."""
     gan = HiFiGAN(SMALL).train().requires_grad_(False)
     step = Step(gan, 0.3 * torch.randn(2, 1, 512), Noise(0), train_generator=True)
-    hear, heard = gan.discriminator.hear, []
+    features, calls = gan.discriminator.features, []
 
     def watched(wave: Tensor) -> list[list[Tensor]]:
-        heard.append((wave is step.real, torch.is_grad_enabled()))
-        return hear(wave)
+        calls.append((wave is step.real, torch.is_grad_enabled()))
+        return features(wave)
 
-    gan.discriminator.hear = watched  # type: ignore[method-assign]
+    gan.discriminator.features = watched  # type: ignore[method-assign]
     with trainable(gan.generator):
         gan.phases(HiFiGANTrainConfig())[1].loss(step)
-    assert sorted(heard) == [(False, True), (True, False)]
+    assert sorted(calls) == [(False, True), (True, False)]
 
 
 def test_pretraining_is_a_phase_that_ends():
-    """Until `pretrain_kimg` the generator learns from spectrograms alone; then the game begins, with its optimizer."""
+    """Until `pretrain_kimg` the generator learns from spectrograms alone; then D joins, and the optimizer stays."""
     phases = HiFiGAN(SMALL).phases(HiFiGANTrainConfig(pretrain_kimg=2))
-    names = [[phase.name for phase in phases if phase.due(0, kimg)] for kimg in (0.0, 1.9, 2.0)]
+    names = [[phase.name for phase in phases if phase.is_due(0, kimg)] for kimg in (0.0, 1.9, 2.0)]
     assert names == [["Mel"], ["Mel"], ["D", "G"]]
     assert phases[0].optimizer is phases[2].optimizer
     assert [phase.name for phase in HiFiGAN(SMALL).phases(HiFiGANTrainConfig())] == ["D", "G"]
 
 
 def test_without_torchaudio_the_message_says_what_fits(monkeypatch: pytest.MonkeyPatch):
-    """Where the package is missing or was built for another torch, sounds say so; the wing itself can be imported."""
+    """Where the package is missing or was built for another torch, sounds say so; the modules can be imported."""
     monkeypatch.setitem(sys.modules, "torchaudio", None)
     with pytest.raises(MissingDependencyError, match="pip install --upgrade torch torchaudio"):
-        resampled(torch.zeros(10), 8000, 16000)
-    assert torch.equal(resampled(torch.zeros(10), 8000, 8000), torch.zeros(10))
+        resample(torch.zeros(10), 8000, 16000)
+    assert torch.equal(resample(torch.zeros(10), 8000, 8000), torch.zeros(10))
 
 
-def test_importing_the_wing_imports_no_torchaudio():
+def test_importing_music_imports_no_torchaudio():
     """Only what resamples, or needs mel filters, imports it."""
-    code = "import sys, zoo.music.data, zoo.music.metrics; sys.exit('torchaudio' in sys.modules)"
+    modules = "zoo.music.modality, zoo.music.architectures.hifigan, zoo.music.metrics.sounds"
+    code = f"import sys, {modules}; sys.exit('torchaudio' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -364,7 +365,7 @@ def vocoder(tmp_path: Path) -> HiFiGAN:
     return gan
 
 
-def test_vocoder_carries_spectrograms_of_held_out_sounds(vocoder: HiFiGAN, tmp_path: Path):
+def test_vocoder_weights_have_spectrograms_of_held_out_sounds(vocoder: HiFiGAN, tmp_path: Path):
     """What is sampled without a sound given are sounds of the test split, as the vocoder has them."""
     test = build_store(Hits(length=512, rate=8000), tmp_path / "hits")
     held = log_mel(decode(test.samples[test.indices("test")])[:, 0], SMALL.mel)
@@ -372,20 +373,20 @@ def test_vocoder_carries_spectrograms_of_held_out_sounds(vocoder: HiFiGAN, tmp_p
         assert any(torch.allclose(mel, one) for one in held)
 
 
-def test_standardized_spectrograms_have_mean_nought_and_deviation_one(tmp_path: Path):
+def test_standardized_spectrograms_have_mean_zero_and_deviation_one(tmp_path: Path):
     """Over the training split, band by band; without that, a generator sees them as they are, as the paper's."""
     store = build_store(Hits(length=512, rate=8000), tmp_path / "hits")
     seen = log_mel(decode(store.samples[store.indices("train")])[:, 0], SMALL.mel)
     for standardized in (True, False):
         gan = HiFiGAN(replace(SMALL, standardized=standardized))
         gan.init_from_data(store)
-        brought = (seen - gan.generator.mean) / gan.generator.scale
-        means, deviations = brought.mean((0, 2)), brought.std((0, 2))
+        standardized_mel = (seen - gan.generator.mean) / gan.generator.scale
+        means, deviations = standardized_mel.mean((0, 2)), standardized_mel.std((0, 2))
         if standardized:
             torch.testing.assert_close(means, torch.zeros_like(means), atol=1e-3, rtol=0)
             torch.testing.assert_close(deviations, torch.ones_like(deviations), atol=1e-3, rtol=0)
         else:
-            assert torch.equal(brought, seen)
+            assert torch.equal(standardized_mel, seen)
 
 
 def test_vocoder_gives_back_a_file_of_any_rate_and_length(
@@ -416,7 +417,7 @@ def test_long_sounds_are_made_by_pieces(vocoder: HiFiGAN):
 def test_wrong_rates_and_bands_are_errors(vocoder: HiFiGAN, tmp_path: Path):
     """A spectrogram is of one rate and number of bands."""
     with pytest.raises(InvalidValueError, match="44100 Hz, and this vocoder's spectrograms are of 8000 Hz"):
-        vocoder.mel_of(torch.zeros(9000), 44100)
+        vocoder.to_mel(torch.zeros(9000), 44100)
     with pytest.raises(InvalidValueError, match=r"\[N, 20, F\]"):
         vocoder.vocode(torch.zeros(1, 80, 5))
     soundfile.write(tmp_path / "silent.wav", np.zeros(100), 8000)
@@ -442,13 +443,13 @@ def test_sizes_that_make_no_vocoder_are_refused(change: dict, message: str):
         HiFiGANConfig(**change)
 
 
-def test_a_vocoder_without_discriminators_plays_no_game():
-    """As converted ones are: they sound, and cannot be trained."""
-    with pytest.raises(InvalidValueError, match="there is no game"):
+def test_a_vocoder_without_discriminators_cannot_be_trained():
+    """As converted ones are: they make sounds only."""
+    with pytest.raises(InvalidValueError, match="training needs a discriminator"):
         HiFiGAN(replace(SMALL, periods=(), scales=0)).phases(HiFiGANTrainConfig())
 
 
 @pytest.mark.parametrize("train", [CriticTrainConfig, SpecGANTrainConfig])
 def test_policies_for_pictures_are_refused_for_sounds(train: type[CriticTrainConfig]):
-    with pytest.raises(InvalidValueError, match=r"train\.augment: .* has no place"):
+    with pytest.raises(InvalidValueError, match=r"train\.augment: the training of .* does not use it"):
         train(augment=("cutout",))

@@ -1,4 +1,4 @@
-"""How makers of sounds are judged: scores whose right values are known, and metrics beside their floors."""
+"""How sounds are evaluated: scores whose right values are known, and metrics beside those of real sounds."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def evaluator(store: Store) -> Evaluator:
 
 
 def test_inception_score_is_one_of_sameness_and_k_of_certainty():
-    """1 where all samples look alike or nothing is told; the number of classes where each is certain and frequent."""
+    """1 where all samples look alike or no class is certain; the number of classes where all are sure and frequent."""
     assert inception_score(torch.full((8, 4), 0.25)) == pytest.approx(1)
     assert inception_score(torch.eye(4)[[1] * 8]) == pytest.approx(1)
     assert inception_score(torch.eye(4).repeat(2, 1)) == pytest.approx(4)
 
 
-def test_stft_distance_of_a_sound_to_itself_is_nought():
+def test_stft_distance_of_a_sound_to_itself_is_zero():
     """And of half the loudness: a convergence of one half, and log 2 in every bin that is not silent."""
     wave = torch.randn(1, 8000, generator=torch.Generator().manual_seed(0))
     assert stft_distance(wave, wave) == (0, 0)
@@ -73,16 +73,16 @@ def test_evaluator_learns_the_classes_of_its_data(store: Store, evaluator: Evalu
         load_evaluator(tmp_path / "e")
 
 
-def test_evaluator_says_what_it_hears(evaluator: Evaluator, tmp_path: Path):
+def test_evaluator_says_what_it_takes(evaluator: Evaluator, tmp_path: Path):
     """Sounds of another length are refused, and a folder without it says how to train it."""
     with pytest.raises(InvalidValueError, match="16384"):
         evaluator(torch.zeros(1, 1, 8192))
-    with pytest.raises(InvalidFileError, match=r"zoo\.music\.sounds\.evaluator"):
+    with pytest.raises(InvalidFileError, match=r"zoo\.music\.metrics\.evaluator"):
         load_evaluator(tmp_path)
 
 
 class Echo(WaveGAN):
-    """A perfect generator: it plays the held-out sounds of the class that is asked for."""
+    """A perfect generator: it repeats the held-out sounds of the class that is asked for."""
 
     sounds: Tensor
 
@@ -90,10 +90,10 @@ class Echo(WaveGAN):
         return torch.stack([self.sounds[i % 4, label] for i, label in enumerate(latents[:, 100:].argmax(1))])
 
 
-def test_a_perfect_generator_has_its_floors_and_all_classes(
+def test_a_perfect_generator_is_as_good_as_real_sounds_and_has_all_classes(
     store: Store, evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch
 ):
-    """Every figure of a generator stands beside real sounds'; one that plays real sounds is recognized as asked."""
+    """Every metric has its value for real sounds; a generator that repeats real sounds is recognized as asked."""
     monkeypatch.setattr(module, "load_evaluator", lambda: evaluator)
     gan = Echo(WaveGANConfig(width=2, labels=3)).eval()
     gan.load_assets(store.folder)
@@ -101,15 +101,15 @@ def test_a_perfect_generator_has_its_floors_and_all_classes(
     by_class = [decode(store.samples[rows[store.labels[rows] == label][:4]]) for label in range(3)]
     gan.sounds = torch.stack(by_class, dim=1)  # [4, 3, 1, T]
 
-    metrics = {metric.name: figure for metric in evaluate(gan, store, SETTINGS)}
-    told = [metric.name for metric in held_out(store, SETTINGS)(gan)]
+    metrics = {metric.name: metric for metric in evaluate(gan, store, SETTINGS)}
+    held_out_names = [metric.name for metric in held_out(store, SETTINGS)(gan)]
 
     assert metrics["class_accuracy"].value > 0.9
-    assert metrics["class_accuracy"].floor > 0.9
-    assert metrics["frechet_distance"].value < 20 * metrics["frechet_distance"].floor
+    assert metrics["class_accuracy"].real_vs_real > 0.9
+    assert metrics["frechet_distance"].value < 20 * metrics["frechet_distance"].real_vs_real
     assert 2 < metrics["inception_score"].value <= 3
     assert all(metric.real_vs_real is not None for metric in metrics.values())
-    assert told[0] == "frechet_distance"
+    assert held_out_names[0] == "frechet_distance"
     untrained = WaveGAN(WaveGANConfig(width=2, labels=3)).eval()
     untrained.load_assets(store.folder)
     worse = {metric.name: metric.value for metric in evaluate(untrained, store, SETTINGS)}
@@ -138,12 +138,12 @@ def test_held_out_sounds_are_whole(tmp_path: Path):
     assert torch.equal(sounds[1], decode(store.samples[rows[2:4]]).flatten())
 
 
-def test_vocoders_stand_beside_griffin_lim(tmp_path: Path):
+def test_vocoders_are_compared_with_griffin_lim(tmp_path: Path):
     """Each error of a vocoder and of Griffin-Lim from the same spectrograms; an untrained one is far worse."""
     store = build_store(Hits(length=4096, rate=8000), tmp_path / "hits")
     torch.manual_seed(0)
     gan = HiFiGAN(VOCODER).eval()
-    metrics = {metric.name: figure for metric in evaluate(gan, store, EvaluateConfig(samples=6))}
+    metrics = {metric.name: metric for metric in evaluate(gan, store, EvaluateConfig(samples=6))}
 
     names = ("log_mel_error", "log_mel_error_all_frequencies", "stft_distance", "spectral_convergence")
     assert set(metrics) == {*names, *(f"griffin_lim_{name}" for name in names)}

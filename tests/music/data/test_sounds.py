@@ -22,16 +22,16 @@ from zoo.music.data.rendered import ROWS, Note, Part, RenderedMusic, compose, pl
 from zoo.music.data.sounds import (
     CLASSES,
     SoundDataConfig,
-    class_of,
-    copies_of,
+    count_clipped,
+    cut_rows,
     decode,
-    fitted_to,
-    instruments,
-    longest_clip,
+    find_class,
+    fit_length,
+    list_instruments,
+    make_copies,
     open_store,
     read_sound,
-    rows_of,
-    trimmed,
+    trim,
 )
 from zoo.music.sound_gan import SoundConfig
 
@@ -167,8 +167,8 @@ def test_clipped_input_warns(tmp_path: Path):
         warnings.simplefilter("error")
         soundfile.write(tmp_path / "fine.wav", tone(16000, 0.5), 16000)
         read_sound(tmp_path / "fine.wav")
-    assert longest_clip(np.array([1.0, 0, 1, 1, 1, 0])) == 3
-    assert longest_clip(np.zeros(3)) == 0
+    assert count_clipped(np.array([1.0, 0, 1, 1, 1, 0])) == 3
+    assert count_clipped(np.zeros(3)) == 0
 
 
 def test_numbers_that_are_not_finite_are_refused(tmp_path: Path):
@@ -181,22 +181,22 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path: Path):
 def test_rows_begin_with_the_sound_and_fade_where_it_is_cut():
     """Silence before the stroke goes, a long sound's beginning fades out, a short one is followed by zeros."""
     wave = torch.cat([torch.zeros(500), torch.ones(3000)])
-    assert len(trimmed(wave)) == 3016
-    cut = fitted_to(torch.ones(3000), 2000)
+    assert len(trim(wave)) == 3016
+    cut = fit_length(torch.ones(3000), 2000)
     assert cut[0] == 1
     assert cut[-1] == 0
-    assert torch.equal(fitted_to(torch.ones(3), 5), torch.tensor([1.0, 1, 1, 0, 0]))
-    assert len(rows_of(wave, 1000, "first")) == 1
-    assert len(rows_of(wave, 1000, "all")) == 4
+    assert torch.equal(fit_length(torch.ones(3), 5), torch.tensor([1.0, 1, 1, 0, 0]))
+    assert len(cut_rows(wave, 1000, "first")) == 1
+    assert len(cut_rows(wave, 1000, "all")) == 4
 
 
 def test_copies_are_changed_a_little_and_the_same_each_time():
     """The first row is the sound itself; the others differ from it, from one another, and not from run to run."""
     data, wave = SoundDataConfig(name="drum-hits", copies=4, cut="first"), torch.from_numpy(tone(16000, 0.5))
-    rows, again = (copies_of(wave, 16000, 16000, 16384, data, seed=(1, 2)) for _ in range(2))
+    rows, again = (make_copies(wave, 16000, 16000, 16384, data, seed=(1, 2)) for _ in range(2))
 
     assert torch.equal(rows, again)
-    assert torch.equal(rows[0], rows_of(wave, 16384, "first")[0])
+    assert torch.equal(rows[0], cut_rows(wave, 16384, "first")[0])
     peaks = [int(torch.fft.rfft(row).abs().argmax()) * 16000 / 16384 for row in rows]
     assert all(440 / 1.07 < peak < 440 * 1.07 for peak in peaks)
     assert len(set(peaks)) > 1
@@ -214,7 +214,7 @@ def test_copies_are_changed_a_little_and_the_same_each_time():
 )  # fmt: skip
 def test_instruments_have_the_class_of_their_name(name: str, label: str | None):
     """Kits name their instruments freely; what has no clear class is left out."""
-    assert class_of(name) == label
+    assert find_class(name) == label
 
 
 def fake_package(path: Path) -> None:
@@ -295,7 +295,7 @@ def test_without_apt_the_message_says_where_the_archive_goes(own_cache: Path, mo
 def test_drumkits_name_a_file_for_each_layer():
     """Both forms of drumkit.xml are read: layers, and one file for an instrument."""
     xml = b"<d><instrument><name>A</name><layer><filename>1.wav</filename></layer></instrument></d>"
-    assert list(instruments(xml)) == [("A", "1.wav")]
+    assert list(list_instruments(xml)) == [("A", "1.wav")]
 
 
 def test_rendered_music_is_a_function_of_its_number():

@@ -1,4 +1,4 @@
-"""The architectures of the video wing: the sizes of their papers, and what each of them promises of motion."""
+"""The architectures of video: the sizes of their papers, and what each of them promises of motion."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import torch
 from helpers.moves import Moves
 from helpers.releases import write_model
 from torch import nn
-from zoo.video.bench import plain_step
 
+from benchmarks.video import plain_step
 from zoo.data import build_store
 from zoo.errors import InvalidValueError, NotFoundError
 from zoo.gan import GAN
@@ -21,9 +21,10 @@ from zoo.noise import Noise
 from zoo.recipe import TrainConfig, load_recipe
 from zoo.releases.loading import load_folder
 from zoo.training.augment import diff_augment
-from zoo.training.loop import Training
 from zoo.training.losses import r1_penalty
 from zoo.training.phases import Step, trainable
+from zoo.training.trainer import Trainer
+from zoo.training.warm_start import load_warm_start
 from zoo.video.architectures.mocogan import (
     ContentDiscriminator,
     DiscriminatorNoise,
@@ -33,7 +34,7 @@ from zoo.video.architectures.mocogan import (
 )
 from zoo.video.architectures.styleganv import ModulatedConvolution, StyleGANV, StyleGANVConfig, StyleGANVTrainConfig
 from zoo.video.architectures.tgan import TGAN, TGANConfig, TGANTrainConfig
-from zoo.video.architectures.vgan import VGAN, VGANConfig, VGANTrainConfig, composed
+from zoo.video.architectures.vgan import VGAN, VGANConfig, VGANTrainConfig, compose
 from zoo.video.data.datasets import decode
 
 TINY_STYLE = {
@@ -70,14 +71,14 @@ def style(**changes: object) -> StyleGANV:
 def test_papers_sizes(gan: Callable[..., GAN], config: object, counts: tuple[int, ...]):
     """The defaults are the papers': 3.30 M with the class told to G_I, 16.25 M, 0.83 + 3.62 M, 31.2 M, ..."""
     with torch.device("meta"):
-        players = gan(config).networks
+        networks = gan(config).networks
 
-    assert tuple(sum(p.numel() for p in player.parameters()) for player in players.values()) == counts
+    assert tuple(sum(p.numel() for p in network.parameters()) for network in networks.values()) == counts
 
 
 @pytest.mark.parametrize("make", [moco, style], ids=["mocogan", "styleganv"])
 def test_longer_clips_begin_as_shorter_ones(make: Callable[[], MoCoGAN | StyleGANV]):
-    """A seed's clip of more frames, or of less, is the same clip going on, or cut; whatever their number."""
+    """A seed's clip of more frames, or of less, is the same clip continued, or cut; whatever their number."""
     gan = make()
     usual = gan.sample(3, seed=4).tensor
     trained = usual.shape[2]
@@ -90,13 +91,13 @@ def test_longer_clips_begin_as_shorter_ones(make: Callable[[], MoCoGAN | StyleGA
     torch.testing.assert_close(longest[:, :, : longer.shape[2]], longer, rtol=0, atol=2e-5)
     fewer = gan.sample(2, seed=4, frames=2 * trained + 3, batch_size=1).tensor
     torch.testing.assert_close(fewer, longer[:2], rtol=0, atol=2e-5)
-    assert bool((longer[:, :, -1] != longer[:, :, -2]).any())  # and it goes on moving
+    assert bool((longer[:, :, -1] != longer[:, :, -2]).any())  # and it still moves
     with pytest.raises(InvalidValueError, match="frames = 0"):
         gan.sample(1, seed=0, frames=0)
 
 
 @pytest.mark.parametrize("make", [moco, style], ids=["mocogan", "styleganv"])
-def test_frames_are_made_some_at_a_time(make: Callable[[], MoCoGAN | StyleGANV], monkeypatch: pytest.MonkeyPatch):
+def test_frames_are_generated_in_pieces(make: Callable[[], MoCoGAN | StyleGANV], monkeypatch: pytest.MonkeyPatch):
     """However many clips are asked for at once, and however long: at most 128 frames lie in memory as maps together."""
     sizes: list[int] = []
     for module in (nn.ConvTranspose2d, ModulatedConvolution):
@@ -115,15 +116,15 @@ def test_frames_are_made_some_at_a_time(make: Callable[[], MoCoGAN | StyleGANV],
     assert max(sizes) == 128
 
 
-def test_a_generator_wider_than_its_judges():
+def test_a_generator_wider_than_its_discriminators():
     """`generator_width` is the image generator's alone."""
     usual, wide = moco(), moco(generator_width=4)
 
-    first = [players.generator.image[0].weight.shape for players in (usual, wide)]
+    first = [gan.generator.image[0].weight.shape for gan in (usual, wide)]
     assert [shape[1] for shape in first] == [first[0][1], 2 * first[0][1]]
-    for judge in ("discriminator", "image_discriminator"):
-        of_usual, of_wide = (dict(gan.networks)[judge].state_dict() for gan in (usual, wide))
-        assert {name: x.shape for name, x in of_usual.items()} == {name: x.shape for name, x in of_wide.items()}
+    for name in ("discriminator", "image_discriminator"):
+        of_usual, of_wide = (dict(gan.networks)[name].state_dict() for gan in (usual, wide))
+        assert {key: x.shape for key, x in of_usual.items()} == {key: x.shape for key, x in of_wide.items()}
 
 
 def test_noise_before_a_discriminators_layers():
@@ -138,7 +139,7 @@ def test_noise_before_a_discriminators_layers():
         assert noise(x) is x
 
 
-def test_content_stays_and_motion_goes():
+def test_content_stays_and_motion_differs():
     """Two clips of one content code and of two noises begin with one state and then differ."""
     gan = moco(labels=0)
     latents = gan.latents(2, Noise(0))
@@ -151,7 +152,7 @@ def test_content_stays_and_motion_goes():
 
 
 def test_an_action_can_be_asked_for():
-    """With a class all clips are of it, without they take turns; an unknown one is answered with the nearest."""
+    """With a class all clips are of it, without they alternate; an unknown one is answered with the nearest."""
     gan = moco()
 
     assert gan.sample(3, seed=0).labels == ("right", "down", "right")
@@ -161,8 +162,8 @@ def test_an_action_can_be_asked_for():
 
 
 @pytest.mark.parametrize("labels_to", ["motion", "image"])
-def test_the_class_reaches_who_is_told(labels_to: str):
-    """Another class gives another clip from the same content and noise, whether R_M or G_I is told."""
+def test_the_class_reaches_the_network_that_gets_it(labels_to: str):
+    """Another class gives another clip from the same content and noise, whether R_M or G_I gets it."""
     gan = moco(labels_to=labels_to)
     right, down = (gan.sample(2, seed=0, label=label).tensor for label in gan.labels)
 
@@ -180,12 +181,12 @@ def test_the_clip_discriminator_learns_classes_and_teaches_them(tmp_path: Path):
     assert bool(terms["D"]["category"] > 0)
     assert bool(terms["G"]["category_asked"] > 0)
     torch.testing.assert_close(step.fake.shape, step.real.shape)
-    plain = {phase.name: phase.loss(step) for phase in gan.phases(MoCoGANTrainConfig(category=0.0))}
+    plain = {phase.name: phase.loss(step) for phase in gan.phases(MoCoGANTrainConfig(category_weight=0.0))}
     assert float(plain["D"]["category"]) == 0
 
 
-def played(gan: GAN, train: TrainConfig, phase: str, loss: str = "loss") -> dict[str, torch.Tensor]:
-    """The gradient of each parameter of a phase's player, of the named part of its loss, in the first step."""
+def gradients_of(gan: GAN, train: TrainConfig, phase: str, loss: str = "loss") -> dict[str, torch.Tensor]:
+    """The gradient of each parameter of a phase's network, of the named part of its loss, in the first step."""
     gan.train().requires_grad_(False)
     found = next(one for one in gan.phases(train) if one.name == phase)
     step = Step(
@@ -195,27 +196,29 @@ def played(gan: GAN, train: TrainConfig, phase: str, loss: str = "loss") -> dict
         train_generator=True,
         labels=torch.tensor([0, 1, 1, 0]),
     )
-    with trainable(found.player):
+    with trainable(found.module):
         found.loss(step)[loss].backward()
-    return {name: p.grad for name, p in found.player.named_parameters()}
+    return {name: p.grad for name, p in found.module.named_parameters()}
 
 
-def test_the_recurrent_net_is_taught_by_the_classes_alone():
-    """The part of the loss for the class that was asked for has a gradient at the net that is told it."""
-    gradients = played(moco(), MoCoGANTrainConfig(), "G", loss="category_asked")
+def test_the_recurrent_network_learns_from_the_classes_alone():
+    """The part of the loss for the class that was asked for has a gradient at the network that gets it."""
+    gradients = gradients_of(moco(), MoCoGANTrainConfig(), "G", loss="category_asked")
 
     assert float(gradients["recurrent.weight_ih"].abs().sum()) > 0
 
 
-def test_the_generator_plays_against_all_judges():
-    """Without what one of them says, its gradient is another; the third judge is one more, if there is one."""
-    for player in ("discriminator", "image_discriminator", "content_discriminator"):
-        gan, deaf = moco(content_width=4), moco(content_width=4)
-        last = [m for m in getattr(deaf, player).modules() if isinstance(m, nn.Conv1d | nn.Conv2d | nn.Conv3d)][-1]
+def test_the_generator_is_trained_against_all_discriminators():
+    """Without the output of one of them its gradient differs; the third is one more, if there is one."""
+    for name in ("discriminator", "image_discriminator", "content_discriminator"):
+        gan, without = moco(content_width=4), moco(content_width=4)
+        last = [m for m in getattr(without, name).modules() if isinstance(m, nn.Conv1d | nn.Conv2d | nn.Conv3d)][-1]
         nn.init.zeros_(last.weight)
-        heard, unheard = (played(one, MoCoGANTrainConfig(category=0.0), "G")["image.0.weight"] for one in (gan, deaf))
-        assert not torch.allclose(heard, unheard)
-        assert float(unheard.abs().sum()) > 0  # what the others say
+        both, others = (
+            gradients_of(one, MoCoGANTrainConfig(category_weight=0.0), "G")["image.0.weight"] for one in (gan, without)
+        )
+        assert not torch.allclose(both, others)
+        assert float(others.abs().sum()) > 0  # the other discriminators'
 
 
 def squares(n: int, *, drift: float = 0.0, weave: float = 0.0, seed: int = 0) -> torch.Tensor:
@@ -234,61 +237,61 @@ def squares(n: int, *, drift: float = 0.0, weave: float = 0.0, seed: int = 0) ->
     return clips
 
 
-def judge_of_content() -> ContentDiscriminator:
+def make_content_discriminator() -> ContentDiscriminator:
     torch.manual_seed(0)
     config = MoCoGANConfig(resolution=16, frames=8, width=2, content_width=8, time_stride=2)
     return ContentDiscriminator(config).eval()  # without noise
 
 
-def test_the_judge_of_content_sees_neither_where_things_are_nor_their_color():
+def test_the_make_content_discriminator_sees_neither_where_things_are_nor_their_color():
     """However a thing of one color moves, in whatever order, and of whatever color: it says the same."""
-    judge, clip = judge_of_content(), squares(1)
+    discriminator, clip = make_content_discriminator(), squares(1)
     elsewhere = torch.full_like(clip, -1)
     for t in range(8):
         elsewhere[:, :, t, t + 1 : t + 5, 11:15] = clip[0, :, 0].amax((1, 2))[:, None, None]
 
-    torch.testing.assert_close(judge(elsewhere), judge(clip), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(judge(clip.flip(2)), judge(clip), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(judge(clip.flip(1)), judge(clip), rtol=1e-4, atol=1e-4)
-    assert not torch.allclose(judge(squares(1, drift=0.2)), judge(clip), atol=1e-2)
+    torch.testing.assert_close(discriminator(elsewhere), discriminator(clip), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(discriminator(clip.flip(2)), discriminator(clip), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(discriminator(clip.flip(1)), discriminator(clip), rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(discriminator(squares(1, drift=0.2)), discriminator(clip), atol=1e-2)
 
 
 @pytest.mark.parametrize(("fault", "whose"), [({"weave": 0.05}, 0), ({"drift": 0.1}, 1)])
-def test_the_judges_of_content_find_small_faults_soon(fault: dict[str, float], whose: int):
-    """One tells uneven squares, another those whose colors change by a twentieth of the range, after 300 turns."""
-    judge = judge_of_content().train()
-    optimizer = torch.optim.Adam(judge.parameters(), lr=2e-3, betas=(0.5, 0.999))
+def test_the_content_discriminator_finds_small_faults_soon(fault: dict[str, float], whose: int):
+    """One output finds uneven squares, another a change of color by a twentieth of the range, after 300 steps."""
+    discriminator = make_content_discriminator().train()
+    optimizer = torch.optim.Adam(discriminator.parameters(), lr=2e-3, betas=(0.5, 0.999))
     for step in range(300):
         real, fake = squares(8, seed=2 * step), squares(8, **fault, seed=2 * step + 1)
-        loss = nn.functional.softplus(-judge(real)).mean() + nn.functional.softplus(judge(fake)).mean()
+        loss = nn.functional.softplus(-discriminator(real)).mean() + nn.functional.softplus(discriminator(fake)).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
 
-    judge.eval()
-    real, fake = (judge(squares(64, **changed, seed=1000))[:, whose] for changed in ({}, fault))
+    discriminator.eval()
+    real, fake = (discriminator(squares(64, **changed, seed=1000))[:, whose] for changed in ({}, fault))
     assert float((real[:, None] > fake[None]).float().mean()) > 0.95
 
 
-def test_what_one_judge_of_content_sees_is_nothing_to_another():
+def test_what_one_make_content_discriminator_sees_is_nothing_to_another():
     """Each goes by one variance: of squares that differ only in how much they change it is one that says another."""
-    judge = judge_of_content()
-    same, changing = judge(squares(1)), judge(squares(1, drift=0.2))
+    discriminator = make_content_discriminator()
+    same, changing = discriminator(squares(1)), discriminator(squares(1, drift=0.2))
 
     torch.testing.assert_close(changing[:, 0], same[:, 0], rtol=1e-3, atol=1e-3)  # within a frame they are even
     assert not torch.allclose(changing[:, 1], same[:, 1], atol=1e-2)
 
 
-def test_to_the_judges_of_content_a_change_is_a_share_of_the_contrast():
+def test_to_the_content_discriminator_a_change_is_a_share_of_the_contrast():
     """Half the contrast with half the change is as far from staying: it does not pay to be gray."""
-    judge, clip = judge_of_content(), squares(1, drift=0.2) + 1
+    discriminator, clip = make_content_discriminator(), squares(1, drift=0.2) + 1
 
-    torch.testing.assert_close(judge(0.5 * clip), judge(clip), rtol=1e-3, atol=1e-3)
-    assert not torch.allclose(judge(squares(1, drift=0.1) + 1), judge(clip), atol=1e-2)
+    torch.testing.assert_close(discriminator(0.5 * clip), discriminator(clip), rtol=1e-3, atol=1e-3)
+    assert not torch.allclose(discriminator(squares(1, drift=0.1) + 1), discriminator(clip), atol=1e-2)
 
 
 def test_a_larger_picture_begins_with_the_layers_of_a_smaller_one(tmp_path: Path):
-    """At twice the resolution and half the width the layers up to the last are those of before; it says what is not."""
+    """At twice the resolution and half the width the layers up to the last are kept; the others are named."""
     small = [
         "model.frames=8",
         "model.time_stride=2",
@@ -301,45 +304,45 @@ def test_a_larger_picture_begins_with_the_layers_of_a_smaller_one(tmp_path: Path
     store = build_store(Moves(size=32, frames=8, count=32), tmp_path / "moves")
     torch.manual_seed(5)
     start = MoCoGAN(MoCoGANConfig(resolution=16, frames=8, time_stride=2, width=8, labels=2))
-    training = Training(recipe, store, decode, torch.device("cpu"))
+    trainer = Trainer(recipe, store, decode, torch.device("cpu"))
 
-    anew = training.start_from(start)
+    random = load_warm_start(trainer, start)
 
-    began = training.gan.state_dict()
-    assert {name for name in anew if name.startswith("generator")} >= {"generator.image.6.weight"}
+    state = trainer.gan.state_dict()
+    assert {name for name in random if name.startswith("generator")} >= {"generator.image.6.weight"}
     for layer in ("generator.recurrent.weight_ih", "generator.image.0.weight", "generator.image.1.weight"):
-        assert layer not in anew
-        torch.testing.assert_close(began[layer], start.state_dict()[layer])
-    torch.testing.assert_close(training.average.state_dict(), training.gan.generator.state_dict())
+        assert layer not in random
+        torch.testing.assert_close(state[layer], start.state_dict()[layer])
+    torch.testing.assert_close(trainer.average.state_dict(), trainer.gan.generator.state_dict())
     other = load_recipe("video-mocogan-shapes", [*small, "model.resolution=32", "model.width=5"])
     with pytest.raises(InvalidValueError, match="width = 8 instead of width = 5"):
-        Training(other, store, decode, torch.device("cpu")).start_from(start)
+        load_warm_start(Trainer(other, store, decode, torch.device("cpu")), start)
 
 
-def test_r1_of_the_image_judge_is_of_a_patch():
-    """A judge of 64 px has sixteen patches beside one another: the penalty is their mean."""
+def test_r1_of_the_image_discriminator_is_of_a_patch():
+    """A discriminator of 64 px has sixteen patches beside one another: the penalty is their mean."""
     gan = MoCoGAN(MoCoGANConfig(resolution=32, frames=8, width=2, time_stride=2)).train().requires_grad_(False)
     clips = torch.rand(2, *gan.sample_shape)
     clips = clips[:, :, :1].expand(-1, -1, 8, -1, -1)  # any frame is the same
     step = Step(gan, clips, Noise(0), train_generator=False)
     phase = next(one for one in gan.phases(MoCoGANTrainConfig(r1_gamma=2.0, r1_interval=1)) if one.name == "D-image-R1")
     with trainable(phase.module):
-        told = phase.loss(step)["r1_penalty_of_images"]
+        penalty = phase.loss(step)["r1_penalty_of_images"]
         whole = r1_penalty(gan.image_discriminator, clips[:, :, 0])
 
     assert gan.config.num_patches == 4
-    torch.testing.assert_close(4 * told, whole)
+    torch.testing.assert_close(4 * penalty, whole)
 
 
 def test_vgan_pays_for_its_mask():
-    """The mask's mean costs what `train.mask` says: the gradient at its head differs by just that."""
+    """The mask's mean costs what `train.mask_weight` says: the gradient at its head differs by just that."""
     gan = VGAN(VGANConfig(resolution=16, frames=16, width=2))
     state = copy.deepcopy(gan.state_dict())
     gradients = []
     for weight in (0.0, 0.1, 0.2):
         gan.zero_grad()
         gan.load_state_dict(state)
-        gradients.append({k: v.clone() for k, v in played(gan, VGANTrainConfig(mask=weight), "G").items()})
+        gradients.append({k: v.clone() for k, v in gradients_of(gan, VGANTrainConfig(mask_weight=weight), "G").items()})
     name = next(key for key in gradients[0] if "mask" in key)
     first, second = (later[name] - gradients[0][name] for later in gradients[1:])
 
@@ -348,16 +351,16 @@ def test_vgan_pays_for_its_mask():
 
 
 def test_r1_is_a_phase_of_its_own_where_it_is_asked_for():
-    """As in the other games of the house: `r1_gamma` adds it, 0 leaves it out."""
+    """As in other architectures: `r1_gamma` adds it, 0 leaves it out."""
     assert [phase.name for phase in moco().phases(MoCoGANTrainConfig())] == ["D", "D-image", "G"]
     with_r1 = [phase.name for phase in moco().phases(MoCoGANTrainConfig(r1_gamma=1.0))]
     assert with_r1 == ["D", "D-R1", "D-image", "D-image-R1", "G"]
     third = [phase.name for phase in moco(content_width=4).phases(MoCoGANTrainConfig(r1_gamma=1.0))]
-    assert third == [*with_r1[:-1], "D-content", "G"]  # which noise holds down
+    assert third == [*with_r1[:-1], "D-content", "G"]  # its noise makes R1 needless
 
 
-def test_the_plain_script_that_is_timed_plays_the_same_game():
-    """After a step of both from the same weights and noise the clip discriminators agree, and all players moved."""
+def test_the_plain_script_that_is_timed_trains_the_same_way():
+    """After a step of both from the same weights and noise the clip discriminators agree; all networks have changed."""
     ours, plain, start = (moco().train() for _ in range(3))
     real, labels = torch.rand(4, *ours.sample_shape), torch.tensor([0, 1, 1, 0])
     plain_step(plain, real, labels)()
@@ -370,9 +373,9 @@ def test_the_plain_script_that_is_timed_plays_the_same_game():
 
     for key, value in ours.discriminator.state_dict().items():
         torch.testing.assert_close(plain.discriminator.state_dict()[key], value, rtol=1e-3, atol=1e-5)
-    for name, player in plain.networks.items():
+    for name, network in plain.networks.items():
         before = start.networks[name].state_dict()
-        assert any(not torch.equal(before[key], value) for key, value in player.state_dict().items())
+        assert any(not torch.equal(before[key], value) for key, value in network.state_dict().items())
 
 
 def test_too_few_frames_for_the_clip_discriminator_are_refused():
@@ -384,12 +387,12 @@ def test_too_few_frames_for_the_clip_discriminator_are_refused():
         MoCoGANConfig(resolution=48)
 
 
-def test_vgan_lays_the_foreground_over_a_background_that_stands_still():
+def test_vgan_lays_the_foreground_over_a_still_background():
     """Where the mask is 0 there is the background, in every frame; where it is 1 the foreground."""
     foreground, background = torch.rand(1, 3, 4, 2, 2), torch.rand(1, 3, 1, 2, 2)
     mask = torch.zeros(1, 1, 4, 2, 2)
     mask[..., 0] = 1
-    clip = composed(foreground, mask, background)
+    clip = compose(foreground, mask, background)
 
     torch.testing.assert_close(clip[..., 0], foreground[..., 0])
     torch.testing.assert_close(clip[..., 1], background.expand_as(foreground)[..., 1])
@@ -402,7 +405,7 @@ def test_vgan_space_and_time_double_together():
 
 
 def test_tgan_s_critic_never_stretches(tmp_path: Path):
-    """After turns that clip no layer has a singular value above 1, nor a batch norm a scale above its deviation."""
+    """After steps that clip no layer has a singular value above 1, nor a batch norm a scale above its deviation."""
     store = build_store(Moves(size=16), tmp_path / "moves")
     torch.manual_seed(0)
     gan = TGAN(TGANConfig(resolution=16, width=4)).requires_grad_(False)
@@ -427,7 +430,7 @@ def test_tgan_s_critic_never_stretches(tmp_path: Path):
 
 
 def test_tgan_s_spectral_norm_bounds_every_layer():
-    """The younger constraint divides by the largest singular value, and has no batch norm to undo it."""
+    """The newer constraint divides by the largest singular value, and has no batch norm to undo it."""
     torch.manual_seed(0)
     critic = TGAN(TGANConfig(resolution=16, width=4, constraint="spectral")).discriminator.train()
     for _ in range(30):
@@ -454,10 +457,10 @@ def test_motion_codes_are_continuous_and_aligned():
 
 
 def test_styleganv_sees_frames_in_order_and_when_they_are():
-    """Training draws different frames in order; the same frames at other times are judged otherwise."""
+    """Training samples different frames in order; the same frames at other times have another score."""
     gan = style()
     step = Step(gan, torch.rand(6, *gan.sample_shape), Noise(0), train_generator=False)
-    times = gan.moments(step)
+    times = gan.sample_times(step)
 
     assert times.shape == (6, 3)
     assert bool((times.diff(dim=1) >= 1).all())
@@ -480,7 +483,7 @@ def test_augmentation_is_the_same_in_all_frames():
 
 
 def test_the_command_line_asks_for_an_action_and_a_length(tmp_path: Path, command: Callable[..., tuple[int, str, str]]):
-    """`--label` and `--frames` reach the model; what a model has not is said."""
+    """`--label` and `--frames` reach the model; an option that the model lacks is refused."""
     recipe = load_recipe("video-mocogan", ["model.resolution=16", "model.width=2"])
     folder = write_model(recipe, tmp_path / "model")
     assert load_folder(folder).labels == ("right", "down")
@@ -492,7 +495,7 @@ def test_the_command_line_asks_for_an_action_and_a_length(tmp_path: Path, comman
     assert 'Did you mean "down"' in errors
     code, _, errors = command("sample", folder, "--temperature", 0.5, "--out", tmp_path / "b.webp")
     assert code == 2
-    assert "MoCoGAN draws nothing token by token" in errors
+    assert "it does not write token by token" in errors
 
 
 def test_a_model_of_one_length_says_so(tmp_path: Path, command: Callable[..., tuple[int, str, str]]):
@@ -502,19 +505,19 @@ def test_a_model_of_one_length_says_so(tmp_path: Path, command: Callable[..., tu
     code, _, errors = command("sample", folder, "--frames", 64, "--out", tmp_path / "b.webp")
 
     assert code == 2
-    assert "takes no frames: VGAN makes samples of one length" in errors
+    assert "takes no frames: it makes samples of one length" in errors
 
 
 @pytest.mark.parametrize(
     ("train", "changes", "named"),
     [
-        (VGANTrainConfig, {"augment": ("translation",)}, "train.augment: the game of VGAN"),
+        (VGANTrainConfig, {"augment": ("translation",)}, "train.augment: the training of VGAN"),
         (VGANTrainConfig, {"loss": "relativistic"}, 'train.loss = "relativistic"'),
-        (MoCoGANTrainConfig, {"gradient_penalty": 10.0}, "train.gradient_penalty: the game of MoCoGAN"),
-        (StyleGANVTrainConfig, {"gradient_penalty": 10.0}, "train.gradient_penalty: the game of StyleGAN-V"),
+        (MoCoGANTrainConfig, {"gradient_penalty": 10.0}, "train.gradient_penalty: the training of MoCoGAN"),
+        (StyleGANVTrainConfig, {"gradient_penalty": 10.0}, "train.gradient_penalty: the training of StyleGAN-V"),
     ],
 )
-def test_what_a_game_has_no_place_for_is_refused(train: type, changes: dict[str, Any], named: str):
+def test_settings_that_a_training_does_not_use_are_refused(train: type, changes: dict[str, Any], named: str):
     with pytest.raises(InvalidValueError, match=named):
         train(**changes)
 

@@ -16,11 +16,12 @@ from zoo.music.architectures.midinet import (
     MidiNet,
     MidiNetConfig,
     MidiNetTrainConfig,
-    bars_before,
-    bars_of,
+    make_lead_sheet,
+    previous_bars,
+    split_bars,
 )
-from zoo.music.data.midi import put
-from zoo.music.data.scores import CHORD_BASE, Windows, decode, lead_sheet
+from zoo.music.data.midi import add_note
+from zoo.music.data.scores import CHORD_BASE, Windows, decode, to_lead_sheet
 from zoo.noise import Noise
 from zoo.training.phases import Step
 
@@ -30,7 +31,7 @@ CONFIG = MidiNetConfig(bars=3)
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """Lead sheets of a small data set."""
-    grids = {f"{i}": lead_sheet(progression(i, tracks=4, bars=4, steps=STEPS), STEPS) for i in range(24)}
+    grids = {f"{i}": to_lead_sheet(progression(i, tracks=4, bars=4, steps=STEPS), STEPS) for i in range(24)}
     return build_store(Windows("sheets", "CC0-1.0", grids, CONFIG, anywhere=(1,)), tmp_path / "sheets")
 
 
@@ -43,16 +44,16 @@ def gan(store: Store) -> MidiNet:
 
 
 def test_a_score_becomes_its_highest_voice_and_a_triad_a_bar():
-    """F major, then D minor, whatever else sounds shortly; a bar of silence keeps the chord."""
+    """F major, then D minor, whatever other notes sound briefly; a bar of silence keeps the chord."""
     grid = np.zeros((2, 3 * STEPS, 128), dtype=np.uint8)
-    put(grid[1], 41, 0, 16)
-    put(grid[0], 72, 0, 12)
-    put(grid[0], 81, 12, 15)
-    put(grid[0], 80, 15, 16)
-    put(grid[1], 50, 16, 32)
-    put(grid[0], 69, 16, 24)
-    put(grid[0], 65, 24, 32)
-    melody, chords = lead_sheet(grid[::-1], STEPS)
+    add_note(grid[1], 41, 0, 16)
+    add_note(grid[0], 72, 0, 12)
+    add_note(grid[0], 81, 12, 15)
+    add_note(grid[0], 80, 15, 16)
+    add_note(grid[1], 50, 16, 32)
+    add_note(grid[0], 69, 16, 24)
+    add_note(grid[0], 65, 24, 32)
+    melody, chords = to_lead_sheet(grid[::-1], STEPS)
 
     assert (melody == grid[0]).all()
     found = [(np.flatnonzero(chords[start]) - CHORD_BASE).tolist() for start in (0, 16, 32)]
@@ -60,21 +61,21 @@ def test_a_score_becomes_its_highest_voice_and_a_triad_a_bar():
 
 
 def test_chords_and_melodies_go_through_rolls_and_back(store: Store):
-    """What the network is given, and what its samples say, are the same thing."""
+    """The network's inputs and the rolls of samples are the same thing."""
     rolls = decode(store.samples[:4])
-    melody, chords = bars_of(rolls)
+    melody, chords = split_bars(rolls)
 
     assert melody.shape == (12, 1, STEPS, PITCHES)
     assert (chords[:, :12].sum(1) == 1).all()
-    again = written(melody.view(4, 3 * STEPS, PITCHES), chords.view(4, 3, CHORD))
+    again = make_lead_sheet(melody.view(4, 3 * STEPS, PITCHES), chords.view(4, 3, CHORD))
     assert torch.equal(again[:, 0], rolls[:, 0])
-    assert torch.equal(bars_of(again)[1], chords)
+    assert torch.equal(split_bars(again)[1], chords)
 
 
 def test_transposed_sheets_keep_their_chords(store: Store):
     """A root that leaves its octave stays the same chord, moved with the melody."""
     rows = store.samples[:8]
-    before, after = bars_of(decode(rows)), bars_of(decode(rows, Noise(1)))
+    before, after = split_bars(decode(rows)), split_bars(decode(rows, Noise(1)))
 
     for i in range(8):
         bars = slice(3 * i, 3 * i + 3)
@@ -86,7 +87,7 @@ def test_transposed_sheets_keep_their_chords(store: Store):
 def test_the_bar_before_the_first_is_empty():
     bars = torch.arange(1.0, 7)[:, None, None, None].expand(6, 1, STEPS, PITCHES)
 
-    assert bars_before(bars, 3)[:, 0, 0, 0].tolist() == [0, 1, 2, 0, 4, 5]
+    assert previous_bars(bars, 3)[:, 0, 0, 0].tolist() == [0, 1, 2, 0, 4, 5]
 
 
 def test_a_bar_depends_on_the_one_before_and_on_its_chord(gan: MidiNet):
@@ -96,11 +97,11 @@ def test_a_bar_depends_on_the_one_before_and_on_its_chord(gan: MidiNet):
     before, other = torch.zeros(2, 1, 1, STEPS, PITCHES).unbind()
     other = other.index_fill(3, torch.tensor([60]), 1.0)
     with torch.no_grad():
-        plain = gan.generator.bar(latents, chord, before)
+        plain = gan.generator.generate_bar(latents, chord, before)
         changed = [
-            gan.generator.bar(latents, chord, other),
-            gan.generator.bar(latents, chord.roll(5, 1), before),
-            gan.generator.bar(noise.normal(1, 100), chord, before),
+            gan.generator.generate_bar(latents, chord, other),
+            gan.generator.generate_bar(latents, chord.roll(5, 1), before),
+            gan.generator.generate_bar(noise.normal(1, 100), chord, before),
         ]
 
     assert all(not torch.equal(plain, bar) for bar in changed)
@@ -112,7 +113,7 @@ def test_a_bar_does_not_depend_on_those_after(gan: MidiNet):
     other[:, 100:200] *= -3
     other[:, 300 + CHORD : 300 + 2 * CHORD] = other[:, 300 + CHORD : 300 + 2 * CHORD].roll(5, 1)
     with torch.no_grad():
-        bars, others = (bars_of(gan.generator(each))[0] for each in (latents, other))
+        bars, others = (split_bars(gan.generator(each))[0] for each in (latents, other))
 
     assert torch.equal(bars[0], others[0])
 
@@ -125,26 +126,26 @@ def test_a_step_has_one_pitch(gan: MidiNet):
 
 
 def test_chords_are_those_of_training_windows(gan: MidiNet, store: Store):
-    """They travel with the weights."""
+    """They are part of the weights."""
     known = {
         tuple(chords.flatten().tolist())
-        for chords in bars_of(decode(store.samples[store.indices("train")]))[1].split(3)
+        for chords in split_bars(decode(store.samples[store.indices("train")]))[1].split(3)
     }
-    found = bars_of(gan.sample(5, seed=0).tensor)[1].split(3)
+    found = split_bars(gan.sample(5, seed=0).tensor)[1].split(3)
 
     assert all(tuple(chords.flatten().tolist()) in known for chords in found)
 
 
 def test_a_row_between_two_samples_is_over_one_progression(gan: MidiNet):
-    """Chords are a row's, as a class is; only what is drawn moves, from the first sample's to the second's."""
+    """Chords stay the same in a row, as a class does; only the random numbers move from one sample to the next."""
     samples, rows = gan.sample(4, seed=0), gan.interpolate(2, steps=3, seed=0)
 
-    drawn, chords = rows.latents.split([300, 3 * CHORD], dim=1)
-    torch.testing.assert_close(drawn[[0, 2, 3, 5]], samples.latents[:, :300])
+    prior, chords = rows.latents.split([300, 3 * CHORD], dim=1)
+    torch.testing.assert_close(prior[[0, 2, 3, 5]], samples.latents[:, :300])
     assert torch.equal(chords, samples.latents[:2, 300:].repeat_interleave(3, dim=0))
 
 
-def test_the_generator_plays_twice_a_turn_and_matches_features(gan: MidiNet, store: Store):
+def test_the_generator_takes_two_steps_and_matches_features(gan: MidiNet, store: Store):
     """With both weights 0 its loss is the adversarial one alone."""
     step = Step(gan, decode(store.samples[:4]), Noise(0), train_generator=True)
     phases = gan.phases(MidiNetTrainConfig())
@@ -155,6 +156,6 @@ def test_the_generator_plays_twice_a_turn_and_matches_features(gan: MidiNet, sto
     assert gan.phases(MidiNetTrainConfig(match_features=0, match_bars=0))[1].loss(step)["matching"] == 0
 
 
-def test_games_without_labels_are_refused():
+def test_losses_without_labels_are_refused():
     with pytest.raises(InvalidValueError, match="non_saturating"):
         MidiNetTrainConfig(loss="wasserstein")

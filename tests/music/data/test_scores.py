@@ -11,8 +11,8 @@ from helpers.chorales import chorale_store, progression
 
 from zoo.data import cache_dir
 from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError
-from zoo.music import data as door
-from zoo.music.data.midi import FAMILIES, HELD, NUM_PITCHES, SILENT, STRUCK, notes_of, put, read_grid, write_midi
+from zoo.modality import build_dataset, kind_of, list_datasets
+from zoo.music.data.midi import FAMILIES, HELD, NUM_PITCHES, SILENT, STRUCK, add_note, list_notes, read_grid, write_midi
 from zoo.music.data.scores import (
     BEYOND,
     FURTHEST,
@@ -22,15 +22,15 @@ from zoo.music.data.scores import (
     Windows,
     as_grid,
     as_line,
+    convert_piece,
     decode,
-    grid_of,
+    fit_pitches,
     hash_split,
+    measure_room,
     open_store,
-    ranges,
-    room,
-    stretched,
-    transposed,
-    within_pitches,
+    read_ranges,
+    stretch,
+    transpose,
 )
 from zoo.noise import Noise
 from zoo.recipe import load_recipe
@@ -78,14 +78,14 @@ def folder(tmp_path: Path) -> Path:
 def test_a_midi_file_becomes_a_grid_and_comes_back(tmp_path: Path):
     """Notes keep their voice, step, length and pitch; a repeated pitch is struck twice."""
     grid = progression(0, tracks=3, bars=2, steps=16)
-    put(grid[0], 90, 4, 8)
-    put(grid[0], 90, 8, 10)
+    add_note(grid[0], 90, 4, 8)
+    add_note(grid[0], 90, 8, 10)
     write_midi(grid, tmp_path / "a.mid", steps=16, lowest=0, names=["a", "b", "c"], programs=[0, 40, 52], bpm=90)
     found = read_grid(tmp_path / "a.mid", tracks=3, steps=16)
 
     assert (found == grid).all()
-    assert (4, 4, 90) in notes_of(found[0])
-    assert (8, 2, 90) in notes_of(found[0])
+    assert (4, 4, 90) in list_notes(found[0])
+    assert (8, 2, 90) in list_notes(found[0])
 
 
 def test_tracks_go_from_high_to_low_without_drums(tmp_path: Path):
@@ -93,7 +93,7 @@ def test_tracks_go_from_high_to_low_without_drums(tmp_path: Path):
     path = write(tmp_path / "a.mid", [tune(40), tune(36), tune(70)], drums=(1,))
     grid = read_grid(path, tracks=3, steps=16)
 
-    assert [notes_of(track)[0][2] if track.any() else None for track in grid] == [70, 40, None]
+    assert [list_notes(track)[0][2] if track.any() else None for track in grid] == [70, 40, None]
 
 
 def test_families_gather_programs(tmp_path: Path):
@@ -101,11 +101,11 @@ def test_families_gather_programs(tmp_path: Path):
     path = write(tmp_path / "a.mid", [tune(40), tune(36), tune(70), tune(80)], programs=(33, 0, 73, 25), drums=(1,))
     grid = read_grid(path, tracks=5, steps=16, mapping="families")
 
-    firsts = dict(zip(FAMILIES, (notes_of(track)[0][2] if track.any() else None for track in grid), strict=True))
+    firsts = dict(zip(FAMILIES, (list_notes(track)[0][2] if track.any() else None for track in grid), strict=True))
     assert firsts == {"drums": 36, "piano": None, "guitar": 80, "bass": 40, "others": 70}
 
 
-def test_what_is_told_of_families_makes_a_model_of_them(tmp_path: Path):
+def test_the_options_in_a_message_about_families_make_a_model_of_them(tmp_path: Path):
     """As words of a command line; names and programs of another number of tracks are refused with what would work."""
     path = write(tmp_path / "a.mid", [tune(40 + i) for i in range(6)])
     with pytest.raises(InvalidFileError, match="gather them by") as told:
@@ -124,7 +124,7 @@ def test_what_is_told_of_families_makes_a_model_of_them(tmp_path: Path):
 def test_steps_that_divide_no_quarter_note_into_ticks_do_not_drift(tmp_path: Path):
     """Notes of 44 steps a bar begin and end at the nearest tick, after many bars as well."""
     grid = np.zeros((1, 44 * 40, NUM_PITCHES), dtype=np.uint8)
-    put(grid[0], 60, 44 * 39, 44 * 40)
+    add_note(grid[0], 60, 44 * 39, 44 * 40)
     write_midi(grid, tmp_path / "a.mid", steps=44, lowest=0, names=["a"], programs=[0], bpm=90)
 
     (note,) = symusic.Score.from_midi((tmp_path / "a.mid").read_bytes()).tracks[0].notes
@@ -140,7 +140,7 @@ def test_notes_are_moved_to_the_nearest_step(tmp_path: Path):
     score.tracks.append(track)
     score.dump_midi(str(tmp_path / "a.mid"))
 
-    assert notes_of(read_grid(tmp_path / "a.mid", tracks=1, steps=16)[0]) == [(1, 1, 60)]
+    assert list_notes(read_grid(tmp_path / "a.mid", tracks=1, steps=16)[0]) == [(1, 1, 60)]
 
 
 def test_a_folder_of_midi_files_becomes_a_store(folder: Path):
@@ -211,7 +211,7 @@ def test_unknown_names_and_wrong_sizes_are_refused():
     with pytest.raises(InvalidValueError, match=r"model.tracks = 4"):
         open_store(ScoreDataConfig(name="bach-chorales"), CONFIG)
     with pytest.raises(NotFoundError, match="bach-chorales"):
-        door.build_dataset("bach-choral")
+        build_dataset("bach-choral")
 
 
 def test_pieces_are_kept_as_lines():
@@ -224,17 +224,17 @@ def test_pieces_are_kept_as_lines():
 
 def test_finer_steps_hold_what_was_struck():
     grid = np.zeros((1, 2, 128), dtype=np.uint8)
-    put(grid[0], 60, 0, 1)
-    put(grid[0], 60, 1, 2)
+    add_note(grid[0], 60, 0, 1)
+    add_note(grid[0], 60, 1, 2)
 
-    assert stretched(grid, 3)[0, :, 60].tolist() == [STRUCK, HELD, HELD, STRUCK, HELD, HELD]
+    assert stretch(grid, 3)[0, :, 60].tolist() == [STRUCK, HELD, HELD, STRUCK, HELD, HELD]
 
 
 def test_notes_outside_move_by_octaves():
     """Into the nearest octave that the model has."""
     grid = np.zeros((1, 1, 128), dtype=np.uint8)
     grid[0, 0, [24, 60, 100]] = STRUCK
-    found = within_pitches(grid, ScoreConfig(tracks=1, bars=1, steps=16, pitches=24, lowest=48))
+    found = fit_pitches(grid, ScoreConfig(tracks=1, bars=1, steps=16, pitches=24, lowest=48))
 
     assert (np.flatnonzero(found[0, 0]) + 48).tolist() == [48, 60, 64]
 
@@ -246,7 +246,7 @@ def windows(*pieces: tuple[int, ...]) -> np.ndarray:
     for name, pitches in zip(names, pieces, strict=False):
         grid = np.zeros((1, 16, 24), dtype=np.uint8)
         for i, pitch in enumerate(pitches):
-            put(grid[0], pitch, 4 * i, 4 * i + 4)
+            add_note(grid[0], pitch, 4 * i, 4 * i + 4)
         grids[name] = grid
     source = Windows("w", "CC0-1.0", grids, ScoreConfig(tracks=1, bars=1, steps=16, pitches=24, lowest=48))
     return source.render(range(len(pieces)))[0]
@@ -274,14 +274,14 @@ def test_a_row_tells_how_far_it_may_be_transposed():
     """No further than the lowest and the highest pitch of its voice in the training split, and half an octave."""
     rows = windows((5, 6, 7, 8), (10, 11, 12, 13), (3, 20, 3, 20))
     assert (rows[0] == BEYOND).any(axis=(0, 1)).nonzero()[0].tolist() == [0, 1, 2, 21, 22, 23]
-    assert np.flatnonzero(ranges(rows)[0]).tolist() == list(range(3, 21))
-    assert [room(row) for row in rows] == [(2, FURTHEST), (FURTHEST, FURTHEST), (0, 0)]
+    assert np.flatnonzero(read_ranges(rows)[0]).tolist() == list(range(3, 21))
+    assert [measure_room(row) for row in rows] == [(2, FURTHEST), (FURTHEST, FURTHEST), (0, 0)]
     assert {
-        int(np.flatnonzero((transposed(rows[0], share) == STRUCK)[0, 0])[0]) for share in np.linspace(0, 0.99, 50)
+        int(np.flatnonzero((transpose(rows[0], share) == STRUCK)[0, 0])[0]) for share in np.linspace(0, 0.99, 50)
     } == set(range(3, 12))
 
 
-def test_players_see_what_sounds_and_what_is_struck(tmp_path: Path):
+def test_networks_see_what_sounds_and_where_notes_start(tmp_path: Path):
     """A roll a voice, and one of all onsets, of -1 and 1; without random numbers in the key that is stored."""
     store = chorale_store(CONFIG, tmp_path / "store")
     rolls = decode(store.samples[:5])
@@ -301,20 +301,21 @@ def test_transposition_keeps_intervals_and_ranges(tmp_path: Path):
 
     assert torch.equal(moved, decode(rows, Noise(0)))
     assert not torch.equal(moved, decode(rows))
-    reach = torch.from_numpy(ranges(rows))
+    reach = torch.from_numpy(read_ranges(rows))
     assert not ((moved[:, :2] > 0).any(dim=2) & ~reach).any()
     for before, after in zip(decode(rows), moved, strict=True):
         shifts = [int((roll > 0).nonzero()[:, 2].min()) for roll in (before, after)]
         assert torch.equal(before.roll(shifts[1] - shifts[0], 2), after)
 
 
-def test_doors_lead_to_this_floor(tmp_path: Path):
-    """The wing finds it by the table of the data, and by the kind of what is stored."""
+def test_the_table_of_the_data_says_that_a_recipe_is_of_scores(tmp_path: Path):
+    """Scores and sounds are two kinds of one modality, each with its own way to read what is stored."""
     store = chorale_store(CONFIG, tmp_path / "store")
+    kind, other = (kind_of(load_recipe(name)) for name in ("music-musegan", "music-wavegan"))
 
-    assert door.floor_of(store.samples) == "scores"
-    assert torch.equal(door.decode(store.samples[:2]), decode(store.samples[:2]))
-    assert "bach-chorales" in door.DATASETS
+    assert kind is not other
+    assert torch.equal(kind.decode(store.samples[:2]), decode(store.samples[:2]))
+    assert list_datasets()["bach-chorales"][1] is kind
 
 
 def test_chorales_are_windows_of_kept_pieces():
@@ -323,7 +324,7 @@ def test_chorales_are_windows_of_kept_pieces():
     place = cache_dir() / "data" / "bach-chorales-v1-pieces.npz"
     place.parent.mkdir(parents=True)
     np.savez_compressed(place, **lines)
-    store = door.build_dataset("bach-chorales")
+    store = build_dataset("bach-chorales")
 
     assert store.samples.shape == (24, 4, 64, 48)
     assert store.about["license"].startswith("public domain (Bach)")
@@ -334,10 +335,10 @@ def test_chorales_are_windows_of_kept_pieces():
 def test_a_chorale_is_read_from_the_corpus():
     """BWV 103.6 from its upbeat on: four voices in sixteenths, whole bars, ties as one note."""
     corpus = pytest.importorskip("music21.corpus")
-    grid = grid_of(corpus.parse("bwv103.6"))
+    grid = convert_piece(corpus.parse("bwv103.6"))
 
     assert grid.shape == (4, 12 * 16, 128)
-    assert notes_of(grid[0])[:6] == [(0, 2, 66), (2, 2, 67), (4, 4, 69), (8, 4, 71), (12, 4, 69), (16, 4, 74)]
+    assert list_notes(grid[0])[:6] == [(0, 2, 66), (2, 2, 67), (4, 4, 69), (8, 4, 71), (12, 4, 69), (16, 4, 74)]
     assert ((grid != SILENT).sum(axis=2) <= 1).all()
     reached = [np.flatnonzero(voice.any(axis=0))[[0, -1]].tolist() for voice in grid]
     assert reached == [[66, 76], [59, 71], [54, 66], [45, 59]]

@@ -12,9 +12,9 @@ from helpers.chorales import progression
 from PIL import Image
 
 from zoo.errors import InvalidValueError, MissingDependencyError
-from zoo.music.data.midi import HELD, SILENT, STRUCK, notes_of, put
+from zoo.music.data.midi import HELD, SILENT, STRUCK, add_note, list_notes
 from zoo.music.data.scores import decode
-from zoo.music.samples.rendering import RATE, note, render
+from zoo.music.samples.rendering import RATE, render, render_note
 from zoo.music.samples.scores import Scores
 
 BAR = 4 * 60 / 90 * RATE  # samples of a bar at 90 quarter notes a minute
@@ -32,7 +32,7 @@ def scores(grids: np.ndarray) -> Scores:
 
 
 def test_rolls_tell_struck_from_held(scores: Scores, grids: np.ndarray):
-    """A grid comes back from what the players see."""
+    """A grid comes back from what the networks see."""
     assert (scores.grids == grids).all()
 
 
@@ -84,7 +84,7 @@ def test_sheet_music_has_the_same_notes(scores: Scores, grids: np.ndarray, tmp_p
         expected = {
             (12 * i + start / 4, length / 4, pitch + scores.lowest)
             for i, grid in enumerate(grids)
-            for start, length, pitch in notes_of(grid[voice])
+            for start, length, pitch in list_notes(grid[voice])
         }
         assert written == expected
 
@@ -94,8 +94,8 @@ def test_sheet_music_shows_chords_and_ties(tmp_path: Path):
     music21 = pytest.importorskip("music21")
     grid = np.zeros((1, 1, 32, 24), dtype=np.uint8)
     for pitch in (0, 4):
-        put(grid[0, 0], pitch, 0, 4)
-    put(grid[0, 0], 7, 12, 20)
+        add_note(grid[0, 0], pitch, 0, 4)
+    add_note(grid[0, 0], 7, 12, 20)
     path = Scores(tensor=decode(grid)).save(tmp_path / "a.musicxml")
 
     notes = list(music21.converter.parse(path).flatten().notes)
@@ -108,11 +108,11 @@ def test_scores_play_where_there_is_a_player(scores: Scores, monkeypatch: pytest
     player = tmp_path / "player"
     player.write_text(f'#!/bin/sh\ncp "$2" {heard}\n')
     player.chmod(0o755)
-    monkeypatch.setattr("zoo.music.player.PLAYERS", ((str(player), "-q"),))
+    monkeypatch.setattr("zoo.music.samples.player.PLAYERS", ((str(player), "-q"),))
     scores.play()
     assert heard.read_bytes() == scores.save(tmp_path / "a.wav").read_bytes()
 
-    monkeypatch.setattr("zoo.music.player.PLAYERS", (("no-such-player",),))
+    monkeypatch.setattr("zoo.music.samples.player.PLAYERS", (("no-such-player",),))
     with pytest.raises(MissingDependencyError, match="no-such-player would do"):
         scores.play()
 
@@ -146,7 +146,7 @@ def test_sound_is_as_long_as_the_score_and_never_clips(scores: Scores, tmp_path:
 
 def test_a_note_sounds_at_its_pitch():
     """A4 has 440 Hz, and its loudest partial is the fundamental."""
-    sound = note(69, 1.0, brightness=0.0).numpy()[:RATE]
+    sound = render_note(69, 1.0, brightness=0.0).numpy()[:RATE]
     spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound))))
 
     assert np.argmax(spectrum) * RATE / len(sound) == pytest.approx(440, abs=1)
@@ -172,7 +172,7 @@ def test_the_picture_shows_each_voice_in_its_color(scores: Scores, tmp_path: Pat
 def test_the_finest_steps_are_drawn(steps: int, tmp_path: Path):
     """A note of one step is two pixels wide then."""
     grid = np.zeros((1, 1, steps, 12), dtype=np.uint8)
-    put(grid[0, 0], 3, 5, 6)
+    add_note(grid[0, 0], 3, 5, 6)
     picture = Image.open(Scores(tensor=decode(grid), steps=steps).save(tmp_path / "a.png")).convert("RGB")
 
     assert (209, 73, 91) in {color for _, color in picture.getcolors(1 << 20)}
@@ -192,8 +192,8 @@ def test_an_unknown_suffix_names_the_known_ones(scores: Scores, tmp_path: Path):
 def test_drums_are_written_as_drums(tmp_path: Path):
     """A track of that name goes to MIDI's channel of drums."""
     grid = np.zeros((1, 2, 16, 12), dtype=np.uint8)
-    put(grid[0, 0], 0, 0, 1)
-    put(grid[0, 1], 5, 0, 4)
+    add_note(grid[0, 0], 0, 0, 1)
+    add_note(grid[0, 1], 5, 0, 4)
     path = Scores(tensor=decode(grid), names=("drums", "bass"), programs=(0, 33)).save(tmp_path / "a.mid")
 
     tracks = symusic.Score.from_midi(io.BytesIO(path.read_bytes()).getvalue()).tracks

@@ -13,14 +13,14 @@ from zoo.music.architectures.musegan import (
     MuseGAN,
     MuseGANConfig,
     MuseGANTrainConfig,
-    changes,
-    chroma,
-    given_track,
-    struck,
-    truncated,
+    count_changes,
+    mark_starts,
+    select_track,
+    sum_octaves,
+    truncate,
 )
 from zoo.music.data.midi import write_midi
-from zoo.music.data.scores import decode, ranges, within_pitches
+from zoo.music.data.scores import decode, fit_pitches, read_ranges
 from zoo.music.samples.scores import Scores
 from zoo.nn.binary_neurons import binary, one_of
 from zoo.nn.blocks import BlockConv2d, BlockConvTranspose2d
@@ -34,11 +34,11 @@ SMALL = MuseGANConfig(
 
 
 def parameters(gan: MuseGAN) -> tuple[int, ...]:
-    return tuple(sum(p.numel() for p in player.parameters()) for player in gan.networks.values())
+    return tuple(sum(p.numel() for p in network.parameters()) for network in gan.networks.values())
 
 
 def test_default_sizes_are_those_of_the_second_version():
-    """Four voices and what is struck are the five tracks of the authors' code: 2,578,127 and 1,365,841 parameters."""
+    """Four voices and the onsets are the five tracks of the authors' code: 2,578,127 and 1,365,841 parameters."""
     with torch.device("meta"):
         gan = MuseGAN(MuseGANConfig())
 
@@ -58,11 +58,11 @@ def test_bars_may_be_finer_and_pitches_any_whole_octaves(steps: int, pitches: in
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "message"),
     [({"steps": 24}, "16"), ({"pitches": 30}, "octaves"), ({"given": 2}, "0 to 1"), ({"bars": 1}, "pairs of bars")],
 )
-def test_sizes_that_no_layer_fits_are_refused(values: dict[str, int], told: str):
-    with pytest.raises(InvalidValueError, match=told):
+def test_sizes_that_no_layer_fits_are_refused(values: dict[str, int], message: str):
+    with pytest.raises(InvalidValueError, match=message):
         replace(SMALL, **values)
 
 
@@ -99,7 +99,7 @@ def test_stochastic_neurons_sound_as_often_as_their_probability():
 
 
 def test_stochastic_samples_repeat_by_seed_at_any_batch_size():
-    """The neurons' chance is a part of the latents."""
+    """The neurons' random numbers are part of the latents."""
     torch.manual_seed(0)
     gan = MuseGAN(replace(SMALL, neurons="stochastic")).eval()
     samples = gan.sample(5, seed=1)
@@ -111,7 +111,7 @@ def test_stochastic_samples_repeat_by_seed_at_any_batch_size():
 
 
 def test_the_slope_grows_with_the_training():
-    """From 1 at a fifth of the training to 5 at its end, and it is the generator's while it plays."""
+    """From 1 at a fifth of the training to 5 at its end, and the generator has it in each step."""
     train = MuseGANTrainConfig(total_kimg=100)
 
     assert [train.slope(kimg) for kimg in (0, 20, 60, 100)] == [1, 1, 3, 5]
@@ -124,25 +124,25 @@ def test_the_slope_grows_with_the_training():
 
 
 def test_policies_for_pictures_are_refused():
-    with pytest.raises(InvalidValueError, match=r"train\.augment: the game of MuseGAN has no place"):
+    with pytest.raises(InvalidValueError, match=r"train\.augment: the training of MuseGAN does not use it"):
         MuseGANTrainConfig(augment=("translation",))
 
 
 def test_latents_are_normal_within_two_deviations():
-    latents = truncated(torch.linspace(-6, 6, 1001))
+    latents = truncate(torch.linspace(-6, 6, 1001))
 
     assert latents.abs().max() <= 2
     assert (latents.diff() >= 0).all()
     assert latents[500] == pytest.approx(0, abs=1e-6)
 
 
-def test_chroma_folds_octaves_and_counts_steps():
+def test_chroma_adds_up_octaves_and_counts_steps():
     """A pitch and its octave are one note; a beat of four steps counts four of each."""
     bars = torch.zeros(1, 1, 16, 24)
     bars[0, 0, 4:8, 2] = 1
     bars[0, 0, 4:6, 14] = 1
 
-    found = chroma(bars)
+    found = sum_octaves(bars)
     assert found.shape == (1, 1, 4, 12)
     assert found[0, 0, 1, 2] == 6
     assert found.sum() == 6
@@ -153,9 +153,9 @@ def test_changes_are_onsets_and_offsets():
     bars = torch.zeros(1, 1, 16, 24)
     bars[0, 0, 4:8, [2, 9]] = 1
 
-    found = changes(bars)[0, 0, :, 0]
+    found = count_changes(bars)[0, 0, :, 0]
     assert found.tolist() == [0, 0, 0, 0, 2, 0, 0, 0, -2, 0, 0, 0, 0, 0, 0, 0]
-    assert changes(bars, single=True)[0, 0, :, 0].tolist() == [0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+    assert count_changes(bars, single=True)[0, 0, :, 0].tolist() == [0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ def accompanist(tmp_path: Path) -> MuseGAN:
     gan = MuseGAN(replace(SMALL, given=0)).eval()
     gan.init_from_data(chorale_store(SMALL, tmp_path / "store"))
     with torch.no_grad():
-        gan.generator.private.merge[1].bias.zero_()  # half full, so that what it accompanies is heard
+        gan.generator.private.merge[1].bias.zero_()  # half full, so that the accompaniment depends on the track
     return gan
 
 
@@ -175,7 +175,7 @@ def test_a_given_track_is_kept_and_accompanied(accompanist: MuseGAN, tmp_path: P
     given = Scores(tensor=rolls, lowest=48)
     samples = accompanist.sample(3, seed=0, given=given)
 
-    assert torch.equal(given_track(samples.tensor, 0), given_track(rolls, 0))
+    assert torch.equal(select_track(samples.tensor, 0), select_track(rolls, 0))
     other = accompanist.sample(3, seed=0, given=Scores(tensor=rolls.roll(1, 0), lowest=48))
     assert not torch.equal(samples.tensor[:, 1], other.tensor[:, 1])
 
@@ -187,7 +187,7 @@ def test_a_midi_file_is_accompanied_window_by_window(accompanist: MuseGAN, tmp_p
     samples = accompanist.sample(2, seed=0, input=tmp_path / "tune.mid")
 
     tune = samples.grids[:, 0].reshape(4 * 16, 24)
-    assert ((tune[:48] > 0) == (within_pitches(grid, SMALL)[0] > 0)).all()
+    assert ((tune[:48] > 0) == (fit_pitches(grid, SMALL)[0] > 0)).all()
     assert not tune[48:].any()
     with pytest.raises(InvalidFileError, match=r"no-such\.mid"):
         accompanist.sample(2, input=tmp_path / "no-such.mid")
@@ -199,32 +199,34 @@ def test_a_midi_file_without_the_given_track_is_refused(tmp_path: Path):
     write_midi(grid, tmp_path / "two.mid", steps=16, lowest=0, names=["a", "b"], programs=[0, 0], bpm=90)
     third = MuseGAN(replace(SMALL, tracks=4, given=2)).eval()
 
-    with pytest.raises(InvalidFileError, match=r"two\.mid: 2 tracks with notes, and .* is number 3, from high to low"):
+    with pytest.raises(
+        InvalidFileError, match=r"two\.mid: 2 tracks with notes, and .* accompanies track 3, from high to low"
+    ):
         third.sample(1, input=tmp_path / "two.mid")
     write_midi(grid[:1], tmp_path / "one.mid", steps=16, lowest=0, names=["a"], programs=[0], bpm=90)
     assert third.sample(1, seed=0, input=tmp_path / "one.mid").grids[:, 2].any()
 
 
 def test_without_one_a_tune_of_the_training_split_is_accompanied(accompanist: MuseGAN, tmp_path: Path):
-    """They travel with the weights, and take turns."""
+    """They are part of the weights, and alternate."""
     store = chorale_store(SMALL, tmp_path / "store")
-    known = given_track(decode(store.samples[store.indices("train")]), 0)
-    found = given_track(accompanist.sample(2, seed=0).tensor, 0)
+    known = select_track(decode(store.samples[store.indices("train")]), 0)
+    found = select_track(accompanist.sample(2, seed=0).tensor, 0)
 
     assert all(any(torch.equal(tune, other) for other in known) for tune in found)
 
 
 def test_a_row_between_two_samples_accompanies_one_tune(accompanist: MuseGAN):
-    """Only what is drawn moves, from the first sample's to the second's."""
+    """Only the random numbers move, from one sample to the next."""
     samples, rows = accompanist.sample(4, seed=0), accompanist.interpolate(2, steps=3, seed=0)
 
-    drawn = SMALL.latent_dim
-    torch.testing.assert_close(rows.latents[[0, 2, 3, 5], :drawn], samples.latents[:, :drawn])
-    assert torch.equal(rows.latents[:, drawn:], samples.latents[:2, drawn:].repeat_interleave(3, dim=0))
+    prior = SMALL.latent_dim
+    torch.testing.assert_close(rows.latents[[0, 2, 3, 5], :prior], samples.latents[:, :prior])
+    assert torch.equal(rows.latents[:, prior:], samples.latents[:2, prior:].repeat_interleave(3, dim=0))
 
 
 def test_what_cannot_be_accompanied_is_refused(accompanist: MuseGAN):
-    """Scores of other sizes, and any by a model that writes all tracks."""
+    """Scores of other sizes, and any for a model that generates all tracks."""
     wrong = Scores(tensor=torch.ones(1, 3, 16, 24))
     with pytest.raises(InvalidValueError, match=r"\(3, 16, 24\), not \(3, 32, 24\)"):
         accompanist.sample(1, given=wrong)
@@ -232,7 +234,7 @@ def test_what_cannot_be_accompanied_is_refused(accompanist: MuseGAN):
         MuseGAN(SMALL).eval().sample(1, given=Scores(tensor=torch.ones(1, *SMALL.roll)))
 
 
-def test_an_accompanist_learns_from_the_tracks_of_the_turn(accompanist: MuseGAN, tmp_path: Path):
+def test_an_accompanist_learns_from_the_tracks_of_the_step(accompanist: MuseGAN, tmp_path: Path):
     """Both phases run on real rolls, and reach all parameters but the critic's last constant."""
     rolls = decode(chorale_store(SMALL, tmp_path / "store").samples[:4])
     gan = accompanist.train().requires_grad_(False)
@@ -257,7 +259,7 @@ def test_neurons_of_single_voices_compete():
 
 
 def test_single_voices_sound_one_pitch_at_a_time():
-    """What is struck has neurons of its own, which do not compete."""
+    """Onsets have neurons of their own, which do not compete."""
     torch.manual_seed(0)
     rolls = MuseGAN(replace(SMALL, single=True)).eval().sample(4, seed=0).tensor
 
@@ -271,7 +273,7 @@ def test_single_voices_sound_one_pitch_at_a_time():
 def test_voices_in_range_have_the_pitches_of_the_data_only(single: bool, tmp_path: Path):
     """However the neurons lean, a voice that is held to its range never leaves it; a free one does."""
     store = chorale_store(SMALL, tmp_path / "store")
-    reach = torch.from_numpy(ranges(store.samples[store.indices("train")[:1]]))
+    reach = torch.from_numpy(read_ranges(store.samples[store.indices("train")[:1]]))
     outside = {}
     for in_range in (True, False):
         torch.manual_seed(0)
@@ -286,7 +288,7 @@ def test_voices_in_range_have_the_pitches_of_the_data_only(single: bool, tmp_pat
     assert outside == {True: False, False: True}
 
 
-def test_struck_is_where_a_voice_begins_and_where_one_that_sounds_on_is_repeated():
+def test_onsets_are_where_a_voice_begins_and_where_a_sounding_note_is_repeated():
     """Neurons that repeat what is silent, or what begins anyway, change nothing."""
     voices, again = torch.full((1, 2, 6, 3), -1.0), torch.full((1, 1, 6, 3), -1.0)
     voices[0, 0, 0:4, 0] = 1  # four steps, repeated at the third
@@ -294,4 +296,4 @@ def test_struck_is_where_a_voice_begins_and_where_one_that_sounds_on_is_repeated
     again[0, 0, [2, 3], [0, 1]] = 1
     again[0, 0, :, 2] = 1
 
-    assert struck(voices, again)[0, 0].gt(0).nonzero().tolist() == [[0, 0], [2, 0], [3, 1]]
+    assert mark_starts(voices, again)[0, 0].gt(0).nonzero().tolist() == [[0, 0], [2, 0], [3, 1]]

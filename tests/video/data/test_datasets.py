@@ -157,7 +157,7 @@ def test_an_action_moves_what_it_says_and_nothing_else(action: int):
         changed = {name for name in vars(clip[0]) if len({str(getattr(p, name)) for p in clip}) > 1}
         assert feature in changed
         assert changed <= swaying | {feature} | {"smile": {"mouth_open"}}.get(ACTIONS[action], set()) | (
-            {"gaze"} if "step" in ACTIONS[action] else set()
+            {"gaze"} if "turn" in ACTIONS[action] else set()
         )
         values = np.array([getattr(p, feature) for p in clip])
         assert np.ptp(values) > least

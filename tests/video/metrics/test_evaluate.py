@@ -1,4 +1,4 @@
-"""How clips are judged: what each figure is of, and evaluators that tell what varies in a data set."""
+"""How clips are evaluated: what each metric measures, and evaluators that recognize what varies in a data set."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from zoo.video.architectures.mocogan import MoCoGAN, MoCoGANConfig
 from zoo.video.data import datasets as data
 from zoo.video.data.datasets import ShapeMotion, decode
 from zoo.video.metrics import evaluate as metrics
-from zoo.video.metrics.evaluate import content_distance, evaluate, foreground_color, held_out, look
+from zoo.video.metrics.evaluate import content_distance, evaluate, extract_features, foreground_color, held_out
 from zoo.video.metrics.evaluator import Evaluator, load_evaluator, save_evaluator, target_table, train_evaluator
 from zoo.video.samples import Clips
 
@@ -47,8 +47,8 @@ def gan(moves: Store) -> MoCoGAN:
 
 
 @pytest.fixture
-def judged(monkeypatch: pytest.MonkeyPatch, trained: tuple[Evaluator, dict[str, float]]) -> None:
-    """The evaluator of the small data set in the place of released ones."""
+def small_evaluator(monkeypatch: pytest.MonkeyPatch, trained: tuple[Evaluator, dict[str, float]]) -> None:
+    """The evaluator of the small data set instead of the released ones."""
     monkeypatch.setattr(metrics, "load_evaluator", lambda name: trained[0])
 
 
@@ -69,7 +69,7 @@ class Replayed(MoCoGAN):
 
 
 def by_name(gan: MoCoGAN, store: Store, settings: EvaluateConfig = SETTINGS) -> dict[str, metrics.Metric]:
-    return {metric.name: figure for metric in evaluate(gan, store, settings)}
+    return {metric.name: metric for metric in evaluate(gan, store, settings)}
 
 
 def test_the_content_distance_of_real_shapes_is_zero():
@@ -84,10 +84,9 @@ def test_the_content_distance_of_real_shapes_is_zero():
 
 
 def test_an_edge_between_two_pixels_is_no_change_of_color():
-    """A square of one color that moves by fractions of a pixel stays, to the eye and to the figure; one that darkens
-    by 10 of 255 does not."""
+    """A square of one color that moves by fractions of a pixel stays the same; one that darkens by 10/255 does not."""
 
-    def drawn(brightness: list[float]) -> Tensor:
+    def draw(brightness: list[float]) -> Tensor:
         frames = []
         for i, bright in enumerate(brightness):
             fine = torch.zeros(1, 1, 128, 128)
@@ -95,8 +94,8 @@ def test_an_edge_between_two_pixels_is_no_change_of_color():
             frames.append(F.avg_pool2d(fine, 8)[0] * 2 - 1)
         return torch.stack(frames, dim=1).expand(3, -1, -1, -1)[None]
 
-    assert float(content_distance(drawn([1.0] * 16), foreground_color)) < 0.01
-    assert float(content_distance(drawn([1.0, 1 - 10 / 255]), foreground_color)) == pytest.approx(10 * 3**0.5, abs=0.1)
+    assert float(content_distance(draw([1.0] * 16), foreground_color)) < 0.01
+    assert float(content_distance(draw([1.0, 1 - 10 / 255]), foreground_color)) == pytest.approx(10 * 3**0.5, abs=0.1)
 
 
 def test_a_black_frame_has_the_color_black():
@@ -153,14 +152,14 @@ def test_an_evaluator_that_is_not_there_says_how_to_train_it():
     with pytest.raises(NotFoundError, match="video-evaluator-talking-faces"):
         load_evaluator("video-evaluator-talking-face")
     with pytest.raises(NotFoundError, match="those of timm are of images"):
-        metrics._evaluator("timm:resnet18")
-    with pytest.raises(InvalidFileError, match=r"python -m zoo.video.evaluator moving-digits"):
+        metrics._load_evaluator("timm:resnet18")
+    with pytest.raises(InvalidFileError, match=r"python -m zoo.video.metrics.evaluator moving-digits"):
         load_evaluator("video-evaluator-moving-digits")
 
 
-@pytest.mark.usefixtures("judged")
-def test_figures_stand_beside_their_floors(gan: MoCoGAN, moves: Store):
-    """Every figure has a floor; real clips in the samples' place come near it, an untrained model does not."""
+@pytest.mark.usefixtures("small_evaluator")
+def test_metrics_have_their_values_for_real_clips(gan: MoCoGAN, moves: Store):
+    """Every metric has one; real clips as samples come near it, an untrained model does not."""
     untrained = by_name(gan, moves)
     real = by_name(Replayed(gan.config, moves), moves)
 
@@ -168,14 +167,14 @@ def test_figures_stand_beside_their_floors(gan: MoCoGAN, moves: Store):
         "frechet_distance", "kernel_distance", "precision", "recall", "density", "coverage", "frame_frechet_distance",
         "average_content_distance", "motion_control_score", "sliced_wasserstein_16px",
     }  # fmt: skip
-    assert next(iter(untrained)) == "frechet_distance"  # which `train.keep = "best"` goes by
+    assert next(iter(untrained)) == "frechet_distance"  # by which `train.keep = "best"` selects
     assert all(metric.real_vs_real is not None for metric in untrained.values())
     for name in ("frechet_distance", "frame_frechet_distance", "sliced_wasserstein_16px"):
         assert real[name].value < untrained[name].value
     assert not any("fvd" in name.lower() for name in untrained)
 
 
-@pytest.mark.usefixtures("judged")
+@pytest.mark.usefixtures("small_evaluator")
 def test_motion_control_is_whether_the_asked_action_is_seen(gan: MoCoGAN, moves: Store):
     """A model that shows what it is asked for scores as real clips do; one that shows the other action, nothing."""
     settings = replace(SETTINGS, samples=24)
@@ -188,28 +187,28 @@ def test_motion_control_is_whether_the_asked_action_is_seen(gan: MoCoGAN, moves:
     assert contrary.value < 0.1
 
 
-@pytest.mark.usefixtures("judged")
-def test_a_training_is_judged_by_the_features_of_clips(gan: MoCoGAN, moves: Store):
+@pytest.mark.usefixtures("small_evaluator")
+def test_a_training_is_evaluated_by_the_features_of_clips(gan: MoCoGAN, moves: Store):
     """`held_out` gives the first metrics of `evaluate`, by the same numbers."""
-    told = held_out(moves, SETTINGS)(gan)
+    early = held_out(moves, SETTINGS)(gan)
     whole = by_name(gan, moves)
 
-    assert told[0].name == "frechet_distance"
-    assert told[0].value == pytest.approx(whole["frechet_distance"].value, rel=1e-4)
-    assert told[0].floor == pytest.approx(whole["frechet_distance"].floor, rel=1e-4)
+    assert early[0].name == "frechet_distance"
+    assert early[0].value == pytest.approx(whole["frechet_distance"].value, rel=1e-4)
+    assert early[0].real_vs_real == pytest.approx(whole["frechet_distance"].real_vs_real, rel=1e-4)
 
 
-@pytest.mark.usefixtures("judged")
+@pytest.mark.usefixtures("small_evaluator")
 def test_more_samples_than_clips_are_refused(gan: MoCoGAN, moves: Store):
     """Counts must be equal on both sides."""
     with pytest.raises(InvalidValueError, match="more than the 48 held-out clips"):
         evaluate(gan, moves, replace(SETTINGS, samples=49))
 
 
-def test_what_is_looked_at_is_drawn_by_the_seed(trained: tuple[Evaluator, dict[str, float]]):
+def test_the_seed_chooses_the_frames_that_are_compared(trained: tuple[Evaluator, dict[str, float]]):
     """The same moments of real and of generated clips are compared; another seed looks at others."""
     clips = torch.rand(6, 3, 8, 16, 16) * 2 - 1
-    a, b, other = (look(trained[0], clips.split(3), trained[0].frames, seed=seed) for seed in (0, 0, 1))
+    a, b, other = (extract_features(trained[0], clips.split(3), trained[0].frames, seed=seed) for seed in (0, 0, 1))
 
     torch.testing.assert_close(a.frames, b.frames)
     torch.testing.assert_close(a.windows, b.windows)
@@ -218,11 +217,11 @@ def test_what_is_looked_at_is_drawn_by_the_seed(trained: tuple[Evaluator, dict[s
     assert not torch.allclose(a.windows, other.windows)
 
 
-@pytest.mark.usefixtures("judged")
+@pytest.mark.usefixtures("small_evaluator")
 def test_the_command_reports_them(
     moves: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Callable[..., tuple[int, str, str]]
 ):
-    """`zoo evaluate` prints each figure of a folder of weights beside its floor."""
+    """`zoo evaluate` prints each metric of a folder of weights beside that of real clips."""
     recipe = load_recipe("video-mocogan", ["model.resolution=16", "model.frames=8", "model.width=2"])
     folder = write_model(recipe, tmp_path / "model")
     (folder / "recipe.toml").write_text(replace(recipe, model=load_folder(folder).config).to_toml())

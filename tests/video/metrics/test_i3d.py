@@ -91,13 +91,13 @@ def test_other_files_are_refused(state: dict[str, Tensor], tmp_path: Path):
 
 
 def test_fvd_is_the_distance_of_the_logits_and_says_how_it_was_measured(weights: Path, tmp_path: Path):
-    """The value and the floor are what the network's logits give; the protocol stands beside both."""
+    """The value and that of real clips are the distances of the logits, and the protocol is named with both."""
     store = build_store(Moves(size=16, frames=9, count=64), tmp_path / "moves")
     gan = MoCoGAN(MoCoGANConfig(resolution=16, frames=9, width=2, labels=2)).eval()
     gan.load_assets(store.folder)
     settings = EvaluateConfig(samples=6, features=f"i3d:{weights}")
 
-    metrics = {metric.name: figure for metric in evaluate(gan, store, settings)}
+    metrics = {metric.name: metric for metric in evaluate(gan, store, settings)}
 
     network, stamp = load_i3d(weights)
     test, train = store.compared(6, 0, of="clips")
@@ -105,7 +105,7 @@ def test_fvd_is_the_distance_of_the_logits_and_says_how_it_was_measured(weights:
         real, other = (network(decode(store.samples[rows])) for rows in (test, train))
         fake = network(gan.sample(6, seed=0).tensor)
     assert metrics["fvd"].value == pytest.approx(frechet_distance(real, fake), rel=1e-4)
-    assert metrics["fvd"].floor == pytest.approx(frechet_distance(real, other), rel=1e-4)
+    assert metrics["fvd"].real_vs_real == pytest.approx(frechet_distance(real, other), rel=1e-4)
     assert set(metrics) == {"fvd", "kvd"}
     assert metrics["fvd"].extractor == (
         f"I3D {stamp[:16]}, logits, 6 clips of each, 9 frames of 16 px at 12.5 a second, resized to 224, test split"
