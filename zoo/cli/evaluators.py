@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 @evaluator_app.command("train")
 def train_evaluator(
     dataset: Annotated[
-        str | None, typer.Argument(metavar="[DATASET]", help="A data set (zoo data list) of pictures, texts or hits.")
+        str | None,
+        typer.Argument(metavar="DATASET", help="A data set of pictures, texts or drum hits (zoo data list)."),
     ] = None,
     entry: Annotated[
         str | None, typer.Option(help="Instead of a data set: a text entry, whose data and tokens are used.")

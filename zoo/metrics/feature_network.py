@@ -10,17 +10,19 @@ import json
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.data import Store
 from zoo.errors import InvalidFileError
 from zoo.io.weights import check_weights, load_weights, to_float16, verify, write_sums, write_weights
 from zoo.nn.no_init import no_init
+
+if TYPE_CHECKING:
+    from zoo.data import Store
 
 Log = Callable[[str], None]
 

@@ -193,6 +193,15 @@ def test_the_table_names_every_point_and_the_verdict():
     assert AN_EXAMPLE.to_dict()["model"][0]["lm"] == 5.0
 
 
+def test_the_same_curve_is_the_same_picture(tmp_path: Path):
+    """Its bytes have no date and depend on no setting of the user."""
+    import matplotlib
+
+    first = AN_EXAMPLE.save(tmp_path / "a.png").read_bytes()
+    with matplotlib.rc_context({"font.size": 20, "savefig.dpi": 50}):
+        assert AN_EXAMPLE.save(tmp_path / "b.png").read_bytes() == first
+
+
 def test_the_picture_shows_both_curves_and_the_real_texts(tmp_path: Path):
     """A PNG that has the colors of all three series; another format is refused."""
     path = moved(0.1, 0.2).save(tmp_path / "curve.png")

@@ -176,7 +176,9 @@ class Curve:
         path = Path(path).expanduser()
         if path.suffix.lower() != ".png":
             raise InvalidValueError(f'{path}: a curve is drawn as .png, not as "{path.suffix}"')
-        with replacing(path) as temporary:
+        from matplotlib import style
+
+        with style.context("default"), replacing(path) as temporary:  # whatever the user's matplotlibrc says
             self.draw().savefig(temporary, format="png", metadata={"Software": None})
         return path
 
@@ -204,12 +206,12 @@ class Curve:
         return figure
 
     def _draw_panel(self, axes: Axes, x: str, y: str) -> None:
-        series = {
-            self.control_name: (self.control, CONTROL_COLOR),
-            self.name: (self.model, MODEL_COLOR),
-            "real texts": ((self.real,), REAL_COLOR),
-        }
-        for name, (points, color) in series.items():
+        series = [
+            (self.control_name, self.control, CONTROL_COLOR),
+            (self.name, self.model, MODEL_COLOR),
+            ("real texts", (self.real,), REAL_COLOR),
+        ]
+        for name, points, color in series:
             style: dict[str, Any] = {"marker": "o", "markeredgecolor": "white"}
             if points == (self.real,):
                 style = {"marker": "D", "markerfacecolor": "white", "markeredgewidth": 1.6}
@@ -222,8 +224,8 @@ class Curve:
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
         axes.autoscale_view()  # labels are placed in pixels, so the limits must be final
-        lines = [axes.transData.transform(_make_line(points, x, y, in_order=False)) for points, _ in series.values()]
-        for i, (points, color) in enumerate(series.values()):
+        lines = [axes.transData.transform(_make_line(points, x, y, in_order=False)) for _, points, _ in series]
+        for i, (_, points, color) in enumerate(series):
             others = np.concatenate([line for j, line in enumerate(lines) if j != i])
             _label_points(axes, points, lines[i], others, color)
 
