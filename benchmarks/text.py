@@ -18,7 +18,7 @@ Draw = Callable[[Tensor, Tensor], Tensor]  # states, and their uniform numbers [
 def plain_completions(
     policy: RecurrentPolicy, tokens: Tensor, num: int, noise: Noise, draw: Draw | None = None
 ) -> Tensor:
-    """As `completions`, by the nested loop over prefixes and rollouts, each from the first token on.
+    """As `complete_prefixes`, by the nested loop over prefixes and rollouts, each from the first token on.
 
     Tokens are drawn by `draw`, or as the policy does.
     """

@@ -101,13 +101,13 @@ def compare_training(recipe: Recipe, rounds: int) -> Comparison:
 def compare_completions(recipe: Recipe, rounds: int) -> Comparison:
     """The texts of one SeqGAN search at the paper's 16 rollouts: all prefixes at once against the nested loop."""
     from zoo.text.bench import multinomial_completions
-    from zoo.text.rollout import completions
+    from zoo.text.rollout import complete_prefixes
 
     gan: GAN = recipe.architecture_class(recipe.architecture_class.Config()).eval()
     tokens, policy = gan.sample(BATCH, seed=0).tensor, gan.generator
 
     def ours() -> None:
-        completions(policy, tokens, ROLLOUTS, Noise(0))  # type: ignore[arg-type]
+        complete_prefixes(policy, tokens, ROLLOUTS, Noise(0))  # type: ignore[arg-type]
 
     def textbook() -> None:
         multinomial_completions(policy, tokens, ROLLOUTS, Noise(0))  # type: ignore[arg-type]

@@ -27,7 +27,7 @@ def mel() -> Tensor:
 def generator(config: HiFiGANConfig = SMALL) -> nn.Module:
     torch.manual_seed(1)
     made = Generator(config).eval()
-    for name, value in made.named_parameters():  # loud enough that a mistake would be heard
+    for name, value in made.named_parameters():  # loud enough that a mistake would show
         if name.endswith("original0"):
             nn.init.uniform_(value, 0.5, 1.5)
     return made
@@ -57,7 +57,7 @@ def test_speecht5_vocoder_gives_the_same_wave(tmp_path: Path):
         theirs.scale.uniform_(0.5, 2)
         for parameter in theirs.parameters():
             if parameter.dim() > 1:
-                nn.init.kaiming_normal_(parameter, 0.5)  # loud enough that a mistake would be heard
+                nn.init.kaiming_normal_(parameter, 0.5)  # loud enough that a mistake would show
     theirs.save_pretrained(tmp_path / "theirs", safe_serialization=True)
     spectrogram = torch.randn(30, 80)
 

@@ -51,8 +51,8 @@ def test_scores_are_sampled_into_every_format(name: str, command: Command, tmp_p
     assert 'cannot save scores as ".mp3"; there are .mid, .wav, .png, .npz' in errors
 
 
-def test_one_s_own_midi_files_are_trained_on_evaluated_and_sampled(command: Command, folder: Path, tmp_path: Path):
-    """From a folder to scores; the file that is a waltz is named; metrics stand beside those of held-out files."""
+def test_your_own_midi_files_are_trained_on_evaluated_and_sampled(command: Command, folder: Path, tmp_path: Path):
+    """From a folder to scores; the file that is a waltz is named; metrics are compared with held-out files."""
     run = tmp_path / "run"
     code, _, errors = command(
         "train", "music-musegan", "--out", run, "--data", folder, *SMALL, "train.batch=4", "train.total_kimg=0.02",

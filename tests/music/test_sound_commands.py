@@ -1,4 +1,4 @@
-"""The command line on sounds: one's own folder to a model, a class asked for, a sound given back."""
+"""The command line on sounds: from your own folder to a model, a class, and a resynthesized sound."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_own_folder_to_sounds_of_a_class(command, sounds: Path, tmp_path: Path, 
 
 
 def test_a_vocoder_gives_back_a_sound(command, sounds: Path, tmp_path: Path):
-    """`--input` takes a sound file and writes it as the vocoder has it, at the vocoder's rate and as long."""
+    """`--input` takes a sound file and resynthesizes it, at the vocoder's rate and of the same length."""
     run = trained(command, "music-hifigan", sounds, tmp_path / "run")
 
     code, _, errors = command("sample", run, "--input", sounds / "kick" / "0.wav", "--out", tmp_path / "again.flac")

@@ -56,7 +56,7 @@ def test_mp4_keeps_rate_size_and_frames(tmp_path: Path):
 
 
 def test_odd_sizes_have_no_mp4(tmp_path: Path):
-    """A single clip of an odd size is refused, with the formats that take it; nothing is written."""
+    """A single clip of an odd size is refused, with the formats that take it; no file is made."""
     pytest.importorskip("av")
     with pytest.raises(InvalidValueError, match=r"15 x 15 px.*even sizes"):
         clips(n=1, size=15).save(tmp_path / "out.mp4")
@@ -127,16 +127,16 @@ def test_an_unknown_format_suggests_the_nearest(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("suffix", "n", "told"),
+    ("suffix", "n", "message"),
     [
         (".webp", 1000, r"18002 x 20 px, and a \.webp has at most 16,383 a side"),
         (".mp4", 1000, r"18002 x 20 px, and a \.mp4 has at most 16,384 a side"),
         (".gif", 4000, r"72002 x 20 px, and a \.gif has at most 65,535 a side"),
     ],
 )
-def test_what_is_larger_than_the_format_allows_is_refused(tmp_path: Path, suffix: str, n: int, told: str):
+def test_what_is_larger_than_the_format_allows_is_refused(tmp_path: Path, suffix: str, n: int, message: str):
     if suffix == ".mp4":
         pytest.importorskip("av")
-    with pytest.raises(InvalidValueError, match=told):
+    with pytest.raises(InvalidValueError, match=message):
         clips(n=n, frames=2).save(tmp_path / f"wide{suffix}", columns=n)
     assert not (tmp_path / f"wide{suffix}").exists()

@@ -1,1 +1,1 @@
-"""Published weights of other libraries, converted: one file a family."""
+"""Published weights of other libraries, converted: one file per family."""

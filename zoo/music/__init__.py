@@ -1,1 +1,1 @@
-"""The wing of music: scores, which are notes, and sounds, which are waves."""
+"""Music: scores, which are notes, and sounds, which are waves."""

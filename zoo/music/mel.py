@@ -19,7 +19,7 @@ from zoo.recipe import within
 FLOOR = 1e-5  # magnitudes below it count as silence
 
 
-def torchaudio() -> ModuleType:
+def import_torchaudio() -> ModuleType:
     """Import the package. Raises MissingDependencyError where it is missing, or does not fit the installed torch."""
     try:
         import torchaudio as package
@@ -33,7 +33,7 @@ def torchaudio() -> ModuleType:
 
 def resample(wave: Tensor, rate: int, new_rate: int) -> Tensor:
     """Resample a wave [..., T] at `rate` Hz to [..., T'] at `new_rate` Hz."""
-    return torchaudio().functional.resample(wave, rate, new_rate) if rate != new_rate else wave
+    return import_torchaudio().functional.resample(wave, rate, new_rate) if rate != new_rate else wave
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class MelConfig:
         return self.high or self.rate / 2
 
 
-def magnitudes(wave: Tensor, fft: int, hop: int) -> Tensor:
+def compute_magnitudes(wave: Tensor, fft: int, hop: int) -> Tensor:
     """Compute magnitudes of the short-time Fourier transform: [..., T] -> [..., fft // 2 + 1, T // hop].
 
     The edges are reflected, so the center of frame i is that of samples i * hop to (i + 1) * hop.
@@ -80,14 +80,14 @@ def magnitudes(wave: Tensor, fft: int, hop: int) -> Tensor:
 
 def log_mel(wave: Tensor, config: MelConfig) -> Tensor:
     """Compute natural logarithms of mel magnitudes: a wave [..., T] in [-1, 1] -> [..., mels, T // hop]."""
-    mel = mel_filters(config, wave.device) @ magnitudes(wave, config.fft, config.hop)
+    mel = make_mel_filters(config, wave.device) @ compute_magnitudes(wave, config.fft, config.hop)
     return mel.clamp_min(FLOOR).log()
 
 
 @cache
-def mel_filters(config: MelConfig, device: torch.device) -> Tensor:
+def make_mel_filters(config: MelConfig, device: torch.device) -> Tensor:
     """Compute Slaney's triangular filters of equal area [mels, fft // 2 + 1], once for each config."""
-    filters = torchaudio().functional.melscale_fbanks(
+    filters = import_torchaudio().functional.melscale_fbanks(
         config.fft // 2 + 1, config.low, config.top, config.mels, config.rate, norm="slaney", mel_scale="slaney"
     )
     return filters.T.contiguous().to(device)
@@ -107,7 +107,7 @@ def griffin_lim(magnitude: Tensor, fft: int, hop: int, *, iterations: int, lengt
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return torchaudio().functional.griffinlim(
+        return import_torchaudio().functional.griffinlim(
             magnitude,
             window=hann_window(fft, magnitude.device),
             n_fft=fft,
@@ -121,12 +121,12 @@ def griffin_lim(magnitude: Tensor, fft: int, hop: int, *, iterations: int, lengt
         )
 
 
-def wave_from_mel(mel: Tensor, config: MelConfig, *, iterations: int = 32) -> Tensor:
+def invert_mel(mel: Tensor, config: MelConfig, *, iterations: int = 32) -> Tensor:
     """Convert log-mel spectrograms [N, mels, F] to waves [N, F * hop] without a network: the control of a vocoder.
 
     The magnitudes are those of the filters' pseudo-inverse, cut at zero. The phases are Griffin-Lim's.
     """
-    inverse = torch.linalg.pinv(mel_filters(config, mel.device))
+    inverse = torch.linalg.pinv(make_mel_filters(config, mel.device))
     magnitude = (inverse @ mel.exp()).clamp_min(0)
     # Our frames are hop / 2 later than centered ones. One more frame and a shift align them.
     padded = F.pad(magnitude, (0, 1), mode="replicate")

@@ -1,1 +1,1 @@
-"""Renderers of the data sets that are made here rather than collected."""
+"""Renderers of the data sets that this library makes itself."""

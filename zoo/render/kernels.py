@@ -1,12 +1,12 @@
 """The warp kernels of the portrait renderer: vertex transform, rasterizer, shadow map, materials, background.
 
-A rasterizer rather than a ray caster: a portrait has some 20,000 triangles and 37,000 samples, and on one
-core a depth buffer is far cheaper than casting that many rays; shadows come from a second depth buffer,
-seen from the key light. On the CPU device warp runs the threads of a launch one after another, in order, so
-the unsynchronized depth test and the atomic adds are exact and repeatable. Do not run these on a GPU.
+It is a rasterizer and not a ray caster. A portrait has about 20,000 triangles and 37,000 samples, and on one core a
+depth buffer is much cheaper than that many rays. Shadows are from a second depth buffer, seen from the key light. On
+the CPU, warp runs the threads of a launch one after another, in order. So the depth test without synchronization and
+the atomic adds are exact and repeatable. Do not run these kernels on a GPU.
 """
 
-# In a kernel `float(0.0)` declares a variable that a loop may change, and `in (...)` does not exist.
+# In a kernel, `float(0.0)` declares a variable that a loop may change, and there is no `in (...)`.
 # ruff: noqa: UP018, RUF046, SIM109
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ MATERIALS = 10
 EDGES = wp.constant(72)  # azimuth bins of the edge tables, 5 degrees each, from -180
 
 SHADOW_SIZE = wp.constant(176)  # texels a side
-SHADOW_RADIUS = wp.constant(0.23)  # metres that half a side spans
+SHADOW_RADIUS = wp.constant(0.23)  # meters of half a side
 
 
 @wp.struct
 class Look:
-    """The uniforms of one portrait: lengths in metres, angles in radians, colors linear RGB."""
+    """The uniforms of one portrait: lengths in meters, angles in radians, colors linear RGB."""
 
     focal: float  # samples
     distance: float  # of the camera from the eyes
-    center: wp.vec2  # where the aim lands, in samples
-    aim: wp.vec3  # the point in the world the camera looks at
+    center: wp.vec2  # where the aim is in the picture, in samples
+    aim: wp.vec3  # the point in the world that the camera looks at
     light_right: wp.vec3  # the frame of the key light, which looks along light_forward
     light_up: wp.vec3
     light_forward: wp.vec3
@@ -56,21 +56,21 @@ class Look:
     brow: wp.vec3
     scalp: float  # opacity of the hair painted on the scalp
     curl: float  # 0 straight .. 1 frizzy
-    comb: float  # how far strands lean sideways
+    comb: float  # how much strands lean sideways
     lock: float  # depth of the locks along the edge of the hair, radians
     stubble: float  # opacities of the beard's areas, 0..1
     moustache: float
     chin_beard: float
     cheek_beard: float
-    gaze: wp.vec2  # metres the iris moves over the eyeball
+    gaze: wp.vec2  # meters that the iris moves over the eyeball
     lash: float  # strength of the lash line, 0..1
     closed: float  # 0 open eyes .. 1 shut
-    garment: int  # into GARMENTS
+    garment: int  # index into GARMENTS
     cloth: wp.vec3
     hat: wp.vec3
     ribbed: float  # 1 for a knitted hat
     glasses: wp.vec3
-    background: int  # into BACKGROUNDS
+    background: int  # index into BACKGROUNDS
     back_a: wp.vec3
     back_b: wp.vec3
     phase: float
@@ -86,12 +86,13 @@ def bell(x: float, width: float) -> float:
 
 @wp.func
 def noise(p: wp.vec3, seed: float) -> float:
+    """Compute Perlin noise of a portrait."""
     return wp.noise(wp.uint32(7), p + wp.vec3(seed, seed * 0.7, -seed))
 
 
 @wp.func
 def edge_at(edge: wp.array(dtype=float), azimuth: float) -> float:
-    """The elevation at which something starts, at an azimuth in radians (Catmull-Rom through the table)."""
+    """Interpolate an edge table at an azimuth in radians (Catmull-Rom)."""
     x = (azimuth / (2.0 * wp.pi) + 0.5) * float(EDGES)
     i = int(wp.floor(x))
     t = x - float(i)
@@ -104,14 +105,14 @@ def edge_at(edge: wp.array(dtype=float), azimuth: float) -> float:
 
 @wp.func
 def locks(azimuth: float, seed: float) -> float:
-    """The waviness of a hair edge, about -1..1: locks, and strands so fine that they blur the edge."""
+    """Compute the waves of a hair edge, about -1..1: locks, and fine strands that blur the edge."""
     coarse = 0.5 * wp.sin(13.0 * azimuth + seed) * wp.sin(5.0 * azimuth + 2.0 * seed) + 0.3 * wp.sin(37.0 * azimuth)
     return coarse + 0.45 * wp.sin(97.0 * azimuth + seed) + 0.35 * wp.sin(163.0 * azimuth + 2.0 * seed)
 
 
 @wp.func
 def neckline(rest: wp.vec3, garment: int) -> float:
-    """The height below which cloth covers a template position: lowest at the throat."""
+    """Compute the height below which cloth covers a template position; it is lowest at the throat."""
     x = wp.abs(rest[0])
     front = wp.smoothstep(0.03, -0.09, rest[1])
     shoulder = 5.0 * x * x
@@ -133,14 +134,14 @@ def covers(
     hair_edge: wp.array(dtype=float),
     hat_edge: wp.array(dtype=float),
 ) -> bool:
-    """Whether a masked surface exists at `rest`: a smooth curve decides per sample, not the triangles."""
+    """Tell whether a masked surface exists at `rest`. A smooth curve decides it for each sample."""
     if material == HAIR:
         return rest[1] > edge_at(hair_edge, rest[0]) + look.lock * locks(rest[0], look.seed)
     if material == HAT:
         return rest[1] > edge_at(hat_edge, rest[0])
     if material == GARMENT:
         return rest[2] < neckline(rest, look.garment)
-    # Covered skin is left out, so that it cannot poke through the cloth.
+    # Covered skin is left out, so that it is not visible through the cloth.
     return rest[2] > 0.58 or rest[2] > neckline(rest, look.garment) - 0.008
 
 
@@ -156,7 +157,7 @@ def transform(
     screen: wp.array(dtype=wp.vec3),
     light: wp.array(dtype=wp.vec3),
 ):
-    """Poses every vertex: the head about the top of the neck, the torso by less, the neck in between."""
+    """Pose every vertex: the head turns about the top of the neck, the torso less, the neck in between."""
     i = wp.tid()
     p = model[i] - pivot
     w = turn[i]
@@ -181,7 +182,7 @@ def add_normals(
     world: wp.array(dtype=wp.vec3),
     normals: wp.array(dtype=wp.vec3),
 ):
-    """Sums the area-weighted normals of the triangles into their vertices."""
+    """Add the area-weighted normals of the triangles to their vertices."""
     f = wp.tid()
     if enabled[material[f]] == 0:
         return
@@ -209,7 +210,7 @@ def rasterize(
     depth: wp.array2d(dtype=float),
     hit: wp.array2d(dtype=int),
 ):
-    """The nearest triangle of every sample: `depth` [H, W] must come filled with 1e9, `hit` with -1."""
+    """Find the nearest triangle of every sample. `depth` [H, W] must be filled with 1e9, `hit` with -1."""
     f = wp.tid()
     m = material[f]
     if enabled[m] == 0:
@@ -218,7 +219,7 @@ def rasterize(
     b = screen[faces[f, 1]]
     c = screen[faces[f, 2]]
     area = cross2(a, b, c[0], c[1])
-    # The samples' y grows downwards, so triangles that face the camera have a negative area.
+    # y grows downwards, so triangles that face the camera have a negative area.
     if wp.abs(area) < 1.0e-9 or (area > 0.0 and m <= EYE):
         return
     height = depth.shape[0]
@@ -248,7 +249,7 @@ def rasterize(
 
 @wp.func
 def lit_fraction(p: wp.vec3, shadow: wp.array2d(dtype=float), jitter: float) -> float:
-    """How much of the key light reaches a light-space point: 8 taps on a spiral, turned per sample."""
+    """Compute how much key light reaches a light-space point: 8 taps on a spiral, rotated for each sample."""
     free = float(0.0)
     c = wp.cos(jitter)
     s = wp.sin(jitter)
@@ -265,7 +266,7 @@ def lit_fraction(p: wp.vec3, shadow: wp.array2d(dtype=float), jitter: float) -> 
 
 @wp.func
 def openness(x: int, y: int, depth: wp.array2d(dtype=float), step: float, unit: float) -> float:
-    """Ambient visibility from the depth buffer: nearer neighbors within about `step` samples darken."""
+    """Compute ambient visibility: nearer neighbors within about `step` samples darken."""
     here = depth[y, x]
     dark = float(0.0)
     c = float(0.92)
@@ -278,14 +279,14 @@ def openness(x: int, y: int, depth: wp.array2d(dtype=float), step: float, unit: 
         s = 0.70710678 * (c + s)
         c = turned
         nearer = (here - depth[j, i]) / unit
-        # A neighbor far in front is another object, whose contact says nothing.
+        # A neighbor far in front is another object, which does not darken.
         dark += wp.smoothstep(0.25, 1.6, nearer) * wp.smoothstep(6.0, 3.0, nearer)
     return 1.0 - 0.05 * dark
 
 
 @wp.func
 def skin_albedo(rest: wp.vec3, mask: wp.vec3, look: Look, root_edge: wp.array(dtype=float)) -> wp.vec3:
-    """The painted skin at a template position; `mask`: lip, distances to the upper and to the lower lid."""
+    """Paint the skin at a template position; `mask` has lip and the distances to the upper and lower lid."""
     x = wp.abs(rest[0])
     y = rest[1]
     z = rest[2]
@@ -302,7 +303,7 @@ def skin_albedo(rest: wp.vec3, mask: wp.vec3, look: Look, root_edge: wp.array(dt
         spot = wp.smoothstep(0.22, 0.42, noise(wp.vec3(rest[0], 0.3 * y, z) * 420.0, look.seed))
         where = bell(x - 0.022, 0.028) * bell(z - 0.702, 0.016) * front
         color = wp.cw_mul(color, wp.vec3(1.0, 1.0, 1.0) - wp.vec3(0.28, 0.42, 0.52) * (look.freckles * spot * where))
-    # Depth that 64 pixels cannot resolve from geometry alone: nostrils, sockets, folds.
+    # Depth that geometry does not show at 64 pixels: nostrils, sockets, folds.
     nostril = bell(x - 0.0085, 0.0042) * bell(z - 0.6815, 0.0026) * wp.smoothstep(-0.146, -0.150, y)
     socket = bell(x - 0.024, 0.010) * bell(z - 0.7365, 0.007) * front
     crease = bell(x - 0.031, 0.012) * bell(z - 0.7375, 0.0022) * front
@@ -321,7 +322,7 @@ def skin_albedo(rest: wp.vec3, mask: wp.vec3, look: Look, root_edge: wp.array(dt
     mouth_line = bell(z - 0.6615, 0.0013) * wp.smoothstep(0.0268, 0.0235, x) * wp.smoothstep(-0.125, -0.135, y)
     color = color * (1.0 - 0.72 * mouth_line)
 
-    # The beard, thinning out smoothly towards the cheek, the neck and around the lips.
+    # The beard becomes thinner towards the cheek and the neck, and around the lips.
     jaw_line = 0.662 + 0.046 * wp.smoothstep(0.036, 0.074, x)
     cheek = wp.smoothstep(jaw_line + 0.004, jaw_line - 0.010, z) * wp.smoothstep(0.020, 0.032, x)
     cheek = cheek * wp.smoothstep(0.600, 0.622, z) * wp.smoothstep(-0.045, -0.08, y)
@@ -336,7 +337,7 @@ def skin_albedo(rest: wp.vec3, mask: wp.vec3, look: Look, root_edge: wp.array(dt
         opacity = wp.clamp(density * (0.75 + 0.3 * hairs), 0.0, 1.0)
         color = wp.lerp(color, look.hair * (0.75 + 0.5 * hairs), opacity)
 
-    # Brows: an arch, thick near the nose and fine at the temple, hairs leaning outwards.
+    # Brows are an arch, thick near the nose and thin at the temple; their hairs lean outwards.
     s = wp.clamp((x - 0.0125) / 0.037, 0.0, 1.0)
     arch = 0.7480 + 0.0050 * wp.sin(2.8 * s) - 0.0036 * s
     thick = (0.0040 - 0.0019 * s) * look.brow_weight
@@ -346,14 +347,14 @@ def skin_albedo(rest: wp.vec3, mask: wp.vec3, look: Look, root_edge: wp.array(dt
         brow = brow * (0.88 + 0.3 * noise(wp.vec3((x - 0.6 * z) * 700.0, 0.0, z * 120.0), look.seed))
         color = wp.lerp(color, look.brow, wp.clamp(0.92 * brow, 0.0, 1.0))
 
-    # Lashes, thicker on the outer half of the upper lid.
+    # Lashes are thicker on the outer half of the upper lid.
     outer = wp.smoothstep(0.018, 0.044, x)
     upper = wp.smoothstep(1.0, 0.35, mask[1] / (0.0017 + 0.0045 * look.closed + 0.0011 * outer))
-    # A closed eye is one dark line, where the lids meet.
+    # A closed eye is one dark line where the lids meet.
     lower = wp.smoothstep(1.0, 0.2, mask[2] / (0.0012 + 0.0035 * look.closed)) * (0.5 + 0.5 * look.closed)
     color = wp.lerp(color, wp.vec3(0.012, 0.008, 0.006), wp.clamp((upper + lower) * look.lash, 0.0, 1.0))
 
-    # Scalp under the hair: the same edge as the shell's roots, fading over about a centimeter.
+    # The scalp under the hair has the edge of the shell's roots, and fades over about a centimeter.
     d = rest - wp.vec3(0.0, -0.055, 0.745)
     azimuth = wp.atan2(d[0], -d[1])
     elevation = wp.asin(d[2] / wp.length(d))
@@ -367,7 +368,7 @@ def skin_albedo(rest: wp.vec3, mask: wp.vec3, look: Look, root_edge: wp.array(dt
 
 @wp.func
 def strands(rest: wp.vec3, look: Look) -> float:
-    """The tone of the hair around 1: streaks across the strands, long along them; clumps when it is curly."""
+    """Compute the tone of hair, around 1: long streaks along the strands, or clumps where it is curly."""
     across = rest[0] + look.comb * rest[1]
     straight = noise(wp.vec3(across * 26.0, rest[1] * 1.6, 0.0), look.seed)
     straight += 0.7 * noise(wp.vec3(across * 60.0, rest[1] * 2.5, 3.0), look.seed)
@@ -378,7 +379,7 @@ def strands(rest: wp.vec3, look: Look) -> float:
 
 @wp.func
 def backdrop(x: float, y: float, look: Look) -> wp.vec3:
-    """The background at picture coordinates in 0..1: only low frequencies, as if far out of focus."""
+    """Compute the background at picture coordinates in 0..1: low frequencies, as if far out of focus."""
     a = look.back_a
     b = look.back_b
     t = wp.clamp(0.5 + 0.7 * (y - 0.5) + 0.35 * wp.sin(look.phase) * (x - 0.5), 0.0, 1.0)
@@ -424,7 +425,7 @@ def shade(
     depth: wp.array2d(dtype=float),
     shadow: wp.array2d(dtype=float),
 ) -> wp.vec3:
-    """The linear color of one covered sample."""
+    """Compute the linear color of one covered sample."""
     i = faces[f, 0]
     j = faces[f, 1]
     k = faces[f, 2]
@@ -446,7 +447,7 @@ def shade(
     wrap = float(0.15)
     gloss = float(0.0)
     power = float(20.0)
-    sheen = wp.vec3(0.0, 0.0, 0.0)  # color the wrapped-in light takes: blood, under skin
+    sheen = wp.vec3(0.0, 0.0, 0.0)  # the color of light that passes through, e.g. red under skin
     strand = float(1.0)
     color = wp.vec3(0.0, 0.0, 0.0)
     if m == SKIN:
@@ -515,7 +516,7 @@ def shade(
         gloss = 0.5
         power = 30.0
 
-    # Interleaved gradient noise (Jimenez): neighbors get well-spread angles.
+    # Interleaved gradient noise (Jimenez): neighbors have well-spread angles.
     jitter = 0.06711056 * float(x) + 0.00583715 * float(y)
     jitter = 52.9829189 * (jitter - wp.floor(jitter))
     jitter = 6.2831853 * (jitter - wp.floor(jitter))
@@ -524,12 +525,12 @@ def shade(
     to_light = -look.light_forward
     cosine = wp.dot(n, to_light)
     diffuse = wp.max(0.0, (cosine + wrap) / (1.0 + wrap))
-    unit = 0.011  # metres of depth that count as an occluder
+    unit = 0.011  # meters of depth that count as an occluder
     ambient = openness(x, y, depth, 0.02 * look.focal / look.distance, unit)
     up = 0.5 + 0.5 * n[2]
     facing = wp.max(0.0, wp.dot(n, view))
     from_fill = wp.max(0.0, 0.35 + 0.65 * wp.dot(n, wp.normalize(wp.vec3(-to_light[0], -0.8, 0.1))))
-    # Where skin turns from light to shadow, red light has traveled furthest through it.
+    # Where skin turns from light to shadow, mostly red light passes through it.
     terminator = bell(cosine - 0.05, 0.25) * free
     lighting = (
         look.key * (diffuse * free)
@@ -543,13 +544,13 @@ def shade(
     if m == SKIN or m == HAIR or m == BUN:
         result = result + wp.cw_mul(look.rim, color + wp.vec3(0.03, 0.03, 0.03)) * (rim * ambient)
     if m == HAIR or m == BUN:
-        # Strands run down the head, so the highlight is a band across them (after Kajiya and Kay).
+        # Strands run down the head, so the highlight is a band across them (Kajiya and Kay).
         tangent = wp.normalize(wp.vec3(0.0, 0.0, -1.0) + n * n[2])
         sine = wp.sqrt(wp.max(0.0, 1.0 - wp.pow(wp.dot(tangent, half) + 0.10 * (strand - 1.0), 2.0)))
         band = wp.pow(sine, 26.0) * (1.0 - 0.75 * look.curl) * wp.max(0.0, wp.dot(n, half)) * (0.35 + 0.65 * free)
         result = result + (look.hair * 1.6 + wp.vec3(0.035, 0.035, 0.035)) * (0.55 * band * strand)
     if m == EYE:
-        # One catch light, up and towards the key light, whatever the eye's own shading.
+        # One highlight, up and towards the key light, whatever the shading of the eye.
         cx = r[0] - wp.sign(r[0]) * 0.0313 - 0.0024 * wp.sign(to_light[0])
         cz = r[2] - 0.7308
         spark = wp.smoothstep(0.0021, 0.0012, wp.sqrt(cx * cx + cz * cz))
@@ -559,7 +560,7 @@ def shade(
 
 @wp.func
 def film(c: float) -> float:
-    """Linear light to sRGB 0..1 over a soft shoulder that keeps highlights from clipping."""
+    """Convert linear light to sRGB 0..1, with a soft shoulder so that highlights do not clip."""
     x = wp.max(0.0, c)
     if x > 0.6:
         x = 0.6 + 0.4 * (1.0 - wp.exp(-(x - 0.6) / 0.4))
@@ -588,7 +589,7 @@ def develop(
     image: wp.array3d(dtype=wp.uint8),
     skin_sum: wp.array(dtype=float),
 ):
-    """Shades the samples of one pixel, averages them in linear light, adds up the skin (r, g, b, count)."""
+    """Shade the samples of one pixel, average them in linear light, and add up the skin (r, g, b, count)."""
     row, column = wp.tid()
     total = wp.vec3(0.0, 0.0, 0.0)
     skin = int(0)
@@ -606,7 +607,7 @@ def develop(
                 x, y, f, faces, material, screen, world, light, normals, rest, mask, look, root_edge,
                 hat_edge, depth, shadow,
             )  # fmt: skip
-            # Clamped before averaging: one blown-out sample must not whiten its pixel.
+            # Samples are clamped before averaging, so that a very bright one does not whiten its pixel.
             total += wp.min(sample, wp.vec3(1.3, 1.3, 1.3))
     samples = float(supersampling * supersampling)
     if blank > 0:

@@ -1,1 +1,1 @@
-"""The video wing: one file per architecture, the wing's data and metrics."""
+"""Video: architectures, data sets and metrics of clips."""

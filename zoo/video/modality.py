@@ -27,7 +27,7 @@ MODALITY = Modality(
     risks="Samples are made up, and must not be passed off as recordings of something that happened.",
     metric_notes={
         "average_content_distance": "For `average_content_distance`, real against real is the value of the real test "
-        "clips; clips that stand still have 0.",
+        "clips; clips without motion have 0.",
         "motion_control_score": "For `motion_control_score`, real against real is how often the classifier knows the "
         "class of a real test clip.",
     },

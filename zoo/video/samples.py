@@ -18,7 +18,7 @@ from PIL import Image
 from zoo.errors import InvalidValueError
 from zoo.io.atomic import replacing
 from zoo.samples import Samples, check_size, tiled
-from zoo.video.data.files import frames_in, pyav
+from zoo.video.data.files import import_pyav, list_frames
 
 PADDING = 2  # white pixels around each clip of a grid and each frame of a contact sheet
 SHEET_FRAMES = 16  # the most frames of a clip in a contact sheet
@@ -50,10 +50,10 @@ class Clips(Samples):
 
     @classmethod
     def check_path(cls, path: str | os.PathLike[str]) -> Path:
-        """As `Samples.check_path`; raises MissingDependencyError for .mp4 where the extra `video` is not installed."""
+        """Check as `Samples.check_path`. Raises MissingDependencyError for .mp4 without the extra `video`."""
         path = super().check_path(path)
         if path.suffix.lower() == ".mp4":
-            pyav("writing .mp4")
+            import_pyav("writing .mp4")
         return path
 
     def to_uint8(self) -> np.ndarray:
@@ -103,7 +103,7 @@ class Clips(Samples):
         digits, frame_digits = len(str(len(self) - 1)), len(str(self.tensor.shape[2] - 1))
         for i, clip in enumerate(self.to_uint8()):
             place = folder / (self.labels[i] if self.labels else "") / f"{i:0{digits}}"
-            for old in frames_in(place) if place.is_dir() else ():
+            for old in list_frames(place) if place.is_dir() else ():
                 if old.suffix == ".png" and old.stem.isdecimal():  # from a longer clip
                     old.unlink()
             for t, frame in enumerate(clip):
@@ -147,7 +147,7 @@ def _check_even(frames: np.ndarray, path: Path) -> np.ndarray:
 
 
 def _write_mp4(path: Path, frames: np.ndarray, rate: float) -> None:
-    av = pyav("writing .mp4")
+    av = import_pyav("writing .mp4")
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1001))
         stream.height, stream.width = frames.shape[1:3]

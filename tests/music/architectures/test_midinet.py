@@ -17,7 +17,7 @@ from zoo.music.architectures.midinet import (
     MidiNetConfig,
     MidiNetTrainConfig,
     make_lead_sheet,
-    previous_bars,
+    shift_bars,
     split_bars,
 )
 from zoo.music.data.midi import add_note
@@ -87,7 +87,7 @@ def test_transposed_sheets_keep_their_chords(store: Store):
 def test_the_bar_before_the_first_is_empty():
     bars = torch.arange(1.0, 7)[:, None, None, None].expand(6, 1, STEPS, PITCHES)
 
-    assert previous_bars(bars, 3)[:, 0, 0, 0].tolist() == [0, 1, 2, 0, 4, 5]
+    assert shift_bars(bars, 3)[:, 0, 0, 0].tolist() == [0, 1, 2, 0, 4, 5]
 
 
 def test_a_bar_depends_on_the_one_before_and_on_its_chord(gan: MidiNet):

@@ -108,9 +108,9 @@ def test_families_gather_programs(tmp_path: Path):
 def test_the_options_in_a_message_about_families_make_a_model_of_them(tmp_path: Path):
     """As words of a command line; names and programs of another number of tracks are refused with what would work."""
     path = write(tmp_path / "a.mid", [tune(40 + i) for i in range(6)])
-    with pytest.raises(InvalidFileError, match="gather them by") as told:
+    with pytest.raises(InvalidFileError, match="gather them by") as refusal:
         read_grid(path, tracks=4, steps=16)
-    words = shlex.split(str(told.value).partition("gather them by ")[2])
+    words = shlex.split(str(refusal.value).partition("gather them by ")[2])
     recipe = load_recipe("music-musegan", words, data=str(tmp_path))
 
     assert recipe.data.mapping == "families"

@@ -16,8 +16,13 @@ from zoo.music.architectures.hifigan import HiFiGAN, HiFiGANConfig
 from zoo.music.architectures.wavegan import WaveGAN, WaveGANConfig
 from zoo.music.data.sounds import decode
 from zoo.music.metrics import sounds as module
+<<<<<<< HEAD
 from zoo.music.metrics.evaluator import Evaluator
 from zoo.music.metrics.sounds import evaluate, held_out, held_out_sounds, inception_score, stft_distance
+=======
+from zoo.music.metrics.evaluator import Evaluator, balanced_accuracy, load_evaluator, save_evaluator, train_evaluator
+from zoo.music.metrics.sounds import evaluate, held_out, inception_score, read_held_out_sounds, stft_distance
+>>>>>>> c97e2c094f8c623b9b8df9cf0667e1363cbc6cc8
 from zoo.recipe import EvaluateConfig
 
 VOCODER = HiFiGANConfig(
@@ -104,7 +109,7 @@ def test_more_samples_than_held_out_sounds_are_refused(
 def test_held_out_sounds_are_whole(tmp_path: Path):
     """Rows of one sound are put together again, in their order; no more sounds than asked for, and at least one."""
     store = build_store(Hits(length=4096, rate=8000), tmp_path / "hits")
-    sounds = held_out_sounds(store, 5)
+    sounds = read_held_out_sounds(store, 5)
     rows = store.indices("test")
     assert [len(sound) for sound in sounds] == [2 * 4096] * 3
     assert torch.equal(sounds[1], decode(store.samples[rows[2:4]]).flatten())

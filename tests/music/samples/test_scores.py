@@ -67,7 +67,7 @@ def test_midi_holds_all_scores_with_a_bar_s_rest_between(scores: Scores, grids: 
 
 
 def test_sheet_music_has_the_same_notes(scores: Scores, grids: np.ndarray, tmp_path: Path):
-    """A part a voice, with the score's tempo; a note that goes over a bar line is written as two that are tied."""
+    """A part for each voice, with the score's tempo; a note across a bar line becomes two that are tied."""
     music21 = pytest.importorskip("music21")
     path = scores.save(tmp_path / "a.musicxml")
     parts = music21.converter.parse(path).parts
@@ -76,7 +76,7 @@ def test_sheet_music_has_the_same_notes(scores: Scores, grids: np.ndarray, tmp_p
     assert [len(part.getElementsByClass("Measure")) for part in parts] == [8, 8, 8]
     assert "<per-minute>90</per-minute>" in path.read_text()
     for voice, part in enumerate(parts):
-        written = {
+        found = {
             (float(note.offset), float(note.quarterLength), pitch.midi)
             for note in part.stripTies().flatten().notes
             for pitch in note.pitches
@@ -86,7 +86,7 @@ def test_sheet_music_has_the_same_notes(scores: Scores, grids: np.ndarray, tmp_p
             for i, grid in enumerate(grids)
             for start, length, pitch in list_notes(grid[voice])
         }
-        assert written == expected
+        assert found == expected
 
 
 def test_sheet_music_shows_chords_and_ties(tmp_path: Path):
@@ -104,16 +104,16 @@ def test_sheet_music_shows_chords_and_ties(tmp_path: Path):
 
 
 def test_scores_play_where_there_is_a_player(scores: Scores, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    heard = tmp_path / "heard"
+    played = tmp_path / "played"
     player = tmp_path / "player"
-    player.write_text(f'#!/bin/sh\ncp "$2" {heard}\n')
+    player.write_text(f'#!/bin/sh\ncp "$2" {played}\n')
     player.chmod(0o755)
     monkeypatch.setattr("zoo.music.samples.player.PLAYERS", ((str(player), "-q"),))
     scores.play()
-    assert heard.read_bytes() == scores.save(tmp_path / "a.wav").read_bytes()
+    assert played.read_bytes() == scores.save(tmp_path / "a.wav").read_bytes()
 
     monkeypatch.setattr("zoo.music.samples.player.PLAYERS", (("no-such-player",),))
-    with pytest.raises(MissingDependencyError, match="no-such-player would do"):
+    with pytest.raises(MissingDependencyError, match="install one of no-such-player"):
         scores.play()
 
 

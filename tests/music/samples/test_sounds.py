@@ -79,7 +79,7 @@ def test_notebooks_show_players(sounds: Sounds):
 
 
 def test_playing_takes_the_first_player_of_the_machine(sounds: Sounds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A player is called on a file that holds the sounds; where there is none that is said."""
+    """A player is called on a file that holds the sounds; without one the error says so."""
     script = tmp_path / "player"
     script.write_text(f'#!/bin/sh\ncp "$1" "{tmp_path}/played.wav"\n')
     script.chmod(0o755)

@@ -1,4 +1,4 @@
-"""Clips as data: what the made ones show, and how one's own are read."""
+"""Clips as data: what the rendered data sets show, and how your own clips are read."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_a_stride_takes_frames_of_the_same_clip():
 
 
 def test_more_frames_than_a_clip_has_are_refused():
-    """Who asks for more frames than there are is told how many."""
+    """The error says how many frames there are."""
     with pytest.raises(InvalidValueError, match="33 frames of stride 1 need 33, and a clip has 32"):
         ShapeMotion(frames=33, stride=1)
     with pytest.raises(InvalidValueError, match="talking-faces: 32 frames"):
@@ -111,7 +111,7 @@ def test_more_frames_than_a_clip_has_are_refused():
 
 
 @pytest.mark.parametrize("change", [{"rate": 25.0}, {"crop": "none"}])
-def test_what_is_for_clips_of_ones_own_is_refused_of_others(change: dict[str, Any]):
+def test_settings_for_your_own_clips_are_refused_for_others(change: dict[str, Any]):
     """Rather than passed over."""
     with pytest.raises(InvalidValueError, match="talking-faces is square"):
         ClipDataConfig(name="talking-faces", **change)
@@ -133,7 +133,7 @@ def test_digits_bounce():
 
 
 def test_digits_of_the_test_split_are_not_for_training():
-    """Where each digit has a name of its own, none stands in the tables of both."""
+    """Where each digit has its own name, none is in the tables of both."""
     digits = MovingDigits(frames=2)
     digits._digits = (np.zeros((140, 28, 28)), np.arange(140))
     names, split = digits.render(range(400))[1]["digits"], digits.split()[:400]
@@ -200,7 +200,7 @@ def test_an_unknown_data_set_suggests_the_nearest():
         build_dataset("talking-face")
 
 
-# -- between the store and the players
+# -- between the store and the networks
 
 
 def test_decoded_clips_lie_between_minus_one_and_one():
@@ -225,7 +225,7 @@ def test_flipped_clips_are_flipped_in_all_frames():
     assert 0 < same.sum() < 16
 
 
-# -- one's own
+# -- your own clips
 
 
 def test_a_folder_of_videos_animations_and_frames(tmp_path: Path):
@@ -325,7 +325,7 @@ def test_a_rate_chooses_the_frames_that_are_shown_then(tmp_path: Path):
 
 
 def test_the_last_frame_of_an_animation_is_shown_as_long_as_the_file_says(tmp_path: Path):
-    """A clip that ends still is written as one long frame, and reads back as it was."""
+    """A clip without motion at its end is saved as one long frame, and is read back unchanged."""
     clip = np.concatenate([moving(4), np.repeat(moving(4)[-1:], 4, axis=0)])
     path = tmp_path / "still.webp"
     frames = [Image.fromarray(frame) for frame in clip]
@@ -353,7 +353,7 @@ def test_a_single_clip_is_both_for_training_and_for_testing(tmp_path: Path, name
 
 
 def test_a_video_is_shown_upright(tmp_path: Path):
-    """A telephone writes how it was held into the track's header, as the matrix that turns its pictures."""
+    """A phone saves how it was held in the track's header, as a rotation matrix."""
     path = write_video(tmp_path / "phone.mp4", moving(4))
     lying = read_clip(path, 16)
     content = path.read_bytes()

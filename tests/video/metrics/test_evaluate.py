@@ -18,7 +18,6 @@ from zoo.errors import InvalidValueError, NotFoundError
 from zoo.recipe import EvaluateConfig, load_recipe
 from zoo.releases.loading import load_folder
 from zoo.video.architectures.mocogan import MoCoGAN, MoCoGANConfig
-from zoo.video.data import datasets as data
 from zoo.video.data.datasets import ShapeMotion, decode
 from zoo.video.metrics import evaluate as metrics
 from zoo.video.metrics.evaluate import content_distance, evaluate, extract_features, foreground_color, held_out
@@ -171,7 +170,7 @@ def test_the_command_reports_them(
     recipe = load_recipe("video-mocogan", ["model.resolution=16", "model.frames=8", "model.width=2"])
     folder = write_model(recipe, tmp_path / "model")
     (folder / "recipe.toml").write_text(replace(recipe, model=load_folder(folder).config).to_toml())
-    monkeypatch.setattr(data, "open_store", lambda *arguments, **options: moves)
+    monkeypatch.setattr("zoo.evaluation.open_data", lambda *arguments, **options: moves)
     code, out, errors = command("evaluate", folder, "--samples", 8)
 
     assert code == 0, errors

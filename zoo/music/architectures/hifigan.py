@@ -242,7 +242,7 @@ class PeriodDiscriminator(nn.Module):
     def forward(self, wave: Tensor) -> list[Tensor]:
         missing = -wave.shape[-1] % self.period
         x = F.pad(wave, (0, missing), mode="reflect").unflatten(-1, (-1, self.period))  # [N, 1, T / p, p]
-        return _layer_features(x, self.convs, self.conv_post)
+        return _compute_layers(x, self.convs, self.conv_post)
 
 
 class ScaleDiscriminator(nn.Module):
@@ -266,10 +266,10 @@ class ScaleDiscriminator(nn.Module):
         self.conv_post = norm(nn.Conv1d(8 * width, 1, 3, padding=1))
 
     def forward(self, wave: Tensor) -> list[Tensor]:
-        return _layer_features(wave, self.convs, self.conv_post)
+        return _compute_layers(wave, self.convs, self.conv_post)
 
 
-def _layer_features(x: Tensor, convs: nn.ModuleList, last: nn.Module) -> list[Tensor]:
+def _compute_layers(x: Tensor, convs: nn.ModuleList, last: nn.Module) -> list[Tensor]:
     features = []
     for conv in convs:
         x = F.leaky_relu(conv(x), SLOPE)
@@ -301,10 +301,10 @@ class Discriminator(nn.Module):
         return features
 
     def forward(self, wave: Tensor) -> Tensor:
-        return mean_scores(self.features(wave))
+        return average_scores(self.features(wave))
 
 
-def mean_scores(features: list[list[Tensor]]) -> Tensor:
+def average_scores(features: list[list[Tensor]]) -> Tensor:
     """Average the scores of all discriminators [N]."""
     return torch.stack([layers[-1].flatten(1).mean(1) for layers in features]).mean(0)
 
@@ -447,7 +447,7 @@ class HiFiGAN(GAN):
             real, fake = discriminator.features(step.real), discriminator.features(step.fake.detach())
             losses = [loss.discriminator(a[-1], b[-1]) for a, b in zip(real, fake, strict=True)]
             # LOSSES["least_squares"] is half of equation 1.
-            return {"loss": 2 * torch.stack(losses).sum(), "real": mean_scores(real), "fake": mean_scores(fake)}
+            return {"loss": 2 * torch.stack(losses).sum(), "real": average_scores(real), "fake": average_scores(fake)}
 
         def generator_loss(step: Step) -> dict[str, Tensor]:
             fake = discriminator.features(step.fake)

@@ -173,7 +173,7 @@ def split_bars(rolls: Tensor) -> tuple[Tensor, Tensor]:
     return melody[:, None], torch.cat([F.one_hot(root[:, 0] % 12, 12).to(minor), minor], dim=1)
 
 
-def previous_bars(melody: Tensor, bars: int) -> Tensor:
+def shift_bars(melody: Tensor, bars: int) -> Tensor:
     """Return the bar before each bar [N B, 1, 16, 128]; before the first bar of a sample is silence."""
     return F.pad(melody.unflatten(0, (-1, bars))[:, :-1], (0, 0, 0, 0, 0, 0, 1, 0)).flatten(0, 1)
 
@@ -258,7 +258,7 @@ class MidiNet(ConditionalGAN):
             """Generate a bar after each real bar's predecessor; returns also the real bars and their chords."""
             melody, chords = split_bars(step.real)
             noise = step.noise.normal(len(step.real), self.config.bars * self.config.latent_dim).to(melody.device)
-            before = previous_bars(melody, self.config.bars)
+            before = shift_bars(melody, self.config.bars)
             return generator.generate_bar(noise.view(len(melody), -1), chords, before), melody, chords
 
         def discriminator_loss(step: Step) -> dict[str, Tensor]:

@@ -199,7 +199,7 @@ class Encoder(nn.Module):
         super().__init__()
         width = config.critic_width
         self.reading = Streams(2, 1, config)
-        self.shrinking = nn.ModuleList(shrink(4 * width, config))
+        self.shrinking = nn.ModuleList(make_shrinking_layers(4 * width, config))
 
     def forward(self, given: Tensor) -> list[Tensor]:
         features = [self.reading(given)]
@@ -331,21 +331,23 @@ class Streams(nn.Module):
         pitch, time = (1, 12), (finer, 1)
         if finer == 1:
             self.widths = (width, 2 * width)
-            orders = [convolutions(channels, [(streams * w, pitch)]) for w in self.widths]
+            orders = [make_convolutions(channels, [(streams * w, pitch)]) for w in self.widths]
         else:
             self.widths = (2 * width, 2 * width)
             orders = [
-                convolutions(channels, [(streams * width, first), (streams * 2 * width, second)], groups=(1, streams))
+                make_convolutions(
+                    channels, [(streams * width, first), (streams * 2 * width, second)], groups=(1, streams)
+                )
                 for first, second in ((pitch, time), (time, pitch))
             ]
         self.orders = nn.ModuleList(orders)
-        self.merge = convolutions(streams * sum(self.widths), [(streams * 4 * width, (1, 1))], groups=(streams,))
+        self.merge = make_convolutions(streams * sum(self.widths), [(streams * 4 * width, (1, 1))], groups=(streams,))
 
     def forward(self, rolls: Tensor) -> Tensor:
         return self.merge(merge_groups([order(rolls) for order in self.orders], self.widths))
 
 
-def convolutions(
+def make_convolutions(
     channels: int, layers: list[tuple[int, tuple[int, int]]], *, groups: tuple[int, ...] = (1, 1)
 ) -> nn.Sequential:
     """Make convolutions without overlap from channels and kernels, each with a LeakyReLU."""
@@ -356,11 +358,11 @@ def convolutions(
     return nn.Sequential(*modules)
 
 
-def shrink(channels: int, config: MuseGANConfig) -> list[nn.Sequential]:
+def make_shrinking_layers(channels: int, config: MuseGANConfig) -> list[nn.Sequential]:
     """Make the layers from [N B, C, 16, O] to [N B, 8W, 4, .] and to [N B, 16W, 1, 1]."""
     width, (first, last) = config.critic_width, config.octaves
     to_beats = BlockConv2d(channels, 8 * width, (4, 2)) if last == 2 else nn.Conv2d(channels, 8 * width, (4, 3), (4, 2))
-    return [nn.Sequential(to_beats, nn.LeakyReLU(0.2)), convolutions(8 * width, [(16 * width, (4, first))])]
+    return [nn.Sequential(to_beats, nn.LeakyReLU(0.2)), make_convolutions(8 * width, [(16 * width, (4, first))])]
 
 
 class Critic(nn.Module):
@@ -371,10 +373,10 @@ class Critic(nn.Module):
         self.config = config
         width, rolls, finer = config.critic_width, config.rolls, config.finer
         self.private = Streams(rolls, rolls, config)
-        self.shared = nn.Sequential(*shrink(4 * width * rolls, config))  # [N B, 16W, 1, 1]
-        self.chroma = convolutions(rolls, [(2 * width, (1, 12)), (4 * width, (BEATS, 1))])
+        self.shared = nn.Sequential(*make_shrinking_layers(4 * width * rolls, config))  # [N B, 16W, 1, 1]
+        self.chroma = make_convolutions(rolls, [(2 * width, (1, 12)), (4 * width, (BEATS, 1))])
         fine = [(width, (finer, 1))] if finer > 1 else []
-        self.changes = convolutions(rolls, [*fine, (2 * width, (4, 1)), (4 * width, (4, 1))], groups=(1, 1, 1))
+        self.changes = make_convolutions(rolls, [*fine, (2 * width, (4, 1)), (4 * width, (4, 1))], groups=(1, 1, 1))
         self.pairs = nn.Sequential(nn.Conv1d(24 * width, 32 * width, 2), nn.LeakyReLU(0.2))  # [N, 32W, B - 1]
         self.score = nn.Conv1d(32 * width, 1, 1)
         self.apply(initialize)

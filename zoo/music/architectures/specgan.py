@@ -67,13 +67,13 @@ class Spectra(nn.Module):
 
     def fit(self, waves: Tensor) -> None:
         """Set the mean and standard deviation of each frequency from waves [N, 1, T]."""
-        logs = log_spectrum(waves)
+        logs = compute_log_spectrum(waves)
         self.mean.copy_(logs.mean(dim=(0, 1)))
         self.spread.copy_(logs.std(dim=(0, 1)).clamp_min(1e-3))
 
     def to_picture(self, waves: Tensor) -> Tensor:
         """Compute the pictures [N, 1, 128, 128] of waves."""
-        return (((log_spectrum(waves) - self.mean) / self.spread) / CLIP).clamp(-1, 1)[:, None]
+        return (((compute_log_spectrum(waves) - self.mean) / self.spread) / CLIP).clamp(-1, 1)[:, None]
 
     def to_magnitudes(self, pictures: Tensor) -> Tensor:
         """Compute magnitudes [N, 129, 129] of frequencies and frames; the highest frequency is silent."""
@@ -82,7 +82,7 @@ class Spectra(nn.Module):
         return F.pad(linear, (0, 1, 0, 1))
 
 
-def log_spectrum(waves: Tensor) -> Tensor:
+def compute_log_spectrum(waves: Tensor) -> Tensor:
     """Compute logarithms of magnitudes [N, 128, 128] of waves [N, 1, 16384], for centered frames without the last."""
     window = hann_window(FFT, waves.device)
     spectrum = torch.stft(waves[:, 0], FFT, HOP, window=window, center=True, return_complex=True)[:, :SIDE, :SIDE]

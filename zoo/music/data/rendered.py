@@ -114,11 +114,11 @@ def play(parts: Sequence[Part], rate: int) -> np.ndarray:
         track: Any = Track("", max(part.program, 0), part.program < 0, ttype="second")
         track.notes = [ScoreNote(n.start, n.length, n.pitch, n.velocity, ttype="second") for n in part.notes]
         score.tracks.append(track)
-    return np.asarray(_synthesizer(rate).render(score, stereo=False))[0]
+    return np.asarray(_make_synthesizer(rate).render(score, stereo=False))[0]
 
 
 @cache
-def _synthesizer(rate: int) -> Any:
+def _make_synthesizer(rate: int) -> Any:
     from symusic import Synthesizer
 
     return Synthesizer(str(soundfont()), rate, 0)

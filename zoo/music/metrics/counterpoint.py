@@ -11,7 +11,7 @@ from itertools import combinations
 import numpy as np
 
 from zoo.music.data.midi import SILENT
-from zoo.music.metrics.statistics import BEATS, find_notes, pitch_classes_at
+from zoo.music.metrics.statistics import BEATS, find_notes, find_pitch_classes
 
 SILENCE = -1
 WIDEST = 12  # semitones; wider intervals count as this
@@ -93,7 +93,7 @@ def interval_histogram(grids: np.ndarray) -> np.ndarray:
 
 def quality_histogram(grids: np.ndarray, steps: int, lowest: int) -> np.ndarray:
     """Count the chords at the beats of all scores: QUALITIES, other chords, and fewer than three pitch classes."""
-    chroma = pitch_classes_at(grids, lowest).max(axis=1)[:, :: steps // BEATS]  # [N, beats, 12]
+    chroma = find_pitch_classes(grids, lowest).max(axis=1)[:, :: steps // BEATS]  # [N, beats, 12]
     found = np.zeros(len(QUALITIES) + 2, dtype=np.int64)
     for chord in chroma.reshape(-1, 12):
         classes = frozenset(np.flatnonzero(chord).tolist())

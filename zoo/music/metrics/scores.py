@@ -34,22 +34,22 @@ def evaluate(
     Raises InvalidValueError for more samples than either split has.
     """
     report = progress or (lambda done, total: None)
-    real, other = _real_scores(store, settings)
+    real, other = _read_real_scores(store, settings)
     fake = sample_grids(gan, settings)
     report(settings.samples, 2 * settings.samples)
-    metrics = [*_distances(gan, fake, real, other), *_statistics(gan, store, fake, real)]
-    metrics += _copies(gan, store, fake, real)
+    metrics = [*_compute_distances(gan, fake, real, other), *_compute_statistics(gan, store, fake, real)]
+    metrics += _compute_copies(gan, store, fake, real)
     report(2 * settings.samples, 2 * settings.samples)
     return metrics
 
 
 def held_out(store: Store, settings: EvaluateConfig) -> Callable[[GAN], list[Metric]]:
     """Return a function that evaluates as `evaluate` does, without copies. Its first metric is `style_distance`."""
-    real, other = _real_scores(store, settings)
+    real, other = _read_real_scores(store, settings)
 
     def evaluate_fn(gan: GAN) -> list[Metric]:
         fake = sample_grids(gan, settings)
-        return [*_distances(gan, fake, real, other), *_statistics(gan, store, fake, real)]
+        return [*_compute_distances(gan, fake, real, other), *_compute_statistics(gan, store, fake, real)]
 
     return evaluate_fn
 
@@ -62,7 +62,7 @@ def sample_grids(gan: GAN, settings: EvaluateConfig) -> np.ndarray:
     return samples.grids
 
 
-def _real_scores(store: Store, settings: EvaluateConfig) -> tuple[np.ndarray, np.ndarray]:
+def _read_real_scores(store: Store, settings: EvaluateConfig) -> tuple[np.ndarray, np.ndarray]:
     """Read grids of the test split, and as many of the training split. Raises InvalidValueError for too few."""
     real, other = store.compared(settings.samples, settings.seed, of="scores")
     return _to_grids(store.samples[real]), _to_grids(store.samples[other])
@@ -72,7 +72,7 @@ def _to_grids(rows: np.ndarray) -> np.ndarray:
     return np.where(rows <= HELD, rows, SILENT).astype(np.uint8)
 
 
-def _distances(gan: GAN, fake: np.ndarray, real: np.ndarray, other: np.ndarray) -> list[Metric]:
+def _compute_distances(gan: GAN, fake: np.ndarray, real: np.ndarray, other: np.ndarray) -> list[Metric]:
     """Compute the Jensen-Shannon distances of the style's distributions, and first their mean, `style_distance`."""
     steps, lowest = gan.config.steps, gan.config.lowest
     histograms: dict[str, Measure] = {
@@ -94,7 +94,7 @@ def _distances(gan: GAN, fake: np.ndarray, real: np.ndarray, other: np.ndarray) 
     ]  # fmt: skip
 
 
-def _statistics(gan: GAN, store: Store, fake: np.ndarray, real: np.ndarray) -> list[Metric]:
+def _compute_statistics(gan: GAN, store: Store, fake: np.ndarray, real: np.ndarray) -> list[Metric]:
     """Compute the mean statistics of samples and of held-out scores."""
     steps, lowest = gan.config.steps, gan.config.lowest
     reach = read_ranges(store.samples[store.indices("train")[:1]])
@@ -130,7 +130,7 @@ def average(values: np.ndarray) -> float:
     return float(counted.mean()) if len(counted) else 0.0
 
 
-def _copies(gan: GAN, store: Store, fake: np.ndarray, real: np.ndarray) -> list[Metric]:
+def _compute_copies(gan: GAN, store: Store, fake: np.ndarray, real: np.ndarray) -> list[Metric]:
     """Compute the share of samples with two bars of the training split, in any key; also that of held-out scores."""
     steps = gan.config.steps
     bars = min(COPIED_BARS, gan.config.bars)

@@ -22,7 +22,7 @@ from zoo.gan import GAN
 from zoo.metrics.report import Metric, distribution_metrics
 from zoo.music.architectures.hifigan import HiFiGAN
 from zoo.music.data.sounds import decode
-from zoo.music.mel import log_mel, wave_from_mel
+from zoo.music.mel import invert_mel, log_mel
 from zoo.music.metrics.evaluator import NAME, RATE, VERSION, Evaluator, load_evaluator
 from zoo.recipe import EvaluateConfig
 
@@ -39,10 +39,10 @@ def evaluate(gan: GAN, store: Store, settings: EvaluateConfig, *, progress: Prog
         InvalidValueError: more samples than either split has; sounds at another rate than the evaluator's.
     """
     if isinstance(gan, HiFiGAN):
-        return vocoder_metrics(gan, held_out_sounds(store, settings.samples), control=True, progress=progress)
+        return vocoder_metrics(gan, read_held_out_sounds(store, settings.samples), control=True, progress=progress)
     report = progress or (lambda done, total: None)
     evaluator = load_extractor(settings.features, gan)
-    real, other, labels = _real_sounds(store, settings)
+    real, other, labels = _read_real_sounds(store, settings)
     samples = gan.sample(settings.samples, seed=settings.seed, progress=lambda done: report(done, 2 * settings.samples))
     metrics = sound_metrics(evaluator, real, samples.tensor, other, seed=settings.seed)
     report(2 * settings.samples, 2 * settings.samples)
@@ -59,9 +59,9 @@ def held_out(store: Store, settings: EvaluateConfig) -> Callable[[GAN], list[Met
 
     def evaluate_fn(gan: GAN) -> list[Metric]:
         if isinstance(gan, HiFiGAN):
-            sounds[:] = sounds or held_out_sounds(store, min(settings.samples, 64))
+            sounds[:] = sounds or read_held_out_sounds(store, min(settings.samples, 64))
             return vocoder_metrics(gan, sounds, control=False)
-        real, other, _ = _real_sounds(store, settings)
+        real, other, _ = _read_real_sounds(store, settings)
         fake = gan.sample(settings.samples, seed=settings.seed).tensor
         return sound_metrics(load_extractor(settings.features, gan), real, fake, other, seed=settings.seed)
 
@@ -126,7 +126,7 @@ def class_accuracy(evaluator: Evaluator, fake: Tensor, asked: Tensor, real: Tens
     )
 
 
-def _real_sounds(store: Store, settings: EvaluateConfig) -> tuple[Tensor, Tensor, Tensor | None]:
+def _read_real_sounds(store: Store, settings: EvaluateConfig) -> tuple[Tensor, Tensor, Tensor | None]:
     """Read sounds of the test split, as many of the training split, and the classes of the former."""
     chosen, others = store.compared(settings.samples, settings.seed, of="sounds")
     labels = None if store.labels is None else torch.from_numpy(store.labels[chosen])
@@ -136,7 +136,7 @@ def _real_sounds(store: Store, settings: EvaluateConfig) -> tuple[Tensor, Tensor
 # --- vocoders ----------------------------------------------------------------------------------------------------
 
 
-def held_out_sounds(store: Store, rows: int) -> list[Tensor]:
+def read_held_out_sounds(store: Store, rows: int) -> list[Tensor]:
     """Read whole sounds [T] of the test split until they have `rows` rows."""
     test = store.indices("test")
     owners = store.attributes["sound"][test]
@@ -160,12 +160,12 @@ def vocoder_metrics(
     mel = gan.config.mel
     kinds: dict[str, Callable[[Tensor], Tensor]] = {"": lambda mels: gan.vocode(mels)[:, 0]}
     if control:
-        kinds["griffin_lim_"] = lambda mels: wave_from_mel(mels, mel, iterations=ITERATIONS)
+        kinds["griffin_lim_"] = lambda mels: invert_mel(mels, mel, iterations=ITERATIONS)
     errors: dict[str, list[float]] = {}
     for i, sound in enumerate(sounds):
         mels = log_mel(sound[None], mel)
         for prefix, make in kinds.items():
-            for name, value in sound_errors(make(mels), sound[None], gan).items():
+            for name, value in compute_sound_errors(make(mels), sound[None], gan).items():
                 errors.setdefault(f"{prefix}{name}", []).append(value)
         if progress is not None:
             progress(i + 1, len(sounds))
@@ -182,7 +182,7 @@ def vocoder_metrics(
     ]
 
 
-def sound_errors(fake: Tensor, real: Tensor, gan: HiFiGAN) -> dict[str, float]:
+def compute_sound_errors(fake: Tensor, real: Tensor, gan: HiFiGAN) -> dict[str, float]:
     """Compute the errors of waves [N, T]: of the vocoder's log-mel spectrograms, over all frequencies, and others."""
     mel, whole = gan.config.mel, replace(gan.config.mel, high=0.0)
     convergence, magnitude = stft_distance(fake, real)

@@ -114,7 +114,7 @@ def used_pitches(grids: np.ndarray) -> np.ndarray:
 def used_pitch_classes(grids: np.ndarray, steps: int, lowest: int) -> np.ndarray:
     """Compute the mean number of pitch classes in a bar of a voice, over bars where it sounds (MuseGAN's UPC)."""
     num, voices, length, _ = grids.shape
-    chroma = pitch_classes_at(grids, lowest).reshape(num, voices, length // steps, steps, 12).any(axis=3)
+    chroma = find_pitch_classes(grids, lowest).reshape(num, voices, length // steps, steps, 12).any(axis=3)
     used = chroma.sum(axis=3)  # [N, V, bars]
     return used.sum(axis=(1, 2)) / np.maximum((used > 0).sum(axis=(1, 2)), 1)
 
@@ -134,7 +134,7 @@ def tonal_distance(grids: np.ndarray, steps: int, lowest: int) -> np.ndarray:
     """
     num, voices = grids.shape[:2]
     chroma = (
-        pitch_classes_at(grids, lowest).reshape(num, voices, -1, steps // BEATS, 12).sum(axis=3)
+        find_pitch_classes(grids, lowest).reshape(num, voices, -1, steps // BEATS, 12).sum(axis=3)
     )  # [N, V, beats, 12]
     totals = chroma.sum(axis=3, keepdims=True)
     centroids = chroma / np.maximum(totals, 1) @ CENTROIDS  # [N, V, beats, 6]
@@ -150,7 +150,7 @@ _ANGLES = np.arange(12)[:, None] * np.array([7 / 6, 3 / 2, 2 / 3]) * np.pi  # of
 CENTROIDS = np.concatenate([np.sin(_ANGLES), np.cos(_ANGLES)], axis=1) * np.array([1, 1, 0.5] * 2)  # [12, 6]
 
 
-def pitch_classes_at(grids: np.ndarray, lowest: int) -> np.ndarray:
+def find_pitch_classes(grids: np.ndarray, lowest: int) -> np.ndarray:
     """Tell which pitch classes sound at each step, bool [N, V, T, 12]."""
     above_c = lowest % 12
     octaves = np.pad(np.not_equal(grids, SILENT), ((0, 0), (0, 0), (0, 0), (above_c, -(above_c + grids.shape[3]) % 12)))

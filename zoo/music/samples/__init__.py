@@ -1,1 +1,1 @@
-"""What the models of music return: scores and sounds."""
+"""Samples of music models: scores and sounds."""

@@ -28,6 +28,6 @@ class Playable(Samples):
         player = next((command for command in PLAYERS if shutil.which(command[0])), None)
         if player is None:
             known = ", ".join(command[0] for command in PLAYERS)
-            raise MissingDependencyError(f"no player for sounds on this machine; one of {known} would do")
+            raise MissingDependencyError(f"no player for sounds on this machine; install one of {known}")
         with tempfile.TemporaryDirectory() as folder:
             subprocess.run([*player, str(self.save(Path(folder) / "samples.wav"))], check=False)

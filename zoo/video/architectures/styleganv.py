@@ -228,7 +228,7 @@ class ModulatedConvolution(nn.Module):
         return rectify(x * demodulation[:, :, None, None] + self.bias[:, None, None])
 
 
-def blur_filter(x: Tensor, gain: float = 1.0) -> Tensor:
+def make_blur_filter(x: Tensor, gain: float = 1.0) -> Tensor:
     """Return StyleGAN2's binomial 4 x 4 filter for each channel of `x` [C, 1, 4, 4]."""
     taps = torch.tensor([1.0, 3.0, 3.0, 1.0], dtype=x.dtype, device=x.device) / 8
     return (gain * torch.outer(taps, taps)).expand(x.shape[1], 1, 4, 4)
@@ -236,12 +236,12 @@ def blur_filter(x: Tensor, gain: float = 1.0) -> Tensor:
 
 def blur(x: Tensor, *, padding: int, stride: int = 1, gain: float = 1.0) -> Tensor:
     """Convolve maps [N, C, r, r] with the binomial filter."""
-    return F.conv2d(x, blur_filter(x, gain), stride=stride, padding=padding, groups=x.shape[1])
+    return F.conv2d(x, make_blur_filter(x, gain), stride=stride, padding=padding, groups=x.shape[1])
 
 
 def upsample(x: Tensor) -> Tensor:
     """Double the height and width: [N, C, r, r] -> [N, C, 2r, 2r]."""
-    return F.conv_transpose2d(x, blur_filter(x, 4.0), stride=2, padding=1, groups=x.shape[1])
+    return F.conv_transpose2d(x, make_blur_filter(x, 4.0), stride=2, padding=1, groups=x.shape[1])
 
 
 class Generator(nn.Module):

@@ -23,7 +23,7 @@ from zoo.data.labels import LABELS, check_labels
 from zoo.data.own import own_files
 from zoo.errors import InvalidFileError, InvalidValueError, MissingDependencyError, NotFoundError, suggest
 from zoo.recipe import DataConfig, within
-from zoo.video.data.files import ANIMATIONS, FRAMES, VIDEOS, Crop, find_clips, frames_in, stream_clip
+from zoo.video.data.files import ANIMATIONS, FRAMES, VIDEOS, Crop, find_clips, list_frames, stream_clip
 
 __all__ = ["DATASETS", "ClipDataConfig", "build_dataset", "decode", "open_store"]
 
@@ -98,17 +98,17 @@ class _Rendered:
 
     @property
     def assets(self) -> Mapping[str, str]:
-        return _label_file(self.labels)
+        return _make_assets(self.labels)
 
     def split(self) -> np.ndarray:
         return (np.arange(self.count) % 7 == 6).astype(np.uint8)
 
 
-def _label_file(labels: Sequence[str]) -> dict[str, str]:
+def _make_assets(labels: Sequence[str]) -> dict[str, str]:
     return {LABELS: json.dumps(list(labels)) + "\n"}
 
 
-def _generator(*key: int) -> np.random.Generator:
+def _make_rng(*key: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(list(key))))
 
 
@@ -133,11 +133,11 @@ class ShapeMotion(_Rendered):
     attributes = np.dtype([("label", "i4"), ("square", "i4"), ("side", "i4"), ("rgb", "f4", 3)])
 
     def render(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        clips, rows = zip(*(self._one(int(i)) for i in indices), strict=True)
+        clips, rows = zip(*(self._render_one(int(i)) for i in indices), strict=True)
         return np.stack(clips), np.array(list(rows), dtype=self.attributes)
 
-    def _one(self, index: int) -> tuple[np.ndarray, tuple[Any, ...]]:
-        rng = _generator(int(self.version), index)
+    def _render_one(self, index: int) -> tuple[np.ndarray, tuple[Any, ...]]:
+        rng = _make_rng(int(self.version), index)
         label, square = index % 2, int(rng.integers(2))
         side = int(rng.choice([8, 10, 12, 14]))
         color = rng.integers(0, 256, 3)
@@ -258,11 +258,11 @@ class MovingDigits(_Rendered):
         return np.stack(large), names
 
     def render(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        clips, rows = zip(*(self._one(int(i)) for i in indices), strict=True)
+        clips, rows = zip(*(self._render_one(int(i)) for i in indices), strict=True)
         return np.stack(clips), np.array(list(rows), dtype=self.attributes)
 
-    def _one(self, index: int) -> tuple[np.ndarray, tuple[Any, ...]]:
-        rng = _generator(int(self.version), index)
+    def _render_one(self, index: int) -> tuple[np.ndarray, tuple[Any, ...]]:
+        rng = _make_rng(int(self.version), index)
         shades, names = self._digits
         of_split = np.flatnonzero((np.arange(len(names)) % 7 == 6) == (index % 7 == 6))
         which = rng.choice(of_split, 2)
@@ -334,7 +334,7 @@ class ClipFolder:
 
     @property
     def assets(self) -> Mapping[str, str]:
-        return _label_file(self.labels)
+        return _make_assets(self.labels)
 
     def render(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray | None]:
         clips = np.stack([self._read_window(*self.windows[i]) for i in indices])
@@ -423,7 +423,7 @@ def _open_folder(
         os.fsencode(f"{folder.resolve()} {model.resolution} {model.frames} {data.stride} {data.rate} {data.crop}")
     )
     for path in found:
-        for part in frames_in(path) if path.is_dir() else [path]:
+        for part in list_frames(path) if path.is_dir() else [path]:
             status = part.stat()
             stamp.update(os.fsencode(f"{part.relative_to(folder)} {status.st_size} {status.st_mtime_ns}\n"))
     place = cache_dir() / "data" / f"clips-{stamp.hexdigest()[:16]}-{model.resolution}px-{model.frames}x{data.stride}"

@@ -25,7 +25,7 @@ Timed = tuple[float, float | None, Image.Image]
 """When a frame starts, when it ends (None where the file does not say), and the frame. Times are in seconds."""
 
 
-def pyav(what: str) -> ModuleType:
+def import_pyav(what: str) -> ModuleType:
     """Import the package `av`. Raises MissingDependencyError, saying that `what` needs it."""
     try:
         import av
@@ -42,8 +42,8 @@ def find_clips(folder: Path) -> list[Path]:
     A picture inside a folder of frames is a frame, not a clip.
     """
     inside = [path for path in sorted(folder.rglob("*")) if path.is_dir()]
-    of_frames = [path for path in inside if os.access(path, os.R_OK | os.X_OK) and len(frames_in(path)) > 1]
-    frames = {frame for path in of_frames for frame in frames_in(path)}
+    of_frames = [path for path in inside if os.access(path, os.R_OK | os.X_OK) and len(list_frames(path)) > 1]
+    frames = {frame for path in of_frames for frame in list_frames(path)}
     files = [
         path
         for path in folder.rglob("*")
@@ -114,7 +114,7 @@ def _square(frame: Image.Image, size: int, crop: Crop) -> np.ndarray:
 _UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError, IndexError, struct.error)
 
 
-def frames_in(folder: Path) -> list[Path]:
+def list_frames(folder: Path) -> list[Path]:
     """List the pictures in a folder by name, frame2.png before frame10.png."""
     return sorted(
         (path for path in folder.iterdir() if path.suffix.lower() in FRAMES and path.is_file()),
@@ -123,7 +123,7 @@ def frames_in(folder: Path) -> list[Path]:
 
 
 def _read_folder(folder: Path) -> Iterator[Timed]:
-    for number, path in enumerate(frames_in(folder)):
+    for number, path in enumerate(list_frames(folder)):
         try:
             with Image.open(path) as image:
                 yield float(number), None, ImageOps.exif_transpose(image).convert("RGB")
@@ -145,7 +145,7 @@ def _read_animation(path: Path) -> Iterator[Timed]:
 
 
 def _read_video(path: Path) -> Iterator[Timed]:
-    av = pyav(f"reading {path.name}")
+    av = import_pyav(f"reading {path.name}")
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:

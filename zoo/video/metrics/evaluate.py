@@ -65,7 +65,9 @@ def evaluate(gan: GAN, store: Store, settings: EvaluateConfig, *, progress: Prog
         return make_video_distances(store, settings, progress=progress)(gan)
     evaluator = _load_evaluator(settings.features)
     content, extractor = (
-        (foreground_color, "foreground color") if _has_shapes(store) else (evaluator.frames, _extractor_name(settings))
+        (foreground_color, "foreground color")
+        if _is_of_shapes(store)
+        else (evaluator.frames, _name_extractor(settings))
     )
     done, total = 0, 4 * settings.samples
 
@@ -80,10 +82,10 @@ def evaluate(gan: GAN, store: Store, settings: EvaluateConfig, *, progress: Prog
     report(settings.samples)
     fake = extract_features(evaluator, samples.tensor.split(CLIPS_AT_ONCE), content, seed=settings.seed, report=report)
     real, other = (
-        extract_features(evaluator, _real_clips(store, rows), content, seed=settings.seed, report=report)
+        extract_features(evaluator, _read_clips(store, rows), content, seed=settings.seed, report=report)
         for rows in (test, train)
     )
-    count, name = settings.samples, _extractor_name(settings)
+    count, name = settings.samples, _name_extractor(settings)
     metrics = distribution_metrics(real.clips, fake.clips, other.clips, extractor=name, seed=settings.seed)
     metrics.append(
         Metric(
@@ -111,14 +113,14 @@ def evaluate(gan: GAN, store: Store, settings: EvaluateConfig, *, progress: Prog
         metrics.append(
             Metric(
                 name="motion_control_score",
-                value=_accuracy(evaluator, fake, asked),
-                real_vs_real=_real_accuracy(evaluator, real, store, test),
+                value=_compute_accuracy(evaluator, fake, asked),
+                real_vs_real=_compute_real_accuracy(evaluator, real, store, test),
                 higher_is_better=True,
                 count=count,
                 extractor=name,
             )
         )
-    return [*metrics, *_patch_metrics(real, fake, other, seed=settings.seed)]
+    return [*metrics, *_compute_patch_metrics(real, fake, other, seed=settings.seed)]
 
 
 def make_video_distances(
@@ -146,7 +148,7 @@ def make_video_distances(
                     progress(done, 3 * count)
         return torch.cat(parts)
 
-    real, other = (logits(_real_clips(store, rows)) for rows in store.compared(count, settings.seed, of="clips"))
+    real, other = (logits(_read_clips(store, rows)) for rows in store.compared(count, settings.seed, of="clips"))
 
     def evaluate_fn(gan: GAN) -> list[Metric]:
         samples: Any = gan.sample(count, seed=settings.seed)
@@ -167,14 +169,14 @@ def held_out(store: Store, settings: EvaluateConfig) -> Callable[[GAN], list[Met
         return make_video_distances(store, settings)
     evaluator = _load_evaluator(settings.features)
     real, other = (
-        _clip_features(evaluator, _real_clips(store, rows))
+        _extract_clip_features(evaluator, _read_clips(store, rows))
         for rows in store.compared(settings.samples, settings.seed, of="clips")
     )
 
     def evaluate_fn(gan: GAN) -> list[Metric]:
         samples = gan.sample(settings.samples, seed=settings.seed).tensor
-        fake = _clip_features(evaluator, samples.split(CLIPS_AT_ONCE))
-        return distribution_metrics(real, fake, other, extractor=_extractor_name(settings), seed=settings.seed)
+        fake = _extract_clip_features(evaluator, samples.split(CLIPS_AT_ONCE))
+        return distribution_metrics(real, fake, other, extractor=_name_extractor(settings), seed=settings.seed)
 
     return evaluate_fn
 
@@ -234,17 +236,17 @@ def foreground_color(frames: Tensor) -> Tensor:
     colors = (frames + 1) * 127.5
     brightness = colors.amax(1, keepdim=True)
     foreground = (brightness >= brightness.amax((2, 3), keepdim=True) / 2).float()
-    inside = torch.minimum(_window_minimum(foreground, (3, 1)), _window_minimum(foreground, (1, 3)))
+    inside = torch.minimum(_take_window_minimum(foreground, (3, 1)), _take_window_minimum(foreground, (1, 3)))
     counted = torch.where(inside.sum((2, 3), keepdim=True) > 0, inside, foreground)
     return (colors * counted).sum((2, 3)) / counted.sum((2, 3))
 
 
-def _window_minimum(maps: Tensor, window: tuple[int, int]) -> Tensor:
+def _take_window_minimum(maps: Tensor, window: tuple[int, int]) -> Tensor:
     """Compute the minimum over the window around each pixel, as far as the window is in the image."""
     return -F.max_pool2d(-maps, window, stride=1, padding=(window[0] // 2, window[1] // 2))
 
 
-def _patch_metrics(real: ClipFeatures, fake: ClipFeatures, other: ClipFeatures, *, seed: int) -> list[Metric]:
+def _compute_patch_metrics(real: ClipFeatures, fake: ClipFeatures, other: ClipFeatures, *, seed: int) -> list[Metric]:
     """Compute sliced Wasserstein distances between patches of 7 x 7 pixels and 4 frames, at each scale."""
     size = real.windows.shape[-1] if real.windows.numel() else 0
     if size < COARSEST or size & (size - 1) or not len(real.windows) == len(fake.windows) == len(other.windows):
@@ -265,23 +267,23 @@ def _patch_metrics(real: ClipFeatures, fake: ClipFeatures, other: ClipFeatures, 
 
 
 @torch.no_grad()
-def _accuracy(evaluator: Evaluator, features: ClipFeatures, labels: Tensor) -> float:
+def _compute_accuracy(evaluator: Evaluator, features: ClipFeatures, labels: Tensor) -> float:
     return float((evaluator.classify(features.clips).argmax(1) == labels).float().mean())
 
 
-def _real_accuracy(evaluator: Evaluator, real: ClipFeatures, store: Store, rows: np.ndarray) -> float | None:
+def _compute_real_accuracy(evaluator: Evaluator, real: ClipFeatures, store: Store, rows: np.ndarray) -> float | None:
     """Compute the accuracy on real clips; None where the data has no classes, or others than the evaluator's."""
     if store.labels is None or read_labels(store.folder) != evaluator.labels:
         return None
-    return _accuracy(evaluator, real, torch.from_numpy(store.labels[rows]))
+    return _compute_accuracy(evaluator, real, torch.from_numpy(store.labels[rows]))
 
 
 @torch.no_grad()
-def _clip_features(evaluator: Evaluator, chunks: Iterable[Tensor]) -> Tensor:
+def _extract_clip_features(evaluator: Evaluator, chunks: Iterable[Tensor]) -> Tensor:
     return torch.cat([evaluator(clips) for clips in chunks])
 
 
-def _real_clips(store: Store, rows: np.ndarray) -> Iterator[Tensor]:
+def _read_clips(store: Store, rows: np.ndarray) -> Iterator[Tensor]:
     for start in range(0, len(rows), CLIPS_AT_ONCE):
         yield decode(store.samples[rows[start : start + CLIPS_AT_ONCE]])
 
@@ -296,9 +298,9 @@ def _load_evaluator(features: str) -> Evaluator:
     return load_evaluator(name)
 
 
-def _extractor_name(settings: EvaluateConfig) -> str:
+def _name_extractor(settings: EvaluateConfig) -> str:
     return f"{settings.features}-v{VERSION}"
 
 
-def _has_shapes(store: Store) -> bool:
+def _is_of_shapes(store: Store) -> bool:
     return store.about["name"] == "shape-motion"

@@ -112,7 +112,7 @@ class I3D(nn.Module):
         self.logits = Logits()
 
     def forward(self, clips: Tensor) -> Tensor:
-        """Raises InvalidValueError for fewer than 9 frames."""
+        """Compute the logits. Raises InvalidValueError for fewer than 9 frames."""
         n, _, length = clips.shape[:3]
         if length < LEAST_FRAMES:
             raise InvalidValueError(f"I3D sees clips of at least {LEAST_FRAMES} frames; these have {length}")
