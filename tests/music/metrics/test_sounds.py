@@ -16,13 +16,8 @@ from zoo.music.architectures.hifigan import HiFiGAN, HiFiGANConfig
 from zoo.music.architectures.wavegan import WaveGAN, WaveGANConfig
 from zoo.music.data.sounds import decode
 from zoo.music.metrics import sounds as module
-<<<<<<< HEAD
 from zoo.music.metrics.evaluator import Evaluator
-from zoo.music.metrics.sounds import evaluate, held_out, held_out_sounds, inception_score, stft_distance
-=======
-from zoo.music.metrics.evaluator import Evaluator, balanced_accuracy, load_evaluator, save_evaluator, train_evaluator
 from zoo.music.metrics.sounds import evaluate, held_out, inception_score, read_held_out_sounds, stft_distance
->>>>>>> c97e2c094f8c623b9b8df9cf0667e1363cbc6cc8
 from zoo.recipe import EvaluateConfig
 
 VOCODER = HiFiGANConfig(
