@@ -30,7 +30,7 @@ def make_plain_wavegan(gan: WaveGAN) -> nn.Module:
 
 
 def make_vocoders() -> tuple[Any, HiFiGAN, Tensor]:
-    """Make `transformers.SpeechT5HifiGan` of HiFi-GAN's V2, our vocoder of its weights, and a spectrogram [1, 80, 256]."""
+    """Make the V2 of `transformers.SpeechT5HifiGan`, our vocoder of its weights, and a spectrogram [1, 80, 256]."""
     from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""What starting costs: `zoo list`, `import zoo`, and `zoo.load` beyond importing torch: python benchmarks/startup.py."""
+"""What starting costs, in units of importing torch: python benchmarks/startup.py."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ What a textbook script is:
 
 - faces-dcgan: a DCGAN as tutorials write it, a plain `nn.Sequential` of the same layers in the default memory format
   with default Adam, the discriminator's gradients on in the generator's step, float32.
-- text-seqgan: the nested loop over prefixes and rollouts with `torch.multinomial`, the same networks in the paper's sizes.
+- text-seqgan: the nested loop over prefixes and rollouts with `torch.multinomial`, networks in the paper's sizes.
 - music-wavegan: the plain generator. music-hifigan: `transformers.SpeechT5HifiGan` with the same weights.
 - video-mocogan: the same networks in the default memory format with default Adam, the discriminators' gradients on.
 
@@ -37,7 +37,7 @@ from zoo.gan import GAN
 from zoo.nn.memory_format import channels_last
 from zoo.noise import Noise
 from zoo.recipe import Recipe, load_recipe
-from zoo.text.rollout import completions
+from zoo.text.rollout import complete_prefixes
 from zoo.training.phases import Phase, Step, trainable
 
 BATCH = 64
@@ -94,7 +94,7 @@ def compare_completions(recipe: Recipe, rounds: int) -> Comparison:
     tokens, policy = gan.sample(BATCH, seed=0).tensor, gan.generator
     return alternate(
         f"{ROLLOUTS} rollouts",
-        lambda: completions(policy, tokens, ROLLOUTS, Noise(0)),
+        lambda: complete_prefixes(policy, tokens, ROLLOUTS, Noise(0)),
         lambda: complete_by_multinomial(policy, tokens, ROLLOUTS, Noise(0)),
         rounds,
     )
