@@ -18,7 +18,7 @@ Draw = Callable[[Tensor, Tensor], Tensor]  # states, and their uniform numbers [
 def complete_plainly(
     policy: RecurrentPolicy, tokens: Tensor, num: int, noise: Noise, draw: Draw | None = None
 ) -> Tensor:
-    """Complete texts as `complete_prefixes` does, by the nested loop over prefixes and rollouts, each from its first token.
+    """Complete texts as `complete_prefixes` does, by the nested loop over prefixes and rollouts.
 
     `draw` samples the tokens; without it, the policy does.
     """
