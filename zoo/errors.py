@@ -34,6 +34,10 @@ class AlreadyExistsError(ZooError, FileExistsError):
     """An output path that holds something which would be lost. Nothing was changed."""
 
 
+class InUseError(ZooError, BlockingIOError):
+    """Another process works on the same folder. Nothing was changed."""
+
+
 class WriteError(ZooError, OSError):
     """An output path that cannot be written. What stood there before is untouched."""
 

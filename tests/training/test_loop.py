@@ -16,7 +16,7 @@ import torch
 import zoo
 from zoo.data import Store
 from zoo.data.images import decode_images as decode
-from zoo.errors import AlreadyExistsError, DivergenceError, InvalidFileError, InvalidValueError
+from zoo.errors import AlreadyExistsError, DivergenceError, InUseError, InvalidFileError, InvalidValueError
 from zoo.gan import GAN
 from zoo.recipe import Recipe, load_recipe
 from zoo.training.checkpoint import checkpoints, load_checkpoint
@@ -418,3 +418,19 @@ def test_held_out_metrics_are_logged_while_training(recipe: Recipe, store: Store
     assert sum("held out: spread" in line and "(real against real 0.5)" in line for line in logged) == 2
     assert all(torch.equal(value, bits["no"][key]) for key, value in bits["run"].items())  # evaluating changes nothing
     assert torch.equal(states["run"], states["no"])
+
+
+def test_two_trainings_of_one_run_folder_are_refused(recipe: Recipe, store: Store, tmp_path: Path):
+    """The second training names the process of the first and changes nothing; the lock ends with its process."""
+    process = start_process(tmp_path / "run", store)
+    wait_for_checkpoint(tmp_path / "run")
+    before = (tmp_path / "run" / "recipe.toml").read_bytes()
+
+    for attempt in (lambda: zoo.train(resume=tmp_path / "run"), lambda: run_it(recipe, tmp_path / "run", store)):
+        with pytest.raises(InUseError, match=f"process {process.pid} on"):
+            attempt()
+    process.kill()
+    process.wait()
+
+    assert (tmp_path / "run" / "recipe.toml").read_bytes() == before
+    assert run_it(replace(recipe, train=replace(recipe.train, total_kimg=0.0)), tmp_path / "run", store)

@@ -6,7 +6,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -72,10 +72,12 @@ def run_training(
         Whether the training reached its end.
 
     Raises:
+        InUseError: another process trains in this folder.
         DivergenceError: a loss or gradient is no longer finite. The last checkpoint is kept.
         WriteError: the disk is full or the folder read-only. The last checkpoint is whole.
     """
-    with _stop_signals() as stop_requested:
+    # The first process holds the lock for all processes of a training.
+    with _stop_signals() as stop_requested, run.lock() if distributed.rank() == 0 else nullcontext():
         trainer = Trainer(run.recipe, store, decode, device)
         if run.has_checkpoint:
             run.restore(trainer, store)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import shutil
 import tomllib
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from zoo.data import Store
 from zoo.errors import AlreadyExistsError, InvalidFileError, InvalidValueError, WriteError
 from zoo.gan import GAN
 from zoo.io.atomic import replacing
+from zoo.io.lock import lock_folder
 from zoo.recipe import Recipe, difference, parse_recipe
 from zoo.training.checkpoint import BEST, checkpoints, load_checkpoint, step_of
 from zoo.training.trainer import Trainer
@@ -138,13 +140,17 @@ class Run:
     def resume_as(self, recipe: Recipe) -> Run:
         """Make `recipe`, whose other keys `check_same_training` passed, the run's recipe.
 
-        Raises InvalidValueError where its model is another.
+        Raises InvalidValueError where its model is another, InUseError where another process trains in this folder.
         """
         old, new = self.recipe.to_table(), recipe.to_table()
         self._refuse([f"model.{line}" for line in difference(old["model"], new["model"])])
-        with replacing(self.folder / "recipe.toml") as temporary:
+        with self.lock(), replacing(self.folder / "recipe.toml") as temporary:
             temporary.write_text(recipe.to_toml(), encoding="utf-8")
         return replace(self, recipe=recipe)
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Return the lock that a training holds on its folder. Entering it raises InUseError where another has it."""
+        return lock_folder(self.folder, what="a training runs")
 
     def _check_unchanged(self, recipe: Recipe, *, ignored: tuple[str, ...]) -> None:
         lines = difference(self.recipe.to_table(), recipe.to_table())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -136,6 +137,8 @@ def _open_resumed(
     if out is not None and Path(out).expanduser() != folder:
         raise InvalidValueError(f"a resumed run stays in its folder {folder}: leave --out away")
     run = Run.open(folder)
+    with run.lock() if int(os.environ.get("RANK", 0)) == 0 else nullcontext():
+        pass  # refused before any work where another process trains here
     if recipe is None:
         return run, override_recipe(run.recipe, overrides, data=data)
     return run, recipe if isinstance(recipe, Recipe) else _load_given(os.fspath(recipe), overrides, data)
