@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.music.architectures.hifigan import V2, HiFiGAN, HiFiGANConfig
 from zoo.convert.hifigan import build_vocoder
+from zoo.music.architectures.hifigan import V2, HiFiGAN, HiFiGANConfig
 from zoo.music.architectures.wavegan import WaveGAN
 
 FRAMES = 256  # of the spectrogram that vocoders are given: 3 s

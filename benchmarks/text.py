@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from zoo.noise import Noise
-from zoo.text.policies import RecurrentPolicy
 from zoo.text.architectures.seqgan import SeqGAN
+from zoo.text.policies import RecurrentPolicy
 
 Draw = Callable[[Tensor, Tensor], Tensor]  # states, and their uniform numbers [N] -> tokens [N]
 

@@ -101,6 +101,7 @@ def compare_training(recipe: Recipe, rounds: int) -> Comparison:
 def compare_completions(recipe: Recipe, rounds: int) -> Comparison:
     """The texts of one SeqGAN search at the paper's 16 rollouts: all prefixes at once against the nested loop."""
     from zoo.text.bench import multinomial_completions
+
     from zoo.text.rollout import completions
 
     gan: GAN = recipe.architecture_class(recipe.architecture_class.Config()).eval()

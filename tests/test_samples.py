@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from zoo.errors import InvalidValueError, WriteError
-from zoo.io.atomic import replacing
-from zoo.samples import Images, tiled
+from zoo.io.atomic import replace_atomically
+from zoo.samples import Images, tile
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_nothing_half_written_is_seen(tmp_path: Path):
     """When writing fails, the old file stands and no scrap is left."""
     path = tmp_path / "x.txt"
     path.write_text("old")
-    with pytest.raises(WriteError, match="No space left"), replacing(path) as temporary:  # noqa: PT012
+    with pytest.raises(WriteError, match="No space left"), replace_atomically(path) as temporary:  # noqa: PT012
         temporary.write_text("half")
         raise OSError(28, "No space left on device")
 
@@ -126,14 +126,14 @@ def test_a_picture_of_many_is_nearly_square(count: int, cell: tuple[int, int], l
     """Rows are full, where that keeps it from being more than twice as long as the other way."""
     cells = np.zeros((count, *cell, 3), dtype=np.uint8)
 
-    assert tiled(cells, padding=0).shape == (lines[0] * cell[0], lines[1] * cell[1], 3)
+    assert tile(cells, padding=0).shape == (lines[0] * cell[0], lines[1] * cell[1], 3)
 
 
 def test_clips_are_arranged_as_pictures_are():
     """What stands between the count and the height stays as it is."""
     clips = np.random.default_rng(0).integers(0, 255, (6, 5, 4, 4, 3), dtype=np.uint8)
-    moving = tiled(clips, padding=1)
+    moving = tile(clips, padding=1)
 
     assert moving.shape == (5, 2 * 5 + 1, 3 * 5 + 1, 3)
     for t in range(5):
-        assert np.array_equal(moving[t], tiled(clips[:, t], padding=1))
+        assert np.array_equal(moving[t], tile(clips[:, t], padding=1))

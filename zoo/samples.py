@@ -15,7 +15,7 @@ from PIL import Image, PngImagePlugin
 from torch import Tensor
 
 from zoo.errors import InvalidValueError, WriteError, suggest
-from zoo.io.atomic import replacing
+from zoo.io.atomic import replace_atomically
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -87,11 +87,11 @@ class Images(Samples):
         return [_pil(pixels) for pixels in self.to_uint8()]
 
     def grid(self, columns: int | None = None, *, padding: int = 2) -> Image.Image:
-        """All images in one picture, as `tiled` arranges them."""
+        """All images in one picture, as `tile` arranges them."""
         pixels = self.to_uint8()
         if not len(pixels):
             raise InvalidValueError("a grid needs at least one image")
-        return _pil(tiled(pixels, columns, padding=padding))
+        return _pil(tile(pixels, columns, padding=padding))
 
     def save(self, path: str | os.PathLike[str], *, columns: int | None = None) -> Path:
         path = self.check_path(path)
@@ -110,7 +110,7 @@ class Images(Samples):
         return buffer.getvalue()
 
 
-def tiled(cells: np.ndarray, columns: int | None = None, *, padding: int) -> np.ndarray:
+def tile(cells: np.ndarray, columns: int | None = None, *, padding: int) -> np.ndarray:
     """Pictures, or clips of them, uint8 [N, ..., H, W, C] -> one [..., H', W', C] of them all, row by row on white.
 
     Unless `columns` is given, it is as near to a square as may be: of those whose last row is full, if one of them is
@@ -161,5 +161,5 @@ def _save_image(image: Image.Image, path: Path, *, text: dict[str, str]) -> None
         for key, value in text.items():
             info.add_text(key, value)
         options = {"pnginfo": info}
-    with replacing(path) as temporary:
+    with replace_atomically(path) as temporary:
         image.save(temporary, **options)

@@ -16,7 +16,7 @@ from huggingface_hub import ModelCard
 from zoo.modality import load_modality
 from zoo.recipe import Recipe, load_recipe
 from zoo.registry import MODALITIES, registry
-from zoo.releases.card import card_text, evaluate_command
+from zoo.releases.card import evaluate_command, format_card
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -27,7 +27,7 @@ KNOWN_TASKS = {"unconditional-image-generation", "text-generation"}
 def card(recipe: Recipe, *, metrics: dict = METRICS, load_name: str = "faces-dcgan") -> str:
     torch.manual_seed(0)
     gan = recipe.build().eval()
-    return card_text(recipe, gan, gan.sample(64, seed=0), kimg=115, metrics=metrics, load_name=load_name)
+    return format_card(recipe, gan, gan.sample(64, seed=0), kimg=115, metrics=metrics, load_name=load_name)
 
 
 def cards() -> dict[str, str]:
@@ -133,7 +133,7 @@ def test_every_modality_has_a_card():
     samples = gan.sample(4, seed=0)
 
     for modality in MODALITIES:
-        text = card_text(replace(recipe, modality=modality), gan, samples, kimg=1, metrics=METRICS, load_name="x")
+        text = format_card(replace(recipe, modality=modality), gan, samples, kimg=1, metrics=METRICS, load_name="x")
         assert load_modality(modality).risks in text
 
 

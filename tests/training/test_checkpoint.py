@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from zoo.errors import InvalidFileError, WriteError
-from zoo.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
+from zoo.training.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
 
 
 def test_checkpoints_are_kept_by_count_and_the_newest_is_read(tmp_path: Path):
@@ -17,7 +17,7 @@ def test_checkpoints_are_kept_by_count_and_the_newest_is_read(tmp_path: Path):
     for step in (1, 2, 3):
         save_checkpoint({"step": step}, tmp_path, step=step, keep=2)
 
-    assert [path.name for path in checkpoints(tmp_path)] == ["step-000000002.pt", "step-000000003.pt"]
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["step-000000002.pt", "step-000000003.pt"]
     assert load_checkpoint(tmp_path) == {"step": 3}
 
 

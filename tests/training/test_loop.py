@@ -19,7 +19,7 @@ from zoo.data.images import decode_images as decode
 from zoo.errors import AlreadyExistsError, DivergenceError, InvalidFileError, InvalidValueError
 from zoo.gan import GAN
 from zoo.recipe import Recipe, load_recipe
-from zoo.training.checkpoint import checkpoints, load_checkpoint
+from zoo.training.checkpoint import list_checkpoints, load_checkpoint
 from zoo.training.loop import run_training
 from zoo.training.report import TrainingReport
 from zoo.training.run import Run
@@ -58,7 +58,7 @@ def test_a_run_leaves_what_a_user_looks_for(recipe: Recipe, store: Store, tmp_pa
     assert {"loss/D", "loss/G", "output/real", "output/fake", "report/advantage", "report/gradient_ratio",
             "report/diversity", "images_per_second"} <= set(log[0])  # fmt: skip
     assert sorted(path.name for path in (run / "samples").iterdir()) == ["kimg000000.020.png", "kimg000000.040.png"]
-    assert len(checkpoints(run / "checkpoints")) == 2
+    assert len(list_checkpoints(run / "checkpoints")) == 2
     assert list((run / "tensorboard").iterdir())
     assert load_recipe(run / "recipe.toml").train == recipe.train
     assert [line.split(":")[0] for line in logged] == ["Equilibrium", "Starvation", "Collapse"]
@@ -183,7 +183,7 @@ def test_a_checkpoint_that_is_something_else_is_refused(
 ):
     """Resuming from it is one line, not a traceback."""
     run_it(recipe, tmp_path / "run", store)
-    newest = checkpoints(tmp_path / "run" / "checkpoints")[-1]
+    newest = list_checkpoints(tmp_path / "run" / "checkpoints")[-1]
     state = torch.load(newest, weights_only=True)
     torch.save([1, 2] if damage is None else {**state, **damage}, newest)
 
@@ -247,7 +247,7 @@ def start_process(run: Path, store: Store) -> subprocess.Popen:
 
 def wait_for_checkpoint(run: Path, *, newer_than: str = "") -> None:
     for _ in range(6000):
-        found = checkpoints(run / "checkpoints")
+        found = list_checkpoints(run / "checkpoints")
         if found and found[-1].name > newer_than:
             return
         time.sleep(0.05)
@@ -272,7 +272,7 @@ def test_kill_at_any_moment_leaves_a_whole_checkpoint(store: Store, tmp_path: Pa
     """After kill -9, again and again, the newest checkpoint loads and the run is resumed from it."""
     run, kimg = tmp_path / "run", 0.0
     for pause in (0.0, 0.07, 0.013):
-        newest = checkpoints(run / "checkpoints")[-1].name if kimg else ""
+        newest = list_checkpoints(run / "checkpoints")[-1].name if kimg else ""
         process = start_process(run, store)
         wait_for_checkpoint(run, newer_than=newest)
         time.sleep(pause)

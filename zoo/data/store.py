@@ -28,7 +28,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from zoo.errors import InvalidFileError, InvalidValueError, WriteError, ZooError
-from zoo.io.atomic import replacing
+from zoo.io.atomic import replace_atomically
 
 Split = Literal["train", "test"]
 
@@ -194,7 +194,7 @@ class Store:
         """The rows of a split, in order."""
         return np.flatnonzero(self.split == (split == "test"))
 
-    def compared(self, count: int, seed: int, *, of: str) -> tuple[np.ndarray, np.ndarray]:
+    def sample_splits(self, count: int, seed: int, *, of: str) -> tuple[np.ndarray, np.ndarray]:
         """`count` rows of the test split, and as many of the training split for the floors, each in order.
 
         Raises InvalidValueError where a split has fewer; `of` says what they are, e.g. "images".
@@ -269,7 +269,7 @@ def build_store(
             "count": source.count,
             "fingerprint": _fingerprint(partial),
         }
-        with replacing(partial / "store.json") as temporary:
+        with replace_atomically(partial / "store.json") as temporary:
             temporary.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
         return _finished(partial, folder)
     except OSError as error:

@@ -12,7 +12,7 @@ from zoo.errors import WriteError
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replace_atomically(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place, flushed to the disk, when the block ends without an error.
 
     Nothing half-written is ever seen at `path`. Raises WriteError.

@@ -78,7 +78,7 @@ class Address:
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedFile:
     """A file as the Hub's listing states it. `digest` is the sha256 of a large file, the git blob sha1 of a small."""
 
     size: int
@@ -103,23 +103,23 @@ def ask(address: Address, question: Callable[[], T], *, seconds: float | None = 
     Raises:
         NotFoundError, InvalidValueError, WriteError, UnreachableError, InvalidFileError: what was wrong, in the words of `address`.
     """
-    with speaking(address):
-        return bounded(lambda: _retried(question), seconds=seconds or ANSWER_SECONDS)
+    with translate_errors(address):
+        return run_bounded(lambda: _retry(question), seconds=seconds or ANSWER_SECONDS)
 
 
-def _retried(question: Callable[[], T]) -> T:
+def _retry(question: Callable[[], T]) -> T:
     for attempt in range(TRIES):
         try:
             return question()
         except Exception as error:
-            wait = pause(error, attempt)
+            wait = retry_seconds(error, attempt)
             if wait is None:
                 raise
             time.sleep(wait)
     raise AssertionError("the last attempt returns or raises")
 
 
-def pause(error: BaseException | None, attempt: int, *, busy: Iterable[int] = BUSY) -> float | None:
+def retry_seconds(error: BaseException | None, attempt: int, *, busy: Iterable[int] = BUSY) -> float | None:
     """Seconds to wait before attempt + 1 at what raised `error`; None where another attempt is no use.
 
     It is where the connection broke, or a machine on the way answered for the Hub, or the Hub with a status of `busy`.
@@ -130,13 +130,13 @@ def pause(error: BaseException | None, attempt: int, *, busy: Iterable[int] = BU
     if isinstance(error, hub_errors.HfHubHTTPError):
         if error.response.status_code not in busy:
             return None
-        wait = max(wait, _asked_to_wait(error.response))
+        wait = max(wait, _read_wait(error.response))
     elif not isinstance(error, httpx2.TransportError | json.JSONDecodeError):
         return None
     return wait if wait <= LONGEST_WAIT and attempt + 1 < TRIES else None
 
 
-def _asked_to_wait(response: httpx2.Response) -> int:
+def _read_wait(response: httpx2.Response) -> int:
     """Seconds after which a server wants to be asked again, by either header that the Hub uses; 0 where it has none."""
     limit = parse_ratelimit_headers(response.headers)
     if limit is not None and limit.remaining == 0 and response.status_code == 429:
@@ -145,12 +145,12 @@ def _asked_to_wait(response: httpx2.Response) -> int:
     return int(after) if after.isdecimal() else 0
 
 
-def patience(size: int) -> float:
+def transfer_seconds(size: int) -> float:
     """Seconds that a transfer of `size` bytes may take."""
     return ANSWER_SECONDS + size / SLOWEST
 
 
-def bounded(call: Callable[[], T], *, seconds: float, cancelled: threading.Event | None = None) -> T:
+def run_bounded(call: Callable[[], T], *, seconds: float, cancelled: threading.Event | None = None) -> T:
     """The result of `call`, or TimeoutError. The client has no limit for a server that sends a byte now and then.
 
     `call` runs in a thread that nobody waits for when it is late; `cancelled` is set then, for it to see.
@@ -179,7 +179,7 @@ def bounded(call: Callable[[], T], *, seconds: float, cancelled: threading.Event
 
 
 @contextmanager
-def speaking(address: Address) -> Iterator[None]:
+def translate_errors(address: Address) -> Iterator[None]:
     """Step the client's errors into those of this library."""
     where = f"{address} on {constants.ENDPOINT}"
     try:
@@ -210,7 +210,7 @@ def speaking(address: Address) -> Iterator[None]:
     except RuntimeError as error:  # an upload that failed, in the client's wrapping, or the fast transport's own
         if error.__cause__ is None:
             raise UnreachableError(_out_of_reach(address, error)) from error
-        with speaking(address):
+        with translate_errors(address):
             raise error.__cause__ from error
     except OSError as error:
         if error.errno is None:  # not of this machine's disk
@@ -240,7 +240,7 @@ def _refused(
             f"to write to {address.repo.partition('/')[0]}"
         )
     if status == 429:
-        after = _asked_to_wait(error.response)
+        after = _read_wait(error.response)
         return UnreachableError(
             f"{address}: too many requests (429); try again {f'in {after} s' if after else 'later'}"
         )
@@ -279,7 +279,7 @@ def _revisions(address: Address) -> str:
 def _hint(question: Callable[[], list[str]]) -> list[str]:
     """What makes an error clearer, if the Hub says it at once; nothing otherwise."""
     try:
-        return bounded(question, seconds=10)
+        return run_bounded(question, seconds=10)
     except Exception:  # there is an error to tell already
         return []
 
@@ -291,7 +291,7 @@ def _first_line(error: BaseException) -> str:
 # --- what lies there ---------------------------------------------------------------------------------------------
 
 
-def commit_of(address: Address) -> str:
+def resolve_commit(address: Address) -> str:
     """The full commit sha that an address means; the last one known where the Hub is out of reach. Raises as `ask`."""
     if address.pinned:
         return address.revision
@@ -302,7 +302,7 @@ def commit_of(address: Address) -> str:
     return sha
 
 
-def listing(address: Address) -> dict[str, Listed]:
+def list_files(address: Address) -> dict[str, ListedFile]:
     """The files of a repository by path, at most MAX_FILES of its kind. Raises as `ask`, InvalidFileError on more."""
     most, revision = MAX_FILES[address.kind], address.revision or None
 
@@ -310,19 +310,19 @@ def listing(address: Address) -> dict[str, Listed]:
         tree = api().list_repo_tree(address.repo, recursive=True, revision=revision, repo_type=address.kind)
         return list(islice((entry for entry in tree if isinstance(entry, RepoFile)), most + 1))
 
-    files = ask(address, first_pages, seconds=patience(most * LISTED_BYTES))
+    files = ask(address, first_pages, seconds=transfer_seconds(most * LISTED_BYTES))
     if len(files) > most:
         raise InvalidFileError(f"{address}: has more than {most:,} files; refused")
-    return {file.path: Listed(file.size, file.lfs.sha256 if file.lfs else file.blob_id) for file in files}
+    return {file.path: ListedFile(file.size, file.lfs.sha256 if file.lfs else file.blob_id) for file in files}
 
 
-def cached(address: Address, name: str) -> Path | None:
+def find_cached(address: Address, name: str) -> Path | None:
     """A file of a pinned address in the cache, without the network; None where it is not there."""
     found = try_to_load_from_cache(address.repo, name, revision=address.revision, repo_type=address.kind)
     return Path(found) if isinstance(found, str) else None
 
 
-def cached_snapshots() -> list[tuple[Address, Path]]:
+def list_cached_snapshots() -> list[tuple[Address, Path]]:
     """What the cache holds that this library wrote: pinned addresses and their folders, sorted."""
     if not Path(constants.HF_HUB_CACHE).is_dir():
         return []
@@ -345,7 +345,7 @@ def _is_ours(config: Path) -> bool:
         return False
 
 
-def license_of(address: Address) -> str:
+def read_license(address: Address) -> str:
     """What the card of a data set states, "unknown" where it states nothing. Raises as `ask`."""
     card = ask(address, lambda: api().dataset_info(address.repo, revision=address.revision or None)).card_data
     stated = card.get("license") if card is not None else None
@@ -361,17 +361,17 @@ def search(limit: int = 100) -> list[Any]:
 # --- fetching ----------------------------------------------------------------------------------------------------
 
 
-def fetch(address: Address, name: str, listed: Listed, *, quiet: bool = False) -> Path:
+def fetch(address: Address, name: str, listed: ListedFile, *, quiet: bool = False) -> Path:
     """A file of a pinned address, in the cache, its bytes checked against the listing's digest; `quiet`: without a bar.
 
     Raises as `ask`; InvalidFileError where the bytes are wrong twice. Wrong bytes do not stay in the cache.
     """
     for _attempt in range(2):
         cancelled = threading.Event()
-        bar = _limited_bar(f"{address.repo}/{name}", listed.size, cancelled, quiet=quiet)
-        download = partial(_retried, partial(_download, address, name, bar))
-        with speaking(address):
-            path = bounded(download, seconds=patience(listed.size), cancelled=cancelled)
+        bar = _make_limited_bar(f"{address.repo}/{name}", listed.size, cancelled, quiet=quiet)
+        download = partial(_retry, partial(_download, address, name, bar))
+        with translate_errors(address):
+            path = run_bounded(download, seconds=transfer_seconds(listed.size), cancelled=cancelled)
         if path.stat().st_size == listed.size and has_digest(path, listed.digest) and agrees_with_its_name(path):
             return path
         discard(path)
@@ -399,7 +399,7 @@ def _download(address: Address, name: str, bar: type[tqdm]) -> Path:
         raise
 
 
-def _limited_bar(name: str, size: int, cancelled: threading.Event, *, quiet: bool) -> type[tqdm]:
+def _make_limited_bar(name: str, size: int, cancelled: threading.Event, *, quiet: bool) -> type[tqdm]:
     """The client's progress bar, which also ends a download that is late or far longer than the file."""
 
     class Bar(tqdm):

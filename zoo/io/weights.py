@@ -45,7 +45,7 @@ def verify(folder: Path, sha256: Mapping[str, str], *, names: Collection[str] | 
     for name, (value, source) in [*stated.items(), *trusted.items()]:
         if names is not None and name not in names:
             continue
-        path = inside(folder, name)
+        path = resolve_inside(folder, name)
         if not path.is_file():
             raise InvalidFileError(f"{path}: missing, but {source} lists it")
         if digest(path) != value:
@@ -56,7 +56,7 @@ def verify(folder: Path, sha256: Mapping[str, str], *, names: Collection[str] | 
     return len(checked)
 
 
-def inside(folder: Path, name: str) -> Path:
+def resolve_inside(folder: Path, name: str) -> Path:
     """`folder / name`, if that is in the folder, links followed. Raises InvalidFileError where it leads out.
 
     A snapshot of the Hub's cache is made of links to its repository's blobs, or by those to blobs that repositories
@@ -77,7 +77,7 @@ def inside(folder: Path, name: str) -> Path:
 
 def read_sums(folder: Path) -> dict[str, str]:
     """The digests that the folder's SHA256SUMS states, by file name; none where it has no such file."""
-    path = inside(folder, SUMS)
+    path = resolve_inside(folder, SUMS)
     if not path.is_file():
         return {}
     if path.stat().st_size > MAX_SUMS_BYTES:
@@ -87,7 +87,7 @@ def read_sums(folder: Path) -> dict[str, str]:
         value, separator, name = line.partition("  ")
         if not separator or not re.fullmatch("[0-9a-f]{64}", value) or not name.isprintable():
             raise InvalidFileError(f"{path}: not a list of sha256 digests: {line[:80]!r}")
-        inside(folder, name)
+        resolve_inside(folder, name)
         sums[name] = value
     return sums
 

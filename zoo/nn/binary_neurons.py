@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 
-def binary(logits: Tensor, slope: Tensor, thresholds: Tensor | None = None) -> Tensor:
+def binarize(logits: Tensor, slope: Tensor, thresholds: Tensor | None = None) -> Tensor:
     """-1 or 1 in place of logits [N, ...], with the gradient of 2 sigmoid(slope logit) - 1.
 
     Args:
@@ -25,7 +25,7 @@ def binary(logits: Tensor, slope: Tensor, thresholds: Tensor | None = None) -> T
     return 2 * (on.float() - probabilities.detach() + probabilities) - 1 if logits.requires_grad else 2 * on.float() - 1
 
 
-def one_of(logits: Tensor, slope: Tensor) -> Tensor:
+def binarize_largest(logits: Tensor, slope: Tensor) -> Tensor:
     """-1 or 1 in place of logits [..., P], with 1 at the largest if it is above 0, and nowhere else.
 
     For voices that sing one note at a time: their neurons compete, and silence has the logit 0. The gradient is that of

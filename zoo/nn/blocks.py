@@ -20,7 +20,7 @@ class BlockConv2d(nn.Conv2d):
         height, width = self.kernel_size
         blocks = input.unflatten(3, (-1, width)).unflatten(2, (-1, height))  # [N, C, H/h, h, W/w, w]
         blocks = blocks.permute(0, 2, 4, 1, 3, 5).flatten(3)  # [N, H/h, W/w, C h w]
-        return grouped(blocks, self.weight.flatten(1), self.bias, self.groups).permute(0, 3, 1, 2)
+        return grouped_linear(blocks, self.weight.flatten(1), self.bias, self.groups).permute(0, 3, 1, 2)
 
 
 class BlockConvTranspose2d(nn.ConvTranspose2d):
@@ -33,12 +33,12 @@ class BlockConvTranspose2d(nn.ConvTranspose2d):
         height, width = self.kernel_size
         kernel = self.weight.unflatten(0, (self.groups, -1)).permute(0, 2, 3, 4, 1).flatten(0, 3)  # [O h w, C/groups]
         bias = None if self.bias is None else self.bias.repeat_interleave(height * width)
-        blocks = grouped(input.permute(0, 2, 3, 1), kernel, bias, self.groups)  # [N, H, W, O h w]
+        blocks = grouped_linear(input.permute(0, 2, 3, 1), kernel, bias, self.groups)  # [N, H, W, O h w]
         blocks = blocks.unflatten(3, (-1, height, width)).permute(0, 3, 1, 4, 2, 5)  # [N, O, H, h, W, w]
         return blocks.flatten(4, 5).flatten(2, 3)
 
 
-def grouped(inputs: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> Tensor:
+def grouped_linear(inputs: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> Tensor:
     """[..., C] -> [..., O] by a weight [O, C/groups]: `groups` linear maps side by side."""
     if groups == 1:
         return nn.functional.linear(inputs, weight, bias)

@@ -29,7 +29,7 @@ def write_card(folder: Path, card: str) -> None:
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 
-def card_text(
+def format_card(
     recipe: Recipe, gan: GAN, samples: Samples, *, kimg: float, metrics: Mapping[str, Any], load_name: str
 ) -> str:
     """Write the card as Markdown: front matter for the Hub, then answers to what a reader asks.

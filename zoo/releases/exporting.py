@@ -26,11 +26,11 @@ from torch import Tensor
 
 from zoo.errors import AlreadyExistsError, InvalidFileError, InvalidValueError, NoWeightsError, WriteError
 from zoo.gan import GAN
-from zoo.io.atomic import replacing
+from zoo.io.atomic import replace_atomically
 from zoo.io.weights import SUMS, digest, to_float16, write_sums, write_weights
 from zoo.recipe import Recipe, load_recipe
 from zoo.registry import Entry, registry
-from zoo.releases.card import card_suffixes, card_text, evaluate_command, public_start, write_card
+from zoo.releases.card import card_suffixes, evaluate_command, format_card, public_start, write_card
 from zoo.releases.loading import FORMAT, Release, load_folder
 from zoo.training.run import Run
 
@@ -88,7 +88,7 @@ def release(
         samples = load_folder(scratch).sample(gan.Output.CARD_COUNT, seed=0)
         for suffix in card_suffixes(samples):
             samples.save(scratch / "samples" / f"grid{suffix}")
-        write_card(scratch, card_text(recipe, gan, samples, kimg=kimg, metrics=metrics, load_name=load_name))
+        write_card(scratch, format_card(recipe, gan, samples, kimg=kimg, metrics=metrics, load_name=load_name))
         write_sums(scratch)
         scratch.chmod(0o755)
         _put(scratch, place)
@@ -221,7 +221,7 @@ def pin_weights(path: Path, sha256: Mapping[str, str], *, repo: str = "", revisi
         weights["repo"], weights["revision"] = repo, revision
     weights["sha256"] = tomlkit.inline_table()
     weights["sha256"].update(sha256)
-    with replacing(path) as temporary:
+    with replace_atomically(path) as temporary:
         temporary.write_text(tomlkit.dumps(document), encoding="utf-8")
 
 
@@ -239,6 +239,6 @@ def copy_recipe(name: str, target: Path) -> Path:
     document = tomlkit.parse(entry.recipe.read_text(encoding="utf-8"))
     document.pop("weights", None)  # a changed recipe has no released weights
     load_recipe(entry)  # a broken recipe is not worth a copy
-    with replacing(target) as temporary:
+    with replace_atomically(target) as temporary:
         temporary.write_text(tomlkit.dumps(document), encoding="utf-8")
     return target

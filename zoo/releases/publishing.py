@@ -22,8 +22,21 @@ from zoo.errors import (
     WriteError,
     suggest,
 )
-from zoo.io.hub import BUSY, Address, Listed, api, ask, bounded, fetch, has_digest, listing, patience, pause, speaking
-from zoo.io.weights import SUMS, digest, inside, read_sums, verify
+from zoo.io.hub import (
+    BUSY,
+    Address,
+    ListedFile,
+    api,
+    ask,
+    fetch,
+    has_digest,
+    list_files,
+    retry_seconds,
+    run_bounded,
+    transfer_seconds,
+    translate_errors,
+)
+from zoo.io.weights import SUMS, digest, read_sums, resolve_inside, verify
 from zoo.registry import registry
 from zoo.releases.exporting import pin_weights, release
 from zoo.releases.loading import Release
@@ -103,8 +116,8 @@ def publish(
     entry = registry.entries.get(os.fspath(name))
     if pin and entry is None:
         raise InvalidValueError(f"{name}: only an entry of the registry has a recipe to pin a revision in")
-    with weights_of(name, repo=repo, unmeasured=unmeasured) as folder:
-        files = released_files(folder, entry.weights.sha256 if entry is not None else {})
+    with open_weights(name, repo=repo, unmeasured=unmeasured) as folder:
+        files = list_released_files(folder, entry.weights.sha256 if entry is not None else {})
         sha256 = {file: digest(folder / file) for file in Release.open(folder).weight_files}
         head, changes = compare(files, address, private=private)
         changed = any(change.kind != "same" for change in changes)
@@ -121,7 +134,7 @@ def publish(
 
 
 @contextmanager
-def weights_of(name: str | os.PathLike[str], *, repo: str, unmeasured: bool) -> Iterator[Path]:
+def open_weights(name: str | os.PathLike[str], *, repo: str, unmeasured: bool) -> Iterator[Path]:
     """The folder to publish: of an entry, of a path, or released on the spot from a run."""
     text, folder = os.fspath(name), Path(name).expanduser()
     if text in registry.entries:
@@ -144,7 +157,7 @@ def weights_of(name: str | os.PathLike[str], *, repo: str, unmeasured: bool) -> 
         raise NotFoundError(f'no entry "{text}", and no such folder.{suggest(text, registry.entries)}')
 
 
-def released_files(folder: Path, sha256: Mapping[str, str]) -> dict[str, Path]:
+def list_released_files(folder: Path, sha256: Mapping[str, str]) -> dict[str, Path]:
     """What is published of a folder: SHA256SUMS and the files that it lists, each checked, and nothing else.
 
     So a note or a key that happens to lie there stays where it is. Raises InvalidFileError.
@@ -155,7 +168,7 @@ def released_files(folder: Path, sha256: Mapping[str, str]) -> dict[str, Path]:
         raise InvalidFileError(
             f"{folder}: has no {SUMS}, which says what belongs to a release; `zoo release RUN` writes one"
         )
-    return {name: inside(folder, name) for name in sorted([*listed, SUMS])}
+    return {name: resolve_inside(folder, name) for name in sorted([*listed, SUMS])}
 
 
 def compare(local: Mapping[str, Path], address: Address, *, private: bool) -> tuple[str | None, tuple[Change, ...]]:
@@ -172,19 +185,19 @@ def compare(local: Mapping[str, Path], address: Address, *, private: bool) -> tu
     if private and not info.private:
         raise InvalidValueError(f"{address} is there already and public; --private is for a new repository")
     head = Address(address.repo, info.sha or "")
-    listed = listing(head)
+    listed = list_files(head)
     changes = [Change(name, _kind(path, listed.get(name)), path.stat().st_size) for name, path in local.items()]
     changes += [Change(name, "gone", listed[name].size) for name in _published_before(head, listed) - local.keys()]
     return head.revision, tuple(sorted(changes, key=lambda change: change.path))
 
 
-def _kind(path: Path, listed: Listed | None) -> Kind:
+def _kind(path: Path, listed: ListedFile | None) -> Kind:
     if listed is None:
         return "new"
     return "same" if listed.size == path.stat().st_size and has_digest(path, listed.digest) else "changed"
 
 
-def _published_before(head: Address, listed: Mapping[str, Listed]) -> set[str]:
+def _published_before(head: Address, listed: Mapping[str, ListedFile]) -> set[str]:
     """The files that an earlier publication put there, by its own list of them."""
     if SUMS not in listed:
         return set()
@@ -230,10 +243,10 @@ def _commit(
             return info.oid
 
         try:
-            with speaking(address):
-                return bounded(send, seconds=patience(num_bytes)), before
+            with translate_errors(address):
+                return run_bounded(send, seconds=transfer_seconds(num_bytes)), before
         except (UnreachableError, InvalidValueError) as error:
-            wait = pause(error.__cause__, attempt, busy=(*BUSY, *_BRANCH_MOVED))
+            wait = retry_seconds(error.__cause__, attempt, busy=(*BUSY, *_BRANCH_MOVED))
             if wait is None:
                 raise
             time.sleep(wait)

@@ -12,7 +12,7 @@ from zoo.registry import Weights, registry
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verified:
+class Verification:
     """What `zoo verify` says of one folder. `problem` is empty where every file has the bytes it should."""
 
     name: str
@@ -22,7 +22,7 @@ class Verified:
     problem: str = ""
 
 
-def verify_weights(name: str | None = None, *, progress: Callable[[int, int], None] | None = None) -> list[Verified]:
+def verify_weights(name: str | None = None, *, progress: Callable[[int, int], None] | None = None) -> list[Verification]:
     """Hash released weights again: one entry, folder or repository, or all that are bundled or cached if None.
 
     Nothing is fetched and nothing is changed. Raises NotFoundError where a name has no weights here.
@@ -45,7 +45,7 @@ def _list_folders(name: str | None) -> Iterable[tuple[str, Path, Mapping[str, st
         for folder in sorted(path.parent for path in BUNDLED.glob(f"*/{SUMS}")):  # entries, and feature networks
             entry = registry.entries.get(folder.name)
             yield folder.name, folder, entry.weights.sha256 if entry is not None else {}
-        for address, folder in hub.cached_snapshots():
+        for address, folder in hub.list_cached_snapshots():
             yield str(address), folder, {}
         return
     known_entry = registry.entries.get(name)
@@ -55,7 +55,7 @@ def _list_folders(name: str | None) -> Iterable[tuple[str, Path, Mapping[str, st
     if (Path(name).expanduser() / "config.json").is_file():
         yield name, Path(name).expanduser(), {}
         return
-    cached = hub.cached_snapshots()
+    cached = hub.list_cached_snapshots()
     weights = known_entry.weights if known_entry is not None else Weights()
     wanted = hub.Address(weights.repo, weights.revision) if weights.repo else hub.Address.parse(name)
     found = [
@@ -72,7 +72,7 @@ def _list_folders(name: str | None) -> Iterable[tuple[str, Path, Mapping[str, st
         yield str(pinned), folder, weights.sha256
 
 
-def _verify_folder(label: str, folder: Path, sha256: Mapping[str, str]) -> Verified:
+def _verify_folder(label: str, folder: Path, sha256: Mapping[str, str]) -> Verification:
     from zoo.io import hub
 
     files = [path for path in folder.rglob("*") if path.is_file()]
@@ -88,5 +88,5 @@ def _verify_folder(label: str, folder: Path, sha256: Mapping[str, str]) -> Verif
         if not checked:
             raise InvalidFileError(f"{folder}: no {SUMS} here to compare its files with")
     except InvalidFileError as error:
-        return Verified(name=label, folder=folder, files=len(files), bytes=size, problem=str(error))
-    return Verified(name=label, folder=folder, files=checked, bytes=size)
+        return Verification(name=label, folder=folder, files=len(files), bytes=size, problem=str(error))
+    return Verification(name=label, folder=folder, files=checked, bytes=size)

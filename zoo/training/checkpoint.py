@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from zoo.errors import InvalidFileError, NoWeightsError, WriteError
-from zoo.io.atomic import replacing
+from zoo.io.atomic import replace_atomically
 
 BEST = "best.pt"
 
@@ -30,7 +30,7 @@ def save_checkpoint(state: dict[str, Any], folder: Path, *, step: int, keep: int
     """
     path = folder / f"step-{step:09}.pt"
     _save(state, path)
-    for old in checkpoints(folder)[:-keep]:
+    for old in list_checkpoints(folder)[:-keep]:
         old.unlink(missing_ok=True)
     return path
 
@@ -42,19 +42,19 @@ def save_best(state: dict[str, Any], folder: Path) -> Path:
 
 
 def _save(state: dict[str, Any], path: Path) -> None:
-    with replacing(path) as temporary:
+    with replace_atomically(path) as temporary:
         try:
             torch.save(state, temporary)
         except RuntimeError as error:  # which torch raises where the disk is full
             raise WriteError(f"{path}: cannot write: {str(error).splitlines()[0]}") from error
 
 
-def checkpoints(folder: Path) -> list[Path]:
+def list_checkpoints(folder: Path) -> list[Path]:
     """List the checkpoints in `folder`, oldest first."""
     return sorted(path for path in folder.glob("step-*.pt") if _NAME.fullmatch(path.name))
 
 
-def step_of(checkpoint: Path) -> int:
+def read_step(checkpoint: Path) -> int:
     """Return the number of steps at a checkpoint, by its name."""
     return int(checkpoint.stem.removeprefix("step-"))
 
@@ -64,7 +64,7 @@ def load_checkpoint(folder: Path, *, best: bool = False) -> dict[str, Any]:
 
     Raises NoWeightsError where there is none, InvalidFileError where it is damaged.
     """
-    found = [folder / BEST] if best else checkpoints(folder)
+    found = [folder / BEST] if best else list_checkpoints(folder)
     if not found:
         raise NoWeightsError(f"{folder}: no checkpoint here yet")
     try:

@@ -76,7 +76,7 @@ def held_out(store: Store, settings: EvaluateConfig) -> Callable[[GAN], list[Met
 
 def _real_images(store: Store, settings: EvaluateConfig) -> tuple[Tensor, Tensor]:
     """Images of the test split, and as many of the training split for the floors. Raises InvalidValueError where too few."""
-    real, other = store.compared(settings.samples, settings.seed, of="images")
+    real, other = store.sample_splits(settings.samples, settings.seed, of="images")
     return decode_images(store.samples[real]), decode_images(store.samples[other])
 
 

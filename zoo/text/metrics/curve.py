@@ -23,7 +23,7 @@ from PIL import Image
 from zoo.data import Store
 from zoo.errors import InvalidValueError
 from zoo.gan import GAN
-from zoo.io.atomic import replacing
+from zoo.io.atomic import replace_atomically
 from zoo.metrics.bleu import bleu, self_bleu
 from zoo.options import TemperatureOptions
 from zoo.recipe import EvaluateConfig
@@ -158,7 +158,7 @@ class Curve:
         path = Path(path).expanduser()
         if path.suffix.lower() != ".png":
             raise InvalidValueError(f'{path}: a curve is drawn as .png, not as "{path.suffix}"')
-        with replacing(path) as temporary:
+        with replace_atomically(path) as temporary:
             self.picture().save(temporary)
         return path
 
