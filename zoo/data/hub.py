@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face Hub: tables as the package `datasets` reads them, and files as they lie there."""
+"""Data sets of the Hugging Face Hub: tables, which the package `datasets` reads, and plain files."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from zoo.errors import InvalidFileError, InvalidValueError, MissingDependencyErr
 from zoo.io.atomic import replace_atomically
 from zoo.io.hub import Address, ListedFile, fetch, find_cached, list_files, read_license, resolve_commit
 
-AT_ONCE = 8  # files that are fetched side by side
+AT_ONCE = 8  # files that are fetched at the same time
 
 
 def load_table(hub: str) -> Any:
-    """The split `train` of a data set, a `datasets.Dataset`. Raises MissingDependencyError, InvalidFileError."""
+    """Load the split `train` of a data set, a `datasets.Dataset`. Raises MissingDependencyError, InvalidFileError."""
     try:
         import datasets
     except ImportError:
@@ -33,18 +33,21 @@ def load_table(hub: str) -> Any:
 def load_files(
     hub: str, suffixes: tuple[str, ...], *, progress: Callable[[int, int], None] | None = None
 ) -> tuple[Path, About]:
-    """The files of a data set that end in one of `suffixes`: the folder in the Hub's cache, and what it says of itself.
+    """Fetch the files of a data set that end in one of `suffixes`.
 
     Their bytes are checked against the digests that the Hub states. What was fetched once needs no network again.
 
+    Returns:
+        The folder in the Hub's cache, and the name and license of the data set.
+
     Args:
         hub: org/name, or org/name@revision.
-        progress: called with the files that are there and with their number.
+        progress: called with the number of files that are there and the number of all.
 
     Raises:
         InvalidValueError: `hub` is no such name.
         InvalidFileError: no file ends so; bytes that are wrong twice.
-        NotFoundError, UnreachableError, WriteError: as `zoo.remote.ask`.
+        NotFoundError, UnreachableError, WriteError: as `zoo.io.hub.ask`.
     """
     address = Address.parse(hub, "dataset")
     if address is None:
@@ -52,7 +55,7 @@ def load_files(
     pinned = replace(address, revision=resolve_commit(address))
     known = hashlib.sha256(repr((str(pinned), sorted(suffixes))).encode()).hexdigest()[:16]
     note = cache_dir() / "hub" / f"{known}.json"
-    if (found := _noted(note, pinned)) is not None:
+    if (found := _read_note(note, pinned)) is not None:
         return found
     everything = list_files(pinned)
     files = {name: listed for name, listed in everything.items() if name.lower().endswith(suffixes)}
@@ -63,7 +66,7 @@ def load_files(
     with replace_atomically(note) as temporary:
         facts = {"files": sorted(files), "name": about.name, "license": about.license}
         temporary.write_text(json.dumps(facts), encoding="utf-8")
-    return _folder(pinned, next(iter(files))), about
+    return _find_folder(pinned, next(iter(files))), about
 
 
 def _fetch_all(address: Address, files: dict[str, ListedFile], progress: Callable[[int, int], None] | None) -> None:
@@ -73,22 +76,22 @@ def _fetch_all(address: Address, files: dict[str, ListedFile], progress: Callabl
             if progress is not None:
                 progress(done, len(files))
     finally:
-        pool.shutdown(cancel_futures=True)  # after the first that failed, or Ctrl-C
+        pool.shutdown(cancel_futures=True)  # after the first failure, or Ctrl-C
 
 
-def _noted(note: Path, address: Address) -> tuple[Path, About] | None:
-    """What was fetched before, where all of it is still there."""
+def _read_note(note: Path, address: Address) -> tuple[Path, About] | None:
+    """Return what was fetched before; None unless all of it is still there."""
     try:
         facts = json.loads(note.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     if any(find_cached(address, name) is None for name in facts["files"]):
         return None
-    return _folder(address, facts["files"][0]), About(name=facts["name"], license=facts["license"])
+    return _find_folder(address, facts["files"][0]), About(name=facts["name"], license=facts["license"])
 
 
-def _folder(address: Address, name: str) -> Path:
-    """The snapshot that a cached file lies in."""
+def _find_folder(address: Address, name: str) -> Path:
+    """Find the folder of the snapshot that holds a cached file."""
     path = find_cached(address, name)
     assert path is not None
     return path.parents[name.count("/")]

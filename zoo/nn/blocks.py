@@ -1,6 +1,6 @@
-"""Convolutions whose kernels lie side by side, stride and kernel equal: matrix products of whole blocks.
+"""Convolutions whose stride equals their kernel, as matrix products of blocks.
 
-They compute what `nn.Conv2d` and `nn.ConvTranspose2d` do, groups included, and have the same weights. As products they
+They compute what `nn.Conv2d` and `nn.ConvTranspose2d` do, with groups too, and have the same weights. As products they
 are several times faster on a CPU, above all in the second derivatives that a gradient penalty needs.
 """
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 class BlockConv2d(nn.Conv2d):
-    """[N, C, H, W] -> [N, O, H/h, W/w] with kernel and stride (h, w), which divide H and W."""
+    """Convolution [N, C, H, W] -> [N, O, H/h, W/w] with kernel and stride (h, w), which divide H and W."""
 
     def __init__(self, channels: int, out_channels: int, kernel: tuple[int, int], *, groups: int = 1) -> None:
         super().__init__(channels, out_channels, kernel, stride=kernel, groups=groups)
@@ -24,7 +24,7 @@ class BlockConv2d(nn.Conv2d):
 
 
 class BlockConvTranspose2d(nn.ConvTranspose2d):
-    """[N, C, H, W] -> [N, O, H h, W w] with kernel and stride (h, w)."""
+    """Transposed convolution [N, C, H, W] -> [N, O, H h, W w] with kernel and stride (h, w)."""
 
     def __init__(self, channels: int, out_channels: int, kernel: tuple[int, int], *, groups: int = 1) -> None:
         super().__init__(channels, out_channels, kernel, stride=kernel, groups=groups)
@@ -39,7 +39,7 @@ class BlockConvTranspose2d(nn.ConvTranspose2d):
 
 
 def grouped_linear(inputs: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> Tensor:
-    """[..., C] -> [..., O] by a weight [O, C/groups]: `groups` linear maps side by side."""
+    """Map [..., C] -> [..., O] by a weight [O, C/groups]: one linear map per group of channels."""
     if groups == 1:
         return nn.functional.linear(inputs, weight, bias)
     rows = inputs.unflatten(-1, (groups, -1)).flatten(0, -3).transpose(0, 1)  # [groups, M, C/groups]

@@ -1,4 +1,4 @@
-"""Hashing released weights again: whether every file still has the bytes that it should."""
+"""Verifying released weights: whether every file still has the bytes that it should."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zoo.registry import Weights, registry
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """What `zoo verify` says of one folder. `problem` is empty where every file has the bytes it should."""
+    """The result of `zoo verify` for one folder. `problem` is empty where every file has the right bytes."""
 
     name: str
     folder: Path
@@ -22,8 +22,10 @@ class Verification:
     problem: str = ""
 
 
-def verify_weights(name: str | None = None, *, progress: Callable[[int, int], None] | None = None) -> list[Verification]:
-    """Hash released weights again: one entry, folder or repository, or all that are bundled or cached if None.
+def verify_weights(
+    name: str | None = None, *, progress: Callable[[int, int], None] | None = None
+) -> list[Verification]:
+    """Hash released weights again: of one entry, folder or repository, or if None of all that are bundled or cached.
 
     Nothing is fetched and nothing is changed. Raises NotFoundError where a name has no weights here.
     """
@@ -42,7 +44,7 @@ def _list_folders(name: str | None) -> Iterable[tuple[str, Path, Mapping[str, st
     from zoo.io import hub
 
     if name is None:
-        for folder in sorted(path.parent for path in BUNDLED.glob(f"*/{SUMS}")):  # entries, and feature networks
+        for folder in sorted(path.parent for path in BUNDLED.glob(f"*/{SUMS}")):  # of entries and of feature networks
             entry = registry.entries.get(folder.name)
             yield folder.name, folder, entry.weights.sha256 if entry is not None else {}
         for address, folder in hub.list_cached_snapshots():
@@ -77,7 +79,7 @@ def _verify_folder(label: str, folder: Path, sha256: Mapping[str, str]) -> Verif
 
     files = [path for path in folder.rglob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in files)
-    is_snapshot = folder.parent.name == "snapshots"  # it has what loading needs, not all that SHA256SUMS lists
+    is_snapshot = folder.parent.name == "snapshots"  # it has the files that loading needs, not all of SHA256SUMS
     there = {path.relative_to(folder).as_posix() for path in files}
     try:
         count = verify(folder, sha256, names=there | sha256.keys() if is_snapshot else None)

@@ -1,7 +1,7 @@
-"""Training state on disk: one dictionary, written whole or not at all.
+"""Checkpoints: the state of a training as one dictionary, written whole or not at all.
 
 A checkpoint is private to its run and holds tensors and primitives only, so it is read with `weights_only=True`;
-what is published is safetensors (`zoo.release`).
+what is published is safetensors (`zoo.releases`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NAME = re.compile(r"step-(\d{9})\.pt")
 def save_checkpoint(state: dict[str, Any], folder: Path, *, step: int, keep: int) -> Path:
     """Write `step-000001234.pt` into `folder` and delete all but the newest `keep`.
 
-    It is flushed to the disk under a temporary name first. So a crash or a full disk leaves earlier checkpoints whole.
+    It is flushed to the disk under a temporary name first, so earlier checkpoints survive a crash or a full disk.
     Raises WriteError.
     """
     path = folder / f"step-{step:09}.pt"
@@ -36,7 +36,7 @@ def save_checkpoint(state: dict[str, Any], folder: Path, *, step: int, keep: int
 
 
 def save_best(state: dict[str, Any], folder: Path) -> Path:
-    """Write `best.pt` into `folder`; it stays beside the newest checkpoints. Raises WriteError."""
+    """Write `best.pt` into `folder`, beside the newest checkpoints. Raises WriteError."""
     _save(state, folder / BEST)
     return folder / BEST
 
@@ -55,7 +55,7 @@ def list_checkpoints(folder: Path) -> list[Path]:
 
 
 def read_step(checkpoint: Path) -> int:
-    """Return the number of steps at a checkpoint, by its name."""
+    """Read the number of steps from the name of a checkpoint."""
     return int(checkpoint.stem.removeprefix("step-"))
 
 
