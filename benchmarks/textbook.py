@@ -1,15 +1,25 @@
-"""This library against the textbook script, in one process and in turns: ratios, not times, since machines differ.
+"""This library against textbook scripts, in one process and in alternation: python benchmarks/textbook.py [ENTRY].
 
-The textbook script is a DCGAN as tutorials write it: a plain `nn.Sequential` of the same layers in the default memory
-format, default Adam, the discriminator's gradients left on in the generator's step, float32. That of a SeqGAN is the
-nested loop over prefixes and rollouts, with `torch.multinomial`, and the same networks, in the paper's sizes. Those of
-sounds are a plain generator, and for vocoders `transformers.SpeechT5HifiGan`. That of a MoCoGAN is the same networks in
-the default memory format, with default Adam and the discriminators' gradients left on. Beside all of them stands the
-share of this machine's own matrix-multiplication peak, measured in the same run.
+The result is a ratio: how much more than the textbook's throughput this library has on this machine. 1.2x means 20 %
+more samples or steps in the same time. Times are not printed, since machines differ.
+
+What a textbook script is:
+
+- faces-dcgan: a DCGAN as tutorials write it, a plain `nn.Sequential` of the same layers in the default memory format
+  with default Adam, the discriminator's gradients on in the generator's step, float32.
+- text-seqgan: the nested loop over prefixes and rollouts with `torch.multinomial`, networks in the paper's sizes.
+- music-wavegan: the plain generator. music-hifigan: `transformers.SpeechT5HifiGan` with the same weights.
+- video-mocogan: the same networks in the default memory format with default Adam, the discriminators' gradients on.
+
+The second half of a line tells how hard each side works: the floating-point operations that it does itself, as a share
+of what this machine does in a matrix multiplication of 1024 x 1024, measured in between. A side that saves work, as by
+fused batch norms, has fewer operations. The share of a convolution can exceed 100 %, because it is computed with fewer
+multiplications than are counted (Winograd), and because a small matrix multiplication has its own overhead.
 """
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import time
 from collections.abc import Callable
@@ -17,15 +27,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from plain_sounds import make_plain_wavegan, make_vocoders
+from plain_text import complete_by_multinomial, compute_plain_reward
+from plain_video import plain_step
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from zoo.errors import InvalidValueError
 from zoo.gan import GAN
 from zoo.nn.memory_format import channels_last
 from zoo.noise import Noise
 from zoo.recipe import Recipe, load_recipe
-from zoo.registry import Entry
+from zoo.text.rollout import complete_prefixes
 from zoo.training.phases import Phase, Step, trainable
 
 BATCH = 64
@@ -34,149 +46,121 @@ ROLLOUTS = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One task, timed in alternating rounds."""
+    """One task, timed in alternating rounds; times are in seconds, one a round."""
 
     task: str
-    ours: list[float]  # seconds, a round each
+    ours: list[float]
     textbook: list[float]
-    gflop: float  # of the textbook's work, which both must get done
-    peak_gflops: list[float]
+    matmul: list[float]
+    our_gflop: float
+    textbook_gflop: float
 
     @property
-    def ratio(self) -> float:
-        """Throughput against the textbook's: the median over rounds of the two times of a round."""
-        return statistics.median(t / o for o, t in zip(self.ours, self.textbook, strict=True))
+    def ratios(self) -> list[float]:
+        """Our throughput over the textbook's, by round."""
+        return [textbook / ours for ours, textbook in zip(self.ours, self.textbook, strict=True)]
 
-    def line(self) -> str:
-        peak = statistics.median(self.peak_gflops)
-        shares = [self.gflop / statistics.median(times) / peak for times in (self.ours, self.textbook)]
-        low, high = min(self._ratios()), max(self._ratios())
+    def format_line(self) -> str:
+        matmul = 2 * 1024**3 / 1e9 / statistics.median(self.matmul)  # GFLOP/s
+        work = [
+            f"{gflop:.1f} GFLOP at {gflop / statistics.median(times) / matmul:.0%}"
+            for gflop, times in ((self.our_gflop, self.ours), (self.textbook_gflop, self.textbook))
+        ]
         return (
-            f"{self.task:<28} {self.ratio:.2f}x ({low:.2f} to {high:.2f})   "
-            f"{shares[0]:.0%} of the matrix-multiplication peak, textbook {shares[1]:.0%}"
+            f"{self.task:<28} {statistics.median(self.ratios):.2f}x ({min(self.ratios):.2f} to {max(self.ratios):.2f})"
+            f"   ours {work[0]} of the matrix multiplication's rate, textbook {work[1]}"
         )
-
-    def _ratios(self) -> list[float]:
-        return [t / o for o, t in zip(self.ours, self.textbook, strict=True)]
-
-
-def run_bench(entry: Entry, *, rounds: int = 15) -> str:
-    """Compare the tasks of an architecture with their textbook script at batch 64; returns lines to print.
-
-    Raises InvalidValueError for an architecture that no script stands for.
-    """
-    tasks = {
-        "zoo.faces.dcgan:DCGAN": (compare_sampling, compare_training),
-        "zoo.music.sounds.hifigan:HiFiGAN": (compare_vocoding,),
-        "zoo.music.sounds.wavegan:WaveGAN": (compare_sounds,),
-        "zoo.text.seqgan:SeqGAN": (compare_completions, compare_reward),
-        "zoo.video.mocogan:MoCoGAN": (compare_clips,),
-    }
-    if entry.architecture not in tasks:
-        raise InvalidValueError(
-            f"{entry.name}: there is a textbook script to compare with for {' and '.join(tasks)} only"
-        )
-    recipe = load_recipe(entry)
-    threads = torch.get_num_threads()
-    lines = [f"{entry.name}, batch {BATCH} unless said otherwise, {threads} threads, {rounds} rounds in turns"]
-    return "\n".join([*lines, *(compare(recipe, rounds).line() for compare in tasks[entry.architecture])])
 
 
 def compare_sampling(recipe: Recipe, rounds: int) -> Comparison:
-    """`model.sample(64)` against the plain generator in evaluation mode on as many latents."""
-    gan: GAN = recipe.build().eval()
-    generator, _ = textbook_players(recipe)
-    return _sampling(gan, generator.eval(), lambda: torch.randn(BATCH, recipe.model.latent_dim, 1, 1), rounds)
+    """Compare `model.sample(64)` with the plain generator in evaluation mode on as many latents."""
+    gan = recipe.build().eval()
+    generator, _ = make_textbook_networks(recipe)
+    return _compare_sampling(gan, generator.eval(), lambda: torch.randn(BATCH, recipe.model.latent_dim, 1, 1), rounds)
 
 
 def compare_training(recipe: Recipe, rounds: int) -> Comparison:
-    """One turn of D and G through this library's phases, without penalties, against the textbook's step."""
-    gan: GAN = channels_last(recipe.build()).requires_grad_(False)
+    """Compare one step of D and G through this library's phases, without penalties, with the textbook's step."""
+    gan = channels_last(recipe.build()).requires_grad_(False)
     phases = [phase for phase in gan.phases(recipe.train) if phase.name in ("D", "G")]
     real = torch.rand(BATCH, *gan.sample_shape) * 2 - 1
-    ours = _turn_of(gan, phases, real.contiguous(memory_format=torch.channels_last))
-    return _alternate("training step (D and G)", ours, textbook_step(recipe, real), rounds)
+    ours = make_step(gan, phases, real.contiguous(memory_format=torch.channels_last))
+    return alternate("training step (D and G)", ours, make_textbook_step(recipe, real), rounds)
 
 
 def compare_completions(recipe: Recipe, rounds: int) -> Comparison:
-    """The texts of one SeqGAN search at the paper's 16 rollouts: all prefixes at once against the nested loop."""
-    from zoo.text.bench import multinomial_completions
-
-    from zoo.text.rollout import completions
-
-    gan: GAN = recipe.architecture_class(recipe.architecture_class.Config()).eval()
+    """Compare one SeqGAN search at the paper's 16 rollouts: all prefixes at once, and the nested loop."""
+    gan: Any = recipe.architecture_class(recipe.architecture_class.Config()).eval()
     tokens, policy = gan.sample(BATCH, seed=0).tensor, gan.generator
-
-    def ours() -> None:
-        completions(policy, tokens, ROLLOUTS, Noise(0))  # type: ignore[arg-type]
-
-    def textbook() -> None:
-        multinomial_completions(policy, tokens, ROLLOUTS, Noise(0))  # type: ignore[arg-type]
-
-    return _alternate(f"{ROLLOUTS} rollouts", ours, textbook, rounds)
+    return alternate(
+        f"{ROLLOUTS} rollouts",
+        lambda: complete_prefixes(policy, tokens, ROLLOUTS, Noise(0)),
+        lambda: complete_by_multinomial(policy, tokens, ROLLOUTS, Noise(0)),
+        rounds,
+    )
 
 
 def compare_reward(recipe: Recipe, rounds: int) -> Comparison:
-    """One whole reward of SeqGAN, rollouts and discriminator."""
-    from zoo.text.bench import plain_reward
-
+    """Compare one whole reward of SeqGAN: rollouts and discriminator."""
     gan: Any = recipe.architecture_class(recipe.architecture_class.Config()).eval()
     tokens = gan.sample(BATCH, seed=0).tensor
-    train: Any = recipe.train
-    train = replace(train, rollouts=ROLLOUTS, reward="discriminator")
+    train: Any = replace(recipe.train, rollouts=ROLLOUTS, reward="discriminator")  # type: ignore[call-arg]
 
     def ours() -> None:
         with torch.no_grad():
             gan.reward(tokens, gan.generator, train, Noise(0))
 
-    return _alternate("rollouts and their judgement", ours, lambda: plain_reward(gan, tokens, ROLLOUTS), rounds)
+    return alternate("rollouts and their rewards", ours, lambda: compute_plain_reward(gan, tokens, ROLLOUTS), rounds)
 
 
 def compare_sounds(recipe: Recipe, rounds: int) -> Comparison:
-    """`model.sample(64)` against the generator with its filter as a convolution, on as many latents."""
-    from zoo.music.sounds.bench import plain_wavegan
-
+    """Compare `model.sample(64)` with the generator whose filter is a convolution, on as many latents."""
     gan: Any = recipe.build().eval()
-    return _sampling(gan, plain_wavegan(gan), lambda: gan.latents(BATCH, Noise(0)), rounds)
+    return _compare_sampling(gan, make_plain_wavegan(gan), lambda: gan.latents(BATCH, Noise(0)), rounds)
 
 
 def compare_vocoding(recipe: Recipe, rounds: int) -> Comparison:
-    """HiFi-GAN's V2 on 256 frames against `transformers.SpeechT5HifiGan` of the same weights, no weight norm in it."""
-    from zoo.music.sounds.bench import speecht5_vocoders
-
-    theirs, ours, mel = speecht5_vocoders()
+    """Compare HiFi-GAN's V2 on 256 frames with `transformers.SpeechT5HifiGan` of the same weights."""
+    theirs, ours, mel = make_vocoders()
 
     def textbook() -> None:
         with torch.no_grad():
             theirs(mel[0].T)
 
-    return _alternate("V2 vocoder, 256 frames", lambda: ours.vocode(mel), textbook, rounds)
+    return alternate("V2 vocoder, 256 frames", lambda: ours.vocode(mel), textbook, rounds)
 
 
 def compare_clips(recipe: Recipe, rounds: int) -> Comparison:
-    """One turn of MoCoGAN, width 32, two judges, no penalty: this library's phases against its step written plainly."""
-    from zoo.video.bench import plain_step
-
+    """Compare one step of MoCoGAN, width 32, two discriminators, no penalty, with its step written plainly."""
     n = 16
     model = replace(recipe.model, width=32, discriminator_noise=0.0, content_width=0)
     recipe = replace(recipe, model=model, train=replace(recipe.train, r1_gamma=0.0))
     gan: Any = channels_last(recipe.build()).requires_grad_(False)
     real = torch.rand(n, *gan.sample_shape) * 2 - 1
     labels = torch.arange(n) % recipe.model.labels if recipe.model.labels else None
-    ours = _turn_of(gan, gan.phases(recipe.train), real.contiguous(memory_format=torch.channels_last_3d), labels=labels)
+    ours = make_step(gan, gan.phases(recipe.train), real.contiguous(memory_format=torch.channels_last_3d), labels)
     plain = plain_step(recipe.build(), real, labels)  # type: ignore[arg-type]
-    return _alternate(f"training step, {n} clips", ours, plain, rounds)
+    return alternate(f"training step, {n} clips", ours, plain, rounds)
 
 
-def textbook_players(recipe: Recipe) -> tuple[nn.Sequential, nn.Sequential]:
-    """Generator and discriminator of the recipe's sizes as the tutorials write them."""
-    gan: GAN = recipe.build()
+COMPARISONS: dict[str, tuple[Callable[[Recipe, int], Comparison], ...]] = {
+    "faces-dcgan": (compare_sampling, compare_training),
+    "music-hifigan": (compare_vocoding,),
+    "music-wavegan": (compare_sounds,),
+    "text-seqgan": (compare_completions, compare_reward),
+    "video-mocogan": (compare_clips,),
+}
+
+
+def make_textbook_networks(recipe: Recipe) -> tuple[nn.Sequential, nn.Sequential]:
+    """Make generator and discriminator of the recipe's sizes as the tutorials write them."""
+    gan = recipe.build()
     return gan.generator.main, gan.discriminator.main  # type: ignore[return-value]
 
 
-def textbook_step(recipe: Recipe, real: Tensor) -> Callable[[], None]:
-    """The tutorials' training step on the real images [N, 3, 64, 64]."""
-    generator, discriminator = textbook_players(recipe)
+def make_textbook_step(recipe: Recipe, real: Tensor) -> Callable[[], None]:
+    """Make the tutorials' training step on the real images [N, 3, 64, 64]."""
+    generator, discriminator = make_textbook_networks(recipe)
     criterion = nn.BCEWithLogitsLoss()
     optimizer_d = torch.optim.Adam(discriminator.parameters(), lr=2e-4, betas=(0.5, 0.999))
     optimizer_g = torch.optim.Adam(generator.parameters(), lr=2e-4, betas=(0.5, 0.999))
@@ -195,22 +179,12 @@ def textbook_step(recipe: Recipe, real: Tensor) -> Callable[[], None]:
     return step
 
 
-def _sampling(gan: GAN, plain: nn.Module, latents: Callable[[], Tensor], rounds: int) -> Comparison:
-    """`gan.sample(64)` against the plain generator on latents drawn as plainly."""
-
-    def textbook() -> None:
-        with torch.no_grad():
-            plain(latents())
-
-    return _alternate("sampling", lambda: gan.sample(BATCH, seed=0, batch_size=BATCH), textbook, rounds)
-
-
-def _turn_of(gan: GAN, phases: list[Phase], real: Tensor, labels: Tensor | None = None) -> Callable[[], None]:
-    """A turn of the game on the same real samples, each phase as the loop plays it."""
+def make_step(gan: GAN, phases: list[Phase], real: Tensor, labels: Tensor | None = None) -> Callable[[], None]:
+    """Make a training step on the same real samples, each phase as the loop runs it."""
     noise = Noise(0)
 
-    def play() -> None:
-        turn = Step(gan, real, noise, generator_plays=True, labels=labels)
+    def run() -> None:
+        step = Step(gan, real, noise, train_generator=True, labels=labels)
         for phase in phases:
             with trainable(phase.module):
                 loss = phase.loss(step)["loss"]
@@ -218,24 +192,51 @@ def _turn_of(gan: GAN, phases: list[Phase], real: Tensor, labels: Tensor | None 
                 loss.backward()
             phase.optimizer.step()
 
-    return play
+    return run
 
 
-def _alternate(task: str, ours: Callable[[], object], textbook: Callable[[], object], rounds: int) -> Comparison:
-    with FlopCounterMode(display=False) as counter:
-        textbook()
-    ours()
-    times: dict[str, list[float]] = {"ours": [], "textbook": [], "peak": []}
+def _compare_sampling(gan: GAN, plain: nn.Module, draw: Callable[[], Tensor], rounds: int) -> Comparison:
+    """Compare `gan.sample(64)` with the plain generator on latents that are drawn as plainly."""
+
+    def textbook() -> None:
+        with torch.no_grad():
+            plain(draw())
+
+    return alternate("sampling", lambda: gan.sample(BATCH, seed=0, batch_size=BATCH), textbook, rounds)
+
+
+def alternate(task: str, ours: Callable[[], object], textbook: Callable[[], object], rounds: int) -> Comparison:
+    """Time both sides and a matrix multiplication in turn, and count the operations of each side."""
     a, b = torch.randn(2, 1024, 1024)
+    sides: dict[str, Callable[[], object]] = {"ours": ours, "textbook": textbook, "matmul": lambda: a @ b}
+    gflop = {name: count_gflop(run) for name, run in sides.items()}
+    times: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
-        for name, run in (("ours", ours), ("textbook", textbook), ("peak", lambda: a @ b)):
+        for name, run in sides.items():
             start = time.perf_counter()
             run()
             times[name].append(time.perf_counter() - start)
-    return Comparison(
-        task=task,
-        ours=times["ours"],
-        textbook=times["textbook"],
-        gflop=counter.get_total_flops() / 1e9,
-        peak_gflops=[2 * 1024**3 / 1e9 / seconds for seconds in times["peak"]],
-    )
+    return Comparison(task=task, **times, our_gflop=gflop["ours"], textbook_gflop=gflop["textbook"])
+
+
+def count_gflop(run: Callable[[], object]) -> float:
+    """Count the floating-point operations of a call, in billions; it also warms up."""
+    with FlopCounterMode(display=False) as counter:
+        run()
+    return counter.get_total_flops() / 1e9
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("entry", nargs="?", default="faces-dcgan", choices=list(COMPARISONS))
+    parser.add_argument("--rounds", type=int, default=15, help="alternating rounds; the median ratio is printed")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    print(f"{options.entry}, {options.threads} CPU threads, {options.rounds} alternating rounds")
+    for compare in COMPARISONS[options.entry]:
+        print(compare(load_recipe(options.entry), options.rounds).format_line())
+
+
+if __name__ == "__main__":
+    main()

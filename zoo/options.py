@@ -1,4 +1,4 @@
-"""Sample options: what can be asked of samples besides their number and seed. No torch, so the command line starts fast.
+"""Sample options: what can be asked of samples besides number and seed. No torch, so the command line starts fast.
 
 An architecture declares its options once, as a dataclass in `GAN.SampleOptions`. `model.sample`, `zoo.sample`, the
 flags of `zoo sample`, their help and their refusals all follow from it:

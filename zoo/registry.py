@@ -138,7 +138,7 @@ def read_entry(path: Path, *, root: Path | None = None) -> Entry:
             raise InvalidFileError(f'{path}: a recipe with modality = "{modality}" belongs into {root / modality}')
         if not _STEM.fullmatch(path.stem) or path.stem.partition("-")[0] != architecture:
             raise InvalidFileError(
-                f"{path}: name the file {architecture}.toml or {architecture}-<variant>.toml, in lower case with hyphens"
+                f"{path}: name the file {architecture}.toml or {architecture}-<variant>.toml, in lower case"
             )
     weights = table.get("weights", {})
     if not isinstance(weights, dict) or not isinstance(weights.get("sha256", {}), dict):

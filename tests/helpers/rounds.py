@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from zoo.options import SampleOptions, TemperatureOptions
 from zoo.text.data.vocabulary import Vocabulary
 from zoo.text.metrics.language_model import Config
 
@@ -66,6 +67,7 @@ class Fake:
     def __init__(self, texts: np.ndarray, *, likelihood: bool = True) -> None:
         self.texts = torch.from_numpy(texts)
         self.generator = Generator() if likelihood else nn.Linear(1, 1)
+        self.SampleOptions = TemperatureOptions if likelihood else SampleOptions
         self.asked: list[dict[str, object]] = []
 
     def sample(self, n: int, **options: object) -> SimpleNamespace:

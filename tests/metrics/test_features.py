@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError
-from zoo.metrics.features import Features, timm_features
+from zoo.metrics.features import Features, load_timm_features
 
 safetensors_torch = pytest.importorskip("safetensors.torch")
 timm = pytest.importorskip("timm")
@@ -12,7 +12,7 @@ SMALL = "resnet10t"
 
 @pytest.fixture(scope="module")
 def features() -> Features:
-    return timm_features(SMALL, pretrained=False, seed=1)
+    return load_timm_features(SMALL, pretrained=False, seed=1)
 
 
 def images(n: int) -> torch.Tensor:
@@ -29,7 +29,7 @@ def test_features_are_pooled_and_do_not_depend_on_the_batch(features):
 
 def test_features_equal_the_network_with_its_head_removed():
     """Preprocessing and pooling are those of timm's own pipeline, for images that need no resizing."""
-    features = timm_features(SMALL, pretrained=False, seed=1)
+    features = load_timm_features(SMALL, pretrained=False, seed=1)
     network = timm.create_model(SMALL, num_classes=10).eval()
     network.load_state_dict(features.network.state_dict(), strict=False)
     config = timm.data.resolve_model_data_config(network)
@@ -43,7 +43,7 @@ def test_features_equal_the_network_with_its_head_removed():
 def test_random_weights_are_the_seed_s_and_say_so(features):
     """Random weights carry "random" and their seed in the name, repeat by it, and leave the global generator alone."""
     state = torch.get_rng_state()
-    again, other = (timm_features(f"{SMALL}", pretrained=False, seed=seed) for seed in (1, 2))
+    again, other = (load_timm_features(f"{SMALL}", pretrained=False, seed=seed) for seed in (1, 2))
     assert torch.equal(torch.get_rng_state(), state)
     assert (features.name, other.name) == (f"timm:{SMALL}+random:1", f"timm:{SMALL}+random:2")
     assert torch.equal(again(images(2)), features(images(2)))
@@ -56,17 +56,17 @@ def test_a_local_file_gives_its_weights_and_its_digest(tmp_path, features):
     network.load_state_dict(features.network.state_dict(), strict=False)
     path = tmp_path / "weights.safetensors"
     safetensors_torch.save_file(network.state_dict(), path)
-    loaded = timm_features(SMALL, file=path)
+    loaded = load_timm_features(SMALL, file=path)
     assert loaded.name.startswith(f"timm:{SMALL}+file:")
     torch.testing.assert_close(loaded(images(2)), features(images(2)))
 
 
 def test_weights_out_of_reach_say_what_would_work(monkeypatch, tmp_path):
-    """No Hub and no cache: InvalidFileError, which names the model, the cache and the local file; never random weights."""
+    """No Hub and no cache: InvalidFileError names the model, the cache and the local file; never random weights."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(InvalidFileError, match=r"could not be fetched(.|\n)*HF_HOME(.|\n)*safetensors"):
-        timm_features("resnet10t.c3_in1k")
+        load_timm_features("resnet10t.c3_in1k")
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_weights_out_of_reach_say_what_would_work(monkeypatch, tmp_path):
 def test_unknown_names_are_answered_with_near_ones(name, message):
     """A model, or weights of a model, that timm does not have: NotFoundError, with those it has."""
     with pytest.raises(NotFoundError, match=message):
-        timm_features(name)
+        load_timm_features(name)
 
 
 def test_files_that_are_no_weights_are_refused(tmp_path):
@@ -87,9 +87,9 @@ def test_files_that_are_no_weights_are_refused(tmp_path):
     (tmp_path / "broken.safetensors").write_bytes(b"no safetensors")
     for file in ("missing.safetensors", "weights.pth", "broken.safetensors", "more.safetensors", "less.safetensors"):
         with pytest.raises(InvalidFileError, match=file):
-            timm_features(SMALL, file=tmp_path / file)
+            load_timm_features(SMALL, file=tmp_path / file)
     with pytest.raises(InvalidValueError, match="exclude"):
-        timm_features(SMALL, pretrained=False, file=tmp_path / "more.safetensors")
+        load_timm_features(SMALL, pretrained=False, file=tmp_path / "more.safetensors")
 
 
 @pytest.mark.parametrize(

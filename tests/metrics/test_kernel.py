@@ -58,7 +58,7 @@ def test_equal_distributions_are_at_zero_on_average():
 
 
 def test_the_seed_alone_decides_the_subsets():
-    """Same seed, same figure, whatever the global generator; another seed, another metric."""
+    """Same seed, same value, whatever the global generator; another seed, another value."""
     a, b = normal(60, 4, seed=0), normal(60, 4, seed=1)
     first = kernel_distance(a, b, seed=3, subset_size=20)
     torch.manual_seed(99)

@@ -73,10 +73,10 @@ def test_dropped_modes_cost_recall_and_coverage_alone():
     """Fakes of 2 modes in 10 keep their precision and density; recall and coverage fall to a fifth."""
     centers = 20 * torch.eye(10, dtype=torch.float64)
 
-    def drawn(modes: int, seed: int) -> torch.Tensor:
+    def sample(modes: int, seed: int) -> torch.Tensor:
         return centers[torch.arange(500) % modes] + normal(500, 10, seed=seed) * 0.5
 
-    full, dropped = (manifold_scores(drawn(10, 0), drawn(modes, 1)) for modes in (10, 2))
+    full, dropped = (manifold_scores(sample(10, 0), sample(modes, 1)) for modes in (10, 2))
     assert dropped.precision > full.precision - 0.1
     assert dropped.density > full.density - 0.2
     assert full.recall > 0.6

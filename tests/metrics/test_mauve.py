@@ -87,7 +87,7 @@ def test_a_collapsed_set_is_far():
 
 
 def test_the_seed_alone_decides_the_clusters():
-    """Same seed, same figure, whatever the global generator; moving and turning both sets does not count."""
+    """Same seed, same value, whatever the global generator; moving and turning both sets does not count."""
     a, b = normal(200, 3, seed=0), normal(300, 3, seed=1) * 1.3
     first = frontier_divergence(a, b, seed=3)
     torch.manual_seed(99)

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zoo.errors import InvalidValueError
-from zoo.metrics.ms_ssim import EXPONENTS, ms_ssim, pair_similarity, possible_scales
+from zoo.metrics.ms_ssim import EXPONENTS, count_scales, ms_ssim, pair_similarity
 
 
 def images(n: int, size: int, *, channels: int = 1, seed: int = 0) -> torch.Tensor:
@@ -45,7 +45,7 @@ def test_agrees_with_pytorch_msssim(num_scales):
 def test_similarity_is_symmetric_bounded_and_one_for_equals(seed, channels, size):
     """In [0, 1], the same either way, and 1 only for an image and itself."""
     a, b = (images(2, size, channels=channels, seed=s) for s in (seed, seed + 1000))
-    scales = possible_scales(size, size)
+    scales = count_scales(size, size)
     similarity = ms_ssim(a, b, num_scales=scales)
     assert ((similarity >= 0) & (similarity < 0.999)).all()
     torch.testing.assert_close(ms_ssim(b, a, num_scales=scales), similarity)
@@ -55,7 +55,7 @@ def test_similarity_is_symmetric_bounded_and_one_for_equals(seed, channels, size
 @pytest.mark.parametrize(("size", "scales"), [(11, 1), (22, 2), (32, 2), (43, 2), (44, 3), (64, 3), (88, 4), (176, 5)])
 def test_size_allows_as_many_scales_as_the_window_fits_into(size, scales):
     """The last scale is at least 11 px; one scale more does not fit and is refused, save for the paper's limit of 5."""
-    assert possible_scales(size, 300) == scales
+    assert count_scales(size, 300) == scales
     a = images(1, size)
     assert ms_ssim(a, a, num_scales=scales).item() == pytest.approx(1)
     with pytest.raises(InvalidValueError, match=f"1 to {scales}"):
@@ -86,7 +86,7 @@ def test_no_sample_is_paired_with_itself():
 
 
 def test_the_seed_alone_decides_the_pairs():
-    """Same seed, same figure, whatever the global generator; another seed, another metric."""
+    """Same seed, same value, whatever the global generator; another seed, another value."""
     some = images(20, 16)
     first = pair_similarity(some, seed=1, num_pairs=30)
     torch.manual_seed(99)

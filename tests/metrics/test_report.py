@@ -12,8 +12,8 @@ def normal(n: int, seed: int) -> torch.Tensor:
     return torch.randn(n, 8, generator=torch.Generator().manual_seed(seed))
 
 
-def test_each_figure_is_its_metric_beside_its_floor():
-    """Six metrics; value is real against fake, floor real against other reals, with count, extractor and seed."""
+def test_each_metric_is_beside_real_vs_real():
+    """Six metrics: real against fake, and real against other reals, with count, extractor and seed."""
     real, fake, other = normal(1200, 0), normal(1200, 1) * 0.9, normal(1200, 2)
     metrics = {f.name: f for f in distribution_metrics(real, fake, other, extractor="timm:some", seed=3)}
     assert list(metrics) == ["frechet_distance", "kernel_distance", "precision", "recall", "density", "coverage"]
@@ -21,17 +21,17 @@ def test_each_figure_is_its_metric_beside_its_floor():
     assert [f.name for f in metrics.values() if f.higher_is_better] == ["precision", "recall", "density", "coverage"]
 
     assert metrics["frechet_distance"].value == pytest.approx(frechet_distance(real, fake))
-    assert metrics["frechet_distance"].floor == pytest.approx(frechet_distance(real, other))
+    assert metrics["frechet_distance"].real_vs_real == pytest.approx(frechet_distance(real, other))
     kernel = metrics["kernel_distance"]
     assert (kernel.value, kernel.spread) == kernel_distance(real, fake, seed=3)
     assert kernel.real_vs_real == kernel_distance(real, other, seed=3).mean
     assert [name for name, f in metrics.items() if f.seed is not None] == ["kernel_distance"]
     assert metrics["recall"].value == manifold_scores(real, fake).recall
-    assert metrics["density"].floor == manifold_scores(real, other).density
+    assert metrics["density"].real_vs_real == manifold_scores(real, other).density
 
 
-def test_floors_are_what_fresh_reals_get():
-    """For fakes drawn like the reals, every figure is near its floor; for others, every figure is worse."""
+def test_fresh_reals_score_real_vs_real():
+    """For fakes of the real distribution every metric is near real against real; for others every metric is worse."""
     real, other = normal(400, 0), normal(400, 1)
     near = distribution_metrics(real, normal(400, 2), other, extractor="x", seed=0)
     far = distribution_metrics(real, normal(400, 3) + 2, other, extractor="x", seed=0)

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zoo.errors import InvalidValueError
-from zoo.metrics.swd import _blur, _descriptors, _grow, _laplacian_level, _patches, _shrink, _wasserstein
+from zoo.metrics.swd import _blur, _compute_level, _cut_descriptors, _cut_patches, _grow, _shrink, _wasserstein
 from zoo.metrics.swd import sliced_wasserstein as swd
 
 
@@ -14,7 +14,7 @@ def images(n: int = 8, size: int = 32, seed: int = 0) -> torch.Tensor:
 
 
 def test_a_set_is_at_zero_from_itself_at_every_level():
-    """One figure for each resolution down to 16 px, and each of them 0."""
+    """One distance for each resolution down to 16 px, and each of them 0."""
     assert swd(images(size=64), images(size=64), seed=0, num_directions=32) == {64: 0, 32: 0, 16: 0}
 
 
@@ -40,23 +40,23 @@ def test_the_blur_is_the_binomial_filter_mirrored_at_the_borders():
 def test_the_pyramid_gives_the_image_back():
     """Growing the coarsest level and adding the details of the finer ones, in turn, restores the image."""
     original = images(2, 64)
-    restored = _laplacian_level(original, 2)
+    restored = _compute_level(original, 2)
     for level in (1, 0):
-        restored = _grow(restored) + _laplacian_level(original, level)
+        restored = _grow(restored) + _compute_level(original, level)
     torch.testing.assert_close(restored, original, rtol=0, atol=1e-6)
-    torch.testing.assert_close(_laplacian_level(original, 2), _shrink(_shrink(original)))
+    torch.testing.assert_close(_compute_level(original, 2), _shrink(_shrink(original)))
 
 
 def test_flat_images_have_no_detail():
     """Growing keeps a constant: all levels but the coarsest are 0."""
     flat = torch.full((1, 3, 32, 32), 0.3)
-    assert _laplacian_level(flat, 0).abs().max() < 1e-6
+    assert _compute_level(flat, 0).abs().max() < 1e-6
 
 
 def test_patches_are_cut_where_the_corners_say():
     """Row and column of a corner are those of the patch's first pixel, of each image its own."""
     some = images(2, 16)
-    patches = _patches(some, torch.tensor([[0, 9], [4, 2]]), torch.tensor([[0, 9], [1, 3]]))
+    patches = _cut_patches(some, torch.tensor([[0, 9], [4, 2]]), torch.tensor([[0, 9], [1, 3]]))
     assert patches.shape == (2, 2, 3, 7, 7)
     torch.testing.assert_close(patches[0, 1], some[0, :, 9:16, 9:16])
     torch.testing.assert_close(patches[1, 0], some[1, :, 4:11, 1:8])
@@ -66,7 +66,7 @@ def test_descriptors_have_mean_zero_and_deviation_one_in_each_channel():
     """Normalization is over all patches of the set, channel by channel; a constant channel becomes 0."""
     some = images(6, 16) * torch.tensor([1.0, 5.0, 0.0]).view(3, 1, 1) + 7
     corners = torch.randint(10, (2, 6, 20), generator=torch.Generator().manual_seed(0))
-    channels = _descriptors(some, 0, corners).view(120, 3, 49).double()
+    channels = _cut_descriptors(some, 0, corners).view(120, 3, 49).double()
     torch.testing.assert_close(channels.mean((0, 2)), torch.zeros(3).double(), rtol=0, atol=1e-5)
     torch.testing.assert_close(channels.std((0, 2)), torch.tensor([1.0, 1, 0]).double(), rtol=0, atol=1e-3)
 
@@ -90,7 +90,7 @@ def test_a_change_shows_at_its_scale():
 
 
 def test_the_seed_alone_decides():
-    """Same seed, same metrics, whatever the global generator; another seed, others."""
+    """Same seed, same distances, whatever the global generator; another seed, others."""
     a, b = images(4, 16), images(4, 16, seed=1)
     first = swd(a, b, seed=5)
     torch.manual_seed(99)

@@ -16,8 +16,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 data_app = typer.Typer(help="The data sets that recipes train on.", no_args_is_help=True)
+evaluator_app = typer.Typer(help="The small networks whose features metrics compare.", no_args_is_help=True)
 recipe_app = typer.Typer(help="Recipes: the one file that is an entry.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+app.add_typer(evaluator_app, name="evaluator")
 app.add_typer(recipe_app, name="recipe")
 
 Name = Annotated[

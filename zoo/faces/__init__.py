@@ -1,1 +1,1 @@
-"""The faces wing: one file per architecture, the wing's data and metrics."""
+"""Faces: generative adversarial networks whose samples are images."""

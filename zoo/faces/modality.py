@@ -8,6 +8,7 @@ from zoo.modality import Kind, KindMetrics, Modality
 
 
 def load_metrics() -> KindMetrics:
+    """Import the metrics of images."""
     from zoo.faces.metrics.evaluate import evaluate, held_out
 
     return KindMetrics(evaluate=evaluate, held_out=held_out)

@@ -1,1 +1,1 @@
-"""Distances and scores that more than one modality uses: one file a metric, each from its paper."""
+"""The metrics of more than one modality, one in each file."""

@@ -1,11 +1,12 @@
 """BLEU of each text against all references, and Self-BLEU of each text against all others.
 
-BLEU: Papineni et al. 2002, eqs. 1-4, per text, smoothed by method 1 of Chen & Cherry 2014 (0.1 in place of no match),
-which is nltk's `sentence_bleu` to the last digit. Self-BLEU: Zhu et al. 2018 (Texygen), arXiv:1802.01886, section 3.
+BLEU: Papineni et al. 2002, eqs. 1-4, per text, smoothed by method 1 of Chen & Cherry 2014 (0.1 instead of no match).
+It is equal to nltk's `sentence_bleu` to the last digit. Self-BLEU: section 3 of Zhu et al. 2018 (Texygen),
+arXiv:1802.01886.
 
-The clip of an n-gram, the most times that any one reference has it, is found once for all texts, so that the time is
-that of the tokens, where scoring text by text takes it times the number of references. For Self-BLEU it leaves out the
-text itself: it is the most times that another has it, which the two highest counts and the owner of the first tell.
+The clip of an n-gram is its highest count in any one reference. It is found once for all texts, so the time grows with
+the number of tokens. Scoring text by text would multiply that by the number of references. For Self-BLEU the text
+itself does not count. The two highest counts, and the text that has the first, then give the clip.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ Scores = dict[int, NDArray[np.float64]]
 
 
 def bleu(hypotheses: Sequence[ArrayLike], references: Sequence[ArrayLike], *, orders: Sequence[int] = ORDERS) -> Scores:
-    """BLEU-n, with weights 1/n, of every hypothesis against all references, for each n of `orders`; in [0, 1].
+    """Compute BLEU-n in [0, 1], with weights 1/n, of every hypothesis against all references, for each n of `orders`.
 
-    Texts are sequences of integers, of any lengths, the empty one too (it scores 0). The more references there are, the
-    higher the score: compare only metrics of equal references. Raises InvalidValueError for no reference or an order below 1.
+    Texts are sequences of integers of any length; an empty one scores 0. The score grows with the number of references,
+    so it is comparable for the same references only. Raises InvalidValueError for no reference or an order below 1.
     """
     if len(references) == 0:
         raise InvalidValueError("BLEU needs at least 1 reference")
@@ -47,7 +48,7 @@ def bleu(hypotheses: Sequence[ArrayLike], references: Sequence[ArrayLike], *, or
 
 
 def self_bleu(texts: Sequence[ArrayLike], *, orders: Sequence[int] = ORDERS) -> Scores:
-    """BLEU-n of every text against all the other texts, for each n of `orders`: high where they are alike.
+    """Compute BLEU-n of every text against all other texts, for each n of `orders`. It is high where they are alike.
 
     Raises InvalidValueError for fewer than 2 texts or an order below 1.
     """
@@ -68,7 +69,7 @@ def self_bleu(texts: Sequence[ArrayLike], *, orders: Sequence[int] = ORDERS) -> 
 
 
 class _Grams:
-    """The n-grams of all texts, order by order: (n-gram, text, times it is in that text), each pair once."""
+    """The n-grams of all texts, order by order: (n-gram, text, count in that text), each pair once."""
 
     def __init__(self, texts: Sequence[ArrayLike], max_order: int) -> None:
         arrays = [np.asarray(text) for text in texts]
@@ -86,7 +87,7 @@ class _Grams:
         gram = np.zeros(len(self.tokens), dtype=np.int64)  # the number of the (n-1)-gram that starts at each token
         for n in range(1, self.max_order + 1):
             last = self.tokens[n - 1 :]
-            inside = self.owner[: len(last)] == self.owner[n - 1 :]  # else it would run on into the next text
+            inside = self.owner[: len(last)] == self.owner[n - 1 :]  # else it would extend into the next text
             gram = gram[: len(last)] * num_tokens + last
             gram[~inside] = -1
             gram = np.unique(gram, return_inverse=True)[1] - (not inside.all())
@@ -106,14 +107,14 @@ def _sum_by(owner: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
 
 
 def _closest(lengths: np.ndarray, references: np.ndarray) -> np.ndarray:
-    """For each length the nearest of a reference, the shorter of two equally near."""
+    """Find the reference length nearest to each length, the shorter of two equally near."""
     known = np.unique(references)
     wanted, which = np.unique(lengths, return_inverse=True)
     return np.array([_nearest(known, length) for length in wanted], dtype=np.int64)[which]
 
 
 def _closest_other(lengths: np.ndarray) -> np.ndarray:
-    """For each text the length nearest to its own among the other texts."""
+    """Find the length among the other texts that is nearest to each text's own."""
     known, which, counts = np.unique(lengths, return_inverse=True, return_counts=True)
     nearest = [
         length if count > 1 else _nearest(known[known != length], length)
@@ -127,13 +128,13 @@ def _nearest(known: np.ndarray, length: int) -> int:
 
 
 def _scores(matches: np.ndarray, lengths: np.ndarray, closest: np.ndarray, orders: Sequence[int]) -> Scores:
-    """BLEU from the clipped matches [N, max n]; in Python's own floats, whose last digits are nltk's."""
+    """Compute BLEU from the clipped matches [N, max n], in Python's own floats, whose last digits are nltk's."""
     scores = {n: np.zeros(len(lengths)) for n in orders}
     for i, (row, length, reference) in enumerate(
         zip(matches.tolist(), lengths.tolist(), closest.tolist(), strict=True)
     ):
         if row[0] == 0:
-            continue  # not one word of it is known
+            continue  # no word of it is in a reference
         logs = [math.log((hits or 0.1) / max(length - n, 1)) for n, hits in enumerate(row)]
         brevity = 1.0 if length > reference else math.exp(1 - reference / length)
         for n in orders:

@@ -1,4 +1,4 @@
-"""What every metric on features asks of them first."""
+"""The checks of all metrics on features."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from torch import Tensor
 from zoo.errors import InvalidValueError
 
 
-def checked_features(*sets: Tensor, at_least: int) -> list[Tensor]:
-    """The feature sets, each [N_i, D], in float64.
+def check_features(*sets: Tensor, at_least: int) -> list[Tensor]:
+    """Check feature sets, each [N_i, D]; returns them in float64.
 
-    Raises InvalidValueError unless all are two-dimensional with one common D >= 1, have `at_least` rows, and are finite.
+    Raises InvalidValueError unless all are finite, have one common D >= 1, and have `at_least` rows.
     """
     shapes = ", ".join(str(list(features.shape)) for features in sets)
     if any(features.ndim != 2 for features in sets):

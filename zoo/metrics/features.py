@@ -1,4 +1,4 @@
-"""Image features to compare distributions by: any timm model's pooled penultimate features, under a name to report."""
+"""Image features for metrics: the pooled penultimate features of any timm model, with a name for reports."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError, sugge
 
 
 class Features:
-    """A frozen network that maps images to features, with the preprocessing it was trained with.
+    """A frozen network that maps images to features, with the preprocessing of its training.
 
-    `name` goes into reports; it tells the network, and where its weights are from.
+    Reports state its `name`, which identifies the network and its weights.
     """
 
     def __init__(
@@ -28,9 +28,10 @@ class Features:
         self.std = torch.tensor(std).view(-1, 1, 1)
 
     def __call__(self, images: Tensor, *, batch: int = 64) -> Tensor:
-        """Features [N, D], float32 on the CPU, of floating images [N, 3, H, W] in [-1, 1], `batch` at a time.
+        """Compute features [N, D], float32 on the CPU, of floating images [N, 3, H, W] in [-1, 1], `batch` at a time.
 
-        Whole images are resized to the network's input (bicubic, antialiased, clipped to [-1, 1]), and not cropped.
+        Images are resized to the network's input (bicubic, antialiased, clipped to [-1, 1]), and not cropped.
+
         Raises InvalidValueError for another shape or type, values out of range, or no image.
         """
         if images.ndim != 4 or images.shape[1] != 3 or len(images) == 0 or not images.is_floating_point():
@@ -38,30 +39,34 @@ class Features:
         if not bool((images.abs() <= 1).all()):
             raise InvalidValueError("images must lie in [-1, 1]")
         with torch.inference_mode():
-            return torch.cat([self.network(self._prepared(some)).float().cpu() for some in images.split(batch)]).clone()
+            return torch.cat([self.network(self._prepare(some)).float().cpu() for some in images.split(batch)]).clone()
 
     def to(self, device: torch.device | str) -> Features:
-        """Moves the network, and so where the features are computed; returns self."""
+        """Move the network to a device, where features are then computed; returns self."""
         self.network.to(device)
         self.mean, self.std = self.mean.to(device), self.std.to(device)
         return self
 
-    def _prepared(self, images: Tensor) -> Tensor:
+    def _prepare(self, images: Tensor) -> Tensor:
         images = images.to(self.mean.device, torch.float32)
         images = F.interpolate(images, size=self.size, mode="bicubic", antialias=True).clamp(-1, 1)
         return ((images + 1) / 2 - self.mean) / self.std
 
 
-def timm_features(name: str, *, pretrained: bool = True, file: str | Path | None = None, seed: int = 0) -> Features:
-    """The pooled penultimate features of the timm model `name`, e.g. "resnet18" or "resnet18.a1_in1k".
+def load_timm_features(
+    name: str, *, pretrained: bool = True, file: str | Path | None = None, seed: int = 0
+) -> Features:
+    """Load the pooled penultimate features of a timm model, e.g. "resnet18" or "resnet18.a1_in1k".
 
-    Its weights are those timm names on the Hub, which may stand in a local cache; or those in `file`, a safetensors
-    file of the same model's state; or, with `pretrained=False`, random ones drawn by `seed`. The name of what is
-    returned tells which: "timm:resnet18.a1_in1k", "timm:resnet18+file:<first 12 digits of its sha256>", or
-    "timm:resnet18+random:<seed>". Preprocessing is that of the tag in `name`, or of timm's default one.
+    The weights are timm's own, from the Hub or a local cache; or those in `file`, a safetensors file of the model's
+    state; or, with `pretrained=False`, random ones of `seed`. The name of the features tells which:
+    "timm:resnet18.a1_in1k", "timm:resnet18+file:<first 12 digits of its sha256>", or "timm:resnet18+random:<seed>".
+    Preprocessing is that of the tag in `name`, or of timm's default tag.
 
-    Raises NotFoundError for a name timm does not know, InvalidFileError where weights cannot be fetched or read, InvalidValueError where
-    `file` is given with `pretrained=False`.
+    Raises:
+        NotFoundError: timm does not know the name.
+        InvalidFileError: weights cannot be fetched or read.
+        InvalidValueError: a `file` together with `pretrained=False`.
     """
     import timm
     from timm.data import resolve_model_data_config
@@ -105,9 +110,9 @@ def timm_features(name: str, *, pretrained: bool = True, file: str | Path | None
 
 
 def _load_all(network: nn.Module, file: Path, *, without: str | tuple[str, ...]) -> None:
-    """Loads `file`, which must hold all of the network and nothing else but the classifier layers `without`.
+    """Load a file that must contain the whole network, and no other tensors than the classifier layers `without`.
 
-    timm's own loading passes over what is missing, and would leave it random.
+    timm's own loading ignores missing tensors and leaves them random.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from zoo.errors import InvalidValueError
-from zoo.metrics.checks import checked_features
+from zoo.metrics.checks import check_features
 
 ROWS_AT_ONCE = 1024
 
 
 class KernelDistance(NamedTuple):
-    """Mean of the squared MMD over subsets, and its standard deviation between them: None where there was one."""
+    """Mean of the squared MMD over subsets, and its standard deviation between them, None for one subset."""
 
     mean: float
     spread: float | None
@@ -26,16 +26,16 @@ class KernelDistance(NamedTuple):
 def kernel_distance(
     a: Tensor, b: Tensor, *, seed: int, subset_size: int = 1000, num_subsets: int = 100
 ) -> KernelDistance:
-    """Squared maximum mean discrepancy of features `a` [N, D] and `b` [M, D] under the kernel (x·y / D + 1)^3.
+    """Compute the squared maximum mean discrepancy of features [N, D] and [M, D] under the kernel (x·y / D + 1)^3.
 
-    The unbiased estimator, so its expectation is 0 for equal distributions and it may come out below 0; lower is
-    closer. It is averaged over `num_subsets` pairs of subsets, each drawn without replacement by `seed`; a set no
-    larger than `subset_size` is taken whole, and where both are, the one estimate from all samples is returned.
-    `spread` is the (unbiased) standard deviation of the subsets' estimates, not of their mean.
+    The estimator is unbiased: it is 0 on average for equal distributions, and may be below 0. Lower is closer. It is
+    averaged over `num_subsets` pairs of random subsets, without replacement. Where no set is larger than `subset_size`,
+    there is one estimate, from all samples. `spread` is the standard deviation of the subsets' estimates, not of their
+    mean.
 
     Raises InvalidValueError for fewer than 2 samples or subsets, unequal D, NaN or infinity.
     """
-    a, b = checked_features(a, b, at_least=2)
+    a, b = check_features(a, b, at_least=2)
     if subset_size < 2 or num_subsets < 2:
         raise InvalidValueError(f"subset_size and num_subsets must be at least 2; got {subset_size} and {num_subsets}")
     if max(len(a), len(b)) <= subset_size:
@@ -50,7 +50,7 @@ def kernel_distance(
 
 
 def squared_mmd(a: Tensor, b: Tensor) -> float:
-    """The unbiased estimate from all of `a` [N, D] and `b` [M, D], N and M >= 2; float64 features."""
+    """Compute the unbiased estimate from all of `a` [N, D] and `b` [M, D], N and M >= 2, in float64."""
     within_a = (_kernel_sum(a, a) - _kernel(a.square().sum(1), a.shape[1]).sum().item()) / (len(a) * (len(a) - 1))
     within_b = (_kernel_sum(b, b) - _kernel(b.square().sum(1), b.shape[1]).sum().item()) / (len(b) * (len(b) - 1))
     return within_a + within_b - 2 * _kernel_sum(a, b) / (len(a) * len(b))

@@ -1,4 +1,4 @@
-"""Multi-scale structural similarity of random pairs of samples: how much alike a generator's samples are.
+"""Multi-scale structural similarity of random pairs of samples: how alike they are.
 
 MS-SSIM: Wang, Simoncelli & Bovik 2003, "Multiscale structural similarity for image quality assessment", eq. 7 and
 section 3.2. As a measure of diversity: Odena et al. 2017, arXiv:1610.09585, section 4.3; Karras et al. 2018,
@@ -30,17 +30,18 @@ class PairSimilarity(NamedTuple):
 
 
 def pair_similarity(images: Tensor, *, seed: int, num_pairs: int = 10_000) -> PairSimilarity:
-    """MS-SSIM of `num_pairs` random pairs of two different samples of images [N, C, H, W] in [-1, 1].
+    """Compute MS-SSIM, in [0, 1], of `num_pairs` random pairs of different images [N, C, H, W] in [-1, 1].
 
-    In [0, 1]; lower is more diverse. It says nothing of quality, so read it beside the same figure of real images.
-    `num_scales` is what the images' size allows (see `possible_scales`): 3 at 64 px, so that metrics there do not
-    compare with those of the papers, which had 5. Raises InvalidValueError for fewer than 2 images and as `ms_ssim`.
+    Lower is more diverse. It says nothing of quality, so it must be compared with that of real images. `num_scales` is
+    what the size allows (see `count_scales`). At 64 px it is 3; the papers have 5, so their numbers are not comparable.
+
+    Raises InvalidValueError for fewer than 2 images, and as `ms_ssim`.
     """
     if images.ndim != 4 or len(images) < 2 or num_pairs < 2:
         raise InvalidValueError(
             f"at least 2 images [N, C, H, W] and 2 pairs are needed; got {list(images.shape)} and {num_pairs}"
         )
-    num_scales = possible_scales(*images.shape[-2:])
+    num_scales = count_scales(*images.shape[-2:])
     rng = torch.Generator().manual_seed(seed)
     first = torch.randint(len(images), (num_pairs,), generator=rng)
     second = (first + torch.randint(1, len(images), (num_pairs,), generator=rng)) % len(images)
@@ -53,10 +54,10 @@ def pair_similarity(images: Tensor, *, seed: int, num_pairs: int = 10_000) -> Pa
     return PairSimilarity(similarity.mean().item(), similarity.std().item(), num_scales)
 
 
-def possible_scales(height: int, width: int) -> int:
-    """The most scales, up to the paper's 5, on which the 11x11 window fits into an image to_float16 at each scale.
+def count_scales(height: int, width: int) -> int:
+    """Count the scales, up to the paper's 5, at which the 11x11 window fits into the image. Each halves the image.
 
-    5 from 176 px, 4 from 88 px, 3 from 44 px. Raises InvalidValueError below 11 px.
+    There are 5 from 176 px, 4 from 88 px, and 3 from 44 px. Raises InvalidValueError below 11 px.
     """
     side = min(height, width)
     if side < WINDOW:
@@ -65,22 +66,23 @@ def possible_scales(height: int, width: int) -> int:
 
 
 def ms_ssim(a: Tensor, b: Tensor, *, num_scales: int) -> Tensor:
-    """MS-SSIM of each pair, [N] in [0, 1] (float64): images `a` and `b` [N, C, H, W] in [-1, 1], pair by pair.
+    """Compute MS-SSIM of each pair of images `a` and `b` [N, C, H, W] in [-1, 1]: [N] in [0, 1], float64.
 
-    The terms of each scale are averaged over pixels and channels. With fewer than 5 scales the exponents of the
-    scales kept are those of the paper, divided by their sum; a negative contrast-structure term, which has no such
-    power, counts as 0. Raises InvalidValueError for unequal shapes, values outside [-1, 1], or scales that do not fit.
+    The terms of each scale are averaged over pixels and channels. With fewer than 5 scales the paper's exponents of
+    these scales are divided by their sum. A negative contrast-structure term has no such power and counts as 0.
+
+    Raises InvalidValueError for unequal shapes, values outside [-1, 1], or scales that do not fit.
     """
     if a.ndim != 4 or a.shape != b.shape:
         raise InvalidValueError(f"two sets of images of one shape are needed; got {list(a.shape)} and {list(b.shape)}")
-    if not 1 <= num_scales <= possible_scales(*a.shape[-2:]):
-        possible = possible_scales(*a.shape[-2:])
+    if not 1 <= num_scales <= count_scales(*a.shape[-2:]):
+        possible = count_scales(*a.shape[-2:])
         raise InvalidValueError(
             f"num_scales must be 1 to {possible} for {a.shape[-2]}x{a.shape[-1]} px; got {num_scales}"
         )
     if not all(bool((images.abs() <= 1).all()) for images in (a, b)):
         raise InvalidValueError("images must lie in [-1, 1]")
-    a, b = (a.double() + 1) / 2, (b.double() + 1) / 2  # the luminance term wants 0 to be black
+    a, b = (a.double() + 1) / 2, (b.double() + 1) / 2  # in the luminance term 0 is black
     exponents = torch.tensor(EXPONENTS[:num_scales], dtype=torch.float64, device=a.device)
     terms = []
     for scale in range(num_scales):
@@ -93,7 +95,7 @@ def ms_ssim(a: Tensor, b: Tensor, *, num_scales: int) -> Tensor:
 
 
 def _ssim_terms(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Luminance, and contrast times structure, at every place of the window: [N, C, H - 10, W - 10] each."""
+    """Compute luminance, and contrast times structure, at every position of the window: [N, C, H - 10, W - 10] each."""
     mean_a, mean_b = _window_mean(a), _window_mean(b)
     var_a = _window_mean(a * a) - mean_a**2
     var_b = _window_mean(b * b) - mean_b**2
@@ -103,15 +105,15 @@ def _ssim_terms(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _window_mean(images: Tensor) -> Tensor:
-    """Mean under the 11x11 Gaussian window wherever it fits: [N, C, H, W] -> [N, C, H - 10, W - 10].
+    """Compute means under the 11x11 Gaussian window: [N, C, H, W] -> [N, C, H - 10, W - 10].
 
-    As two products with banded matrices, for a convolution in float64 takes a CPU several times as long.
+    It takes two products with banded matrices. On a CPU a convolution in float64 takes several times as long.
     """
     return _window_rows(images.shape[-2], images) @ images @ _window_rows(images.shape[-1], images).T
 
 
 def _window_rows(size: int, like: Tensor) -> Tensor:
-    """[size - 10, size]: row i holds the one-dimensional window from place i on."""
+    """Make a matrix [size - 10, size] whose row i has the one-dimensional window from position i."""
     distance = torch.arange(WINDOW, dtype=like.dtype, device=like.device) - WINDOW // 2
     window = torch.exp(-0.5 * (distance / WINDOW_STD) ** 2)
     rows = like.new_zeros(size - WINDOW + 1, size)

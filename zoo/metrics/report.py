@@ -1,4 +1,4 @@
-"""All metrics on one pass of features, each beside its floor: the same figure of real against other real samples."""
+"""Metrics of features, each beside its value for real against other real samples."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from zoo.errors import InvalidValueError
-from zoo.metrics.checks import checked_features
+from zoo.metrics.checks import check_features
 from zoo.metrics.frechet import Moments, frechet_distance
 from zoo.metrics.kernel import kernel_distance
 from zoo.metrics.manifold import manifold_scores
@@ -15,17 +15,21 @@ from zoo.metrics.manifold import manifold_scores
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A number and what is needed to judge it and to compute it again."""
+    """A number, and what is needed to interpret it and to compute it again."""
 
     name: str
     value: float
-    spread: float | None = None  # standard deviation between subsets, where the metric draws any
+    spread: float | None = None
+    """Standard deviation between subsets; None for a metric without subsets."""
     real_vs_real: float | None = None
     """The same metric of real against real samples: what a perfect generator would get."""
     higher_is_better: bool
-    count: int  # samples on each side
+    count: int
+    """Samples on each side."""
     extractor: str | None = None
-    seed: int | None = None  # None where no chance is involved
+    """What computed the features, or other facts of the computation."""
+    seed: int | None = None
+    """None for a metric without random numbers."""
 
 
 def distance_metrics(
@@ -37,13 +41,13 @@ def distance_metrics(
     seed: int,
     names: tuple[str, str] = ("frechet_distance", "kernel_distance"),
 ) -> list[Metric]:
-    """Fréchet and kernel distance of `fake` from `real`, called by `names`, with floors; see `distribution_metrics`."""
+    """Compute Fréchet and kernel distance, under the given names; see `distribution_metrics`."""
     moments = Moments.of(real)
-    kernel, kernel_floor = (kernel_distance(real, other, seed=seed) for other in (fake, held_out_real))
-    frechet, of_kernel = names
+    kernel, real_kernel = (kernel_distance(real, other, seed=seed) for other in (fake, held_out_real))
+    frechet_name, kernel_name = names
     return [
         Metric(
-            name=frechet,
+            name=frechet_name,
             value=frechet_distance(moments, fake),
             real_vs_real=frechet_distance(moments, held_out_real),
             higher_is_better=False,
@@ -51,10 +55,10 @@ def distance_metrics(
             extractor=extractor,
         ),
         Metric(
-            name=of_kernel,
+            name=kernel_name,
             value=kernel.mean,
             spread=kernel.spread,
-            real_vs_real=kernel_floor.mean,
+            real_vs_real=real_kernel.mean,
             higher_is_better=False,
             count=len(fake),
             extractor=extractor,
@@ -66,26 +70,29 @@ def distance_metrics(
 def distribution_metrics(
     real: Tensor, fake: Tensor, held_out_real: Tensor, *, extractor: str, seed: int
 ) -> list[Metric]:
-    """Fréchet and kernel distance, precision, recall, density and coverage of `fake` against `real`, with floors.
+    """Compute Fréchet and kernel distance, precision, recall, density and coverage of `fake` against `real`.
 
-    The three are features of the same extractor and count, [N, D] each; `held_out_real` is of real samples that are not
-    in `real`, and takes the place of `fake` for the floors. `seed` draws the subsets of the kernel distance. Raises
-    InvalidValueError for unequal shapes, fewer than 6 samples, NaN or infinity.
+    Args:
+        real, fake, held_out_real: features [N, D] of the same extractor and count. `held_out_real` are of real samples
+            that are not in `real`; for real against real they replace `fake`.
+        seed: of the subsets of the kernel distance.
+
+    Raises InvalidValueError for unequal shapes, fewer than 6 samples, NaN or infinity.
     """
-    real, fake, held_out_real = checked_features(real, fake, held_out_real, at_least=6)
+    real, fake, held_out_real = check_features(real, fake, held_out_real, at_least=6)
     if not len(real) == len(fake) == len(held_out_real):
         raise InvalidValueError(
             f"equal counts are needed, for all metrics depend on them; got {len(real)} real, {len(fake)} fake and "
-            f"{len(held_out_real)} real samples for the floor"
+            f"{len(held_out_real)} real samples for real against real"
         )
-    scores, score_floors = (manifold_scores(real, other) for other in (fake, held_out_real))
+    scores, real_scores = (manifold_scores(real, other) for other in (fake, held_out_real))
     return [
         *distance_metrics(real, fake, held_out_real, extractor=extractor, seed=seed),
         *(
             Metric(
                 name=name,
                 value=getattr(scores, name),
-                real_vs_real=getattr(score_floors, name),
+                real_vs_real=getattr(real_scores, name),
                 higher_is_better=True,
                 count=len(fake),
                 extractor=extractor,

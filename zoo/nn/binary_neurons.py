@@ -1,9 +1,10 @@
 """Binary neurons: units whose output is 0 or 1 and whose gradient is that of a probability.
 
 Dong & Yang 2018, "Convolutional Generative Adversarial Networks with Binary Neurons for Polyphonic Music Generation",
-arXiv:1804.09399, section 3.3. A deterministic neuron rounds its probability, a stochastic one is sampled with it. Both use the
-gradient of the probability (the sigmoid-adjusted straight-through estimator). The slope of the sigmoid grows during the
-training, so that the probability approaches the step function (slope annealing, Chung et al. 2017, arXiv:1609.01704).
+arXiv:1804.09399, section 3.3. A deterministic neuron rounds its probability; a stochastic one is sampled with it.
+Both use the gradient of the probability (the sigmoid-adjusted straight-through estimator). The slope of the sigmoid
+grows during the training, so that the probability approaches the step function (slope annealing, Chung et al. 2017,
+arXiv:1609.01704).
 """
 
 from __future__ import annotations

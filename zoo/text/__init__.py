@@ -1,1 +1,1 @@
-"""The text wing: generative adversarial networks whose samples are rows of tokens."""
+"""Text: generative adversarial networks whose samples are rows of tokens."""

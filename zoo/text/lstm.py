@@ -1,5 +1,6 @@
-"""The LSTM policy of Yu et al. 2017 (SeqGAN, arXiv:1609.05473, section 2 "The generative model", equations 9 and 10),
-which text-mle and text-seqgan share: an embedding, one LSTM layer, a linear layer onto the vocabulary.
+"""The LSTM policy of text-mle and text-seqgan: an embedding, one LSTM layer, a linear layer onto the vocabulary.
+
+It is that of Yu et al. 2017 (SeqGAN, arXiv:1609.05473, section 2 "The generative model", equations 9 and 10).
 
 V = vocabulary, E = embedding_dim, H = hidden_dim. At the paper's V 5,000, E 32, H 32 it has 333,320 parameters.
 """
@@ -19,10 +20,14 @@ from zoo.text.policies import RecurrentPolicy
 
 @dataclass(frozen=True, kw_only=True)
 class LSTMConfig(TextConfig):
+    """Sizes of the policy. The defaults are the paper's."""
+
     embedding_dim: int = field(default=32, metadata=within(1, 4096))
+    """Size of a token's embedding, E."""
     hidden_dim: int = field(default=32, metadata=within(1, 4096))
+    """Size of the hidden state, H."""
     dropout: float = field(default=0.0, metadata=within(0, 0.9))
-    """Of the embedding and of the state that scores are read from, in training."""
+    """Dropout of the embedding and of the state that logits are computed from."""
 
 
 class LSTMPolicy(RecurrentPolicy):
@@ -45,9 +50,9 @@ class LSTMPolicy(RecurrentPolicy):
     def read(self, tokens: Tensor, state: Tensor) -> Tensor:
         hidden, cell = state.unbind(1)
         gates = self.gates(torch.cat([self.dropout(self.embedding(tokens)), hidden], dim=1))
-        enter, forget, write, show = gates.chunk(4, dim=1)  # [N, H] each
-        cell = torch.sigmoid(forget) * cell + torch.sigmoid(enter) * torch.tanh(write)
-        return torch.stack([torch.sigmoid(show) * torch.tanh(cell), cell], dim=1)
+        i, f, g, o = gates.chunk(4, dim=1)  # [N, H] each
+        cell = torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)
+        return torch.stack([torch.sigmoid(o) * torch.tanh(cell), cell], dim=1)
 
     def next_logits(self, state: Tensor) -> Tensor:
         return F.linear(self.dropout(state[:, 0]), self.output.weight, self.output.bias)

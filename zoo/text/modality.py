@@ -7,6 +7,7 @@ from zoo.text.data.datasets import DATASETS, TextDataConfig, build_dataset, deco
 
 
 def load_metrics() -> KindMetrics:
+    """Import the metrics of texts."""
     from zoo.text.metrics.curve import compare_curves
     from zoo.text.metrics.evaluate import evaluate, held_out
 

@@ -1,9 +1,9 @@
-"""Monte-Carlo search: texts begun by one policy and ended by another, all prefixes at once.
+"""Monte-Carlo search: texts that one policy starts and another completes, for all prefixes at once.
 
-SeqGAN's reward of a token is what the discriminator thinks, on average, of texts that begin with it (Yu et al. 2017,
-arXiv:1609.05473, equation 4). The plain way writes every completion from the start: for each of T - 1 prefixes and N
-rollouts, T steps. Here the text is read once, each prefix's state is copied N times when the reading reaches it, and
-all copies go on together: half the steps, and T large ones instead of many small ones.
+In SeqGAN the reward of a token is the discriminator's mean output on texts that start with it (Yu et al. 2017,
+arXiv:1609.05473, equation 4). The plain way samples every completion from the start: T steps for each of T - 1 prefixes
+and N rollouts. Here the text is read once. When the reading reaches a prefix, its state is copied N times, and all
+copies continue together. That takes half the steps, and T large steps instead of many small ones.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from torch import Tensor
 from zoo.noise import Noise
 from zoo.text.policies import RecurrentPolicy, fill_after_end
 
-CHUNK = 128  # rows whose scores are computed at once, so that they stay in the processor's cache
+CHUNK = 128  # rows whose logits are computed at once, so that they stay in the processor's cache
 
 
 @torch.no_grad()
-def completions(policy: RecurrentPolicy, tokens: Tensor, num: int, noise: Noise) -> Tensor:
-    """Texts [N, T] completed `num` times from each of their prefixes of 1 to T - 1 tokens: [N, T - 1, num, T]."""
+def complete_prefixes(policy: RecurrentPolicy, tokens: Tensor, num: int, noise: Noise) -> Tensor:
+    """Complete each prefix of texts [N, T], of 1 to T - 1 tokens, `num` times: [N, T - 1, num, T]."""
     n, length = tokens.shape
     texts = tokens[:, None, None].expand(n, length - 1, num, length).clone()
     uniforms = noise.uniform(n, length - 1, num, length).to(tokens.device)
@@ -27,13 +27,15 @@ def completions(policy: RecurrentPolicy, tokens: Tensor, num: int, noise: Noise)
     rows = states.new_empty(0, *states.shape[2:])
     for t in range(1, length):
         rows = torch.cat([rows, states[:, t].repeat_interleave(num, dim=0)])  # [t N num, ...]
-        drawn = _draw(policy, rows, uniforms[:, :t, :, t].transpose(0, 1).flatten())  # [t N num], prefix by prefix
-        texts[:, :t, :, t] = drawn.view(t, n, num).transpose(0, 1)
+        sampled = _sample_next(
+            policy, rows, uniforms[:, :t, :, t].transpose(0, 1).flatten()
+        )  # [t N num], prefix by prefix
+        texts[:, :t, :, t] = sampled.view(t, n, num).transpose(0, 1)
         if t + 1 < length:
-            rows = policy.read(drawn, rows)
+            rows = policy.read(sampled, rows)
     return fill_after_end(texts.flatten(0, 2)).view_as(texts) if policy.config.ends else texts
 
 
-def _draw(policy: RecurrentPolicy, rows: Tensor, uniforms: Tensor) -> Tensor:
+def _sample_next(policy: RecurrentPolicy, rows: Tensor, uniforms: Tensor) -> Tensor:
     chunks = zip(rows.split(CHUNK), uniforms.split(CHUNK), strict=True)
     return torch.cat([policy.sample_next(some, numbers) for some, numbers in chunks])

@@ -1,4 +1,4 @@
-"""What a text model writes: `Texts`, rows of tokens with the vocabulary that reads them."""
+"""The samples of text models: `Texts`, rows of tokens with the vocabulary that decodes them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from zoo.text.data.vocabulary import Vocabulary
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Texts(Samples):
-    """Texts [N, T] int64, read by `vocabulary`.
+    """Texts [N, T] int64, which `vocabulary` decodes.
 
-    `save` writes them one a line, or with empty lines between where they have lines of their own (.txt); one JSON
-    object a line with text, tokens, seed and index (.jsonl); or into a folder one .txt each.
+    `save` writes one text a line, or with empty lines between where texts have several lines (.txt). It writes one JSON
+    object a line, with text, tokens, seed and index (.jsonl). Into a folder it writes one .txt each.
     """
 
     vocabulary: Vocabulary | None = None
@@ -35,7 +35,7 @@ class Texts(Samples):
 
     @cached_property
     def texts(self) -> list[str]:
-        """The texts as strings. Raises InvalidValueError where no vocabulary came with the model."""
+        """The texts as strings. Raises InvalidValueError where the model has no vocabulary."""
         if self.vocabulary is None:
             raise InvalidValueError("these texts have no vocabulary: the model was built from its config, not loaded")
         return [self.vocabulary.decode(row) for row in self.tensor.tolist()]
@@ -45,7 +45,7 @@ class Texts(Samples):
         return between.join(self.texts)
 
     def save(self, path: str | os.PathLike[str], *, columns: int | None = None) -> Path:
-        """As the class says; with `columns` an empty line follows each so many texts of a .txt, as a row ends there."""
+        """Save as the class says. In a .txt an empty line follows every `columns` texts, where a row ends."""
         path = self.check_path(path)
         if path.suffix.lower() == ".jsonl":
             lines = [
@@ -63,7 +63,7 @@ class Texts(Samples):
         return path
 
     def _repr_html_(self) -> str:
-        """The notebook's preview: the first 64."""
+        """Show the first 64 in a notebook."""
         cells = "".join(f"<pre style='margin: 0 2em 1em 0'>{html.escape(text)}</pre>" for text in self[:64].texts)
         return f"<div style='display: flex; flex-wrap: wrap'>{cells}</div>"
 

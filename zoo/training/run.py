@@ -66,7 +66,7 @@ class Run:
         path = folder / "recipe.toml"
         if not path.is_file():
             raise InvalidFileError(
-                f"{folder}: not a run folder: it has no recipe.toml. `zoo train ENTRY --out {folder}` would start a run."
+                f"{folder}: not a run folder: it has no recipe.toml. `zoo train ENTRY --out {folder}` starts a run."
             )
         return cls(folder, read_resolved_recipe(path))
 

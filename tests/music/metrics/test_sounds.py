@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from helpers.hits import LABELS, Hits
+from helpers.hits import Hits
 from torch import Tensor
 
 from zoo.data import Store, build_store
-from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError
-from zoo.io.weights import write_sums
+from zoo.errors import InvalidValueError, NotFoundError
 from zoo.music.architectures.hifigan import HiFiGAN, HiFiGANConfig
 from zoo.music.architectures.wavegan import WaveGAN, WaveGANConfig
 from zoo.music.data.sounds import decode
 from zoo.music.metrics import sounds as module
-from zoo.music.metrics.evaluator import Evaluator, balanced_accuracy, load_evaluator, save_evaluator, train_evaluator
+from zoo.music.metrics.evaluator import Evaluator
 from zoo.music.metrics.sounds import evaluate, held_out, inception_score, read_held_out_sounds, stft_distance
 from zoo.recipe import EvaluateConfig
 
@@ -36,7 +34,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture(scope="module")
 def evaluator(store: Store) -> Evaluator:
-    return train_evaluator(store, epochs=20, batch=24, log=lambda line: None)[0]
+    return Evaluator.train_on(store, epochs=20, batch=24, log=lambda line: None)[0]
 
 
 def test_inception_score_is_one_of_sameness_and_k_of_certainty():
@@ -53,32 +51,6 @@ def test_stft_distance_of_a_sound_to_itself_is_zero():
     convergence, magnitude = stft_distance(wave / 2, wave)
     assert convergence == pytest.approx(0.5, abs=1e-4)
     assert magnitude == pytest.approx(np.log(2), abs=1e-3)
-
-
-def test_evaluator_learns_the_classes_of_its_data(store: Store, evaluator: Evaluator, tmp_path: Path):
-    """It tells held-out sounds apart at any loudness, and is the same after it was saved."""
-    assert balanced_accuracy(evaluator, store) > 0.9
-    waves = decode(store.samples[:6])
-    features, classes = evaluator.hear(waves)
-    torch.testing.assert_close(evaluator.hear(waves / 7)[1], classes, rtol=0, atol=1e-3)
-
-    about = {"command": "python", "test_accuracy": 0.99}
-    save_evaluator(evaluator, tmp_path / "e", about)
-    write_sums(tmp_path / "e")
-    loaded = load_evaluator(tmp_path / "e")
-    assert loaded.labels == tuple(LABELS)
-    torch.testing.assert_close(loaded.hear(waves)[0], features, rtol=1e-2, atol=1e-2)
-    (tmp_path / "e" / "config.json").write_text(json.dumps({"labels": ["a"]}))
-    with pytest.raises(InvalidFileError, match="sha256"):
-        load_evaluator(tmp_path / "e")
-
-
-def test_evaluator_says_what_it_takes(evaluator: Evaluator, tmp_path: Path):
-    """Sounds of another length are refused, and a folder without it says how to train it."""
-    with pytest.raises(InvalidValueError, match="16384"):
-        evaluator(torch.zeros(1, 1, 8192))
-    with pytest.raises(InvalidFileError, match=r"zoo\.music\.metrics\.evaluator"):
-        load_evaluator(tmp_path)
 
 
 class Echo(WaveGAN):

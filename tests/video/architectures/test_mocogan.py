@@ -8,9 +8,9 @@ import pytest
 import torch
 from helpers.clip_gans import gradients_of, moco
 from helpers.moves import Moves
+from plain_video import plain_step
 from torch import nn
 
-from benchmarks.video import plain_step
 from zoo.data import build_store
 from zoo.errors import InvalidValueError, NotFoundError
 from zoo.noise import Noise

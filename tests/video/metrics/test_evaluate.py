@@ -14,14 +14,14 @@ from helpers.releases import write_model
 from torch import Tensor
 
 from zoo.data import Store, build_store
-from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError
+from zoo.errors import InvalidValueError, NotFoundError
 from zoo.recipe import EvaluateConfig, load_recipe
 from zoo.releases.loading import load_folder
 from zoo.video.architectures.mocogan import MoCoGAN, MoCoGANConfig
 from zoo.video.data.datasets import ShapeMotion, decode
 from zoo.video.metrics import evaluate as metrics
 from zoo.video.metrics.evaluate import content_distance, evaluate, extract_features, foreground_color, held_out
-from zoo.video.metrics.evaluator import Evaluator, load_evaluator, save_evaluator, target_table, train_evaluator
+from zoo.video.metrics.evaluator import Evaluator
 from zoo.video.samples import Clips
 
 SETTINGS = EvaluateConfig(samples=8, features="zoo:video-evaluator-shape-motion")
@@ -34,7 +34,7 @@ def moves(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture(scope="module")
 def trained(moves: Store) -> tuple[Evaluator, dict[str, float]]:
-    return train_evaluator(moves, epochs=6, batch=16, log=lambda line: None)
+    return Evaluator.train_on(moves, epochs=6, batch=16, log=lambda line: None)
 
 
 @pytest.fixture
@@ -100,60 +100,6 @@ def test_an_edge_between_two_pixels_is_no_change_of_color():
 def test_a_black_frame_has_the_color_black():
     """Where a shape has vanished nothing breaks."""
     assert foreground_color(torch.full((1, 3, 4, 4), -1.0)).tolist() == [[0.0, 0.0, 0.0]]
-
-
-def test_an_evaluator_tells_classes_colors_and_time(trained: tuple[Evaluator, dict[str, float]]):
-    """After some epochs on moving squares it knows the direction, the color from one frame, and the arrow of time."""
-    scores = trained[1]
-
-    assert scores["clip:class"] > 0.9
-    assert scores["clip:forwards"] > 0.8
-    assert min(scores[f"frame:rgb_{i}"] for i in range(3)) > 0.5
-
-
-def test_targets_leave_out_what_moves(moves: Store):
-    """The class is one of the clip's alone, and each number of a field is a target."""
-    classes, values = target_table(moves.attributes)
-
-    assert classes == {"rgb_0": 0, "rgb_1": 0, "rgb_2": 0}
-    assert abs(float(values["rgb_0"].mean())) < 1e-5
-
-
-def test_evaluators_take_other_lengths_and_sizes():
-    """Clips are brought to 16 frames of 64 px; of 32 frames every second one is seen."""
-    evaluator = Evaluator({}, ()).eval()
-    clips = torch.rand(2, 3, 32, 64, 64) * 2 - 1
-
-    torch.testing.assert_close(evaluator(clips), evaluator(clips[:, :, ::2]))
-    assert evaluator(torch.rand(2, 3, 5, 16, 16)).shape == (2, 64)
-
-
-def test_a_saved_evaluator_is_the_same(trained: tuple[Evaluator, dict[str, float]], moves: Store, tmp_path: Path):
-    """It travels as safetensors with a card, and a damaged one is refused."""
-    about = {
-        "license": "apache-2.0", "data": {"name": "moves"}, "test_scores": trained[1], "command": "python -m …",
-    }  # fmt: skip
-    save_evaluator(trained[0], tmp_path, about)
-    loaded = load_evaluator("moves", tmp_path)
-    clips = decode(moves.samples[:4])
-    with torch.no_grad():
-        torch.testing.assert_close(loaded(clips), trained[0](clips), rtol=0.02, atol=0.02)
-    assert "clip:class" in (tmp_path / "README.md").read_text()
-
-    weights = tmp_path / "evaluator.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-8] + b"\0" * 8)
-    with pytest.raises(InvalidFileError):
-        load_evaluator("moves", tmp_path)
-
-
-def test_an_evaluator_that_is_not_there_says_how_to_train_it():
-    """An unknown name is answered with those there are; one that was never trained with the command."""
-    with pytest.raises(NotFoundError, match="video-evaluator-talking-faces"):
-        load_evaluator("video-evaluator-talking-face")
-    with pytest.raises(NotFoundError, match="those of timm are of images"):
-        metrics._load_evaluator("timm:resnet18")
-    with pytest.raises(InvalidFileError, match=r"python -m zoo.video.metrics.evaluator moving-digits"):
-        load_evaluator("video-evaluator-moving-digits")
 
 
 @pytest.mark.usefixtures("small_evaluator")
@@ -230,3 +176,9 @@ def test_the_command_reports_them(
     assert code == 0, errors
     assert "motion_control_score" in out
     assert "real vs real" in out
+
+
+def test_features_of_images_are_refused():
+    """Clips have features of their own."""
+    with pytest.raises(NotFoundError, match="those of timm are of images"):
+        metrics._load_evaluator("timm:resnet18")

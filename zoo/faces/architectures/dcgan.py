@@ -1,12 +1,12 @@
 """DCGAN. Radford, Metz & Chintala 2016, "Unsupervised Representation Learning with Deep Convolutional GANs",
 arXiv:1511.06434.
 
-The paper's guidelines (section 3): strided and fractionally-strided convolutions instead of pooling, batch norm in
-both players but not at the generator's output nor the discriminator's input, no hidden fully connected layers, ReLU
-in the generator with tanh at its end, LeakyReLU(0.2) in the discriminator. Metric 1 has the generator's shapes.
-Weights start from N(0, 0.02) (section 4), batch-norm scales from N(1, 0.02) as in the authors' code.
+The paper's guidelines (section 3): strided and fractionally-strided convolutions instead of pooling, batch norm in both
+networks but not at the generator's output nor the discriminator's input, no hidden fully connected layers, ReLU in the
+generator with tanh at its end, LeakyReLU(0.2) in the discriminator. Figure 1 has the generator's shapes. Weights are
+initialized from N(0, 0.02) (section 4), and batch-norm scales from N(1, 0.02) as in the authors' code.
 
-Z = latent_dim, W = width, and below for resolution 64: four doublings from a 4 x 4 map.
+Z = latent_dim, W = width, R = resolution. Shapes in comments are for R 64: four doublings from a 4 x 4 map.
 """
 
 from __future__ import annotations
@@ -26,11 +26,14 @@ from zoo.training.phases import Phase
 
 @dataclass(frozen=True, kw_only=True)
 class DCGANConfig:
-    """`width` is the number of channels beside the image; each halving of the resolution doubles it."""
+    """Sizes of both networks. The defaults are the paper's."""
 
     resolution: int = field(default=64, metadata=within(8, 512))
+    """Pixels of a side, a power of two, R."""
     width: int = field(default=64, metadata=within(1, 512))
+    """Channels of the layer next to the image, W; each halving of the resolution doubles them."""
     latent_dim: int = field(default=100, metadata=within(1, 4096))
+    """Size of a latent, Z."""
 
     def __post_init__(self) -> None:
         if self.resolution & (self.resolution - 1):
@@ -38,7 +41,7 @@ class DCGANConfig:
 
     @property
     def widths(self) -> list[int]:
-        """Channels from the 4 x 4 map to the one beside the image: [8W, 4W, 2W, W] at 64 px."""
+        """Channels from the 4 x 4 map to the one next to the image: [8W, 4W, 2W, W] at 64 px."""
         num_maps = self.resolution.bit_length() - 3
         return [self.width << i for i in reversed(range(num_maps))]
 
@@ -96,6 +99,7 @@ class Discriminator(nn.Module):
 
 
 def initialize(module: nn.Module) -> None:
+    """Initialize a layer as the paper does."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, 0.0, 0.02)
     elif isinstance(module, nn.BatchNorm2d):

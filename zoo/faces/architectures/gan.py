@@ -1,13 +1,13 @@
 """The original GAN. Goodfellow et al. 2014, "Generative Adversarial Nets", arXiv:1406.2661.
 
 Section 5: "The generator nets used a mixture of rectifier linear activations and sigmoid activations, while the
-discriminator net used maxout activations. Dropout was applied in training the discriminator net." The paper leaves
-sizes and initialization to its code, whose MNIST configuration the defaults follow: generator 1200-1200 rectifiers
-from U(-0.05, 0.05), its output bias at the data's marginals; discriminator 240-240 maxout units of 5 pieces from
-U(-0.005, 0.005), dropout 0.2 at its input and 0.5 at its hidden units.
+discriminator net used maxout activations. Dropout was applied in training the discriminator net." Sizes and
+initialization are in the authors' code. The defaults are those of its MNIST configuration. The generator has 1200-1200
+rectifiers from U(-0.05, 0.05), and its output bias is at the data's marginals. The discriminator has 240-240 maxout
+units of 5 pieces from U(-0.005, 0.005), with dropout 0.2 at its input and 0.5 at its hidden units.
 
-Its two games: `minimax`, equation 1, and `non_saturating`, the generator's own objective of section 3 ("rather than
-training G to minimize log(1 - D(G(z))) we can train G to maximize log D(G(z))").
+It has two losses. `minimax` is equation 1. `non_saturating` is the generator's own objective of section 3: "rather
+than training G to minimize log(1 - D(G(z))) we can train G to maximize log D(G(z))".
 
 Z = latent_dim, H = hidden units, P = pixels times 3.
 """
@@ -30,21 +30,31 @@ from zoo.training.phases import Phase
 
 @dataclass(frozen=True, kw_only=True)
 class VanillaGANConfig:
+    """Sizes of both networks. The defaults are those of the authors' code for MNIST."""
+
     resolution: int = field(default=32, metadata=within(4, 256))
+    """Pixels of a side, R."""
     latent_dim: int = field(default=100, metadata=within(1, 4096))
+    """Size of a latent, Z."""
     generator_units: int = field(default=1200, metadata=within(1, 16384))
+    """Hidden units of each of the generator's two layers, H."""
     maxout_units: int = field(default=240, metadata=within(1, 16384))
+    """Hidden units of each of the discriminator's two layers."""
     maxout_pieces: int = field(default=5, metadata=within(1, 32))
+    """Linear functions of a hidden unit of the discriminator, which gives their maximum."""
     input_dropout: float = field(default=0.2, metadata=within(0, 0.99))
+    """Dropout of the discriminator's input."""
     hidden_dropout: float = field(default=0.5, metadata=within(0, 0.99))
+    """Dropout of the discriminator's hidden units."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
+        """The shape of an image."""
         return (3, self.resolution, self.resolution)
 
 
 class Generator(nn.Module):
-    """Latent [N, Z] -> image [N, 3, R, R] in (-1, 1): the paper's sigmoid, stretched to this library's range."""
+    """Latent [N, Z] -> image [N, 3, R, R] in (-1, 1): the paper's sigmoid, scaled to this library's range."""
 
     def __init__(self, config: VanillaGANConfig) -> None:
         super().__init__()
@@ -67,7 +77,7 @@ class Generator(nn.Module):
 
 
 class Maxout(nn.Module):
-    """[N, inputs] -> [N, units]: the largest of `pieces` linear functions (Goodfellow et al. 2013, arXiv:1302.4389)."""
+    """[N, I] -> [N, U], the maximum of `pieces` linear functions (Goodfellow et al. 2013, arXiv:1302.4389)."""
 
     def __init__(self, inputs: int, units: int, pieces: int) -> None:
         super().__init__()
@@ -118,7 +128,7 @@ class VanillaGAN(GAN):
         return self.config.shape
 
     def init_from_data(self, data: Store) -> None:
-        """Start the generator's output at the mean image: its last bias becomes the logit of each pixel's marginal."""
+        """Set the generator's last bias to the logit of each pixel's marginal: it starts from the mean image."""
         marginals = torch.from_numpy(data.mean()).permute(2, 0, 1).flatten().clamp(0.01, 0.99)
         with torch.no_grad():
             self.generator.pixels.bias.copy_(torch.logit(marginals))

@@ -1,1 +1,1 @@
-"""Images to train on."""
+"""Data sets of images."""

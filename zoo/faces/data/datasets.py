@@ -1,4 +1,4 @@
-"""Faces to train on: the synthetic ones of this library, a folder of images, or an image data set of the Hub."""
+"""Data sets of faces: the synthetic one of this library, a folder of images, or an image data set of the Hub."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["DATASETS", "decode", "open_store"]
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 PIXELS = np.dtype(np.uint8)
-HALVED_SIZE = 32  # px; made from the images of twice the size
+DOWNSCALED_SIZE = 32  # px; computed from images of twice the size
 
 Report = Callable[[str], None]
 
@@ -34,8 +34,8 @@ class SyntheticFaces:
     35,000 images of 17,500 people, two of each. A person is in the test split if their number leaves 6 when divided by
     7: 30,000 images to train on and 5,000 of other people to test on.
 
-    At 32 px an image is the mean of each 2 x 2 pixels of the one at 64 px, which is taken from that store if it is
-    built: the same bytes for a hundredth of the time.
+    A pixel at 32 px is the mean of 2 x 2 pixels at 64 px. If the store at 64 px exists, its images are read. That gives
+    the same bytes in a hundredth of the time.
     """
 
     size: int = 64
@@ -68,8 +68,8 @@ class SyntheticFaces:
         return ATTRIBUTE_DTYPE
 
     def render(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        if self.size == HALVED_SIZE:
-            samples, attributes = self._twice_as_large(indices)
+        if self.size == DOWNSCALED_SIZE:
+            samples, attributes = self._render_larger(indices)
             quads = samples.reshape(len(samples), self.size, 2, self.size, 2, 3).astype(np.uint16)
             return ((quads.sum(axis=(2, 4)) + 2) // 4).astype(np.uint8), attributes
         if self._renderer is None:
@@ -78,7 +78,7 @@ class SyntheticFaces:
             self._renderer = HeadRenderer(self.size)
         return self._renderer.render(indices)
 
-    def _twice_as_large(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    def _render_larger(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         if self._larger is None:
             larger = SyntheticFaces(2 * self.size)
             self._larger = Store.open(larger.folder) if (larger.folder / "store.json").exists() else larger
@@ -99,7 +99,7 @@ DATASETS: dict[str, type[SyntheticFaces]] = {"synthetic-faces": SyntheticFaces}
 
 @dataclass
 class ImageFolder:
-    """The images below a folder, cut to their central square and resized; those that cannot be read are left out.
+    """The readable images below a folder, cut to their central square and resized.
 
     A tenth of them, chosen by a hash of their names, is the test split.
     """
@@ -154,7 +154,7 @@ class HubImages:
         return (self.size, self.size, 3)
 
     def render(self, indices: Sequence[int]) -> tuple[np.ndarray, None]:
-        return np.stack([square(self.images[i], self.size) for i in indices]), None
+        return np.stack([crop_square(self.images[i], self.size) for i in indices]), None
 
     def split(self) -> np.ndarray:
         return hash_split([str(i) for i in range(self.count)])
@@ -168,11 +168,11 @@ def open_store(
     progress: Callable[[int, int], None] | None = None,
     log: Report = print,
 ) -> Store:
-    """The store that a recipe's `[data]` names, at the `resolution` of its `[model]`, built at first use.
+    """Open the store that a recipe's `[data]` names, at the `resolution` of its `[model]`; built at first use.
 
     Raises:
         NotFoundError: no data set of that name.
-        InvalidFileError: a folder that is none or holds no readable image.
+        InvalidFileError: no such folder, or no readable image in it.
         MissingDependencyError: the extra `data` is needed.
     """
     size = model.resolution
@@ -186,7 +186,10 @@ def open_store(
 def build_dataset(
     name: str, *, size: int | None = None, workers: int = 1, progress: Callable[[int, int], None] | None = None
 ) -> Store:
-    """The data set `name` at `size` pixels (64 if None), built at first use. Raises NotFoundError, MissingDependencyError."""
+    """Build a named data set at `size` pixels (64 if None).
+
+    Raises NotFoundError, MissingDependencyError.
+    """
     if name not in DATASETS:
         raise NotFoundError(f'no data set "{name}" of faces; there are {", ".join(DATASETS)}.{suggest(name, DATASETS)}')
     source = DATASETS[name](size=size or 64)
@@ -205,11 +208,11 @@ def _open_folder(
         stamp.update(os.fsencode(f"{path.relative_to(folder)} {status.st_size} {status.st_mtime_ns}\n"))
     place = cache_dir() / "data" / f"folder-{stamp.hexdigest()[:16]}-{size}px"
     if not (place / "store.json").exists():
-        readable = [path for path in found if _readable(path)]
+        readable = [path for path in found if _is_readable(path)]
         if skipped := len(found) - len(readable):
-            bad = [path.name for path in found if path not in set(readable)]
+            names = [path.name for path in found if path not in set(readable)]
             log(
-                f"{skipped} of {len(found)} files cannot be read as images and are left out: {', '.join(bad[:5])}"
+                f"{skipped} of {len(found)} files cannot be read as images and are left out: {', '.join(names[:5])}"
                 + (" ..." if skipped > 5 else "")
             )
         if not readable:
@@ -223,7 +226,7 @@ def _open_hub(hub: str, size: int, *, progress: Callable[[int, int], None] | Non
     from zoo.data.hub import load_table
 
     loaded = load_table(hub)
-    import datasets  # which is there, now that it has loaded something
+    import datasets  # load_table has checked that it is installed
 
     columns = [name for name, kind in loaded.features.items() if isinstance(kind, datasets.Image)]
     if not columns:
@@ -234,15 +237,15 @@ def _open_hub(hub: str, size: int, *, progress: Callable[[int, int], None] | Non
 
 
 def read_image(path: Path, size: int) -> np.ndarray:
-    """uint8 [size, size, 3] of the image file at `path`."""
+    """Read an image file as uint8 [size, size, 3]."""
     with Image.open(path) as image:
-        return square(image, size)
+        return crop_square(image, size)
 
 
-def square(image: Image.Image, size: int) -> np.ndarray:
-    """uint8 [size, size, 3]: upright by its EXIF tag, on white where transparent, its central square resized.
+def crop_square(image: Image.Image, size: int) -> np.ndarray:
+    """Resize the central square of an image to uint8 [size, size, 3], upright by EXIF, on white where transparent.
 
-    Lanczos with antialiasing (Pillow's filters widen when they shrink), as the metrics of the field assume.
+    The filter is Lanczos with antialiasing, as the metrics of the field assume (Pillow's filters have it).
     """
     image = ImageOps.exif_transpose(image)
     if image.has_transparency_data:
@@ -252,7 +255,7 @@ def square(image: Image.Image, size: int) -> np.ndarray:
     return np.asarray(image)
 
 
-def _readable(path: Path) -> bool:
+def _is_readable(path: Path) -> bool:
     try:
         read_image(path, 8)
     except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError):

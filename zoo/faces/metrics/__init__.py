@@ -1,1 +1,1 @@
-"""How faces are evaluated."""
+"""The metrics of faces."""

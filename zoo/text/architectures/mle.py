@@ -1,7 +1,8 @@
-"""Maximum likelihood: the control that every text GAN is held against.
+"""Maximum likelihood: the control that every text GAN is compared with.
 
-The generator of `text-seqgan` (zoo/text/lstm.py), trained to predict each token of real texts from those before it, and
-kept where held-out texts are likeliest (`train.keep = "best"`). There is no discriminator and no game.
+The generator is that of `text-seqgan` (zoo/text/lstm.py). It learns to predict each token of real texts from the tokens
+before it. The checkpoint that gives held-out texts the highest likelihood is kept (`train.keep = "best"`). There is no
+discriminator.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from zoo.training.phases import Phase
 
 @dataclass(frozen=True, kw_only=True)
 class MLETrainConfig(TrainConfig):
+    """`TrainConfig`, without what needs a discriminator."""
+
     def __post_init__(self) -> None:
-        of_two = ("loss", "discriminator", "generator_interval", "r1_gamma", "gradient_penalty", "augment")
-        check_unused(self, "one player", *of_two)
+        settings = ("loss", "discriminator", "generator_interval", "r1_gamma", "gradient_penalty", "augment")
+        check_unused(self, "text-mle", *settings)
 
 
 class MLE(PolicyGAN):

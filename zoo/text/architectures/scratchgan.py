@@ -1,10 +1,11 @@
 """ScratchGAN. De Masson d'Autume, Rosca, Rae & Mohamed 2019, "Training language GANs from scratch", arXiv:1905.09922.
 
-No pre-training. What makes the policy gradient bear it, after the paper's section 3: a *dense* reward, since the
-discriminator reads from left to right and gives a logit after each token (r_t = 2 sigmoid(D_t) - 1, equation 6 with
-returns R_t = sum_s gamma^(s - t) r_s, gamma = 0.23), large batches, a moving-average baseline, embeddings shared by
-what the generator reads and writes, and a regularized discriminator (layer norm, dropout on its embedding, weight
-decay). The paper starts from GloVe vectors, which this library does not ship: all embeddings are learned here.
+There is no pre-training. Section 3 of the paper lists what makes the policy gradient work without it. The reward is
+*dense*: the discriminator reads from left to right and gives a logit after each token. The reward of a token is
+r_t = 2 sigmoid(D_t) - 1, and its return R_t = sum_s gamma^(s - t) r_s, gamma = 0.23 (equation 6). Batches are large,
+and the baseline is a moving average. The generator's input and output embeddings are shared. The discriminator is
+regularized by layer norm, dropout on its embedding, and weight decay. The paper starts from GloVe vectors. This library
+does not ship them, so all embeddings are learned.
 
 V = vocabulary, T = length, E = embedding_dim, H = hidden_dim. The paper has H 512, two layers, batch 512.
 """
@@ -28,25 +29,40 @@ from zoo.training.phases import Phase, Step, make_optimizer
 
 @dataclass(frozen=True, kw_only=True)
 class ScratchGANConfig(TextConfig):
+    """Sizes of both networks."""
+
     embedding_dim: int = field(default=64, metadata=within(1, 4096))
+    """Size of a token's embedding in the generator, E."""
     hidden_dim: int = field(default=512, metadata=within(1, 4096))
+    """Size of the generator's hidden state, H."""
     num_layers: int = field(default=2, metadata=within(1, 8))
+    """LSTM layers of the generator, L."""
     discriminator_embedding_dim: int = field(default=64, metadata=within(1, 4096))
+    """Size of a token's embedding in the discriminator."""
     discriminator_hidden_dim: int = field(default=512, metadata=within(1, 4096))
+    """Size of the discriminator's hidden state."""
     discriminator_dropout: float = field(default=0.1, metadata=within(0, 0.9))
+    """Dropout of the discriminator's embedding."""
     position_dim: int = field(default=8, metadata=within(2, 512))
+    """Size of the position encoding that the discriminator reads with each token."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScratchGANTrainConfig(TrainConfig):
+    """`TrainConfig` with the settings of the policy gradient."""
+
     batch: int = field(default=512, metadata=within(2, 65536))
+    """Real samples a step, over all processes together."""
     generator: OptimizerConfig = OptimizerConfig(lr=9.59e-5, betas=(0.5, 0.999))
+    """Optimizer of the generator."""
     discriminator: OptimizerConfig = OptimizerConfig(lr=9.38e-3, betas=(0.5, 0.999))
+    """Optimizer of the discriminator."""
     discount: float = field(default=0.23, metadata=within(0, 1))
-    """gamma, by which a later token's reward counts less."""
+    """Discount of later rewards, gamma."""
     baseline_keep: float = field(default=0.08, metadata=within(0, 1))
     """Share of its old value that the baseline keeps at each step."""
     discriminator_weight_decay: float = field(default=1e-6, metadata=within(0))
+    """L2 penalty on all weights of the discriminator."""
 
     def __post_init__(self) -> None:
         check_unused(self, "ScratchGAN", "r1_gamma", "gradient_penalty", "augment", losses=("relativistic",))
@@ -71,19 +87,21 @@ class Generator(RecurrentPolicy):
 
     def read(self, tokens: Tensor, state: Tensor) -> Tensor:
         hidden, cells = state.chunk(2, dim=1)
-        entering, after = self.embedding(tokens), []
+        inputs, states = self.embedding(tokens), []
         for i, layer in enumerate(self.layers):
-            entering, cell = layer(entering, (hidden[:, i], cells[:, i]))
-            after.append((entering, cell))
-        return torch.stack([*(hidden for hidden, _ in after), *(cell for _, cell in after)], dim=1)
+            inputs, cell = layer(inputs, (hidden[:, i], cells[:, i]))
+            states.append((inputs, cell))
+        return torch.stack([*(hidden for hidden, _ in states), *(cell for _, cell in states)], dim=1)
 
     def next_logits(self, state: Tensor) -> Tensor:
         top = state[:, len(self.layers) - 1]
-        return F.linear(self.project(top), self.embedding.weight, self.bias)  # what it reads is what it writes
+        return F.linear(
+            self.project(top), self.embedding.weight, self.bias
+        )  # the input embedding is the output embedding
 
 
 class Discriminator(nn.Module):
-    """Tokens [N, T] -> logits [N]; `score_tokens` gives one after each token [N, T]."""
+    """Tokens [N, T] -> logits [N], the means over `score_tokens`."""
 
     positions: Tensor
 
@@ -96,13 +114,14 @@ class Discriminator(nn.Module):
         )
         self.output = nn.Linear(config.discriminator_hidden_dim, 1)
         nn.init.normal_(self.embedding.weight, 0.0, 1 / math.sqrt(config.discriminator_embedding_dim))
-        self.register_buffer("positions", sinusoids(config.length, config.position_dim), persistent=False)
+        self.register_buffer("positions", encode_positions(config.length, config.position_dim), persistent=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
         mask = token_mask(tokens, self.config)
         return (self.score_tokens(tokens) * mask).sum(1) / mask.sum(1)
 
     def score_tokens(self, tokens: Tensor) -> Tensor:
+        """Compute a logit after each token of texts [N, T]."""
         table = F.dropout(self.embedding.weight, self.config.discriminator_dropout, self.training)
         positions = self.positions.expand(len(tokens), -1, -1)
         return self.output(self.lstm(torch.cat([F.embedding(tokens, table), positions], dim=2))).squeeze(2)
@@ -120,20 +139,20 @@ class NormedLSTM(nn.Module):
         self.cell_norm = nn.LayerNorm(hidden_dim)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        entering = self.enter_norm(self.enter(inputs))
+        projected = self.enter_norm(self.enter(inputs))
         hidden = cell = inputs.new_zeros(len(inputs), self.hidden_dim)
         outputs = []
         for t in range(inputs.shape[1]):
-            gates = entering[:, t] + self.recur_norm(self.recur(hidden))
-            admit, forget, write, show = gates.chunk(4, dim=1)
-            cell = torch.sigmoid(forget) * cell + torch.sigmoid(admit) * torch.tanh(write)
-            hidden = torch.sigmoid(show) * torch.tanh(self.cell_norm(cell))
+            gates = projected[:, t] + self.recur_norm(self.recur(hidden))
+            i, f, g, o = gates.chunk(4, dim=1)
+            cell = torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)
+            hidden = torch.sigmoid(o) * torch.tanh(self.cell_norm(cell))
             outputs.append(hidden)
         return torch.stack(outputs, dim=1)
 
 
-def sinusoids(length: int, size: int) -> Tensor:
-    """Sines and cosines of geometric wave lengths [T, size] (Vaswani et al. 2017, arXiv:1706.03762, section 3.5)."""
+def encode_positions(length: int, size: int) -> Tensor:
+    """Compute sines and cosines of positions [T, size] (Vaswani et al. 2017, arXiv:1706.03762, section 3.5)."""
     rates = 10_000.0 ** (-torch.arange(0, size, 2) / size)
     angles = torch.arange(length)[:, None] * rates
     return torch.cat([angles.sin(), angles.cos()], dim=1)[:, :size]
@@ -149,8 +168,8 @@ class Baseline(nn.Module):
         self.register_buffer("value", torch.zeros(()))
 
 
-def returns(rewards: Tensor, discount: float) -> Tensor:
-    """R_t = sum over s >= t of discount^(s - t) r_s, of rewards [N, T]."""
+def discounted_returns(rewards: Tensor, discount: float) -> Tensor:
+    """Compute R_t, the sum over s >= t of discount^(s - t) r_s, of rewards [N, T]."""
     total = torch.zeros_like(rewards[:, 0])
     sums = []
     for reward in rewards.flip(1).unbind(1):
@@ -182,10 +201,10 @@ class ScratchGAN(PolicyGAN):
                 return generator(step.latents())
 
         def discriminator_loss(step: Step) -> dict[str, Tensor]:
-            places = []
-            for tokens in (step.real, generate(step)):
-                places.append(discriminator.score_tokens(tokens)[token_mask(tokens, self.config) > 0])
-            real, fake = places
+            real, fake = (
+                discriminator.score_tokens(tokens)[token_mask(tokens, self.config) > 0]
+                for tokens in (step.real, generate(step))
+            )
             decay = sum(parameter.square().sum() for parameter in discriminator.parameters())
             return {
                 "loss": loss.discriminator(real, fake) + train.discriminator_weight_decay * decay,
@@ -198,7 +217,7 @@ class ScratchGAN(PolicyGAN):
             mask = token_mask(tokens, self.config)
             with torch.no_grad(), eval_mode(discriminator):
                 rewards = (2 * discriminator.score_tokens(tokens).sigmoid() - 1) * mask
-            gains = returns(rewards, train.discount)
+            gains = discounted_returns(rewards, train.discount)
             advantage = (gains - baseline.value) * mask
             mean = (gains * mask).sum() / mask.sum()
             baseline.value.lerp_(mean, 1 - train.baseline_keep)

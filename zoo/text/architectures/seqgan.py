@@ -1,23 +1,23 @@
 """SeqGAN. Yu, Zhang, Wang & Yu 2017, "SeqGAN: Sequence Generative Adversarial Nets with Policy Gradient",
 arXiv:1609.05473.
 
-Tokens are discrete, so no gradient passes from the discriminator to the generator. The generator is a policy instead,
-a token is an action, and its reward Q is what the discriminator thinks of texts that begin with it: the mean over N
-completions written by a roll-out policy (equation 4). The policy gradient of equation 6 then raises the logarithm of
-each token's probability by its reward (REINFORCE, no baseline in the paper; `baseline` subtracts the batch's mean at
-each place). Algorithm 1: the generator is first trained by maximum likelihood, then the discriminator against it,
-then both in turns.
+Tokens are discrete, so no gradient passes from the discriminator to the generator. Instead the generator is a policy,
+and a token is an action. Its reward Q is the discriminator's mean output on N texts that start with it, which a
+roll-out policy completes (equation 4). The policy gradient of equation 6 is REINFORCE: it weights the gradient of each
+token's log-probability by the token's reward. The paper has no baseline; `baseline` subtracts the batch's mean at each
+position. In Algorithm 1 the generator is first trained by maximum likelihood, then the discriminator alone, then both
+alternately.
 
-The discriminator is section 3's ("The discriminative model"): convolutions of many widths over embedded tokens,
+The discriminator is that of section 3 ("The discriminative model"): convolutions of many widths over embedded tokens,
 max-over-time pooling, one highway layer (Srivastava et al. 2015, equation 12 of the paper's appendix), dropout. The
-widths and numbers of maps are those of the authors' experiments at T = 20; the paper's two-way softmax is a sigmoid
-of the difference of its outputs, which is the one logit here. The weight decay is on the last layer alone.
+widths and numbers of maps are those of the authors' experiments at T = 20. The paper's softmax over two outputs is the
+sigmoid of their difference, so there is one logit here. The weight decay is on the last layer alone.
 
 The roll-out policy of Algorithm 1 follows the generator with a delay. `rollout_delay` is the share of its old weights
-that it keeps at each step (0: it is the generator, as in the authors' experiments).
+that it keeps at each step. At 0 it is the generator itself, as in the authors' experiments.
 
-What does the discriminator add? `reward = "constant"` and `reward = "noise"` play the same game with rewards of 1, or
-of uniform random numbers, in the place of the discriminator's: the controls that the paper left out.
+What does the discriminator add? The paper has no controls for this question. With `reward = "constant"` the rewards are
+1, and with `reward = "noise"` they are uniform random numbers; all else stays.
 
 V = vocabulary, T = length, W = kernel widths, M = all feature maps together (1,720 in the paper).
 """
@@ -38,19 +38,25 @@ from zoo.recipe import OptimizerConfig, TrainConfig, check_unused, within
 from zoo.text.gan import PolicyGAN
 from zoo.text.lstm import LSTMConfig, LSTMPolicy
 from zoo.text.policies import RecurrentPolicy, eval_mode, likelihood_phase, token_mask
-from zoo.text.rollout import completions
+from zoo.text.rollout import complete_prefixes
 from zoo.training.losses import LOSSES
 from zoo.training.phases import Phase, Step, make_optimizer
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeqGANConfig(LSTMConfig):
+    """Sizes of the generator (`LSTMConfig`) and of the discriminator."""
+
     discriminator_embedding_dim: int = field(default=64, metadata=within(1, 4096))
+    """Size of a token's embedding in the discriminator."""
     kernel_widths: tuple[int, ...] = field(default=(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 20), metadata=within(1, 1024))
+    """Widths of the discriminator's convolutions, W."""
     kernel_maps: tuple[int, ...] = field(
         default=(100, 200, 200, 200, 200, 100, 100, 100, 100, 100, 160, 160), metadata=within(1, 4096)
     )
+    """Feature maps of each convolution, one number for each width."""
     discriminator_dropout: float = field(default=0.25, metadata=within(0, 0.9))
+    """Dropout before the discriminator's last layer."""
 
     def __post_init__(self) -> None:
         if len(self.kernel_widths) != len(self.kernel_maps) or not self.kernel_widths:
@@ -62,34 +68,37 @@ class SeqGANConfig(LSTMConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class SeqGANTrainConfig(TrainConfig):
-    """Adds the pre-trainings and the search to `TrainConfig`; `generator` and `discriminator` are of the game itself."""
+    """`TrainConfig` with pre-training and Monte-Carlo search. `generator` is of the adversarial training."""
 
     pretrain: OptimizerConfig = OptimizerConfig(lr=1e-2)
-    """Of the generator's maximum likelihood."""
+    """Optimizer of the maximum-likelihood training."""
     pretrain_kimg: float = field(default=0.0, metadata=within(0))
     """Until here the generator is trained by maximum likelihood."""
     discriminator_kimg: float = field(default=0.0, metadata=within(0))
-    """So long the discriminator is then trained alone."""
+    """For this long after that, the discriminator is trained alone."""
     rollouts: int = field(default=16, metadata=within(1, 256))
+    """Completions of each prefix, N."""
     rollout_delay: float = field(default=0.0, metadata=within(0, 0.9999))
+    """Share of its old weights that the roll-out policy keeps at each step. 0: it is the generator."""
     reward: Literal["discriminator", "constant", "noise"] = "discriminator"
+    """What rewards the generator; `constant` (1) and `noise` (random numbers) are controls."""
     baseline: bool = False
-    """Subtract the mean reward of the batch at each place."""
+    """Whether the mean reward of the batch is subtracted at each position."""
     discriminator_weight_decay: float = field(default=0.2, metadata=within(0))
-    """Weight of the squared weights of the discriminator's last layer in its loss."""
+    """L2 penalty on the weights of the discriminator's last layer."""
 
     def __post_init__(self) -> None:
         check_unused(self, "SeqGAN", "r1_gamma", "gradient_penalty", "augment", losses=("relativistic",))
 
 
 class Discriminator(nn.Module):
-    """Tokens [N, T] -> logits [N]: above 0 is "real"."""
+    """Tokens [N, T] -> logits [N], above 0 for "real"."""
 
     def __init__(self, config: SeqGANConfig) -> None:
         super().__init__()
         self.embedding = nn.Embedding(config.vocabulary, config.discriminator_embedding_dim)
         nn.init.uniform_(self.embedding.weight, -1, 1)
-        widths = [min(width, config.length) for width in config.kernel_widths]  # a text is shorter than some kernels
+        widths = [min(width, config.length) for width in config.kernel_widths]  # a text may be shorter than a kernel
         self.convolutions = nn.ModuleList(
             nn.Conv1d(config.discriminator_embedding_dim, maps, width)
             for width, maps in zip(widths, config.kernel_maps, strict=True)
@@ -109,32 +118,32 @@ class Discriminator(nn.Module):
         return self.classify(torch.cat([layer(embedded).amax(2) for layer in self.convolutions], dim=1))
 
     def classify(self, features: Tensor) -> Tensor:
-        """The highway and the output layer, of the greatest value of each feature map [N, M]."""
+        """Compute logits [N] from the maximum of each feature map [N, M]: the highway and the output layer."""
         maps = F.relu(features)
         gate = torch.sigmoid(self.gate(maps))
         return self.output(self.dropout(gate * F.relu(self.transform(maps)) + (1 - gate) * maps)).squeeze(1)
 
     def score_completions(self, tokens: Tensor, completions: Tensor, *, chunk: int = 16) -> Tensor:
-        """The logits [N, T - 1, R] of R completions [N, T - 1, R, T] of each beginning of texts [N, T].
+        """Compute the logits [N, T - 1, R] of R completions [N, T - 1, R, T] of each prefix of texts [N, T].
 
-        As `forward` of each, with less work: a kernel that lies in the beginning sees the same in all its
-        completions, and looks at it once. `chunk` texts at a time, which stay in the processor's cache.
+        The result is that of `forward`, with less work. A convolution inside the prefix gives the same value in all its
+        completions, so it is computed once. `chunk` texts at a time stay in the processor's cache.
         """
         parts = zip(tokens.split(chunk), completions.split(chunk), strict=True)
         return torch.cat([self._score_completions(*some) for some in parts])
 
     def _score_completions(self, tokens: Tensor, completions: Tensor) -> Tensor:
         embedded = self.embedding(tokens).transpose(1, 2)  # [N, E, T]
-        begun = [layer(embedded).cummax(2).values for layer in self.convolutions]  # [N, M, T - W + 1] each
+        prefixes = [layer(embedded).cummax(2).values for layer in self.convolutions]  # [N, M, T - W + 1] each
         logits = []
-        for t, texts in enumerate(completions.unbind(1), start=1):  # of beginnings of t tokens [N, R, T]
+        for t, texts in enumerate(completions.unbind(1), start=1):  # of prefixes of t tokens [N, R, T]
             after = self.embedding(texts).movedim(2, 3)  # [N, R, E, T]
             features = []
-            for layer, seen in zip(self.convolutions, begun, strict=True):
+            for layer, prefix in zip(self.convolutions, prefixes, strict=True):
                 (width,) = cast(nn.Conv1d, layer).kernel_size
                 fresh = after[..., max(0, t + 1 - width) :].flatten(0, 1)
                 greatest = layer(fresh).amax(2).unflatten(0, texts.shape[:2])  # [N, R, M]
-                features.append(greatest.maximum(seen[:, None, :, t - width]) if t >= width else greatest)
+                features.append(greatest.maximum(prefix[:, None, :, t - width]) if t >= width else greatest)
             logits.append(self.classify(torch.cat(features, dim=2).flatten(0, 1)).view(texts.shape[:2]))
         return torch.stack(logits, dim=1)
 
@@ -204,9 +213,10 @@ class SeqGAN(PolicyGAN):
         ]
 
     def reward(self, tokens: Tensor, policy: RecurrentPolicy, train: SeqGANTrainConfig, noise: Noise) -> Tensor:
-        """Q of each token of texts [N, T] (equation 4): the probability, to the discriminator, of "real".
+        """Compute the reward Q of each token of texts [N, T] (equation 4): the discriminator's probability of "real".
 
-        That of the last token is of the text itself, that of another the mean over the completions of its prefix.
+        The last token has the probability of the text itself. Another token has the mean over the completions of its
+        prefix.
         """
         if train.reward == "constant":
             return torch.ones(tokens.shape, device=tokens.device)
@@ -215,12 +225,13 @@ class SeqGAN(PolicyGAN):
         whole = self.discriminator(tokens).sigmoid()[:, None]
         if tokens.shape[1] == 1:
             return whole
-        texts = completions(policy, tokens, train.rollouts, noise)
-        begun = self.discriminator.score_completions(tokens, texts).sigmoid().mean(2)
-        return torch.cat([begun, whole], dim=1)
+        texts = complete_prefixes(policy, tokens, train.rollouts, noise)
+        prefixes = self.discriminator.score_completions(tokens, texts).sigmoid().mean(2)
+        return torch.cat([prefixes, whole], dim=1)
 
 
 def _follow(follower: nn.Module, leader: nn.Module, keep: float) -> None:
+    """Move the weights of `follower` toward those of `leader`; `keep` is the share of the old weights."""
     with torch.no_grad():
         for old, new in zip(follower.parameters(), leader.parameters(), strict=True):
             old.lerp_(new, 1 - keep)

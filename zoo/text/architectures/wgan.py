@@ -1,12 +1,12 @@
 """The one-shot character WGAN. Gulrajani et al. 2017, "Improved Training of Wasserstein GANs", arXiv:1704.00028,
 section 5.3 and appendix.
 
-All T characters are written at once, not one after the other: a latent becomes a sequence of T feature vectors, five
-residual blocks of one-dimensional convolutions let neighbors agree, and a softmax gives each place its
-distribution over characters. The critic reads those distributions as they are, and real texts as one-hot vectors; no
-sampling, no policy gradient, no pre-training. A sample is the likeliest character at each place.
+All T characters are generated at once. A latent becomes a sequence of T feature vectors, five residual blocks of
+one-dimensional convolutions let neighbors agree, and a softmax gives a distribution over characters at each position.
+The critic reads these distributions, and real texts as one-hot vectors. There is no sampling, no policy gradient and no
+pre-training. A sample has the most probable character at each position.
 
-Width 512 is the paper's, with 10 critic steps to one of the generator, Adam 1e-4 (0.5, 0.9) and penalty 10.
+The paper has width 512, 10 critic steps to one generator step, Adam 1e-4 (0.5, 0.9) and penalty 10.
 
 V = vocabulary, T = length, W = width.
 """
@@ -30,25 +30,37 @@ from zoo.training.phases import Phase, Step, make_optimizer
 
 @dataclass(frozen=True, kw_only=True)
 class WGANConfig(TextConfig):
+    """Sizes of both networks. The defaults are the paper's."""
+
     width: int = field(default=512, metadata=within(1, 4096))
+    """Channels of all layers, W."""
     num_blocks: int = field(default=5, metadata=within(1, 32))
+    """Residual blocks of each network."""
     latent_dim: int = field(default=128, metadata=within(1, 4096))
+    """Size of a latent."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WGANTrainConfig(TrainConfig):
+    """`TrainConfig` with the paper's defaults."""
+
     loss: LossName = "wasserstein"
+    """The adversarial loss; the paper's is the Wasserstein loss."""
     generator: OptimizerConfig = OptimizerConfig(lr=1e-4, betas=(0.5, 0.9))
+    """Optimizer of the generator."""
     discriminator: OptimizerConfig = OptimizerConfig(lr=1e-4, betas=(0.5, 0.9))
+    """Optimizer of the critic."""
     generator_interval: int = field(default=10, metadata=within(1))
+    """Critic steps to one generator step."""
     gradient_penalty: float = field(default=10.0, metadata=within(0))
+    """Weight of the WGAN-GP penalty."""
 
     def __post_init__(self) -> None:
-        check_unused(self, "this WGAN", "r1_gamma", "augment", losses=("relativistic",))
+        check_unused(self, "text-wgan", "r1_gamma", "augment", losses=("relativistic",))
 
 
 class Block(nn.Module):
-    """x + 0.3 f(x), with f two convolutions of 5 places, each after a ReLU: [N, W, T] -> [N, W, T]."""
+    """[N, W, T] -> [N, W, T]: x + 0.3 f(x), where f is two convolutions of width 5, each after a ReLU."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -61,7 +73,7 @@ class Block(nn.Module):
 
 
 class Generator(nn.Module):
-    """Latents [N, Z] -> tokens [N, T]; `relax` gives the distributions they are the likeliest of [N, T, V]."""
+    """Latents [N, Z] -> tokens [N, T], the most probable ones of `relax`."""
 
     banned: Tensor
 
@@ -74,6 +86,7 @@ class Generator(nn.Module):
         self.register_buffer("banned", config.banned_logits(), persistent=False)
 
     def relax(self, latents: Tensor) -> Tensor:
+        """Compute the distributions over tokens [N, T, V]."""
         features = self.enter(latents).view(-1, self.config.width, self.config.length)
         return (self.output(self.blocks(features)).transpose(1, 2) + self.banned).softmax(-1)
 
@@ -99,7 +112,7 @@ class Critic(nn.Module):
 
 
 def one_hot(tokens: Tensor, vocabulary: int) -> Tensor:
-    """Tokens [N, T] as distributions that are certain [N, T, V]."""
+    """Encode tokens [N, T] as one-hot vectors [N, T, V]."""
     return F.one_hot(tokens, vocabulary).float()
 
 
@@ -128,10 +141,10 @@ class TextWGAN(TextGAN):
 
         def discriminator_loss(step: Step) -> dict[str, Tensor]:
             with torch.no_grad():
-                written = generate(step)
-            texts = one_hot(step.real, self.config.vocabulary)
-            real, fake = critic(texts), critic(written)
-            penalty = gradient_penalty(critic, texts, written, step.noise)
+                fake_texts = generate(step)
+            real_texts = one_hot(step.real, self.config.vocabulary)
+            real, fake = critic(real_texts), critic(fake_texts)
+            penalty = gradient_penalty(critic, real_texts, fake_texts, step.noise)
             return {
                 "loss": loss.discriminator(real, fake) + train.gradient_penalty * penalty,
                 "real": real,

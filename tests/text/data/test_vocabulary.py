@@ -43,8 +43,8 @@ def test_verse_comes_back_in_its_lines():
     assert verse.decode(ids[:7]) == "白日依山盡\n黃河"
 
 
-def test_words_stand_as_they_are_written():
-    """Apostrophes and hyphens stay in their words, and no space stands before a comma or inside a bracket."""
+def test_words_come_back_as_they_were():
+    """Apostrophes and hyphens stay in their words, and there is no space before a comma or inside a bracket."""
     assert words.decode(words.encode(SENTENCES[0])) == SENTENCES[0]
 
 
@@ -81,7 +81,7 @@ def test_transformers_reads_the_same(vocabulary: Vocabulary, tmp_path: Path):
 
 
 @pytest.mark.parametrize("vocabulary", [chars, words, verse], ids=["character", "word", "verse"])
-def test_a_written_vocabulary_is_the_same_when_opened(vocabulary: Vocabulary, tmp_path: Path):
+def test_a_saved_vocabulary_is_the_same_when_opened(vocabulary: Vocabulary, tmp_path: Path):
     """`open` gives back what `to_json` wrote."""
     (tmp_path / "tokenizer.json").write_text(vocabulary.to_json(), encoding="utf-8")
     opened = Vocabulary.open(tmp_path / "tokenizer.json")
@@ -92,7 +92,7 @@ def test_a_written_vocabulary_is_the_same_when_opened(vocabulary: Vocabulary, tm
 
 @given(st.lists(st.integers(2, len(words) - 1), max_size=20))
 def test_words_round_trip(ids: list[int]):
-    """Any words and signs, written out and read again, are the same tokens."""
+    """Any words and signs, decoded and encoded again, are the same tokens."""
     assert words.encode(words.decode(ids)) == ids
 
 
@@ -205,7 +205,7 @@ def test_no_json_crashes_the_reader(facts: Any):
         Vocabulary.from_json(json.dumps(facts))
 
 
-def test_files_that_are_none_are_named(tmp_path: Path):
+def test_files_that_cannot_be_read_are_named(tmp_path: Path):
     """Missing, a folder, not text, and too large."""
     (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00")
     with (tmp_path / "large").open("wb") as large:
@@ -255,7 +255,7 @@ def test_tokenizers_of_transformers_are_renumbered(
 ):
     """Byte-level BPE, WordPiece and Unigram keep their tokens and texts; the end is 0 and the unknown 1."""
     theirs = PreTrainedTokenizerFast(tokenizer_object=make(), **names)
-    ours = Vocabulary.copy_of(theirs)
+    ours = Vocabulary.from_transformers(theirs)
     (tmp_path / "tokenizer.json").write_text(ours.to_json(), encoding="utf-8")
 
     assert ours.tokens[:2] == ["<end>", "<unk>"]
@@ -270,4 +270,4 @@ def test_tokenizers_of_transformers_are_renumbered(
 def test_a_tokenizer_without_an_end_is_refused():
     """A tokenizer that cannot say where a text ends is of no use here."""
     with pytest.raises(InvalidFileError, match="neither an end token"):
-        Vocabulary.copy_of(PreTrainedTokenizerFast(tokenizer_object=word_piece(), unk_token="[UNK]"))
+        Vocabulary.from_transformers(PreTrainedTokenizerFast(tokenizer_object=word_piece(), unk_token="[UNK]"))

@@ -1,4 +1,4 @@
-"""TextGAIL: its losses against the papers' equations, how its transformers write, and starts from checkpoints."""
+"""TextGAIL: its losses against the papers' equations, sampling by its transformers, and starts from checkpoints."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from zoo.text.architectures.gail import (
     advantages,
     choice_probability,
     contrast_loss,
-    demonstrated,
+    demonstration_share,
     ppo_loss,
 )
 from zoo.text.data.vocabulary import Vocabulary
@@ -77,14 +77,14 @@ def test_the_defaults_are_gpt2_small_and_bert_base():
 
 
 def test_the_discriminator_picks_the_real_text_of_a_pair():
-    """Its loss is -log softmax(real) over the two scores; a written text's reward is the softmax's other side."""
+    """Its loss is -log softmax(real) over the two scores; a generated text's reward is the softmax's other side."""
     real, fake = torch.tensor([2.0, -1.0]), torch.tensor([0.5, 3.0])
-    log_probabilities = [
+    probabilities = [
         math.exp(r) / (math.exp(r) + math.exp(f)) for r, f in zip(real.tolist(), fake.tolist(), strict=True)
     ]
 
-    assert contrast_loss(real, fake).item() == pytest.approx(-sum(map(math.log, chances)) / 2)
-    assert choice_probability(real, fake).tolist() == pytest.approx([1 - chance for chance in chances])
+    assert contrast_loss(real, fake).item() == pytest.approx(-sum(map(math.log, probabilities)) / 2)
+    assert choice_probability(real, fake).tolist() == pytest.approx([1 - p for p in probabilities])
 
 
 def test_the_clipped_objective_is_ppo_s():
@@ -101,44 +101,44 @@ def test_the_clipped_objective_is_ppo_s():
     assert (now.grad == 0).tolist() == [True, False, False, True, False]
 
 
-def test_rewards_of_written_texts_are_normalized_and_those_of_demonstrations_constant():
-    """Mean 0 and variance 1 over the written texts of the buffer; 2.0 for each demonstration before them."""
-    worth = advantages(torch.tensor([0.9, 0.1, 0.2, 0.4, 0.9]), 2, 2.0)
+def test_rewards_of_generated_texts_are_normalized_and_those_of_demonstrations_constant():
+    """Mean 0 and variance 1 over the generated texts of the buffer; 2.0 for each demonstration before them."""
+    advantage = advantages(torch.tensor([0.9, 0.1, 0.2, 0.4, 0.9]), 2, 2.0)
 
-    assert worth[:2].tolist() == [2.0, 2.0]
-    assert worth[2:].mean().item() == pytest.approx(0, abs=1e-6)
-    assert worth[2:].var(correction=0).item() == pytest.approx(1, rel=1e-5)
+    assert advantage[:2].tolist() == [2.0, 2.0]
+    assert advantage[2:].mean().item() == pytest.approx(0, abs=1e-6)
+    assert advantage[2:].var(correction=0).item() == pytest.approx(1, rel=1e-5)
     assert advantages(torch.full((3,), 0.5), 0, 2.0).tolist() == [0, 0, 0]
     assert advantages(torch.full((2,), 0.5), 2, 2.0).tolist() == [2, 2]
 
 
 def test_the_share_of_demonstrations_falls_to_nothing():
-    """0.3 as the game begins, half of it half-way, 0 at its end."""
+    """0.3 when the adversarial training starts, half of it half-way, 0 at its end."""
     train = GAILTrainConfig(pretrain_kimg=10, discriminator_kimg=2, total_kimg=20)
 
-    assert [demonstrated(kimg, train) for kimg in (12, 16, 20)] == pytest.approx([0.3, 0.15, 0])
+    assert [demonstration_share(kimg, train) for kimg in (12, 16, 20)] == pytest.approx([0.3, 0.15, 0])
 
 
-def test_the_buffer_mixes_demonstrations_with_written_texts():
-    """As many rows as the share says are the turn's real texts at 2.0; each keeps its own probability."""
+def test_the_buffer_mixes_demonstrations_with_generated_texts():
+    """As many rows as the share says are the step's real texts at 2.0; each keeps its own probability."""
     gan = gail()
     step = step_of(gan, n=10)
-    fake = gan._written(step)
-    buffer = gan._buffer(step, fake, 0.3, GAILTrainConfig())
+    fake = gan._generate_texts(step)
+    buffer = gan._fill_buffer(step, fake, 0.3, GAILTrainConfig())
 
-    shown = buffer.advantage == 2.0
-    assert sorted(buffer.tokens[shown].tolist()) == sorted(step.real[:3].tolist())
-    assert sorted(buffer.tokens[~shown].tolist()) == sorted(fake[3:].tolist())
+    is_real = buffer.advantage == 2.0
+    assert sorted(buffer.tokens[is_real].tolist()) == sorted(step.real[:3].tolist())
+    assert sorted(buffer.tokens[~is_real].tolist()) == sorted(fake[3:].tolist())
     expected = gan.generator.log_probabilities(buffer.tokens).sum(1)
-    torch.testing.assert_close(buffer.chances, expected)
+    torch.testing.assert_close(buffer.log_probabilities, expected)
 
 
-def test_phases_play_pre_training_then_the_discriminator_alone_then_both():
-    """A player has a step a mini-batch of the step, the generator one an epoch; nobody plays before their time."""
+def test_phases_are_pre_training_then_the_discriminator_alone_then_both():
+    """A network has a phase for each mini-batch, the generator one for each epoch; none runs before its time."""
     train = GAILTrainConfig(batch=8, mini_batch=3, epochs=2, pretrain_kimg=1, discriminator_kimg=1, total_kimg=4)
     phases = gail().phases(train)
 
-    assert ["".join(p.name[0] for p in phases if p.due(0, kimg)) for kimg in (0.5, 1.5, 2.5)] == [
+    assert ["".join(p.name[0] for p in phases if p.is_due(0, kimg)) for kimg in (0.5, 1.5, 2.5)] == [
         "M",
         "DDD",
         "DDD" + "G" * 6,
@@ -166,7 +166,7 @@ def test_the_generator_s_step_makes_what_was_rewarded_likelier():
         found = gan.generator.trunk.wpe.weight.grad.clone()
         gan.zero_grad()
         again = step_of(gan)
-        buffer = gan._buffer(again, gan._written(again), 0.3, GAILTrainConfig())
+        buffer = gan._fill_buffer(again, gan._generate_texts(again), 0.3, GAILTrainConfig())
         log_probabilities = gan.generator.log_probabilities(buffer.tokens).sum(1)
         (-(log_probabilities * buffer.advantage).mean()).backward()
 
@@ -175,19 +175,19 @@ def test_the_generator_s_step_makes_what_was_rewarded_likelier():
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("tied", [True, False])
-def test_writing_with_a_cache_is_reading_whole_texts(family: str, tied: bool):
+def test_sampling_with_a_cache_agrees_with_reading_whole_texts(family: str, tied: bool):
     """Each token is the one that its uniform number falls on by the logits of a whole forward pass."""
     config = replace(CONFIG, family=family, tied=tied)
     policy = spread(gail(config).generator)
     uniforms = Noise(0).uniform(16, 6)
     tokens = policy(uniforms)
 
-    log_probabilities = (policy.logits(tokens) + policy.banned).softmax(-1)
-    assert torch.equal((log_probabilities.cumsum(-1) <= uniforms[..., None]).sum(-1), tokens)
+    probabilities = (policy.logits(tokens) + policy.banned).softmax(-1)
+    assert torch.equal((probabilities.cumsum(-1) <= uniforms[..., None]).sum(-1), tokens)
     assert not torch.isin(tokens, torch.tensor([0, 1])).any()
 
 
-def test_what_fills_a_text_after_its_end_is_not_judged():
+def test_the_padding_of_a_text_does_not_count():
     """The discriminator's score depends on the text and its end alone."""
     discriminator = gail(replace(CONFIG, ends=True, banned=(1,))).discriminator
     filled = torch.tensor([[3, 4, 0, 0, 0, 0], [3, 4, 0, 7, 8, 9]])
@@ -249,15 +249,15 @@ def start_training(texts: Path, checkpoint: Path, out: Path, *more: str) -> Text
     return Run.open(out).load()[0]  # type: ignore[return-value]
 
 
-def begun(checkpoint: Path, folder: Path, *, length: int = 10) -> tuple[TextGAIL, Tensor]:
-    """The players begun with a checkpoint, over a store of its tokenizer; and each token's row in the checkpoint."""
-    vocabulary = Vocabulary.copy_of(PreTrainedTokenizerFast.from_pretrained(checkpoint))
+def start_from(checkpoint: Path, folder: Path, *, length: int = 10) -> tuple[TextGAIL, Tensor]:
+    """Build the networks from a checkpoint, over a store of its tokenizer, and each token's row in the checkpoint."""
+    vocabulary = Vocabulary.from_transformers(PreTrainedTokenizerFast.from_pretrained(checkpoint))
     source = Lines(length=length)
     source.assets = {"tokenizer.json": vocabulary.to_json()}
     source._vocabulary = vocabulary
     store = build_store(source, folder)
     config = TextGAIL.config_for(replace(CONFIG, length=length), store)
-    gan = TextGAIL.begun(config, f"transformers:{checkpoint}", store, seed=0)
+    gan = TextGAIL.from_language_model(config, f"transformers:{checkpoint}", store, seed=0)
     rows = [ALPHABET.index(token) if token in ALPHABET else len(ALPHABET) for token in vocabulary.tokens]
     return gan.eval().requires_grad_(False), torch.tensor(rows)
 
@@ -265,7 +265,7 @@ def begun(checkpoint: Path, folder: Path, *, length: int = 10) -> tuple[TextGAIL
 def test_a_start_from_a_checkpoint_has_its_logits(family: str, tmp_path: Path):
     """The generator gives each token of the data what the checkpoint gives the token of that name."""
     checkpoint = write_checkpoint(tmp_path / "checkpoint", family)
-    gan, rows = begun(checkpoint, tmp_path / "store")
+    gan, rows = start_from(checkpoint, tmp_path / "store")
     theirs = AutoModelForCausalLM.from_pretrained(checkpoint).eval()
     tokens = torch.randint(2, gan.config.vocabulary, (5, 10), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -276,8 +276,8 @@ def test_a_start_from_a_checkpoint_has_its_logits(family: str, tmp_path: Path):
     assert (gan.config.family, gan.config.width, gan.config.positions) == (family, 8, 32)
 
 
-def test_training_starts_from_a_checkpoint_and_goes_on(texts: Path, tmp_path: Path):
-    """`train.start=transformers:FOLDER` sets the sizes, trains, and is forgotten by nothing when resumed."""
+def test_training_starts_from_a_checkpoint_and_resumes(texts: Path, tmp_path: Path):
+    """`train.start=transformers:FOLDER` sets the sizes and trains; the resumed run keeps them."""
     checkpoint = write_checkpoint(tmp_path / "checkpoint")
     gan = start_training(texts, checkpoint, tmp_path / "run", "train.demonstrations=0")
     assert (gan.config.num_layers, gan.config.width) == (2, 8)
@@ -309,15 +309,15 @@ def test_a_start_finds_the_tokens_of_a_byte_level_tokenizer(texts: Path, tmp_pat
     ids = fast.get_vocab()
     places = [ids[token] for token in gan.vocabulary.tokens[2:]]
     ours = gan.generator.trunk.wte.weight
-    torch.testing.assert_close(ours[2:], theirs[places], rtol=0, atol=1e-3)  # a step of the game apart
+    torch.testing.assert_close(ours[2:], theirs[places], rtol=0, atol=1e-3)  # a step of the training apart
     torch.testing.assert_close(ours[0], theirs[ids[end]], rtol=0, atol=1e-3)
 
 
-def test_the_random_players_of_a_start_are_the_seed_s(tmp_path: Path):
-    """Beginning twice gives the same discriminator, and leaves torch's own random numbers alone."""
+def test_the_random_weights_of_a_start_are_the_seed_s(tmp_path: Path):
+    """Starting twice gives the same discriminator, and leaves torch's own random numbers alone."""
     checkpoint = write_checkpoint(tmp_path / "checkpoint")
     state = torch.get_rng_state()
-    first, second = (begun(checkpoint, tmp_path / name)[0].state_dict() for name in ("a", "b"))
+    first, second = (start_from(checkpoint, tmp_path / name)[0].state_dict() for name in ("a", "b"))
 
     assert all(torch.equal(first[key], second[key]) for key in first)
     assert torch.equal(torch.get_rng_state(), state)
@@ -334,17 +334,17 @@ def test_texts_longer_than_a_checkpoint_reads_are_refused(tmp_path: Path):
     """Both lengths, and what to set."""
     checkpoint = write_checkpoint(tmp_path / "checkpoint", max_position_embeddings=8)
     with pytest.raises(InvalidValueError, match=r"reads 8 tokens and the texts have 10: set model.length=8"):
-        begun(checkpoint, tmp_path / "store")
+        start_from(checkpoint, tmp_path / "store")
 
 
 def test_a_checkpoint_with_more_to_it_than_sizes_is_refused(tmp_path: Path):
     """A config value that the model config has no key for changes what is computed, which is noticed."""
     checkpoint = write_checkpoint(tmp_path / "checkpoint", activation_function="relu", layer_norm_epsilon=0.5)
     with pytest.raises(InvalidValueError, match="parts or values of its own"):
-        begun(checkpoint, tmp_path / "store")
+        start_from(checkpoint, tmp_path / "store")
     narrow = write_checkpoint(tmp_path / "grouped", "llama", num_key_value_heads=1)
     with pytest.raises(InvalidValueError, match="parts or values of its own"):
-        begun(narrow, tmp_path / "store2")
+        start_from(narrow, tmp_path / "store2")
 
 
 def test_what_is_no_such_checkpoint_is_refused(tmp_path: Path):
@@ -352,21 +352,21 @@ def test_what_is_no_such_checkpoint_is_refused(tmp_path: Path):
     checkpoint = write_checkpoint(tmp_path / "checkpoint")
     (checkpoint / "model.safetensors").rename(checkpoint / "pytorch_model.bin")
     with pytest.raises(InvalidFileError, match=r"could not be loaded.*safetensors"):
-        begun(checkpoint, tmp_path / "store")
+        start_from(checkpoint, tmp_path / "store")
     (checkpoint / "config.json").write_text(json.dumps({"model_type": "bert"}))
     with pytest.raises(InvalidValueError, match=r"type bert; text-gail knows gpt2"):
-        begun(checkpoint, tmp_path / "store2")
+        start_from(checkpoint, tmp_path / "store2")
 
 
 def test_an_architecture_without_use_for_them_refuses_weights_of_another_library(texts: Path, tmp_path: Path):
-    """text-mle says that it cannot begin with a transformer."""
+    """text-mle says that it cannot start from a transformer."""
     overrides = ["train.start=transformers:gpt2", "train.batch=4", "model.length=10"]
-    with pytest.raises(InvalidValueError, match="MLE cannot begin with weights of another library"):
+    with pytest.raises(InvalidValueError, match="MLE cannot start from weights of another library"):
         zoo.train("text-mle", out=tmp_path / "run", data=str(texts), overrides=overrides, log=lambda line: None)
 
 
 def test_a_release_of_such_a_start_says_nothing_of_the_trainer_s_disk(texts: Path, tmp_path: Path):
-    """Card, recipe and config name the checkpoint's folder and not its path; the weights load and write."""
+    """Card, recipe and config name the checkpoint's folder and not its path; the weights load and sample."""
     checkpoint = write_checkpoint(tmp_path / "checkpoint")
     start_training(texts, checkpoint, tmp_path / "run")
 

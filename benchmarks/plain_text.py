@@ -1,4 +1,4 @@
-"""The plain ways to do what this wing does in batches: what `zoo bench text-seqgan` times, and tests compare with."""
+"""SeqGAN's search as one would write it plainly: what benchmarks/textbook.py times, and tests compare with."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Draw = Callable[[Tensor, Tensor], Tensor]  # states, and their uniform numbers [
 
 
 @torch.no_grad()
-def plain_completions(
+def complete_plainly(
     policy: RecurrentPolicy, tokens: Tensor, num: int, noise: Noise, draw: Draw | None = None
 ) -> Tensor:
-    """As `completions`, by the nested loop over prefixes and rollouts, each from the first token on.
+    """Complete texts as `complete_prefixes` does, by the nested loop over prefixes and rollouts.
 
-    Tokens are drawn by `draw`, or as the policy does.
+    `draw` samples the tokens; without it, the policy does.
     """
     draw = draw or policy.sample_next
     n, length = tokens.shape
@@ -38,22 +38,22 @@ def plain_completions(
     return texts
 
 
-def multinomial_completions(policy: RecurrentPolicy, tokens: Tensor, num: int, noise: Noise) -> Tensor:
-    """The nested loop as the field's ports write it, each token by `torch.multinomial` of the softmax."""
+def complete_by_multinomial(policy: RecurrentPolicy, tokens: Tensor, num: int, noise: Noise) -> Tensor:
+    """Complete texts as the field's ports do: the nested loop, each token by `torch.multinomial` of the softmax."""
 
     def draw(state: Tensor, uniforms: Tensor) -> Tensor:
         return torch.multinomial((policy.next_logits(state) + policy.banned).softmax(-1), 1).squeeze(1)
 
-    return plain_completions(policy, tokens, num, noise, draw)
+    return complete_plainly(policy, tokens, num, noise, draw)
 
 
 @torch.no_grad()
-def plain_reward(gan: SeqGAN, tokens: Tensor, num: int) -> Tensor:
-    """SeqGAN's reward [N, T] with the nested loop, the discriminator asked batch by batch, with its gradients on."""
-    texts = multinomial_completions(gan.generator, tokens, num, Noise(0))
+def compute_plain_reward(gan: SeqGAN, tokens: Tensor, num: int) -> Tensor:
+    """Compute SeqGAN's reward [N, T] with the nested loop, the discriminator batch by batch, with its gradients on."""
+    texts = complete_by_multinomial(gan.generator, tokens, num, Noise(0))
     rewards = []
     for prefix in range(tokens.shape[1] - 1):
         with torch.enable_grad():
-            judged = [gan.discriminator(texts[:, prefix, rollout]).sigmoid() for rollout in range(num)]
-        rewards.append(torch.stack(judged).mean(0).detach())
+            rewards_of = [gan.discriminator(texts[:, prefix, rollout]).sigmoid() for rollout in range(num)]
+        rewards.append(torch.stack(rewards_of).mean(0).detach())
     return torch.stack([*rewards, gan.discriminator(tokens).sigmoid()], dim=1)

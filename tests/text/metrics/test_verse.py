@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from zoo.errors import MissingDependencyError
-from zoo.text.metrics.verse import alternates, lines_of, reader, rhymes, verse_length
+from zoo.text.metrics.verse import alternates, find_line_length, make_reader, rhymes, split_quatrain
 
 STORK_TOWER = ["白日依山盡", "黃河入海流", "欲窮千里目", "更上一層樓"]  # Wang Zhihuan, regulated
 QUIET_NIGHT = ["床前明月光", "疑是地上霜", "舉頭望明月", "低頭思故鄉"]  # Li Bai, in the old style, free in its tones
@@ -18,12 +18,12 @@ def spelled(character: str) -> tuple[str, int] | None:
 
 def test_four_lines_of_one_length_are_a_quatrain():
     """Not three, not lines of other lengths, not prose."""
-    assert lines_of("ab\ncd\nef\ngh", 2) == ["ab", "cd", "ef", "gh"]
-    assert lines_of("ab\ncd\nef", 2) is None
-    assert lines_of("ab\ncd\nef\ngh", 3) is None
-    assert verse_length(["ab\ncd\nef\ngh", "AB\nCD\nEF\nGH"]) == 2
-    assert verse_length(["ab\ncd\nef\ngh", "prose"]) is None
-    assert verse_length([]) is None
+    assert split_quatrain("ab\ncd\nef\ngh", 2) == ["ab", "cd", "ef", "gh"]
+    assert split_quatrain("ab\ncd\nef", 2) is None
+    assert split_quatrain("ab\ncd\nef\ngh", 3) is None
+    assert find_line_length(["ab\ncd\nef\ngh", "AB\nCD\nEF\nGH"]) == 2
+    assert find_line_length(["ab\ncd\nef\ngh", "prose"]) is None
+    assert find_line_length([]) is None
 
 
 def test_the_second_and_the_fourth_line_rhyme():
@@ -47,7 +47,7 @@ def test_even_places_alternate_between_level_and_oblique():
 def test_poems_are_read_in_mandarin():
     """A regulated quatrain keeps the rules; one in the old style rhymes, and is free in its tones."""
     pytest.importorskip("pypinyin")
-    read = reader()
+    read = make_reader()
     assert read("山") == ("an", 1)
     assert read("還") is not None
     assert read("。") is None
@@ -59,9 +59,9 @@ def test_poems_are_read_in_mandarin():
 
 
 def test_glides_do_not_hinder_a_rhyme():
-    """間, 山 and 泉 rhyme; 月 and 河 do not, though both are written with e."""
+    """間, 山 and 泉 rhyme; 月 and 河 do not, though both are spelled with e."""
     pytest.importorskip("pypinyin")
-    read = reader()
+    read = make_reader()
     assert {read(character)[0] for character in "間山泉"} == {"an"}
     assert read("月")[0] != read("河")[0]
 
@@ -70,4 +70,4 @@ def test_readings_say_what_they_need(monkeypatch: pytest.MonkeyPatch):
     """Without pypinyin the message names the extra."""
     monkeypatch.setitem(sys.modules, "pypinyin", None)
     with pytest.raises(MissingDependencyError, match="evaluate"):
-        reader()
+        make_reader()

@@ -28,7 +28,7 @@ def test_sizes_come_from_the_data(tmp_path: Path):
 
 
 def test_texts_that_end_may_end(tmp_path: Path):
-    """Where rows of the data are filled with ends, an end may be drawn; an unknown token never."""
+    """Where rows of the data are filled with ends, an end may be sampled; an unknown token never."""
 
     class Short(Lines):
         def render(self, indices):  # type: ignore[no-untyped-def]
@@ -79,7 +79,7 @@ def test_poems_are_printed(capsys: pytest.CaptureFixture[str], monkeypatch: pyte
 
 
 def test_faces_have_no_temperature(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
-    """What draws nothing token by token says so."""
+    """What samples nothing token by token says so."""
     monkeypatch.setattr("sys.argv", ["zoo", "sample", "faces-dcgan", "--temperature", "0.8", "--out", "x.png"])
 
     with pytest.raises(SystemExit):

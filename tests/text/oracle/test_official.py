@@ -1,4 +1,3 @@
-import math
 import pickle
 from pathlib import Path
 
@@ -6,16 +5,15 @@ import numpy as np
 import pytest
 import torch
 
-from zoo.errors import InvalidFileError, InvalidValueError
-from zoo.text.oracle import model as oracle
-from zoo.text.oracle import official as oracle_file
-from zoo.text.oracle.model import Oracle, load_oracle
+from zoo.errors import InvalidFileError
+from zoo.text.oracle import model, official
+from zoo.text.oracle.model import load_oracle
 from zoo.text.oracle.official import MAX_BYTES, convert, read_official
 
 
 @pytest.fixture(scope="module")
 def arrays() -> list[np.ndarray]:
-    """Parameters of the official layout, drawn here."""
+    """Random parameters of the official layout."""
     rng = np.random.default_rng(7)
     gate = [(32, 32), (32, 32), (32,)]
     shapes = [(5000, 32), *gate * 4, (32, 5000), (5000,)]
@@ -107,7 +105,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_anything_else_is_refused(kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A pickle that asks for more than arrays of floats, or is none, raises InvalidFileError that names it, and runs nothing."""
+    """A pickle of more than arrays of floats, or none, raises InvalidFileError that names it, and runs nothing."""
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "params.pkl"
     path.write_bytes(HOSTILE[kind])
@@ -138,93 +136,25 @@ def test_numbers_that_are_not_finite_are_refused(arrays, tmp_path: Path):
         read_official(tmp_path / "params.pkl")
 
 
-def test_the_oracle_is_its_seed():
-    """Every parameter is N(0, 1), the same for one seed and others for another."""
-    oracle = Oracle(0)
-    values = torch.cat([parameter.flatten() for parameter in oracle.parameters()])
-    assert abs(values.mean()) < 0.01
-    assert abs(values.std() - 1) < 0.01
-    assert sum(parameter.numel() for parameter in oracle.parameters()) == 333_320
-    assert all(torch.equal(a, b) for a, b in zip(Oracle(0).parameters(), oracle.parameters(), strict=True))
-    assert not torch.equal(Oracle(1).embedding, oracle.embedding)
-
-
-def test_samples_follow_the_oracles_own_probabilities():
-    """With few words and one step, frequencies are the probabilities; a low temperature keeps to the likeliest."""
-    oracle = Oracle(3, vocabulary=7, dim=4)
-    probabilities = torch.exp(-oracle.nll(torch.arange(7)[:, None]))[:, 0]
-    assert probabilities.sum() == pytest.approx(1, abs=1e-5)
-    drawn = oracle.sample(20_000, 1, seed=0)
-    frequencies = torch.bincount(drawn[:, 0], minlength=7) / 20_000
-    assert (frequencies - probabilities).abs().max() < 4 * math.sqrt(0.25 / 20_000)
-    assert (oracle.sample(50, 1, seed=0, temperature=1e-3) == probabilities.argmax()).all()
-
-
-def test_samples_do_not_depend_on_the_batch():
-    """One seed gives the same texts in batches of any size, and fewer texts are the first of more."""
-    oracle = Oracle(0, vocabulary=50, dim=8)
-    texts = oracle.sample(20, 6, seed=5)
-    assert torch.equal(oracle.sample(20, 6, seed=5, batch_size=3), texts)
-    assert torch.equal(oracle.sample(4, 6, seed=5), texts[:4])
-    assert torch.allclose(oracle.nll(texts, batch_size=3), oracle.nll(texts), atol=1e-5)
-
-
-def test_its_own_samples_score_the_floor():
-    """The mean NLL of its samples is its entropy, far below that of random words; sharpened samples go below it."""
-    oracle = Oracle(0, vocabulary=200, dim=16)
-    floor, error = oracle.floor(8, samples=2000)
-    again, _ = oracle.floor(8, samples=2000, seed=1)
-    assert abs(floor - again) < 5 * error
-    rng = torch.Generator().manual_seed(0)
-    assert oracle.nll(torch.randint(200, (500, 8), generator=rng)).mean() > floor + 1
-    assert oracle.nll(oracle.sample(500, 8, seed=0, temperature=0.5)).mean() < floor
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda oracle: oracle.sample(0, seed=0), "at least 1"),
-        (lambda oracle: oracle.sample(1, seed=0, temperature=0), "above 0"),
-        (lambda oracle: oracle.sample(1, seed=0, temperature=math.nan), "above 0"),
-        (lambda oracle: oracle.nll(torch.tensor([[9]])), "0 to 8; got 9"),
-        (lambda oracle: oracle.nll(torch.tensor([1, 2])), r"\[N, T\]"),
-        (lambda oracle: oracle.nll(torch.zeros(2, 3)), "float32"),
-    ],
-)
-def test_unusable_arguments_are_refused(call, message):
-    """Each raises InvalidValueError that says what was wrong."""
-    with pytest.raises(InvalidValueError, match=message):
-        call(Oracle(0, vocabulary=9, dim=2))
-
-
-def test_another_oracles_weights_are_refused(tmp_path: Path):
-    """A file of another shape does not load."""
-    from zoo.io.weights import write_weights
-
-    write_weights(Oracle(0, vocabulary=9, dim=2).state_dict(), tmp_path / "small.safetensors")
-    with pytest.raises(InvalidFileError, match="shape"):
-        load_oracle(tmp_path / "small.safetensors")
-
-
 def test_the_papers_file_is_converted_and_measured(
     arrays: list[np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     """The two commands of docs/text.md, one after the other; a file that is something else is refused in a line."""
     source, out = tmp_path / "target_params.pkl", tmp_path / "oracle.safetensors"
     source.write_bytes(WRITERS["protocol 2"](arrays))
-    monkeypatch.setattr("sys.argv", ["oracle_file", str(source), str(out)])
-    oracle_file.main()
-    monkeypatch.setattr("sys.argv", ["oracle", "--weights", str(out), "--samples", "20"])
-    oracle.main()
+    monkeypatch.setattr("sys.argv", ["official", str(source), str(out)])
+    official.main()
+    monkeypatch.setattr("sys.argv", ["model", "--weights", str(out), "--samples", "20"])
+    model.main()
     assert "length 20: " in capsys.readouterr().out
 
-    monkeypatch.setattr("sys.argv", ["oracle_file", __file__, str(tmp_path / "not")])
+    monkeypatch.setattr("sys.argv", ["official", __file__, str(tmp_path / "not")])
     with pytest.raises(SystemExit):
-        oracle_file.main()
+        official.main()
     assert "not the oracle's parameters" in capsys.readouterr().err
     assert not (tmp_path / "not").exists()
-    monkeypatch.setattr("sys.argv", ["oracle", "--weights", str(tmp_path / "not")])
+    monkeypatch.setattr("sys.argv", ["model", "--weights", str(tmp_path / "not")])
     with pytest.raises(SystemExit) as ended:
-        oracle.main()
+        model.main()
     assert ended.value.code == 2
     assert str(tmp_path / "not") in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The plain ways to make sounds, which `zoo bench` times this library against."""
+"""Sounds made plainly: what benchmarks/textbook.py times this library against."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from zoo.music.architectures.wavegan import WaveGAN
 FRAMES = 256  # of the spectrogram that vocoders are given: 3 s
 
 
-def plain_wavegan(gan: WaveGAN) -> nn.Module:
-    """The generator as the paper's equations read: its filter is a convolution of 512 taps."""
+def make_plain_wavegan(gan: WaveGAN) -> nn.Module:
+    """Make the generator as the paper's equations read: its filter is a convolution of 512 taps."""
 
     generator: Any = gan.generator
 
@@ -29,8 +29,8 @@ def plain_wavegan(gan: WaveGAN) -> nn.Module:
     return Plain()
 
 
-def speecht5_vocoders() -> tuple[Any, HiFiGAN, Tensor]:
-    """`transformers.SpeechT5HifiGan` of HiFi-GAN's V2, the same weights here, and a spectrogram [1, 80, 256]."""
+def make_vocoders() -> tuple[Any, HiFiGAN, Tensor]:
+    """Make the V2 of `transformers.SpeechT5HifiGan`, our vocoder of its weights, and a spectrogram [1, 80, 256]."""
     from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 
     torch.manual_seed(0)

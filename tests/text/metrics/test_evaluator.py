@@ -12,13 +12,11 @@ from zoo.errors import InvalidFileError, NotFoundError
 from zoo.text.data.vocabulary import Vocabulary
 from zoo.text.metrics import evaluator
 from zoo.text.metrics.evaluator import (
-    about_evaluator,
-    evaluator_of,
+    Evaluator,
+    load_encoder,
     load_evaluator,
-    save_evaluator,
-    text_encoder,
-    train_evaluator,
-    transformers_encoder,
+    load_transformers_encoder,
+    open_evaluator,
 )
 
 TEXTS = torch.from_numpy(cycles(30, seed=5))
@@ -26,7 +24,7 @@ TEXTS = torch.from_numpy(cycles(30, seed=5))
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("zoo.text.language_model.DEFAULT", QUICK)
+    monkeypatch.setattr("zoo.text.metrics.language_model.DEFAULT", QUICK)
 
 
 @pytest.fixture
@@ -37,10 +35,10 @@ def store(tmp_path: Path) -> Store:
 @pytest.fixture
 def released(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The evaluator of the store's data, as if it came with the library."""
-    monkeypatch.setattr(evaluator, "WEIGHTS", tmp_path / "weights")
+    monkeypatch.setattr(evaluator, "BUNDLED", tmp_path / "weights")
     folder = tmp_path / "weights" / "text-evaluator-rounds"
-    model, scores = train_evaluator(store)
-    save_evaluator(model, folder, store.folder / "tokenizer.json", about_evaluator(store, scores, "a test"))
+    model, scores = Evaluator.train_on(store, log=None)
+    model.save(folder, store, scores, command="a test")
     return folder
 
 
@@ -70,16 +68,16 @@ def test_a_released_evaluator_is_whole_and_loads(released: Path, store: Store):
     assert names == {"README.md", "SHA256SUMS", "config.json", "evaluator.safetensors", "tokenizer.json"}
     config = json.loads((released / "config.json").read_text(encoding="utf-8"))
     assert config["data"]["fingerprint"] == store.fingerprint
-    model, scores = train_evaluator(store)
+    model, scores = Evaluator.train_on(store, log=None)
     loaded = load_evaluator(released)
     torch.testing.assert_close(loaded.features(TEXTS), model.features(TEXTS), rtol=1e-2, atol=1e-2)
     assert loaded.nll(TEXTS) == pytest.approx(scores["test_nll"], abs=0.3)
     assert f"{scores['test_nll']:.3f}" in (released / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_released_evaluator_judges_its_own_tokens(released: Path, store: Store):
-    """It is taken by the data set's name where the tokenizer is the same, and nothing is trained."""
-    name, model = evaluator_of(store)
+def test_the_released_evaluator_is_used_for_its_own_tokens(released: Path, store: Store):
+    """It is found by the data set's name where the tokenizer is the same, and nothing is trained."""
+    name, model = open_evaluator(store)
     assert name == "zoo:text-evaluator-rounds-v1"
     assert torch.equal(model.features(TEXTS), load_evaluator(released).features(TEXTS))
     assert not (cache_dir() / "evaluators").exists()
@@ -88,12 +86,12 @@ def test_the_released_evaluator_judges_its_own_tokens(released: Path, store: Sto
 def test_other_tokens_get_an_evaluator_of_their_own(released: Path, tmp_path: Path):
     """Trained at first use, kept in the cache, and named after the data's fingerprint."""
     other = build_store(Rounds(line_length=0), tmp_path / "other")
-    told: list[str] = []
-    name, model = evaluator_of(other, log=told.append)
-    again, kept = evaluator_of(other, log=lambda line: pytest.fail("trained again"))
+    lines: list[str] = []
+    name, model = open_evaluator(other, log=lines.append)
+    again, kept = open_evaluator(other, log=lambda line: pytest.fail("trained again"))
     assert name == again == f"zoo:text-evaluator-{other.fingerprint[:8]}-v1"
     assert torch.equal(model.features(TEXTS), kept.features(TEXTS))
-    assert "once" in told[0]
+    assert "once" in lines[0]
     assert [folder.name for folder in (cache_dir() / "evaluators").iterdir()] == [
         f"text-evaluator-{other.fingerprint[:16]}-v1"
     ]
@@ -105,7 +103,7 @@ def test_a_damaged_evaluator_is_refused(released: Path, tmp_path: Path):
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(InvalidFileError, match=r"evaluator\.safetensors.*sha256"):
         load_evaluator(released)
-    with pytest.raises(InvalidFileError, match=r"zoo\.text\.evaluator"):
+    with pytest.raises(InvalidFileError, match="zoo evaluator train"):
         load_evaluator(tmp_path / "none")
 
 
@@ -120,14 +118,14 @@ def test_unknown_features_name_those_there_are(store: Store):
     """Features are the evaluator's or those of a model of transformers."""
     for name in ("zoo:faces-evaluator", "transformers:", "timm:resnet18"):
         with pytest.raises(NotFoundError, match="transformers:MODEL"):
-            text_encoder(name, store)
+            load_encoder(name, store)
 
 
-def test_any_encoder_of_transformers_is_taken_from_a_folder(tiny_bert: Path, store: Store):
+def test_any_encoder_of_transformers_is_read_from_a_folder(tiny_bert: Path, store: Store):
     """Features are the mean last hidden states of our texts as it reads them; its name tells its weights."""
     import transformers
 
-    encoder = text_encoder(f"transformers:{tiny_bert}", store)
+    encoder = load_encoder(f"transformers:{tiny_bert}", store)
 
     assert encoder.name.startswith("transformers:tiny-bert+file:")
     features = encoder(TEXTS)
@@ -144,7 +142,7 @@ def test_any_encoder_of_transformers_is_taken_from_a_folder(tiny_bert: Path, sto
 def test_padding_does_not_show_in_an_encoders_features(tiny_bert: Path, store: Store):
     """A short text has the same features beside a long one, and an empty one has some."""
     vocabulary = Vocabulary.open(store.folder / "tokenizer.json")
-    encoder = transformers_encoder(str(tiny_bert), vocabulary.decode)
+    encoder = load_transformers_encoder(str(tiny_bert), vocabulary.decode)
     texts = TEXTS[:3].clone()
     texts[1, 3:] = 0
     texts[2] = 0
@@ -156,4 +154,4 @@ def test_padding_does_not_show_in_an_encoders_features(tiny_bert: Path, store: S
 def test_an_encoder_that_is_not_there_is_refused(tmp_path: Path):
     """A folder without a model says what would do; nothing is asked of the network in tests."""
     with pytest.raises(InvalidFileError, match="folder of a model"):
-        transformers_encoder(str(tmp_path), str)
+        load_transformers_encoder(str(tmp_path), str)

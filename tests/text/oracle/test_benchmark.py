@@ -1,4 +1,4 @@
-"""The oracle benchmark: a small one, played whole."""
+"""The oracle benchmark: a small one, from start to end."""
 
 from __future__ import annotations
 
@@ -23,18 +23,24 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_seqgan_and_its_controls_start_from_the_same_generator(quick: None, tmp_path: Path):
-    """Each system has a row; the controls of temperature have the pre-trained generator's, sharpened; runs stay."""
+    """Each system has a row; the controls of temperature have those of the pre-trained generator, sharpened."""
     rows = benchmark.run_benchmark(
-        ["seqgan", "constant"], folder=tmp_path, length=5, pretrain_epochs=20, discriminator_epochs=1, adversarial_epochs=1,
-        overrides=QUICK, log=lambda line: None,
-    )  # fmt: skip
+        ["seqgan", "constant"],
+        folder=tmp_path,
+        length=5,
+        pretrain_epochs=20,
+        discriminator_epochs=1,
+        adversarial_epochs=1,
+        overrides=QUICK,
+        log=lambda line: None,
+    )
 
     assert [row.system for row in rows] == ["mle", "mle at 1/1.1", "mle at 1/1.2", "mle at 1/1.5", "seqgan", "constant"]
     entropies = [row.self_entropy for row in rows[:4]]
     assert entropies == sorted(entropies, reverse=True)
     assert rows[4] != rows[5]
     assert all(5 < row.oracle_nll < 15 and row.distinct <= 5000 for row in rows)
-    assert "oracle itself" in benchmark.table(rows, {0: 5.7})
+    assert "oracle itself" in benchmark.format_table(rows, {0: 5.7})
 
 
 def test_the_oracle_s_texts_come_back_as_its_own_tokens(quick: None):
@@ -43,7 +49,7 @@ def test_the_oracle_s_texts_come_back_as_its_own_tokens(quick: None):
     rows, _ = source.render(range(8))
     vocabulary = benchmark.Vocabulary.from_json(source.assets["tokenizer.json"])
 
-    tokens = benchmark.words(vocabulary)[torch.from_numpy(rows.astype("int64"))]
+    tokens = benchmark.list_oracle_tokens(vocabulary)[torch.from_numpy(rows.astype("int64"))]
 
     assert torch.equal(tokens, Oracle(0).sample(8, 5, seed=0))
 

@@ -1,4 +1,4 @@
-"""Figures of generators of a toy language: a good one, a collapsed one, one that recites, and one of nonsense."""
+"""Metrics of generators of a toy language: a good one, a collapsed one, one that recites, and one of nonsense."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from zoo.errors import InvalidValueError
 from zoo.metrics.report import Metric
 from zoo.recipe import EvaluateConfig, load_recipe
 from zoo.text.data.vocabulary import Vocabulary
-from zoo.text.metrics.evaluate import evaluate, held_out, reverse_score, same_words, sequences
+from zoo.text.metrics.evaluate import evaluate, has_same_tokens, held_out, reverse_score, trim_texts
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("zoo.text.language_model.DEFAULT", QUICK)
+    monkeypatch.setattr("zoo.text.metrics.language_model.DEFAULT", QUICK)
 
 
 @pytest.fixture
@@ -28,82 +28,82 @@ def store(tmp_path: Path) -> Store:
     return build_store(Rounds(), tmp_path / "rounds")
 
 
-def figures_of(fake: Fake, store: Store, samples: int = 100) -> dict[str, Metric]:
+def metrics_of(fake: Fake, store: Store, samples: int = 100) -> dict[str, Metric]:
     settings = EvaluateConfig(samples=samples, features="zoo:text-evaluator")
-    return {metric.name: figure for metric in evaluate(fake, store, settings)}
+    return {metric.name: metric for metric in evaluate(fake, store, settings)}
 
 
-def test_a_generator_like_the_data_is_near_every_floor(store: Store):
-    """Fresh texts of the language are near the floors; each figure names its count, and what it was made with."""
-    metrics = figures_of(Fake(cycles(400, seed=1)), store)
+def test_a_generator_like_the_data_is_near_real_vs_real(store: Store):
+    """Fresh texts of the language score like real ones; each metric names its count, and how it was computed."""
+    metrics = metrics_of(Fake(cycles(400, seed=1)), store)
 
     assert next(iter(metrics)) == "nll_held_out"
     assert metrics["nll_held_out"].value == pytest.approx(np.log(10), abs=1e-5)
     assert metrics["nll_held_out"].count == 100
     for name in ("bleu_2", "bleu_5", "self_bleu_2", "self_bleu_5", "lm", "rlm", "divergence", "four_lines"):
-        assert metrics[name].value == pytest.approx(metrics[name].floor, abs=0.15), name
+        assert metrics[name].value == pytest.approx(metrics[name].real_vs_real, abs=0.15), name
     assert metrics["copied"].value < 0.2
     assert metrics["rlm"].count == 300
     assert metrics["frechet_distance"].extractor.startswith("zoo:text-evaluator-")
     assert metrics["bleu_4"].extractor == "100 references"
 
 
-def test_one_text_for_ever_is_found_out(store: Store):
-    """It looks real to BLEU and the LM score; Self-BLEU, the reverse score, distances and duplicates tell."""
+def test_one_text_for_ever_is_found(store: Store):
+    """It looks real to BLEU and the LM score; Self-BLEU, the reverse score, distances and duplicates show it."""
     likely = cycles(1, seed=2, step=1) * 0 + 2 + np.arange(LENGTH) % 10
-    metrics = figures_of(Fake(np.repeat(likely, 400, 0)), store)
+    metrics = metrics_of(Fake(np.repeat(likely, 400, 0)), store)
 
-    assert metrics["bleu_4"].value >= metrics["bleu_4"].floor
-    assert metrics["lm"].value < metrics["lm"].floor
+    assert metrics["bleu_4"].value >= metrics["bleu_4"].real_vs_real
+    assert metrics["lm"].value < metrics["lm"].real_vs_real
     assert metrics["self_bleu_4"].value == pytest.approx(1)
-    assert metrics["rlm"].value > metrics["rlm"].floor + 0.5
-    assert metrics["frechet_distance"].value > 5 * metrics["frechet_distance"].floor
-    assert metrics["divergence"].value > 5 * metrics["divergence"].floor
+    assert metrics["rlm"].value > metrics["rlm"].real_vs_real + 0.5
+    assert metrics["frechet_distance"].value > 5 * metrics["frechet_distance"].real_vs_real
+    assert metrics["divergence"].value > 5 * metrics["divergence"].real_vs_real
     assert metrics["duplicates"].value == 0.99
 
 
 def test_copies_of_the_training_set_are_found(store: Store):
     """A generator that recites has `copied` 1, where held-out texts are not in the training split."""
     train = store.samples[store.indices("train")].astype(np.int64)
-    metrics = figures_of(Fake(train), store)
+    metrics = metrics_of(Fake(train), store)
     assert metrics["copied"].value == 1
-    assert metrics["copied"].floor < 0.2
+    assert metrics["copied"].real_vs_real < 0.2
     assert metrics["copied"].extractor == "300 training texts"
 
 
-def test_nonsense_is_far_from_every_floor(store: Store):
-    """Random words, some unknown, some texts too short: worse in every figure that knows the language."""
+def test_nonsense_is_far_from_real_vs_real(store: Store):
+    """Random words, some unknown, some texts too short: worse in every metric that knows the language."""
     texts = np.random.default_rng(0).integers(0, 12, (400, LENGTH))
-    metrics = figures_of(Fake(texts, likelihood=False), store)
+    metrics = metrics_of(Fake(texts, likelihood=False), store)
     assert "nll_held_out" not in metrics
-    assert metrics["four_lines"].value < 0.5 < metrics["four_lines"].floor
+    assert metrics["four_lines"].value < 0.5 < metrics["four_lines"].real_vs_real
     for name in ("bleu_2", "lm", "rlm", "frechet_distance", "divergence"):
-        figure = metrics[name]
+        metric = metrics[name]
         assert (metric.value < metric.real_vs_real) == metric.higher_is_better, name
 
 
-def test_the_same_seed_gives_the_same_figures(store: Store):
+def test_the_same_seed_gives_the_same_metrics(store: Store):
     """An evaluation is a function of weights, data and seed."""
     fake, settings = Fake(cycles(400, seed=1)), EvaluateConfig(samples=50, seed=3, features="zoo:text-evaluator")
     assert evaluate(fake, store, settings) == evaluate(fake, store, settings)
 
 
 def test_while_training_likelihood_comes_first_and_distance_where_there_is_none(store: Store):
-    """The best state is chosen by the first figure, of which lower is better."""
-    judge = held_out(store, EvaluateConfig(samples=50, features="zoo:text-evaluator"))
-    first = judge(Fake(cycles(50, seed=1)))[0]
+    """The best checkpoint is chosen by the first metric, of which lower is better."""
+    evaluate_generator = held_out(store, EvaluateConfig(samples=50, features="zoo:text-evaluator"))
+    first = evaluate_generator(Fake(cycles(50, seed=1)))[0]
     assert (first.name, first.higher_is_better) == ("nll_held_out", False)
-    first = judge(Fake(cycles(50, seed=1), likelihood=False))[0]
+    first = evaluate_generator(Fake(cycles(50, seed=1), likelihood=False))[0]
     assert (first.name, first.higher_is_better) == ("frechet_distance", False)
 
 
 def test_progress_reaches_its_end(store: Store):
     """It rises to the total."""
-    told: list[tuple[int, int]] = []
+    reported: list[tuple[int, int]] = []
     settings = EvaluateConfig(samples=50, features="zoo:text-evaluator")
-    evaluate(Fake(cycles(400, seed=1)), store, settings, progress=lambda done, total: told.append((done, total)))
-    assert told == sorted(told)
-    assert told[-1][0] == told[-1][1]
+    evaluate(Fake(cycles(400, seed=1)), store, settings, progress=lambda done, total: reported.append((done, total)))
+    assert reported == sorted(reported)
+    assert reported[-1][0] == reported[-1][1]
 
 
 def test_more_samples_than_held_out_texts_are_refused(store: Store):
@@ -127,31 +127,31 @@ def test_texts_in_other_words_are_refused(store: Store, tmp_path: Path):
         evaluate(gan, store, EvaluateConfig(samples=50))
 
     gan.load_assets(store.folder)
-    assert same_words(gan, store)
+    assert has_same_tokens(gan, store)
 
 
-def test_prose_has_no_verse_figures(tmp_path: Path):
-    """Only texts that are all four lines are judged as quatrains."""
+def test_prose_has_no_verse_metrics(tmp_path: Path):
+    """Verse is measured only on data that are all quatrains."""
     store = build_store(Rounds(line_length=0), tmp_path / "prose")
-    assert not {"four_lines", "rhymes", "tones"} & set(figures_of(Fake(cycles(400, seed=1)), store))
+    assert not {"four_lines", "rhymes", "tones"} & set(metrics_of(Fake(cycles(400, seed=1)), store))
 
 
-def test_a_text_is_what_stands_before_its_first_end():
-    """Whatever a generator leaves behind it; a text may be empty, or fill its row."""
+def test_a_text_is_what_comes_before_its_first_end():
+    """Whatever a generator leaves after it; a text may be empty, or fill its row."""
     rows = torch.tensor([[5, 6, 0, 9], [0, 0, 0, 0], [2, 3, 4, 5]])
-    assert [text.tolist() for text in sequences(rows)] == [[5, 6], [], [2, 3, 4, 5]]
+    assert [text.tolist() for text in trim_texts(rows)] == [[5, 6], [], [2, 3, 4, 5]]
 
 
 def test_a_reverse_score_needs_samples_to_learn_from():
-    """One text leaves none to stop by."""
+    """One text leaves none to hold out."""
     with pytest.raises(InvalidValueError, match="at least 2"):
         reverse_score(torch.tensor([[2, 3]]), torch.tensor([[2, 3]]), 5, seed=0)
 
 
-def test_without_readings_the_other_figures_stand(store: Store, monkeypatch: pytest.MonkeyPatch):
+def test_without_readings_the_other_metrics_stay(store: Store, monkeypatch: pytest.MonkeyPatch):
     """Rhymes and tones are left out with a warning that says what they need."""
     monkeypatch.setitem(sys.modules, "pypinyin", None)
     with pytest.warns(UserWarning, match="pypinyin"):
-        metrics = figures_of(Fake(cycles(400, seed=1)), store)
+        metrics = metrics_of(Fake(cycles(400, seed=1)), store)
     assert "four_lines" in metrics
     assert not {"rhymes", "tones"} & set(metrics)

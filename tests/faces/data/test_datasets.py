@@ -15,15 +15,15 @@ from zoo.noise import Noise
 
 
 def test_a_folder_of_photos_becomes_a_store(photos: Path):
-    """Pictures of any size and kind are read, in folders below, too; what is no picture is left out and said."""
-    said: list[str] = []
+    """Pictures of any size and kind are read, in folders below, too; the log counts what is left out."""
+    lines: list[str] = []
 
-    store = open_store(ImageDataConfig(folder=str(photos)), DCGANConfig(resolution=32), log=said.append)
+    store = open_store(ImageDataConfig(folder=str(photos)), DCGANConfig(resolution=32), log=lines.append)
 
     assert store.samples.shape == (24, 32, 32, 3)
-    assert len(said) == 1
-    assert "3 of 27 files" in said[0]
-    assert "broken.png" in said[0]
+    assert len(lines) == 1
+    assert "3 of 27 files" in lines[0]
+    assert "broken.png" in lines[0]
     assert 0 < len(store.indices("test")) < 12
 
 

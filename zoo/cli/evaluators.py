@@ -1,0 +1,90 @@
+"""zoo evaluator train."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from zoo.cli.app import evaluator_app
+from zoo.cli.progress import progress_bars
+
+if TYPE_CHECKING:
+    from zoo.metrics.feature_network import FeatureNetwork
+
+
+@evaluator_app.command("train")
+def train_evaluator(
+    dataset: Annotated[
+        str | None,
+        typer.Argument(metavar="DATASET", help="A data set of pictures, texts or drum hits (zoo data list)."),
+    ] = None,
+    entry: Annotated[
+        str | None, typer.Option(help="Instead of a data set: a text entry, whose data and tokens are used.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The folder to write; if absent, the one that zoo evaluate reads.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of the training.")] = None,
+) -> None:
+    """Train an evaluator: the small network whose features the metrics of a data set compare.
+
+    zoo evaluator train moving-digits
+    zoo evaluator train --entry text-wgan --out letters
+    """
+    from zoo.errors import AlreadyExistsError, InvalidValueError
+    from zoo.io.weights import BUNDLED
+    from zoo.modality import build_dataset
+    from zoo.recipe import load_recipe
+    from zoo.training.session import open_data
+
+    workers = os.cpu_count() or 1
+    with progress_bars() as bar:
+        if dataset is not None and entry is None:
+            cls, source = _find_evaluator(dataset), dataset
+            store = build_dataset(dataset, size=cls.RESOLUTION, workers=workers, progress=bar(dataset))
+            name = cls.release_name(dataset)
+        elif entry is not None and dataset is None:
+            recipe = load_recipe(entry)
+            if recipe.modality != "text":
+                raise InvalidValueError(f"--entry {entry}: only a text entry has tokens; give the data set instead")
+            cls, source = _load_evaluator_class("text"), f"--entry {entry}"
+            store = open_data(recipe, workers=workers, progress=bar(entry))
+            name = cls.release_name(f"{store.about['name']}-{recipe.name}")
+        else:
+            raise InvalidValueError("give either a data set or --entry")
+    folder = out or BUNDLED / name
+    if out is None and folder.exists():
+        raise AlreadyExistsError(f"{folder} exists; give another folder with --out")
+    network, scores = cls.train_on(store, epochs=epochs)
+    epochs = epochs or cls.EPOCHS
+    command = f"zoo evaluator train {source}" + (f" --epochs {epochs}" if epochs else "")
+    config = network.save(folder, store, scores, command=command)
+    for what, kind, value in cls.list_scores(config):
+        print(f"{what}  {kind}  {value:.3f}")
+    print(folder)
+
+
+def _find_evaluator(dataset: str) -> type[FeatureNetwork]:
+    """Return the class of the evaluator of a data set. Raises NotFoundError where it has none."""
+    from zoo.errors import NotFoundError, suggest
+    from zoo.modality import list_datasets
+
+    with_evaluator = {
+        name: cls
+        for name, (modality, _) in list_datasets().items()
+        if name in (cls := _load_evaluator_class(modality.name)).DATASETS
+    }
+    if dataset not in with_evaluator:
+        raise NotFoundError(
+            f'no data set "{dataset}" with an evaluator; there are {", ".join(with_evaluator)}.'
+            f"{suggest(dataset, with_evaluator)}"
+        )
+    return with_evaluator[dataset]
+
+
+def _load_evaluator_class(modality: str) -> type[FeatureNetwork]:
+    return importlib.import_module(f"zoo.{modality}.metrics.evaluator").Evaluator
