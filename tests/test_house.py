@@ -112,8 +112,8 @@ ALLOWED = {  # commands that are of one modality alone
 def test_published_weights_are_never_unpickled():
     """No code runs a pickle of somebody else.
 
-    Two files call `torch.load`, always with `weights_only=True`. One more file reads pickles. It allows instructions one
-    by one, replaces all names by stand-ins, and never calls pickle's own `load`.
+    Two files call `torch.load`, always with `weights_only=True`. One more file reads pickles. It allows instructions
+    one by one, replaces all names by stand-ins, and never calls pickle's own `load`.
     """
     for path in FILES:
         text = path.read_text(encoding="utf-8")

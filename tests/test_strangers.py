@@ -102,7 +102,7 @@ def test_a_run_cannot_choose_where_it_is_released(run: Path, tmp_path: Path):
 
 @pytest.fixture
 def released(tmp_path: Path) -> Path:
-    """Make a release as a stranger could."""
+    """A release that a stranger could have made."""
     return write_model(load_recipe("faces-dcgan", SMALL), tmp_path / "released")
 
 
