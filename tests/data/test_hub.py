@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 from helpers.chorales import progression
-from helpers.loopback_hub import LoopbackHub, corrupted
+from helpers.loopback_hub import LoopbackHub, corrupt
 from PIL import Image
 
 from zoo.data import Store
@@ -101,10 +101,10 @@ def test_pixels_are_the_files(published: LoopbackHub):
 
 def test_wrong_bytes_are_refused_and_fetched_anew(published: LoopbackHub):
     """A damaged file is fetched again; damaged twice, it is an error and does not stay in the cache."""
-    published.fault("GET .*left/3.webp", corrupted(), times=1)
+    published.fault("GET .*left/3.webp", corrupt(), times=1)
     assert len(open_kind("clips").samples) == 12
 
-    published.fault("GET .*right/2.wav", corrupted(), times=2)
+    published.fault("GET .*right/2.wav", corrupt(), times=2)
     with pytest.raises(InvalidFileError, match=r"right/2.wav came with other bytes"):
         open_kind("sounds")
     published.heal()

@@ -18,18 +18,18 @@ from helpers.hanging import must_end
 from helpers.loopback_hub import (
     Fault,
     LoopbackHub,
-    answering,
+    answer_with,
     bad_gateway,
-    corrupted,
-    dripping,
-    dropped,
-    elsewhere,
-    lengthened,
-    refused,
-    saying,
-    shortened,
-    truncated,
-    without,
+    corrupt,
+    drip,
+    drop,
+    lengthen,
+    omit_headers,
+    redirect,
+    refuse,
+    set_headers,
+    shorten,
+    truncate,
 )
 from helpers.releases import SMALL, write_model
 from huggingface_hub import constants
@@ -283,10 +283,10 @@ STEPS = {
     "head of weights": "HEAD .*/generator.safetensors",
     "weights": "GET /cdn/",
 }
-BUSY = {"502": bad_gateway(), "429": refused(429, retry_after="0"), "dropped": dropped()}
+BUSY = {"502": bad_gateway(), "429": refuse(429, retry_after="0"), "dropped": drop()}
 DAMAGED = {
-    "truncated": truncated(), "shortened": shortened(), "corrupted": corrupted(), "lengthened": lengthened(10),
-    "redirected": elsewhere("/nowhere"), "not JSON": answering("?"),
+    "truncated": truncate(), "shortened": shorten(), "corrupted": corrupt(), "lengthened": lengthen(10),
+    "redirected": redirect("/nowhere"), "not JSON": answer_with("?"),
 }  # fmt: skip
 
 
@@ -301,7 +301,7 @@ def test_a_hub_that_stumbles_is_asked_again(
     assert same(zoo.load(repo), expected)
 
 
-@pytest.mark.parametrize("fault", [truncated(), shortened(), corrupted()], ids=["truncated", "shortened", "corrupted"])
+@pytest.mark.parametrize("fault", [truncate(), shorten(), corrupt()], ids=["truncated", "shortened", "corrupted"])
 @pytest.mark.parametrize("step", [STEPS["config"], STEPS["weights"]], ids=["config", "weights"])
 def test_a_file_that_arrives_damaged_is_fetched_again(
     hub: LoopbackHub, repo: str, expected: torch.Tensor, step: str, fault: Fault
@@ -332,7 +332,7 @@ def test_a_fault_that_stays_is_one_clear_error_and_leaves_nothing_behind(
 
 def test_same_size_corruption_is_caught_and_removed(hub: LoopbackHub, pinned: str, small: Path):
     """Wrong bytes of the right number are refused, and do not stay in the cache."""
-    hub.fault("GET /cdn/", corrupted())
+    hub.fault("GET /cdn/", corrupt())
 
     with pytest.raises(InvalidFileError, match=r"generator\.safetensors came with other bytes"):
         zoo.load(pinned)
@@ -343,9 +343,11 @@ def test_same_size_corruption_is_caught_and_removed(hub: LoopbackHub, pinned: st
 @pytest.mark.parametrize(
     "fault",
     [
-        without("ETag", "X-Linked-Etag"), without("X-Repo-Commit"), saying(etag='"0"', x_linked_etag='"0"'),
-        saying(x_linked_size="1000000000000000", content_length="1000000000000000"), saying(x_linked_size="-1"),
-        saying(x_repo_commit="../../../etc"),
+        omit_headers("ETag", "X-Linked-Etag"), omit_headers("X-Repo-Commit"),
+        set_headers(etag='"0"', x_linked_etag='"0"'),
+        set_headers(x_linked_size="1000000000000000", content_length="1000000000000000"),
+        set_headers(x_linked_size="-1"),
+        set_headers(x_repo_commit="../../../etc"),
     ],
     ids=["no ETag", "no commit", "wrong ETag", "a petabyte", "less than nothing", "commit as a path"],
 )  # fmt: skip
@@ -370,7 +372,7 @@ def test_a_server_that_drips_is_left_in_time(
     """A server that sends a byte now and then is given up after a limit."""
     monkeypatch.setattr(hub_client, "ANSWER_SECONDS", 0.3)
     monkeypatch.setattr(hub_client, "SLOWEST", 10_000_000)
-    hub.fault(step, dripping())
+    hub.fault(step, drip())
 
     with must_end(), pytest.raises(UnreachableError, match=r"waited 0\.3\d* seconds"):
         zoo.load(repo)
@@ -382,7 +384,7 @@ def test_a_server_that_drips_is_left_in_time(
 
 def test_a_file_without_end_is_left(hub: LoopbackHub, pinned: str):
     """A download that is far longer than its file is stopped."""
-    hub.fault("GET /cdn/", lengthened(30 << 20))
+    hub.fault("GET /cdn/", lengthen(30 << 20))
 
     with pytest.raises(UnreachableError, match="sends far more than"):
         zoo.load(pinned)
@@ -392,7 +394,7 @@ def test_a_file_without_end_is_left(hub: LoopbackHub, pinned: str):
 def test_the_cache_is_used_where_the_hub_is_down(hub: LoopbackHub, repo: str, expected: torch.Tensor):
     """Without the Hub an unpinned load uses the last commit that it found."""
     zoo.load(repo)
-    hub.fault("", refused(503))
+    hub.fault("", refuse(503))
 
     assert same(zoo.load(repo), expected)
 
@@ -502,7 +504,7 @@ sys.exit(sum(os.waitpid(child, 0)[1] != 0 for child in children))
 
 def test_eight_processes_load_the_same_cold_entry(hub: LoopbackHub, pinned: str, expected: torch.Tensor):
     """Eight processes that load the same weights at the same time all get them, complete."""
-    hub.fault("GET /cdn/", dripping(0.001, after=0.999))
+    hub.fault("GET /cdn/", drip(0.001, after=0.999))
     command = [sys.executable, "-c", EIGHT, pinned]
 
     done = subprocess.run(command, env=elsewhere_in(hub), capture_output=True, text=True, timeout=120)
@@ -513,7 +515,7 @@ def test_eight_processes_load_the_same_cold_entry(hub: LoopbackHub, pinned: str,
 
 def test_a_download_that_was_killed_is_no_obstacle(hub: LoopbackHub, pinned: str, expected: torch.Tensor):
     """After kill -9 in the middle of a file, the next load succeeds."""
-    hub.fault("GET /cdn/", dripping(1, after=0.5))
+    hub.fault("GET /cdn/", drip(1, after=0.5))
     child = subprocess.Popen([sys.executable, "-c", LOAD, pinned], env=elsewhere_in(hub), stderr=subprocess.DEVNULL)
     for _ in range(600):
         if hub.count("GET /cdn/"):
@@ -553,7 +555,7 @@ def test_list_hub_finds_what_others_published(hub: LoopbackHub, command):
 
 def test_list_hub_says_when_it_cannot(hub: LoopbackHub, command):
     """Where the Hub is down, the command prints one line and exits with 2."""
-    hub.fault("GET /api/models", refused(500))
+    hub.fault("GET /api/models", refuse(500))
 
     code, _, errors = command("list", "--hub")
     assert code == 2

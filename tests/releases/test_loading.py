@@ -191,7 +191,7 @@ def test_bundled_weights_are_what_their_recipe_states(name: str):
     entry = registry.entries[name]
     model = zoo.load(name)
 
-    assert set(entry.weights.sha256) == {f"{player}.safetensors" for player in model.networks}
+    assert set(entry.weights.sha256) == {f"{network}.safetensors" for network in model.networks}
     metrics = json.loads((entry.bundled / "metrics.json").read_text())
     grids = {f"samples/grid{suffix}" for suffix in card_suffixes(model.Output)}
     files = {"config.json", "recipe.toml", "README.md", "metrics.json", *grids, *model.ASSETS, *entry.weights.sha256}

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import torch
 from helpers.hanging import must_end
-from helpers.loopback_hub import LoopbackHub, Request, answering
+from helpers.loopback_hub import LoopbackHub, Request, answer_with
 from helpers.properties import examples
 from helpers.releases import SMALL, write_model
 from huggingface_hub import constants
@@ -428,7 +428,7 @@ def test_changed_answers_of_the_hub(hub: LoopbackHub, whole: Path, expected: GAN
     repo = hub.repo("me/small", {path.name: path.read_bytes() for path in sorted(whole.iterdir())})
     asked, path = data.draw(st.sampled_from([("/tree/", f"/tree/{repo.head}"), ("small$", "")]))
     true = json.loads(hub.answer(Request("GET", f"/api/models/me/small{path}", {}, {}, b"")).body)
-    hub.fault(asked, answering(data.draw(surgeries(true))))
+    hub.fault(asked, answer_with(data.draw(surgeries(true))))
 
     try:
         with limited_memory(2 << 30):  # each thread of the client and the server reserves memory

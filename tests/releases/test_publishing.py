@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.hanging import must_end
-from helpers.loopback_hub import Answer, Fault, LoopbackHub, bad_gateway, dropped, lost_answer, refused
+from helpers.loopback_hub import Answer, Fault, LoopbackHub, bad_gateway, drop, lose_answer, refuse
 from helpers.releases import METRICS, SMALL, write_model
 from huggingface_hub import constants
 
@@ -343,7 +343,7 @@ STEPS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("fault", [bad_gateway(), refused(429, retry_after="0"), dropped()], ids=["502", "429", "drop"])
+@pytest.mark.parametrize("fault", [bad_gateway(), refuse(429, retry_after="0"), drop()], ids=["502", "429", "drop"])
 @pytest.mark.parametrize("step", STEPS)
 def test_a_hub_that_stumbles_is_asked_again(hub: LoopbackHub, folder: Path, step: str, fault: Fault):
     """Any step of a publication may fail twice, and it is published all the same, once."""
@@ -358,7 +358,7 @@ def test_a_hub_that_stumbles_is_asked_again(hub: LoopbackHub, folder: Path, step
     assert len(repo.commits) == 2  # the one that created the repository, and this one
 
 
-@pytest.mark.parametrize("fault", [refused(500), dropped()], ids=["500", "drop"])
+@pytest.mark.parametrize("fault", [refuse(500), drop()], ids=["500", "drop"])
 @pytest.mark.parametrize("step", [step for step in STEPS if "verify" not in step])  # verification of an upload may fail
 def test_a_hub_that_is_down_is_one_clear_error(hub: LoopbackHub, folder: Path, step: str, fault: Fault):
     """A lasting fault is one error that names the repository; publishing again after it works."""
@@ -377,7 +377,7 @@ def test_a_hub_that_is_down_is_one_clear_error(hub: LoopbackHub, folder: Path, s
 @pytest.mark.parametrize("header", [{"retry_after": "3600"}, {"ratelimit": '"api";r=0;t=3600'}], ids=str)
 def test_a_rate_limit_that_takes_long_is_said_at_once(hub: LoopbackHub, folder: Path, header: dict[str, str]):
     """A server that asks to wait an hour is not waited for; the error states the time."""
-    hub.fault("POST .*/commit/", refused(429, **header))
+    hub.fault("POST .*/commit/", refuse(429, **header))
 
     with pytest.raises(UnreachableError, match=r"429.*3600 s"):
         zoo.publish(folder, repo="me/small")
@@ -385,7 +385,7 @@ def test_a_rate_limit_that_takes_long_is_said_at_once(hub: LoopbackHub, folder: 
 
 def test_a_commit_whose_answer_is_lost_is_not_made_twice(hub: LoopbackHub, folder: Path):
     """Where the commit arrived but its answer did not, publishing sees that it is done."""
-    hub.fault("POST .*/commit/", lost_answer(), times=1)
+    hub.fault("POST .*/commit/", lose_answer(), times=1)
 
     commit = zoo.publish(folder, repo="me/small")
 
@@ -411,7 +411,7 @@ def test_a_branch_that_moved_meanwhile_is_compared_again(hub: LoopbackHub, folde
 
 def test_a_connection_lost_half_way_is_taken_up_again(hub: LoopbackHub, folder: Path):
     """After an interrupted upload, publishing again sends only the missing files."""
-    hub.fault("PUT /upload/.*", dropped())
+    hub.fault("PUT /upload/.*", drop())
     with pytest.raises(UnreachableError):
         zoo.publish(folder, repo="me/small")
     hub.heal()

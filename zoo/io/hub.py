@@ -219,8 +219,8 @@ def translate_errors(address: Address) -> Iterator[None]:
         if error.errno is None:  # an error of the network, not of this machine's disk
             raise UnreachableError(_describe_failure(address, error)) from error
         raise WriteError(f"{constants.HF_HUB_CACHE}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AssertionError) as error:  # the client could not read the answer
-        raise UnreachableError(f"{where}: this is not how a Hub answers: {_read_first_line(error)}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:  # the answer cannot be read
+        raise _make_answer_error(address, _read_first_line(error)) from error
 
 
 _NO_TOKEN = (
@@ -250,6 +250,10 @@ def _make_refusal(
     if status >= 500:
         return UnreachableError(f"{address}: the Hub has a fault ({status}: {reason}); try again later")
     return InvalidValueError(f"{address}: the Hub refused ({status}): {reason}")
+
+
+def _make_answer_error(address: Address, what: str) -> UnreachableError:
+    return UnreachableError(f"{address} on {constants.ENDPOINT}: this is not how a Hub answers: {what}")
 
 
 def _describe_failure(address: Address, error: BaseException) -> str:
@@ -300,8 +304,8 @@ def resolve_commit(address: Address) -> str:
         return address.revision
     revision, kind = address.revision or None, address.kind
     sha = ask(address, lambda: api().resolve_revision(address.repo, revision=revision, repo_type=kind)).resolved
-    if not _SHA.fullmatch(sha):  # it becomes the name of a folder
-        raise UnreachableError(f"{address} on {constants.ENDPOINT}: this is not how a Hub answers: commit {sha[:80]!r}")
+    if not isinstance(sha, str) or not _SHA.fullmatch(sha):  # it becomes the name of a folder
+        raise _make_answer_error(address, f"commit {str(sha)[:80]!r}")
     return sha
 
 
@@ -319,7 +323,11 @@ def list_files(address: Address) -> dict[str, ListedFile]:
     files = ask(address, list_first, seconds=transfer_seconds(most * LISTED_BYTES))
     if len(files) > most:
         raise InvalidFileError(f"{address}: has more than {most:,} files; refused")
-    return {file.path: ListedFile(file.size, file.lfs.sha256 if file.lfs else file.blob_id) for file in files}
+    listed = [(file.path, ListedFile(file.size, file.lfs.sha256 if file.lfs else file.blob_id)) for file in files]
+    for path, file in listed:  # the client accepts any JSON here
+        if not (isinstance(path, str) and isinstance(file.size, int) and isinstance(file.digest, str)):
+            raise _make_answer_error(address, f"file {str(path)[:80]!r} of {file.size!r} bytes")
+    return dict(listed)
 
 
 def find_cached(address: Address, name: str) -> Path | None:
