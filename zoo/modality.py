@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from zoo.data import Store
     from zoo.gan import GAN
+    from zoo.metrics.feature_network import FeatureNetwork
     from zoo.metrics.report import Metric
     from zoo.noise import Noise
     from zoo.recipe import DataConfig, EvaluateConfig, Recipe
@@ -100,6 +101,8 @@ class KindMetrics:
     held_out: HeldOut
     compare_curves: CompareCurves | None = None
     """None where samples of this kind have no curve of quality against diversity."""
+    evaluator: type[FeatureNetwork] | None = None
+    """The feature network that `zoo evaluator train` trains; None where the metrics use no features."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,8 @@ app.add_typer(recipe_app, name="recipe")
 Name = Annotated[
     str,
     typer.Argument(
-        metavar="NAME", help="An entry (zoo list), a weights folder, a run, or org/name[@revision] of the Hub."
+        metavar="NAME",
+        help="An entry (zoo list), a weights folder, a run, or org/name or org/name@revision of the Hub.",
     ),
 ]
 EntryName = Annotated[str, typer.Argument(metavar="ENTRY", help="An entry (zoo list) or the path of a recipe.")]

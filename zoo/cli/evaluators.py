@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -37,7 +36,7 @@ def train_evaluator(
     """
     from zoo.errors import AlreadyExistsError, InvalidValueError
     from zoo.io.weights import BUNDLED
-    from zoo.modality import build_dataset
+    from zoo.modality import build_dataset, kind_of
     from zoo.recipe import load_recipe
     from zoo.training.session import open_data
 
@@ -51,7 +50,9 @@ def train_evaluator(
             recipe = load_recipe(entry)
             if recipe.modality != "text":
                 raise InvalidValueError(f"--entry {entry}: only a text entry has tokens; give the data set instead")
-            cls, source = _load_evaluator_class("text"), f"--entry {entry}"
+            evaluator = kind_of(recipe).load_metrics().evaluator
+            assert evaluator is not None  # texts have one
+            cls, source = evaluator, f"--entry {entry}"
             store = open_data(recipe, workers=workers, progress=bar(entry))
             name = cls.release_name(f"{store.about['name']}-{recipe.name}")
         else:
@@ -75,8 +76,8 @@ def _find_evaluator(dataset: str) -> type[FeatureNetwork]:
 
     with_evaluator = {
         name: cls
-        for name, (modality, _) in list_datasets().items()
-        if name in (cls := _load_evaluator_class(modality.name)).DATASETS
+        for name, (_, kind) in list_datasets().items()
+        if (cls := kind.load_metrics().evaluator) is not None and name in cls.DATASETS
     }
     if dataset not in with_evaluator:
         raise NotFoundError(
@@ -84,7 +85,3 @@ def _find_evaluator(dataset: str) -> type[FeatureNetwork]:
             f"{suggest(dataset, with_evaluator)}"
         )
     return with_evaluator[dataset]
-
-
-def _load_evaluator_class(modality: str) -> type[FeatureNetwork]:
-    return importlib.import_module(f"zoo.{modality}.metrics.evaluator").Evaluator

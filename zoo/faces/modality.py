@@ -10,8 +10,9 @@ from zoo.modality import Kind, KindMetrics, Modality
 def load_metrics() -> KindMetrics:
     """Import the metrics of images."""
     from zoo.faces.metrics.evaluate import evaluate, held_out
+    from zoo.faces.metrics.evaluator import Evaluator
 
-    return KindMetrics(evaluate=evaluate, held_out=held_out)
+    return KindMetrics(evaluate=evaluate, held_out=held_out, evaluator=Evaluator)
 
 
 IMAGES = Kind(

@@ -13,9 +13,10 @@ def load_score_metrics() -> KindMetrics:
 
 
 def load_sound_metrics() -> KindMetrics:
+    from zoo.music.metrics.evaluator import Evaluator
     from zoo.music.metrics.sounds import evaluate, held_out
 
-    return KindMetrics(evaluate=evaluate, held_out=held_out)
+    return KindMetrics(evaluate=evaluate, held_out=held_out, evaluator=Evaluator)
 
 
 SCORES = Kind(

@@ -10,8 +10,9 @@ def load_metrics() -> KindMetrics:
     """Import the metrics of texts."""
     from zoo.text.metrics.curve import compare_curves
     from zoo.text.metrics.evaluate import evaluate, held_out
+    from zoo.text.metrics.evaluator import Evaluator
 
-    return KindMetrics(evaluate=evaluate, held_out=held_out, compare_curves=compare_curves)
+    return KindMetrics(evaluate=evaluate, held_out=held_out, compare_curves=compare_curves, evaluator=Evaluator)
 
 
 TEXTS = Kind(

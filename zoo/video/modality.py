@@ -8,8 +8,9 @@ from zoo.video.data.datasets import DATASETS, ClipDataConfig, build_dataset, dec
 
 def load_metrics() -> KindMetrics:
     from zoo.video.metrics.evaluate import evaluate, held_out
+    from zoo.video.metrics.evaluator import Evaluator
 
-    return KindMetrics(evaluate=evaluate, held_out=held_out)
+    return KindMetrics(evaluate=evaluate, held_out=held_out, evaluator=Evaluator)
 
 
 CLIPS = Kind(
