@@ -33,7 +33,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
-    """A Hub of the test's own that this process is logged in to as `me`, an empty cache, and no long waits."""
+    """A Hub that this process is logged in to as `me`, with an empty cache and no long waits."""
     import huggingface_hub
     from huggingface_hub import constants, file_download
     from huggingface_hub.utils import _http
@@ -53,7 +53,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub
         monkeypatch.setenv("HF_TOKEN", hub.token)
         monkeypatch.setattr(hub_client, "FIRST_WAIT", 0.002)
         hurried = SimpleNamespace(**{**vars(time), "sleep": lambda seconds: time.sleep(seconds / 1000)})
-        for module in (file_download, _http):  # the client's own waits
+        for module in (file_download, _http):  # where the client itself waits
             monkeypatch.setattr(module, "time", hurried)
         huggingface_hub.close_session()
         yield hub
@@ -62,7 +62,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Runs the command line in this process; returns its exit code, output and errors."""
+    """A function that runs the command line in this process and returns its exit code, output and errors."""
     from zoo.cli import main
 
     def run(*arguments: object) -> tuple[int, str, str]:
@@ -79,7 +79,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
 @pytest.fixture
 def make_store(tmp_path: Path) -> Callable[[int], Store]:
-    """Builds 72 training and 24 test images of any size."""
+    """A function that builds 72 training and 24 test images of any size."""
     from zoo.data import build_store
 
     return lambda size: build_store(Blobs(size=size), tmp_path / f"blobs-{size}")
@@ -93,7 +93,7 @@ def store(make_store: Callable[[int], Store]) -> Store:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """A folder of 24 pictures of many sizes and kinds, and three files that are none."""
+    """A folder of 24 pictures of many sizes and kinds, and some files that are no pictures."""
     from PIL import Image
 
     folder = tmp_path / "photos"

@@ -1,6 +1,6 @@
-"""The contract that every entry of the registry keeps. New entries are found by themselves.
+"""The contract that every entry of the registry keeps. New entries are tested without a change here.
 
-What a test must know of an entry stands in the table `[test]` of its recipe.
+What a test must know of an entry is in the table `[test]` of its recipe.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def whole_recipe(request: pytest.FixtureRequest) -> Recipe:
 
 @pytest.fixture
 def fitting_store(whole_recipe: Recipe, make_store: Callable[[int], Store], tmp_path: Path) -> Store:
-    """A small data set of what the recipe's architecture trains on."""
+    """A small data set for the recipe's architecture."""
     if whole_recipe.modality == "text":
         return build_store(Lines(length=whole_recipe.model.length), tmp_path / "lines")
     if whole_recipe.modality == "video":
@@ -56,7 +56,7 @@ def fitting_store(whole_recipe: Recipe, make_store: Callable[[int], Store], tmp_
 
 @pytest.fixture
 def recipe(whole_recipe: Recipe, fitting_store: Store) -> Recipe:
-    """The recipe as it would be trained on the small data set, adversarial from the first step on."""
+    """The recipe fitted to the small data set, with adversarial training from the first step."""
     train = whole_recipe.train
     at_once = {key: 0.0 for key in ("pretrain_kimg", "discriminator_kimg") if hasattr(train, key)}
     model = replace(whole_recipe.model, **({"resolution": CLIP_SIZE} if whole_recipe.modality == "video" else {}))
@@ -74,11 +74,11 @@ def gan(recipe: Recipe, fitting_store: Store) -> GAN:
 
 
 class PowerCut(Exception):
-    pass
+    """A training that ends without warning."""
 
 
 def train(recipe: Recipe, folder: Path, store: Store, *, kimg: float, end_kimg: float = math.inf) -> None:
-    """Train for `kimg`; with `end_kimg` the power goes then, a step after the last checkpoint."""
+    """Train for `kimg`. At `end_kimg`, a step after the last checkpoint, the power fails."""
     longer = replace(recipe, train=replace(recipe.train, total_kimg=kimg, checkpoint_kimg=0.012))
     exists = (folder / "recipe.toml").exists()
     run = Run(folder, longer) if exists else Run.create(longer, folder, store.folder)
@@ -91,7 +91,7 @@ def train(recipe: Recipe, folder: Path, store: Store, *, kimg: float, end_kimg: 
     run_training(run, store, decode, device=torch.device("cpu"), on_step=on_step, log=lambda line: None)
 
 
-def step_of(gan: GAN, recipe: Recipe, store: Store) -> Step:
+def make_step(gan: GAN, recipe: Recipe, store: Store) -> Step:
     real = kind_of(recipe).decode(store.samples[:4], None)
     labels = None if store.labels is None else torch.from_numpy(store.labels[:4])
     return Step(gan, real, Noise(0), train_generator=True, labels=labels)
@@ -120,7 +120,7 @@ def test_samples_have_the_shape_and_range_they_state(gan: GAN, recipe: Recipe, f
 
 
 def test_same_seed_same_samples_at_any_batch_size(gan: GAN, recipe: Recipe):
-    """A seed decides the samples; the batch size and the number asked for do not."""
+    """The seed determines the samples; the batch size and the number of samples do not."""
     samples, tolerance = gan.sample(7, seed=5), recipe.test.tolerance
 
     torch.testing.assert_close(gan.sample(7, seed=5, batch_size=2).tensor, samples.tensor, rtol=0, atol=tolerance)
@@ -138,9 +138,9 @@ def test_sampling_is_the_generator_in_evaluation_mode(gan: GAN):
 
 
 def test_gradients_reach_every_parameter(recipe: Recipe, gan: GAN, fitting_store: Store):
-    """Each phase sends its network a gradient that is not zero; together they reach every parameter."""
+    """The phases' gradients together reach every parameter, but those that the recipe lists."""
     gan.train().requires_grad_(False)
-    step = step_of(gan, recipe, fitting_store)
+    step = make_step(gan, recipe, fitting_store)
     reached: set[str] = set()
     for phase in gan.phases(recipe.train):
         with trainable(phase.module):
@@ -170,7 +170,7 @@ def test_settings_without_effect_are_refused(recipe: Recipe, gan: GAN, fitting_s
         return
     watched = Watched(recipe.train)
     gan.train().requires_grad_(False)
-    step = step_of(gan, recipe, fitting_store)
+    step = make_step(gan, recipe, fitting_store)
     for phase in gan.phases(watched):
         with trainable(phase.module):
             phase.loss(step)
@@ -181,7 +181,7 @@ def test_settings_without_effect_are_refused(recipe: Recipe, gan: GAN, fitting_s
 def test_networks_change_only_in_their_own_phase(recipe: Recipe, gan: GAN, fitting_store: Store):
     """A phase leaves the other networks' gradients alone."""
     gan.train().requires_grad_(False)
-    step = step_of(gan, recipe, fitting_store)
+    step = make_step(gan, recipe, fitting_store)
     for phase in gan.phases(recipe.train):
         gan.zero_grad(set_to_none=True)
         with trainable(phase.module):
@@ -210,7 +210,7 @@ def test_weights_round_trip_strictly(recipe: Recipe, gan: GAN, fitting_store: St
 
 
 def test_two_training_steps_change_all_networks(recipe: Recipe, fitting_store: Store, tmp_path: Path):
-    """Two turns of the recipe's game run and move every player."""
+    """Two steps of the recipe's training run and change every network."""
     torch.manual_seed(recipe.train.seed)
     before = recipe.build().state_dict()
 
@@ -223,7 +223,7 @@ def test_two_training_steps_change_all_networks(recipe: Recipe, fitting_store: S
 
 
 def test_resumed_training_equals_uninterrupted(recipe: Recipe, fitting_store: Store, tmp_path: Path):
-    """Stopping and resuming gives bit for bit the weights of never stopping."""
+    """A training that was stopped and resumed has the weights of one that was not, bit for bit."""
     train(recipe, tmp_path / "whole", fitting_store, kimg=0.024)
     with pytest.raises(PowerCut):
         train(recipe, tmp_path / "parts", fitting_store, kimg=0.024, end_kimg=0.016)
@@ -236,14 +236,14 @@ def test_resumed_training_equals_uninterrupted(recipe: Recipe, fitting_store: St
 def test_interpolation_is_spherical_and_ends_at_its_latents(gan: GAN, recipe: Recipe):
     """A row starts and ends at two samples of the seed, of one class, and keeps the length of the latents in between.
 
-    Where tokens are sampled with the latents there is nothing between, and the error says so.
+    Where the generator samples tokens there is nothing in between, and the error says so.
     """
     if type(gan).interpolate is not GAN.interpolate:
         with pytest.raises(InvalidValueError, match="between"):
             gan.interpolate(1, steps=5, seed=3)
         return
-    asked = {"label": gan.labels[0]} if getattr(gan, "labels", ()) else {}
-    samples, row = gan.sample(2, seed=3, **asked), gan.interpolate(1, steps=5, seed=3)
+    options = {"label": gan.labels[0]} if getattr(gan, "labels", ()) else {}
+    samples, row = gan.sample(2, seed=3, **options), gan.interpolate(1, steps=5, seed=3)
 
     torch.testing.assert_close(row.latents[[0, -1]], samples.latents)
     lengths = row.latents.norm(dim=1)

@@ -1,4 +1,4 @@
-"""The plan of the house, enforced on the imports: no circles, and no import at a file's top from a room above."""
+"""The plan of docs/design.md, enforced on imports: no circles, and no import at a file's top from a room above."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ MODULES = {module_name(path): path for path in FILES}
 
 
 def imported_modules(path: Path) -> set[str]:
-    """The modules of this library that a file imports when it is itself imported.
+    """List the modules of this library that a file imports at its top.
 
-    What only a type checker sees, and what a function imports, does not count.
+    Imports inside functions, and those for type checkers, do not count.
     """
     found = set()
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
@@ -76,7 +76,7 @@ def test_no_file_imports_from_a_room_above(path: Path):
 
 
 def test_there_are_no_circles():
-    """No file imports itself by way of others, in its own room neither."""
+    """No file imports itself by way of others, not even within its own room."""
     imports = {name: imported_modules(path) - {name} for name, path in MODULES.items()}
     done: set[str] = set()
 
@@ -92,14 +92,14 @@ def test_there_are_no_circles():
 
 
 def test_shared_code_names_no_modality():
-    """A modality is imported by `zoo.modality` alone: its name stands in no import of shared code."""
+    """Only `zoo.modality` imports modalities; no import of other shared code names one."""
     for path in FILES:
         if room(path) in (*MODALITIES, "convert"):
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             module = node.module if isinstance(node, ast.ImportFrom) else None
-            wing = (module or "").split(".")[1:2]
-            if wing and wing[0] in MODALITIES:
+            top = (module or "").split(".")[1:2]
+            if top and top[0] in MODALITIES:
                 assert path.parts[-2:] in ALLOWED, f"{path} imports {module}"
 
 
@@ -116,10 +116,10 @@ def test_modules_are_imported_by_name_in_three_files():
 
 
 def test_published_weights_are_never_unpickled():
-    """Nothing runs a pickle of somebody else.
+    """No code runs a pickle of somebody else.
 
-    `torch.load` stands in two files, and always with `weights_only=True`. One more file knows the format of pickles: it
-    runs them with stand-ins for all names, by instructions that it allows one by one, and never by pickle's own `load`.
+    Two files call `torch.load`, always with `weights_only=True`. One more file reads pickles. It allows instructions
+    one by one, replaces all names by stand-ins, and never calls pickle's own `load`.
     """
     for path in FILES:
         text = path.read_text(encoding="utf-8")

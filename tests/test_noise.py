@@ -9,13 +9,13 @@ from zoo.noise import Noise
 
 @given(st.integers(0, 2**32), st.integers(1, 40), st.integers(1, 40), st.integers(1, 9))
 def test_a_short_draw_is_the_start_of_a_long_one(seed: int, short: int, extra: int, dim: int):
-    """The first rows do not depend on how many are drawn."""
+    """The first rows do not depend on the number of rows."""
     assert torch.equal(Noise(seed).normal(short, dim), Noise(seed).normal(short + extra, dim)[:short])
 
 
 @given(st.integers(0, 2**32), st.integers(1, 8), st.integers(1, 4))
 def test_processes_together_draw_what_one_draws(seed: int, n: int, world_size: int):
-    """The rows of all ranks, side by side, are those of one process, draw after draw."""
+    """The rows of all ranks together are those of one process, draw after draw."""
     whole = Noise(seed)
     parts = [Noise(seed, rank=rank, world_size=world_size) for rank in range(world_size)]
     for _ in range(2):
@@ -25,7 +25,7 @@ def test_processes_together_draw_what_one_draws(seed: int, n: int, world_size: i
 
 
 def test_state_continues_the_stream():
-    """A restored stream goes on where the saved one was."""
+    """A restored stream continues where the saved one was."""
     noise = Noise(1)
     noise.normal(5, 2)
     other = Noise(2)

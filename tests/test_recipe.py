@@ -14,7 +14,7 @@ from zoo.registry import registry
 
 @pytest.mark.parametrize("name", registry.names())
 def test_resolved_recipe_reads_back_equal(name: str, tmp_path: Path):
-    """A resolved recipe written as TOML is the same recipe when it is read again, but for its name: it is one's own."""
+    """A resolved recipe written as TOML is the same recipe when it is read again, except for its name."""
     recipe = load_recipe(name)
     path = tmp_path / registry.entries[name].recipe.name
     path.write_text(recipe.to_toml())
@@ -56,7 +56,7 @@ def test_overrides_reach_nested_values_with_their_types():
     ],
 )
 def test_bad_overrides_say_what_would_have_worked(override: str, error: type[Exception], text: str):
-    """Unknown keys suggest the nearest, wrong types and ranges say the right ones."""
+    """Errors of unknown keys suggest the nearest; errors of values state the right type or range."""
     with pytest.raises(error, match=text.replace("[", r"\[")):
         load_recipe("faces-dcgan", [override])
 
@@ -88,7 +88,7 @@ JUNK = st.recursive(
 
 @given(st.sampled_from(["model", "data", "train", "evaluate", "weights", "summary", "paper", "odd"]), JUNK)
 def test_any_table_is_a_recipe_or_refused_in_words(section: str, junk: object):
-    """Whatever stands in a section, parsing ends in a recipe or in an error of this library."""
+    """Whatever a section holds, parsing ends in a recipe or in an error of this library."""
     table = load_recipe("faces-gan").to_table()
     try:
         parse_recipe({**table, section: junk}, name="x")
@@ -118,7 +118,7 @@ def test_data_option_tells_names_folders_and_hub_ids_apart(tmp_path: Path):
 
 
 def test_difference_names_changed_keys():
-    """Two recipes' difference is a list of dotted keys with both values."""
+    """The difference of two recipes is a list of dotted keys with both values."""
     old, new = load_recipe("faces-dcgan"), load_recipe("faces-dcgan", ["train.batch=32"])
 
     assert difference(old.to_table(), new.to_table()) == [f"train.batch: {old.train.batch} -> 32"]

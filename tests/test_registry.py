@@ -17,7 +17,7 @@ def run_python(code: str) -> str:
 
 
 def test_every_recipe_file_is_an_entry():
-    """The registry is what the recipe folder says: one file, one entry, none left out."""
+    """Each file of the recipe folder is an entry, and there are no others."""
     files = list(recipes_dir().rglob("*.toml"))
 
     assert len(files) >= 2
@@ -78,7 +78,7 @@ def test_a_recipe_of_ones_own_is_named_by_its_path(tmp_path: Path):
 
 
 def test_a_copy_does_not_take_the_place_of_what_it_is_a_copy_of(tmp_path: Path):
-    """Under the installed recipe's own file name it is another entry, without weights; the installed file is not."""
+    """A copy with the installed recipe's file name is another entry, without weights."""
     installed = recipes_dir() / "faces" / "dcgan.toml"
     copy = tmp_path / "dcgan.toml"
     copy.write_text(installed.read_text())
@@ -102,7 +102,7 @@ def recipe_text(**changes: str) -> str:
     ],
 )
 def test_broken_recipes_are_refused_with_their_place(tmp_path: Path, text: str, complaint: str):
-    """A file that is no recipe is named, with what is wrong in it."""
+    """The error of a file that is no recipe names the file and what is wrong in it."""
     path = tmp_path / "x.toml"
     path.write_text(text)
 
@@ -149,7 +149,7 @@ def test_packages_add_recipes_by_entry_point(tmp_path: Path):
 
 
 def test_metadata_of_every_entry_is_complete():
-    """Each entry says what it is, its paper, its license; each recipe file parses and has a known modality."""
+    """Each entry states its summary, paper and license; each recipe file parses and has a known modality."""
     for entry in registry.entries.values():
         assert entry.summary, entry.name
         assert entry.paper.startswith("https://"), entry.name

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from zoo.errors import InvalidValueError, WriteError
-from zoo.io.atomic import replacing
-from zoo.samples import Images, tiled
+from zoo.io.atomic import replace_atomically
+from zoo.samples import Images, tile
 
 
 @pytest.fixture
@@ -38,14 +38,14 @@ def test_a_folder_gets_one_file_each(images: Images, tmp_path: Path):
 
 
 def test_values_map_to_bytes_and_are_clamped():
-    """-1 is 0, 1 is 255, and what lies outside is clamped."""
+    """-1 becomes 0, 1 becomes 255, and values outside are clamped."""
     tensor = torch.tensor([-2.0, -1.0, 0.0, 1.0, 3.0]).view(1, 1, 1, 5)
 
     assert Images(tensor=tensor).to_uint8().flatten().tolist() == [0, 0, 128, 255, 255]
 
 
 def test_png_remembers_its_seed(images: Images, tmp_path: Path):
-    """The file says which seed made it."""
+    """A saved picture states its seed."""
     with Image.open(images.save(tmp_path / "x.png")) as picture:
         assert picture.text["seed"] == "7"
 
@@ -64,7 +64,7 @@ def test_slices_keep_latents_and_seed(images: Images):
 
 @pytest.mark.parametrize(("suffix", "most"), [(".webp", "16,383"), (".jpg", "65,500")])
 def test_a_grid_larger_than_its_format_allows_is_refused(tmp_path: Path, suffix: str, most: str):
-    """Before anything is written; a .png takes it."""
+    """A picture too large for its format is refused before anything is written; a .png may be that large."""
     many = Images(tensor=torch.zeros(8200, 1, 6, 6))
     with pytest.raises(InvalidValueError, match=f"10 x 65602 px, and a {suffix} has at most {most} a side"):
         many.save(tmp_path / f"long{suffix}", columns=1)
@@ -93,17 +93,17 @@ def test_unwritable_paths_are_refused(images: Images, tmp_path: Path):
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
 def test_folders_without_permission_are_refused(images: Images, tmp_path: Path):
-    """No permission is said before any work."""
+    """A missing permission is reported before any work."""
     tmp_path.chmod(0o500)
     with pytest.raises(WriteError, match="no permission"):
         images.save(tmp_path / "grid.png")
 
 
 def test_nothing_half_written_is_seen(tmp_path: Path):
-    """When writing fails, the old file stands and no scrap is left."""
+    """Where writing fails, the old file stays and no temporary file is left."""
     path = tmp_path / "x.txt"
     path.write_text("old")
-    with pytest.raises(WriteError, match="No space left"), replacing(path) as temporary:  # noqa: PT012
+    with pytest.raises(WriteError, match="No space left"), replace_atomically(path) as temporary:  # noqa: PT012
         temporary.write_text("half")
         raise OSError(28, "No space left on device")
 
@@ -115,25 +115,25 @@ def test_nothing_half_written_is_seen(tmp_path: Path):
     ("count", "cell", "lines"),
     [
         (16, (8, 8), (4, 4)),
-        (8, (8, 8), (2, 4)),  # full, and wide rather than high
+        (8, (8, 8), (2, 4)),  # full rows, and wide rather than high
         (16, (8, 16), (4, 4)),
-        (64, (8, 24), (16, 4)),  # nearer would be five columns, with the last row ragged
-        (5, (8, 8), (2, 3)),  # a prime: a row is not full
+        (64, (8, 24), (16, 4)),  # five columns would be nearer, but their last row is not full
+        (5, (8, 8), (2, 3)),  # a prime number: a row is not full
         (1, (8, 80), (1, 1)),
     ],
 )
 def test_a_picture_of_many_is_nearly_square(count: int, cell: tuple[int, int], lines: tuple[int, int]):
-    """Rows are full, where that keeps it from being more than twice as long as the other way."""
+    """All rows are full, unless a side would be more than twice as long as the other."""
     cells = np.zeros((count, *cell, 3), dtype=np.uint8)
 
-    assert tiled(cells, padding=0).shape == (lines[0] * cell[0], lines[1] * cell[1], 3)
+    assert tile(cells, padding=0).shape == (lines[0] * cell[0], lines[1] * cell[1], 3)
 
 
 def test_clips_are_arranged_as_pictures_are():
-    """What stands between the count and the height stays as it is."""
+    """Dimensions between the count and the height stay as they are."""
     clips = np.random.default_rng(0).integers(0, 255, (6, 5, 4, 4, 3), dtype=np.uint8)
-    moving = tiled(clips, padding=1)
+    moving = tile(clips, padding=1)
 
     assert moving.shape == (5, 2 * 5 + 1, 3 * 5 + 1, 3)
     for t in range(5):
-        assert np.array_equal(moving[t], tiled(clips[:, t], padding=1))
+        assert np.array_equal(moving[t], tile(clips[:, t], padding=1))

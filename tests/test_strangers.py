@@ -1,4 +1,4 @@
-"""What a recipe of somebody else may do: say how to train, and nothing about this disk or the network."""
+"""A recipe of somebody else may say how to train. It may not decide what is read from this disk or the network."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_recipe_file_cannot_choose_what_is_read(
 
 
 def test_whoever_runs_a_recipe_says_on_what(write_recipe, photos: Path, tmp_path: Path, command):
-    """`--data` is asked, so it is read; going on with that run asks nothing again."""
+    """Data that the user names with `--data` is read; resuming that run needs no new permission."""
     recipe = write_recipe(data='folder = "/etc"')
 
     code, _, errors = command("train", recipe, "--out", tmp_path / "run", "--data", photos)
@@ -93,7 +93,7 @@ def test_a_recipe_file_cannot_name_code_or_itself(write_recipe, tmp_path: Path):
 
 
 def test_a_run_cannot_choose_where_it_is_released(run: Path, tmp_path: Path):
-    """A run whose name is a path, or no entry, has to be told where its weights go."""
+    """A run whose name is a path, or no entry, needs a folder for its weights."""
     (run / "entry").write_text("../../evil")
 
     with pytest.raises(InvalidValueError, match="--out"):
@@ -102,7 +102,7 @@ def test_a_run_cannot_choose_where_it_is_released(run: Path, tmp_path: Path):
 
 @pytest.fixture
 def released(tmp_path: Path) -> Path:
-    """A release as somebody could have made it."""
+    """A release that a stranger could have made."""
     return write_model(load_recipe("faces-dcgan", SMALL), tmp_path / "released")
 
 
@@ -132,7 +132,7 @@ def test_evaluating_somebody_s_weights_reads_only_what_is_asked(
 
 
 def test_a_folder_with_only_a_pickle_is_refused(tmp_path: Path, run: Path):
-    """A folder that has no weights but pickles says why they stay closed; a run without its checkpoints is no run."""
+    """A folder of pickles is refused, with the reason; so is a run without its checkpoints."""
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "netG.pth").write_bytes(b"\x80\x04")
     with pytest.raises(InvalidFileError, match=r"pickles only \(netG\.pth\).*run any program"):
@@ -144,7 +144,7 @@ def test_a_folder_with_only_a_pickle_is_refused(tmp_path: Path, run: Path):
 
 
 def test_a_recipe_file_cannot_choose_a_tokenizer(tmp_path: Path):
-    """Nor does a recipe of texts decide which tokenizer is read or fetched."""
+    """A recipe of texts does not decide which tokenizer is read or fetched."""
     text = Path(zoo.info("text-mle").recipe).read_text().partition("[weights]")[0]
     path = tmp_path / "downloaded.toml"
     path.write_text(text.replace("[data]", '[data]\ntokenizer = "somebody/tokenizer"'))

@@ -1,4 +1,4 @@
-"""What a model costs on this machine: parameters, FLOPs, memory and samples a second."""
+"""The cost of a model on this machine: parameters, FLOPs, memory and samples a second."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ BATCH = 64
 
 
 def measure_cost(entry: Entry) -> dict[str, str]:
-    """Rows for `zoo info NAME --cost`. The weights do not matter to the cost, so they need not be released."""
+    """Measure the rows of `zoo info NAME --cost`. The cost does not depend on the weights, so none are loaded."""
     recipe = load_recipe(entry)
     gan: GAN = recipe.build().eval()
     rows = {
-        f"{name} parameters": f"{sum(p.numel() for p in player.parameters()):,}"
-        for name, player in gan.networks.items()
+        f"{name} parameters": f"{sum(p.numel() for p in network.parameters()):,}"
+        for name, network in gan.networks.items()
     }
     latents = gan.latents(1, Noise(0))
     with torch.no_grad():
@@ -35,7 +35,7 @@ def measure_cost(entry: Entry) -> dict[str, str]:
             with FlopCounterMode(display=False) as counter:
                 gan.discriminator(samples)
             rows["discriminator"] = f"{counter.get_total_flops() / 1e6:,.1f} MFLOPs a sample"
-    gan.sample(BATCH, seed=0)  # warms up
+    gan.sample(BATCH, seed=0)  # to warm up
     done, start = 0, time.perf_counter()
     while (elapsed := time.perf_counter() - start) < SECONDS:
         gan.sample(BATCH, seed=0, batch_size=BATCH)
@@ -43,5 +43,5 @@ def measure_cost(entry: Entry) -> dict[str, str]:
     rows["speed"] = f"{done / elapsed:,.0f} samples/s at batch {BATCH}, {torch.get_num_threads()} CPU threads"
     bytes_per_unit = 1 if sys.platform == "darwin" else 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * bytes_per_unit / 1e6
-    rows["peak memory"] = f"{peak:,.0f} MB of the whole process, Python and torch included"
+    rows["peak memory"] = f"{peak:,.0f} MB of the whole process, with Python and torch"
     return rows

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 
 
 class ZooError(Exception):
-    """Base of all errors that tell a user what was wrong, where, and what would have worked."""
+    """Base of all errors that this library raises on purpose: what was wrong, where, and what would have worked."""
 
     def __str__(self) -> str:
-        # KeyError would print the repr of its argument: quotes and escapes around a sentence.
+        # KeyError would print the repr of its argument, with quotes and escapes.
         return str(self.args[0]) if self.args else ""
 
 
@@ -31,7 +31,7 @@ class InvalidFileError(ZooError, ValueError):
 
 
 class AlreadyExistsError(ZooError, FileExistsError):
-    """An output path that holds something which would be lost. Nothing was changed."""
+    """An output path whose contents would be lost. Nothing was changed."""
 
 
 class InUseError(ZooError, BlockingIOError):
@@ -39,19 +39,19 @@ class InUseError(ZooError, BlockingIOError):
 
 
 class WriteError(ZooError, OSError):
-    """An output path that cannot be written. What stood there before is untouched."""
+    """An output path that cannot be written. What was there before is unchanged."""
 
 
 class UnreachableError(ZooError, ConnectionError):
-    """The Hub gave no answer, a broken one, or none in time. What was there before is untouched."""
+    """An answer of the Hub that is missing, broken or late. Local files are unchanged."""
 
 
 class MissingDependencyError(ZooError, ImportError):
-    """An optional package is needed. The message names the extra that installs it."""
+    """An optional package that is needed and not installed. The message names the extra that installs it."""
 
 
 class DivergenceError(ZooError, ArithmeticError):
-    """A loss or gradient is no longer finite. The last good checkpoint is kept."""
+    """A loss or gradient that is no longer finite. The last good checkpoint is kept."""
 
 
 def suggest(name: str, candidates: Iterable[str]) -> str:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import InvalidFileError, InvalidValueError
-from zoo.io.atomic import replacing
-from zoo.io.weights import inside
+from zoo.io.atomic import replace_atomically
+from zoo.io.weights import resolve_inside
 from zoo.metrics.report import Metric
 from zoo.modality import Curve, Progress, kind_of
 from zoo.recipe import MIN_SAMPLES, DataConfig, EvaluateConfig, Recipe, load_recipe
@@ -136,7 +136,7 @@ def evaluate(
     if run is not None:
         if report.curve is not None:
             report.curve.save(folder / "curve.png")
-        with replacing(folder / "metrics.json") as temporary:
+        with replace_atomically(folder / "metrics.json") as temporary:
             temporary.write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
     return report
 
@@ -187,7 +187,7 @@ def _open_released(text: str, *, data: str, features: str | None) -> tuple[Recip
 
 def read_released_recipe(release: Release) -> Recipe:
     """Read the recipe of released weights. Raises InvalidFileError where it is none, or of another network."""
-    path = inside(release.folder, "recipe.toml")
+    path = resolve_inside(release.folder, "recipe.toml")
     if not path.is_file():
         raise InvalidFileError(f"{release.folder}: has no recipe.toml, so its data and settings are unknown")
     recipe = read_resolved_recipe(path)

@@ -1,4 +1,4 @@
-"""Random numbers that do not depend on how the work is cut: not on the batch size, not on the number of processes."""
+"""Random numbers that depend neither on the batch size nor on the number of processes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from torch import Tensor
 class Noise:
     """A seeded stream of random tensors, float32 on the CPU.
 
-    Rows come one after the other from NumPy's PCG64, so the first rows of a long draw are those of a short one, on
-    every platform. Under `world_size` processes each draws the numbers of the whole batch and keeps the rows of its
-    own `rank`: together they hold what one process would have drawn.
+    NumPy's PCG64 makes one row after the other, so the first rows of a long draw are those of a short one, on every
+    platform. Under `world_size` processes each draws the numbers of the whole batch and keeps the rows of its own
+    `rank`. Together they hold the numbers of a single process.
     """
 
     def __init__(self, seed: int, *, rank: int = 0, world_size: int = 1) -> None:
@@ -22,18 +22,20 @@ class Noise:
         self._rank, self._world_size = rank, world_size
 
     def normal(self, n: int, *shape: int) -> Tensor:
-        """[n, *shape] from N(0, 1)."""
+        """Draw numbers [n, *shape] from N(0, 1)."""
         return self._rows(self._generator.standard_normal((n * self._world_size, *shape), dtype=np.float32), n)
 
     def uniform(self, n: int, *shape: int) -> Tensor:
-        """[n, *shape] from U[0, 1)."""
+        """Draw numbers [n, *shape] from U[0, 1)."""
         return self._rows(self._generator.random((n * self._world_size, *shape), dtype=np.float32), n)
 
     def _rows(self, numbers: np.ndarray, n: int) -> Tensor:
         return torch.from_numpy(numbers[self._rank * n : (self._rank + 1) * n])
 
     def state_dict(self) -> dict[str, Any]:
+        """Return the state of the generator."""
         return dict(self._generator.bit_generator.state)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
         self._generator.bit_generator.state = state

@@ -14,14 +14,14 @@ from zoo.registry import registry
 
 
 def test_list_shows_every_entry_with_its_summary(command):
-    """`zoo list` has a line an entry."""
+    """`zoo list` has a line for each entry."""
     code, output, _ = command("list")
 
     assert code == 0
     assert [line.split()[0] for line in output.splitlines()] == registry.names()
 
 
-def test_info_says_where_things_are(command):
+def test_info_names_the_sources(command):
     """`zoo info` names architecture, paper and recipe."""
     code, output, _ = command("info", "faces-dcgan")
 
@@ -31,8 +31,8 @@ def test_info_says_where_things_are(command):
 
 
 @pytest.mark.parametrize("name", registry.names())
-def test_info_tells_of_every_entry(command, name: str):
-    """Whatever metrics it has: some have no floor."""
+def test_info_describes_every_entry(command, name: str):
+    """`zoo info` works for any metrics, also where there is no real-against-real value."""
     code, output, errors = command("info", name)
 
     assert code == 0, errors
@@ -103,8 +103,8 @@ def test_mistakes_are_one_clear_line(command, arguments: list[str], hint: str, t
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_without_images_is_said(command, tmp_path: Path):
-    """A data folder without images names what it looked for."""
+def test_a_folder_without_images_is_one_clear_error(command, tmp_path: Path):
+    """Training on a folder without images is refused, and leaves no run."""
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.txt").write_text("")
 
@@ -118,8 +118,8 @@ def test_a_folder_without_images_is_said(command, tmp_path: Path):
 TINY = ["model.width=4", "train.batch=4", "train.total_kimg=0.016", "train.lr_decay_share=0"]
 
 
-def test_train_resume_and_sample_a_run_of_ones_own(command, photos: Path, tmp_path: Path):
-    """Photos in, run out, resumed, sampled: the command line's whole way, with a user's own folder."""
+def test_train_resume_and_sample_a_run_of_the_user(command, photos: Path, tmp_path: Path):
+    """A user's own photos are trained on; the run is resumed and sampled, by commands alone."""
     code, output, errors = command(
         "train", "faces-dcgan", *TINY, "--data", photos, "--out", tmp_path / "run", "--workers", 1
     )
@@ -145,8 +145,8 @@ def test_train_resume_and_sample_a_run_of_ones_own(command, photos: Path, tmp_pa
     assert "zoo evaluate" in errors
 
 
-def test_a_start_that_never_came_to_a_checkpoint_is_resumed_from_its_weights(command, photos: Path, tmp_path: Path):
-    """`train.start` counts until there is a state of the run's own."""
+def test_a_run_without_a_checkpoint_is_resumed_from_its_start(command, photos: Path, tmp_path: Path):
+    """A run that has no checkpoint yet is resumed from the weights of `train.start`."""
     options = ["--data", photos, "--workers", 1, *TINY]
     assert command("train", "faces-dcgan", *options, "--out", tmp_path / "a")[0] == 0
     still = ["train.generator.lr=1e-12", "train.discriminator.lr=1e-12", f"train.start={tmp_path / 'a'}"]
@@ -161,7 +161,7 @@ def test_a_start_that_never_came_to_a_checkpoint_is_resumed_from_its_weights(com
 
 
 def test_a_start_of_another_kind_leaves_no_run_behind(command, photos: Path, tmp_path: Path):
-    """It is refused before there is a run, so that the corrected command can have the same folder."""
+    """A wrong `train.start` is refused before a run is made, so the corrected command can use the same folder."""
     options = ["--data", photos, "--workers", 1, "--out", tmp_path / "a", "train.batch=4"]
 
     code, _, errors = command("train", "faces-gan", *options, "train.start=faces-dcgan")
@@ -186,7 +186,7 @@ def test_recipe_copy_trains_by_its_path(command, photos: Path, tmp_path: Path):
 
 @pytest.mark.skipif(not registry.entries["faces-dcgan"].has_weights, reason="no released weights yet")
 def test_sampling_a_bundled_entry(command, tmp_path: Path):
-    """The main job: bundled weights to a picture, without a network."""
+    """Bundled weights are sampled into a picture, without network."""
     code, output, _ = command("sample", "faces-dcgan", "-n", 64, "--seed", 0, "--out", tmp_path / "faces.png")
 
     assert code == 0, output
@@ -194,7 +194,7 @@ def test_sampling_a_bundled_entry(command, tmp_path: Path):
 
 
 def test_python_m_zoo_is_the_command():
-    """`python -m zoo` is what torchrun starts."""
+    """`python -m zoo` is the command line; torchrun starts it this way."""
     result = subprocess.run([sys.executable, "-m", "zoo", "list"], check=True, capture_output=True, text=True)
 
     assert result.stdout.split()[0] in zoo.list_models()

@@ -27,7 +27,7 @@ def test_each_epoch_shows_every_training_sample_once(store: Store):
 
 
 def test_processes_share_a_batch(store: Store):
-    """Two processes' batches side by side are one process's batch."""
+    """The batches of two processes together are the batch of one process."""
     make: Callable[..., Batches] = lambda **kw: Batches(store, decode_rows, batch=10, seed=3, **kw)  # noqa: E731
     halves = [make(rank=rank, world_size=2).at(5, Noise(0)) for rank in (0, 1)]
 

@@ -1,4 +1,4 @@
-"""Data sets of the Hub whose files are read as a folder's are: clips, scores and sounds."""
+"""Data sets of the Hub that are read like a folder of files: clips, scores and sounds."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ import numpy as np
 import pytest
 import soundfile
 from helpers.chorales import progression
-from helpers.loopback_hub import LoopbackHub, corrupted
+from helpers.loopback_hub import LoopbackHub, corrupt
 from PIL import Image
 
 from zoo.data import Store
 from zoo.data.hub import load_files
 from zoo.data.labels import read_labels
 from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError, UnreachableError
-from zoo.music.data import scores as scores
-from zoo.music.data import sounds as sounds
+from zoo.music.data import scores, sounds
 from zoo.music.data.midi import write_midi
 from zoo.video.data import datasets as video
 
@@ -63,7 +62,7 @@ def published(hub: LoopbackHub, tmp_path: Path) -> LoopbackHub:
     return hub
 
 
-def opened(kind: str) -> Store:
+def open_kind(kind: str) -> Store:
     if kind == "clips":
         return video.open_store(video.ClipDataConfig(hub="me/clips"), CLIP)
     if kind == "scores":
@@ -73,43 +72,43 @@ def opened(kind: str) -> Store:
 
 @pytest.mark.parametrize("kind", ["clips", "scores", "sounds"])
 def test_a_data_set_of_the_hub_is_read_as_a_folder_is(kind: str, published: LoopbackHub):
-    """Its files of this kind and its license; once they are fetched, nothing more is asked for but the commit."""
-    store = opened(kind)
+    """A store has the data set's files of this kind and its license. Later it asks for the commit alone."""
+    store = open_kind(kind)
 
     assert len(store.samples) >= 12
     assert (store.about["name"], store.about["license"]) == (f"me/{kind}", "cc-by-4.0")
     assert not published.count("notes.txt")
     asked = len(published.requests)
-    assert opened(kind).fingerprint == store.fingerprint
+    assert open_kind(kind).fingerprint == store.fingerprint
     assert len(published.requests) <= asked + 1
     published.close()
-    assert opened(kind).fingerprint == store.fingerprint
+    assert open_kind(kind).fingerprint == store.fingerprint
 
 
 @pytest.mark.parametrize("kind", ["clips", "sounds"])
 def test_its_folders_are_classes(kind: str, published: LoopbackHub):
-    """As of one's own folder."""
-    assert read_labels(opened(kind).folder) == ("left", "right")
+    """Folders are classes, as in a user's own folder."""
+    assert read_labels(open_kind(kind).folder) == ("left", "right")
 
 
 def test_pixels_are_the_files(published: LoopbackHub):
-    """What was published arrives."""
-    samples = opened("clips").samples
+    """The pixels of the store are those of the files."""
+    samples = open_kind("clips").samples
     expected = np.stack([np.asarray(Image.open(io.BytesIO(clip(i))).convert("RGB")) for i in range(12)])
 
     assert np.array_equal(np.sort(samples[:, 0], axis=0), np.sort(expected, axis=0))
 
 
 def test_wrong_bytes_are_refused_and_fetched_anew(published: LoopbackHub):
-    """One that arrives damaged is asked for again; twice is an error, which leaves nothing of it behind."""
-    published.fault("GET .*left/3.webp", corrupted(), times=1)
-    assert len(opened("clips").samples) == 12
+    """A damaged file is fetched again; damaged twice, it is an error and does not stay in the cache."""
+    published.fault("GET .*left/3.webp", corrupt(), times=1)
+    assert len(open_kind("clips").samples) == 12
 
-    published.fault("GET .*right/2.wav", corrupted(), times=2)
+    published.fault("GET .*right/2.wav", corrupt(), times=2)
     with pytest.raises(InvalidFileError, match=r"right/2.wav came with other bytes"):
-        opened("sounds")
+        open_kind("sounds")
     published.heal()
-    assert len(opened("sounds").samples) >= 12
+    assert len(open_kind("sounds").samples) >= 12
 
 
 @pytest.mark.parametrize(
@@ -122,24 +121,24 @@ def test_wrong_bytes_are_refused_and_fetched_anew(published: LoopbackHub):
         ("me/clips@v9", NotFoundError, "me/clips has no revision 'v9'. It has main"),
     ],
 )
-def test_what_is_no_such_data_set_is_named(name: str, error: type, message: str, published: LoopbackHub):
+def test_names_that_are_no_such_data_set_are_refused(name: str, error: type, message: str, published: LoopbackHub):
     published.repo("me/model", {"config.json": b"{}"})
 
     with pytest.raises(error, match=message):
         load_files(name, (".mp4", ".webp"))
 
 
-def test_without_the_hub_it_says_so(published: LoopbackHub):
+def test_an_unreachable_hub_is_one_clear_error(published: LoopbackHub):
     published.close()
 
     with pytest.raises(UnreachableError, match="me/clips"):
-        opened("clips")
+        open_kind("clips")
 
 
 def test_a_training_on_a_data_set_of_the_hub(
     published: LoopbackHub, tmp_path: Path, command: Callable[..., tuple[int, str, str]]
 ):
-    """`--data hf:` on the command line, and its license in the run's store."""
+    """`--data hf:` on the command line trains on the data set, and refuses one that does not exist."""
     sizes = ["model.resolution=16", "model.frames=4", "model.width=2", "model.time_stride=2", "train.batch=4"]
     code, _, errors = command(
         "train", "video-mocogan", "--out", tmp_path / "run", "--data", "hf:me/clips", *sizes, "train.total_kimg=0.008"

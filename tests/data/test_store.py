@@ -1,3 +1,5 @@
+"""Stores: building, interruptions, damage."""
+
 from __future__ import annotations
 
 import json
@@ -20,7 +22,7 @@ class Stopped(Exception):
 
 @dataclass
 class Interrupted(Blobs):
-    """Stops, as if the power went, when it is asked for the sample `stop_at`."""
+    """A source that raises, as if the power failed, when it should render the sample `stop_at`."""
 
     stop_at: int = 70
 
@@ -41,7 +43,7 @@ def test_a_store_holds_what_its_source_renders(store: Store):
     assert len(store.fingerprint) == 64
 
 
-def test_an_interrupted_build_goes_on_and_gives_the_same_bytes(store: Store, tmp_path: Path):
+def test_an_interrupted_build_is_resumed_and_gives_the_same_bytes(store: Store, tmp_path: Path):
     """What was rendered before an interruption is kept, and the result is that of an uninterrupted build."""
     with pytest.raises(Stopped):
         build_store(Interrupted(), tmp_path / "again")
@@ -54,8 +56,8 @@ def test_an_interrupted_build_goes_on_and_gives_the_same_bytes(store: Store, tmp
     assert again.fingerprint == store.fingerprint
 
 
-def test_a_build_that_was_stopped_at_its_end_is_whole(store: Store, tmp_path: Path):
-    """Killed before its folder had its name, it renders nothing anew, and its fingerprint is what it was."""
+def test_a_build_that_was_stopped_at_its_end_is_complete(store: Store, tmp_path: Path):
+    """A build that was killed before its folder was renamed renders nothing again and has the same fingerprint."""
     partial = shutil.copytree(store.folder, tmp_path / "again.partial")
     (partial / "done.npy").write_bytes(b"")
 
@@ -63,8 +65,8 @@ def test_a_build_that_was_stopped_at_its_end_is_whole(store: Store, tmp_path: Pa
     assert not (tmp_path / "again" / "done.npy").exists()
 
 
-def test_scraps_of_a_killed_build_are_no_part_of_the_data(store: Store, tmp_path: Path):
-    """What was being written when the power went does not change the fingerprint of the build that goes on."""
+def test_temporary_files_of_a_killed_build_are_no_part_of_the_data(store: Store, tmp_path: Path):
+    """A file that was being written when the power failed does not change the fingerprint of the resumed build."""
     (tmp_path / "again.partial").mkdir()
     (tmp_path / "again.partial" / ".store-x1y2.json").write_text('{"name": "bl')
 
@@ -77,7 +79,7 @@ def test_the_number_of_workers_changes_nothing(store: Store, tmp_path: Path):
 
 
 def test_a_worker_is_given_its_source_once(tmp_path: Path):
-    """However many pieces it renders of it: a long video stays open from one to the next."""
+    """A worker receives its source once for all chunks, so a long video stays open between them."""
     log = tmp_path / "log"
     build_store(Counted(count=1024, size=4, log=str(log)), tmp_path / "s", workers=2)
 
@@ -85,12 +87,12 @@ def test_a_worker_is_given_its_source_once(tmp_path: Path):
 
 
 def test_a_built_store_is_opened_not_built_again(store: Store):
-    """Building where a store stands renders nothing."""
+    """Building where a store exists renders nothing."""
     assert build_store(Interrupted(stop_at=0), store.folder).fingerprint == store.fingerprint
 
 
 def test_remains_of_another_size_are_not_mixed_in(tmp_path: Path):
-    """An interrupted build of another shape is in the way, and said to be."""
+    """An interrupted build of another shape is an error that names its folder."""
     with pytest.raises(Stopped):
         build_store(Interrupted(), tmp_path / "s")
 
@@ -98,7 +100,7 @@ def test_remains_of_another_size_are_not_mixed_in(tmp_path: Path):
         build_store(Blobs(size=32), tmp_path / "s")
 
 
-def test_no_space_is_said_before_any_work(tmp_path: Path):
+def test_a_full_disk_is_reported_before_any_work(tmp_path: Path):
     """A data set larger than the disk is refused with both sizes."""
     with pytest.raises(WriteError, match="MB are free"):
         build_store(Blobs(count=10**13), tmp_path / "huge")
@@ -106,7 +108,7 @@ def test_no_space_is_said_before_any_work(tmp_path: Path):
 
 @pytest.mark.parametrize("damage", ["cut", "missing", "mismatch"])
 def test_damaged_stores_are_refused(store: Store, damage: str):
-    """A cut or missing file, or numbers that disagree, end in advice to build again."""
+    """A cut or missing file, or counts that disagree, are errors that advise to build again."""
     samples = store.folder / "samples.npy"
     if damage == "cut":
         samples.write_bytes(samples.read_bytes()[:-100])
@@ -127,8 +129,8 @@ def test_mean_is_that_of_the_training_split(store: Store):
     np.testing.assert_allclose(store.mean(), expected, atol=1e-6)
 
 
-def test_a_store_may_hold_other_integers_and_files_to_read_them_by(tmp_path: Path):
-    """Tokens above 255 keep their values, and the source's files lie beside them and count in the fingerprint."""
+def test_a_store_may_hold_other_integers_and_assets(tmp_path: Path):
+    """Tokens above 255 keep their values. The source's assets are beside them and part of the fingerprint."""
 
     @dataclass
     class Tokens(Blobs):

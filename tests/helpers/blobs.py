@@ -12,7 +12,7 @@ PIXELS = np.dtype(np.uint8)
 
 @dataclass
 class Blobs:
-    """A round blob of a random color and place on each image."""
+    """A data set of images, each with a round blob of a random color at a random place."""
 
     size: int = 64
     count: int = 96
@@ -28,9 +28,9 @@ class Blobs:
         return (self.size, self.size, 3)
 
     def render(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray | None]:
-        return np.stack([self._one(i) for i in indices]), None
+        return np.stack([self._draw(i) for i in indices]), None
 
-    def _one(self, index: int) -> np.ndarray:
+    def _draw(self, index: int) -> np.ndarray:
         rng = np.random.default_rng([1, index])
         y, x = np.mgrid[: self.size, : self.size] / self.size
         center, colors = rng.uniform(0.3, 0.7, 2), rng.uniform(0, 255, (2, 3))
@@ -43,7 +43,7 @@ class Blobs:
 
 @dataclass
 class Counted(Blobs):
-    """Leaves a line in a file each time that it arrives in another process."""
+    """A source that writes a line into a file each time that another process receives it."""
 
     log: str = ""
 

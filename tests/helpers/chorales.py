@@ -12,7 +12,7 @@ from zoo.music.data.scores import ScoreConfig, Windows, fit_pitches
 
 
 def progression(seed: int, *, tracks: int, bars: int, steps: int) -> np.ndarray:
-    """uint8 [tracks, T, 128]: chords of a beat or two from a scale, the highest voice first, some of them repeated."""
+    """Make a grid uint8 [tracks, T, 128] of random chords of a scale, a beat or two each, the highest voice first."""
     rng = np.random.default_rng([1, seed])
     grid = np.zeros((tracks, bars * steps, 128), dtype=np.uint8)
     scale = np.array([0, 2, 4, 5, 7, 9, 11])
@@ -29,11 +29,9 @@ def progression(seed: int, *, tracks: int, bars: int, steps: int) -> np.ndarray:
 
 
 def chorale_store(config: ScoreConfig, folder: Path, *, pieces: int = 24) -> Store:
-    """Pieces of one bar more than the model's scores: two windows each, in the sizes of `config`."""
+    """Build a store of pieces with one bar more than the model's scores, so that each has two windows."""
     grids = {
-        f"piece{i}": fit_pitches(
-            progression(i, tracks=config.tracks, bars=config.bars + 1, steps=config.steps), config
-        )
+        f"piece{i}": fit_pitches(progression(i, tracks=config.tracks, bars=config.bars + 1, steps=config.steps), config)
         for i in range(pieces)
     }
     return build_store(Windows("progressions", "CC0-1.0", grids, config), folder)

@@ -8,10 +8,7 @@ from zoo.gan import GAN
 from zoo.noise import Noise
 from zoo.recipe import TrainConfig
 from zoo.training.phases import Step, trainable
-from zoo.video.architectures.mocogan import (
-    MoCoGAN,
-    MoCoGANConfig,
-)
+from zoo.video.architectures.mocogan import MoCoGAN, MoCoGANConfig
 from zoo.video.architectures.styleganv import StyleGANV, StyleGANVConfig
 
 TINY_STYLE = {
@@ -33,9 +30,9 @@ def style(**changes: object) -> StyleGANV:
 
 
 def gradients_of(gan: GAN, train: TrainConfig, phase: str, loss: str = "loss") -> dict[str, torch.Tensor]:
-    """The gradient of each parameter of a phase's network, of the named part of its loss, in the first step."""
+    """Compute the gradients of a phase's network in the first step, by parameter. `loss` names a part of its loss."""
     gan.train().requires_grad_(False)
-    found = next(one for one in gan.phases(train) if one.name == phase)
+    found = next(candidate for candidate in gan.phases(train) if candidate.name == phase)
     step = Step(
         gan,
         torch.rand(4, *gan.sample_shape, generator=torch.Generator().manual_seed(0)),

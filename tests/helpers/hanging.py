@@ -1,4 +1,4 @@
-"""A guard against code that never ends. It asserts no time: its limit is far from what anything needs."""
+"""A guard against code that never ends. It tests no speed: its limit is far above what anything needs."""
 
 from __future__ import annotations
 

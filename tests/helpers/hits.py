@@ -14,7 +14,7 @@ LABELS = ["low", "high", "noise"]
 
 @dataclass
 class Hits:
-    """Short decaying sounds: a low tone, a high tone, or noise, of a random pitch; two rows a sound."""
+    """A data set of short decaying sounds of a random pitch, two rows each: a low tone, a high tone, or noise."""
 
     length: int = 16384
     rate: int = 16000
@@ -35,9 +35,9 @@ class Hits:
 
     def render(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         table = np.array([(i // 2 % len(LABELS), i // 2) for i in indices], dtype=self.attributes)
-        return np.stack([self._one(i) for i in indices]), table
+        return np.stack([self._make(i) for i in indices]), table
 
-    def _one(self, index: int) -> np.ndarray:
+    def _make(self, index: int) -> np.ndarray:
         rng = np.random.default_rng([1, index])
         seconds = np.arange(self.length) / self.rate
         pitch = rng.uniform(80, 120) * (10 if index // 2 % len(LABELS) == 1 else 1)

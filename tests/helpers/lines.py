@@ -15,7 +15,7 @@ ALPHABET = "abcdefghijklmnopqrst"
 
 @dataclass
 class Lines:
-    """Runs of the alphabet from a random letter on, of `length` letters each."""
+    """A data set of texts: `length` letters of the alphabet, from a random letter on."""
 
     length: int = 20
     count: int = 96

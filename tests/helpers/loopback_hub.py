@@ -1,10 +1,10 @@
-"""A Hugging Face Hub on the loopback interface, for tests: what of the Hub's protocol this library relies on.
+"""A Hugging Face Hub on the loopback interface, for tests: the part of the Hub's protocol that this library uses.
 
     with LoopbackHub() as hub:
-        hub.repo("me/faces", {"config.json": b"{}"})             # somebody published this
-        hub.fault("GET /cdn/", corrupted(), times=1)             # the next large file arrives damaged
+        hub.repo("me/faces", {"config.json": b"{}"})             # a published repository
+        hub.fault("GET /cdn/", corrupt(), times=1)               # the next large file arrives damaged
         ...                                                      # the real client, at hub.url
-        assert "POST /api/repos/create" in hub.seen              # what was asked
+        assert "POST /api/repos/create" in hub.seen              # the requests so far
 
 Standard library only. It is written from the requests that huggingface_hub 2.x makes (with Xet switched off: that is
 another protocol, to another server) and speaks HTTP/1.1 with kept connections, as the Hub does. Small files are git
@@ -33,7 +33,7 @@ KINDS = {"models": "model", "datasets": "dataset", "spaces": "space"}
 
 
 def git_sha1(content: bytes) -> str:
-    """What git calls a blob, and the Hub the ETag of a small file."""
+    """Compute the sha1 of a git blob, which is the ETag of a small file on the Hub."""
     return hashlib.sha1(f"blob {len(content)}\0".encode() + content).hexdigest()
 
 
@@ -47,7 +47,7 @@ def is_lfs(path: str, size: int) -> bool:
 
 @dataclass
 class Repo:
-    """A repository: its commits in order, each a whole tree, and the names that point to them."""
+    """A repository: its commits in order, each a complete tree, and the names that point to them."""
 
     id: str
     kind: str = "model"
@@ -60,7 +60,7 @@ class Repo:
     tags: dict[str, str] = field(default_factory=dict)
 
     def commit(self, files: Files, *, branch: str = "main", message: str = "") -> str:
-        """Make `files` the tree of a branch; returns the commit's sha."""
+        """Make `files` the tree of a branch; return the commit's sha."""
         names = "".join(f"{path} {sha256(content)}\n" for path, content in sorted(files.items()))
         sha = hashlib.sha1(f"{self.id}\n{len(self.commits)}\n{names}".encode()).hexdigest()
         self.commits[sha] = dict(files)
@@ -82,13 +82,13 @@ class Repo:
         )
 
     def card_data(self) -> dict[str, str]:
-        """The single values of the card's front matter."""
+        """Read the single values of the card's front matter."""
         front = self.files.get("README.md", b"").decode(errors="replace").split("---")
         pairs = (line.partition(": ") for line in front[1].splitlines()) if len(front) > 2 else ()
         return {key: value for key, _, value in pairs if value}
 
     def card_tags(self) -> list[str]:
-        """What the search finds a repository by: the tags and the library of its card."""
+        """List the tags and the library of the card, by which the search finds a repository."""
         front = self.files.get("README.md", b"").decode(errors="replace").split("---")
         lines = front[1].splitlines() if len(front) > 2 else []
         library = [line.partition(": ")[2] for line in lines if line.startswith("library_name: ")]
@@ -100,48 +100,50 @@ class Repo:
 
 @dataclass(frozen=True)
 class Answer:
-    """An HTTP answer, and how it goes over the wire."""
+    """An HTTP answer, and how it is sent."""
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     sends: int | None = None  # bytes of the body before the connection breaks; all if None
     drip: float = 0.0  # seconds before each further byte
-    silent: bool = False  # the connection closes without a word
+    silent: bool = False  # the connection closes without an answer
 
     @classmethod
     def of(cls, content: Any, status: int = 200, **headers: str) -> Answer:
-        return cls(status, {"Content-Type": "application/json", **_dashed(headers)}, json.dumps(content).encode())
+        return cls(status, {"Content-Type": "application/json", **_to_headers(headers)}, json.dumps(content).encode())
 
     @classmethod
     def error(cls, status: int, message: str, code: str = "") -> Answer:
-        """How the Hub refuses: the client reads the two headers and the body."""
+        """Make the answer of a refusal: the client reads the two headers and the body."""
         headers = {"X-Error-Message": message, **({"X-Error-Code": code} if code else {})}
         return replace(cls.of({"error": message}, status), headers={"Content-Type": "application/json", **headers})
 
 
-Fault = Callable[[Callable[[], Answer]], Answer]  # given what would answer, the answer that is sent instead
+Fault = Callable[
+    [Callable[[], Answer]], Answer
+]  # takes a function that would answer, and returns the answer that is sent instead
 
 
-def refused(status: int, message: str = "a fault", **headers: str) -> Fault:
-    """Nothing is done; the answer is this status, e.g. `refused(429, retry_after="1")`."""
+def refuse(status: int, message: str = "a fault", **headers: str) -> Fault:
+    """Do nothing; answer with this status, e.g. `refuse(429, retry_after="1")`."""
     return lambda _answer: replace(
-        Answer.error(status, message), headers={**Answer.error(status, message).headers, **_dashed(headers)}
+        Answer.error(status, message), headers={**Answer.error(status, message).headers, **_to_headers(headers)}
     )
 
 
 def bad_gateway() -> Fault:
-    """Nothing is done; a machine on the way answers with a page for people."""
+    """Do nothing; answer with the HTML page of a proxy."""
     return lambda _answer: Answer(502, {"Content-Type": "text/html"}, b"<html>502 Bad Gateway</html>")
 
 
-def dropped() -> Fault:
-    """Nothing is done; the connection closes without an answer."""
+def drop() -> Fault:
+    """Do nothing; close the connection without an answer."""
     return lambda _answer: Answer(silent=True)
 
 
-def lost_answer() -> Fault:
-    """What was asked is done, but the answer never arrives."""
+def lose_answer() -> Fault:
+    """Do what the request asks, but close the connection without an answer."""
 
     def fault(answer: Callable[[], Answer]) -> Answer:
         answer()
@@ -150,23 +152,23 @@ def lost_answer() -> Fault:
     return fault
 
 
-def truncated(share: float = 0.5) -> Fault:
-    """The connection breaks in the middle of the body."""
+def truncate(share: float = 0.5) -> Fault:
+    """Break the connection in the middle of the body."""
     return lambda answer: replace(answer(), sends=int(len(answer().body) * share))
 
 
-def shortened(share: float = 0.5) -> Fault:
-    """The body ends early, and Content-Length agrees with it."""
+def shorten(share: float = 0.5) -> Fault:
+    """End the body early, with a Content-Length that agrees."""
     return lambda answer: replace(answer(), body=answer().body[: int(len(answer().body) * share)])
 
 
-def lengthened(extra: int = 1 << 20) -> Fault:
-    """More bytes than the file has."""
+def lengthen(extra: int = 1 << 20) -> Fault:
+    """Send more bytes than the file has."""
     return lambda answer: replace(answer(), body=answer().body + bytes(extra))
 
 
-def corrupted() -> Fault:
-    """As many bytes as there should be, one of them another."""
+def corrupt() -> Fault:
+    """Send the right number of bytes, with one of them changed."""
 
     def fault(answer: Callable[[], Answer]) -> Answer:
         body = bytearray(answer().body)
@@ -176,35 +178,35 @@ def corrupted() -> Fault:
     return fault
 
 
-def dripping(seconds: float = 0.05, *, after: float = 0.0) -> Fault:
-    """A byte now and then; whole only after a share of the body."""
+def drip(seconds: float = 0.05, *, after: float = 0.0) -> Fault:
+    """Send a byte now and then, after a share of the body at full speed."""
     return lambda answer: replace(answer(), drip=seconds, sends=None, headers={**answer().headers, _FAST: str(after)})
 
 
 _FAST = "X-Loopback-Fast-Share"  # not sent
 
 
-def without(*names: str) -> Fault:
-    """An answer that lacks headers."""
+def omit_headers(*names: str) -> Fault:
+    """Leave out headers of the answer."""
     return lambda answer: replace(answer(), headers={**answer().headers, **dict.fromkeys(names, "")})
 
 
-def saying(**headers: str) -> Fault:
-    """An answer with other headers, e.g. `saying(etag='"0"')`."""
-    return lambda answer: replace(answer(), headers={**answer().headers, **_dashed(headers)})
+def set_headers(**headers: str) -> Fault:
+    """Change headers of the answer, e.g. `set_headers(etag='"0"')`."""
+    return lambda answer: replace(answer(), headers={**answer().headers, **_to_headers(headers)})
 
 
-def elsewhere(location: str) -> Fault:
-    """A redirect."""
+def redirect(location: str) -> Fault:
+    """Redirect to another address."""
     return lambda _answer: Answer(307, {"Location": location})
 
 
-def answering(content: Any) -> Fault:
-    """Other JSON than was asked for."""
+def answer_with(content: Any) -> Fault:
+    """Answer with other JSON."""
     return lambda _answer: Answer.of(content)
 
 
-def _dashed(headers: Mapping[str, str]) -> dict[str, str]:
+def _to_headers(headers: Mapping[str, str]) -> dict[str, str]:
     return {"-".join(word.capitalize() for word in name.split("_")): value for name, value in headers.items()}
 
 
@@ -213,7 +215,7 @@ def _dashed(headers: Mapping[str, str]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Request:
-    """A request as a route sees it."""
+    """A request as a route receives it."""
 
     method: str
     path: str
@@ -230,7 +232,7 @@ ROUTES: list[tuple[str, re.Pattern[str], str]] = []
 
 
 def route(method: str, pattern: str) -> Callable[[Route], Route]:
-    """Answer requests of a method whose whole path fits; its named groups become arguments."""
+    """Register a function that answers requests whose path matches; the named groups are its arguments."""
 
     def register(function: Route) -> Route:
         ROUTES.append((method, re.compile(pattern), function.__name__))
@@ -244,7 +246,7 @@ _ID = r"(?P<id>[\w.-]+/[\w.-]+)"
 
 
 class LoopbackHub:
-    """The server. `me` may write to `me` and to the organization `gan-zoo`, with the token `token`."""
+    """A server of the Hub. `me` may write to `me` and to the organization `gan-zoo`, with the token `token`."""
 
     token = "hf_write"
     reader = "hf_read"  # a token with the role read
@@ -255,7 +257,7 @@ class LoopbackHub:
         self.stored: dict[str, bytes] = {}  # LFS objects by sha256
         self.requests: list[Request] = []
         self.page = 1000  # entries of a listing's page
-        self._faults: list[tuple[re.Pattern[str], Fault, list[float]]] = []  # and how often each is still to happen
+        self._faults: list[tuple[re.Pattern[str], Fault, list[float]]] = []  # and how often each will still happen
         self.healed = threading.Event()
         self._lock = threading.RLock()
         self._server = _Server(("127.0.0.1", 0), _Handler)
@@ -272,16 +274,16 @@ class LoopbackHub:
         self.close()
 
     def close(self) -> None:
-        """Stop answering: new connections are refused, open ones end."""
+        """Stop the server: new connections are refused, open ones end."""
         self.healed.set()
         self._server.stopping.set()
         self._server.shutdown()
         self._server.server_close()
 
-    # what a test prepares and looks at
+    # what a test prepares and reads
 
     def repo(self, id: str, files: Mapping[str, bytes] | None = None, **options: Any) -> Repo:
-        """A repository that is there already."""
+        """Add a repository that exists already."""
         with self._lock:
             repo = self.repos[id] = Repo(id, **options)
             repo.commit({".gitattributes": b"*.safetensors filter=lfs\n"})
@@ -294,7 +296,7 @@ class LoopbackHub:
         self._faults.append((re.compile(asked), fault, [times]))
 
     def heal(self) -> None:
-        """No fault from now on; who is served in drips is cut off."""
+        """Remove all faults, and close connections that are slow because of one."""
         self._faults.clear()
         self.healed.set()
 
@@ -320,12 +322,12 @@ class LoopbackHub:
 
             def once() -> Answer:
                 if not done:
-                    done.append(self._routed(request))
+                    done.append(self._route(request))
                 return done[0]
 
             return fault(once) if fault is not None else once()
 
-    def _routed(self, request: Request) -> Answer:
+    def _route(self, request: Request) -> Answer:
         for old, new in self.renamed.items():
             if f"/{old}/" in f"{request.path}/":
                 return Answer(307, {"Location": request.path.replace(old, new)})
@@ -337,7 +339,7 @@ class LoopbackHub:
                     return refusal.answer
         return Answer.error(404, f"no such page: {request.path}")
 
-    # who asks, and what they may
+    # users and their rights
 
     @route("GET", "/api/whoami-v2")
     def _whoami(self, request: Request) -> Answer:
@@ -361,7 +363,7 @@ class LoopbackHub:
         if not reading and owner not in ("me", "gan-zoo"):
             raise _Refused(Answer.error(403, f'You don\'t have the rights to write under the namespace "{owner}"'))
 
-    def _found(self, request: Request, id: str, kind: str = "models") -> Repo:
+    def _find(self, request: Request, id: str, kind: str = "models") -> Repo:
         repo, token = self.repos.get(id), self._token(request)
         if repo is None or repo.kind != KINDS[kind] or (repo.private and token is None):
             raise _Refused(Answer.error(404 if token else 401, "Repository not found", "RepoNotFound"))
@@ -399,13 +401,13 @@ class LoopbackHub:
     @route("POST", rf"{_KIND}/{_ID}/preupload/(?P<revision>[^/]+)")
     def _preupload(self, request: Request, kind: str, id: str, revision: str) -> Answer:
         self._writer(request, id.partition("/")[0])
-        there = self._found(request, id, kind).files
+        there = self._find(request, id, kind).files
         return Answer.of({"files": [
             {
                 "path": file["path"],
                 "uploadMode": "lfs" if is_lfs(file["path"], file["size"]) else "regular",
                 "shouldIgnore": False,
-                "oid": _oid(file["path"], there[file["path"]]) if file["path"] in there else None,
+                "oid": _compute_oid(file["path"], there[file["path"]]) if file["path"] in there else None,
             }
             for file in request.json()["files"]
         ]})  # fmt: skip
@@ -413,7 +415,7 @@ class LoopbackHub:
     @route("POST", rf"/{_ID}\.git/info/lfs/objects/batch")
     def _lfs_batch(self, request: Request, id: str) -> Answer:
         self._writer(request, id.partition("/")[0])
-        self._found(request, id)
+        self._find(request, id)
         objects = []
         for wanted in request.json()["objects"]:
             upload = {"href": f"{self.cdn}/upload/{wanted['oid']}"}
@@ -438,7 +440,7 @@ class LoopbackHub:
     @route("POST", rf"{_KIND}/{_ID}/commit/(?P<revision>[^/]+)")
     def _commit(self, request: Request, kind: str, id: str, revision: str) -> Answer:
         self._writer(request, id.partition("/")[0])
-        repo = self._found(request, id, kind)
+        repo = self._find(request, id, kind)
         lines = [json.loads(line) for line in request.body.splitlines()]
         header = lines[0]["value"]
         if header.get("parentCommit", repo.head) != repo.head:
@@ -462,22 +464,22 @@ class LoopbackHub:
     @route("POST", rf"{_KIND}/{_ID}/tag/(?P<revision>[^/]+)")
     def _tag(self, request: Request, kind: str, id: str, revision: str) -> Answer:
         self._writer(request, id.partition("/")[0])
-        repo, tag = self._found(request, id, kind), request.json()["tag"]
+        repo, tag = self._find(request, id, kind), request.json()["tag"]
         if tag in repo.tags:
             return Answer.error(409, f"Tag {tag} exists already")
         repo.tags[tag] = self._revision(repo, revision)
         return Answer.of({})
 
-    # finding: what a repository is, which names it has, what lies there, what there is at all
+    # finding: facts, names and files of a repository, and the search
 
     @route("GET", rf"{_KIND}/{_ID}(/revision/(?P<revision>[^/]+))?")
     def _info(self, request: Request, kind: str, id: str, revision: str | None) -> Answer:
-        repo = self._found(request, id, kind)
+        repo = self._find(request, id, kind)
         return Answer.of(self._about(repo, self._revision(repo, revision or "main")))
 
     @route("GET", rf"{_KIND}/{_ID}/refs")
     def _refs(self, request: Request, kind: str, id: str) -> Answer:
-        repo = self._found(request, id, kind)
+        repo = self._find(request, id, kind)
 
         def named(names: Mapping[str, str], folder: str) -> list[dict[str, str]]:
             return [{"name": n, "ref": f"refs/{folder}/{n}", "targetCommit": sha} for n, sha in names.items()]
@@ -486,11 +488,11 @@ class LoopbackHub:
 
     @route("GET", rf"{_KIND}/{_ID}/tree/(?P<revision>[^/]+)")
     def _tree(self, request: Request, kind: str, id: str, revision: str) -> Answer:
-        repo = self._found(request, id, kind)
+        repo = self._find(request, id, kind)
         files = repo.commits[self._revision(repo, revision)]
         folders = {path.rpartition("/")[0] for path in files if "/" in path}
         entries = [{"type": "directory", "path": path, "size": 0, "oid": git_sha1(path.encode())} for path in folders]
-        entries += [_listed(path, content) for path, content in files.items()]
+        entries += [_describe_file(path, content) for path, content in files.items()]
         entries.sort(key=lambda entry: str(entry["path"]))
         start = int(request.query.get("cursor", 0))
         more = start + self.page < len(entries)
@@ -520,15 +522,15 @@ class LoopbackHub:
     @route("HEAD", rf"(/(?P<kind>datasets|spaces))?/{_ID}/resolve/(?P<revision>[^/]+)/(?P<path>.+)")
     @route("GET", rf"(/(?P<kind>datasets|spaces))?/{_ID}/resolve/(?P<revision>[^/]+)/(?P<path>.+)")
     def _resolve(self, request: Request, kind: str | None, id: str, revision: str, path: str) -> Answer:
-        repo = self._found(request, id, kind or "models")
+        repo = self._find(request, id, kind or "models")
         sha = self._revision(repo, revision)
         content = repo.commits[sha].get(unquote(path))
         if content is None:
             missing = Answer.error(404, "Entry not found", "EntryNotFound")
             return replace(missing, headers={**missing.headers, "X-Repo-Commit": sha})
-        headers = {"X-Repo-Commit": sha, "Accept-Ranges": "bytes", "ETag": f'"{_oid(path, content)}"'}
+        headers = {"X-Repo-Commit": sha, "Accept-Ranges": "bytes", "ETag": f'"{_compute_oid(path, content)}"'}
         if not is_lfs(path, len(content)):
-            return _ranged(request, content, headers)
+            return _answer_range(request, content, headers)
         self.stored[sha256(content)] = content
         linked = {"X-Linked-Etag": headers["ETag"], "X-Linked-Size": str(len(content))}
         return Answer(302, {**headers, **linked, "Location": f"{self.cdn}/cdn/{sha256(content)}"})
@@ -537,21 +539,21 @@ class LoopbackHub:
     def _cdn(self, request: Request, oid: str) -> Answer:
         if "authorization" in request.headers:
             return Answer.error(400, "the token was sent to another host")
-        return _ranged(request, self.stored[oid], {"ETag": f'"{oid}"', "Accept-Ranges": "bytes"})
+        return _answer_range(request, self.stored[oid], {"ETag": f'"{oid}"', "Accept-Ranges": "bytes"})
 
 
-def _oid(path: str, content: bytes) -> str:
+def _compute_oid(path: str, content: bytes) -> str:
     return sha256(content) if is_lfs(path, len(content)) else git_sha1(content)
 
 
-def _listed(path: str, content: bytes) -> dict[str, Any]:
+def _describe_file(path: str, content: bytes) -> dict[str, Any]:
     entry = {"type": "file", "path": path, "size": len(content), "oid": git_sha1(content)}
     if is_lfs(path, len(content)):
         entry["lfs"] = {"oid": sha256(content), "size": len(content), "pointerSize": 134}
     return entry
 
 
-def _ranged(request: Request, content: bytes, headers: Mapping[str, str]) -> Answer:
+def _answer_range(request: Request, content: bytes, headers: Mapping[str, str]) -> Answer:
     match = re.fullmatch(r"bytes=(\d+)-", request.headers.get("range", ""))
     if match is None:
         return Answer(200, headers, content)
@@ -580,7 +582,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__(*args)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is no news."""
+        """Ignore clients that closed the connection."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -637,4 +639,4 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Quiet: a test that wants to know looks at `hub.seen`."""
+        """Print nothing; `hub.seen` lists the requests."""

@@ -17,7 +17,7 @@ LABELS = ["right", "down"]
 
 @dataclass
 class Moves:
-    """A square of a random color that moves to the right or down, on gray."""
+    """A data set of clips: a square of a random color moves to the right or down, on gray."""
 
     size: int = 64
     frames: int = 16
@@ -44,8 +44,10 @@ class Moves:
         for clip, row, index in zip(clips, table, indices, strict=True):
             rng = np.random.default_rng([1, index])
             color, side = rng.integers(0, 256, 3), self.size // 4
-            places = np.stack([np.linspace(0, self.size - side, self.frames), np.full(self.frames, rng.integers(side))])
-            for t, (x, y) in enumerate((places if index % 2 == 0 else places[::-1]).astype(int).T):
+            corners = np.stack(
+                [np.linspace(0, self.size - side, self.frames), np.full(self.frames, rng.integers(side))]
+            )
+            for t, (x, y) in enumerate((corners if index % 2 == 0 else corners[::-1]).astype(int).T):
                 clip[t, y : y + side, x : x + side] = color
             row["label"], row["rgb"] = index % 2, color / 255
         return clips, table
@@ -55,5 +57,5 @@ class Moves:
 
 
 def read_clip(path: Path, size: int, *, rate: float = 0.0, crop: Crop = "center") -> np.ndarray:
-    """All frames that `stream_clip` gives, uint8 [T, size, size, 3]."""
+    """Read all frames of `stream_clip`, uint8 [T, size, size, 3]."""
     return np.stack(list(stream_clip(path, size, rate=rate, crop=crop)))

@@ -1,4 +1,4 @@
-"""How property tests run: the same examples every time, or many fresh ones with `--hypothesis-profile fuzz`."""
+"""The examples of property tests: the same every time, or many new ones with `--hypothesis-profile fuzz`."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ FUZZ_FACTOR = 20
 
 
 def examples(count: int) -> int:
-    """The number of examples of a property test that sets its own: `count` in the suite, 20 times as many in a fuzz."""
+    """Return the number of examples of a property test: `count`, or 20 times as many with the profile fuzz."""
     return count * FUZZ_FACTOR if settings.get_current_profile_name() == "fuzz" else count

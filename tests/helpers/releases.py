@@ -1,4 +1,4 @@
-"""What tests release: small models, and metrics for their cards."""
+"""Releases for tests: small models, and metrics for their cards."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ SMALL = ["model.width=4"]  # a DCGAN of 40 kB
 METRICS = {
     "command": "zoo evaluate faces-dcgan", "data": "blobs", "data_license": "CC0-1.0", "fingerprint": "f" * 64,
     "seed": 0, "kimg": 0.008,
-    "metrics": [{"name": "frechet_distance", "value": 1.5, "real_vs_real": 0.25, "spread": None, "higher_is_better": False,
-                 "count": 100, "extractor": "zoo:faces-evaluator-v1", "seed": 0}],
+    "metrics": [{"name": "frechet_distance", "value": 1.5, "real_vs_real": 0.25, "spread": None,
+                 "higher_is_better": False, "count": 100, "extractor": "zoo:faces-evaluator-v1", "seed": 0}],
 }  # fmt: skip
 
 
 def write_model(recipe: Recipe, folder: Path) -> Path:
-    """The least that loads: weights as they are before a training, config.json, assets and digests."""
+    """Write the files that loading needs: initial weights, config.json, assets and digests."""
     folder.mkdir(exist_ok=True)
-    if recipe.architecture_class.ASSETS:  # sizes, and what tells what tokens and classes are, come with data
+    if recipe.architecture_class.ASSETS:  # sizes and the names of tokens and classes depend on data
         source = {"music": Hits(), "video": Moves(size=16)}.get(recipe.modality, Lines())
         store = build_store(source, folder.with_name(f"{folder.name}-data"))
         recipe = fit_to_data(recipe, store)

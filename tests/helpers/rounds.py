@@ -1,4 +1,4 @@
-"""Texts of a toy language, four lines of two words each, and generators of some, to judge."""
+"""Texts of a toy language, four lines of two words each, and generators of such texts, to evaluate."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TOKENS = np.dtype(np.uint16)
 
 
 def cycles(n: int, *, seed: int, step: int = 1) -> np.ndarray:
-    """[n, 8] ids: each text goes round the words from a random one, now and then out of step."""
+    """Sample texts, ids [n, 8]: each goes round the words from a random one, with random jumps."""
     rng = np.random.default_rng(seed)
     moves = np.where(rng.random((n, LENGTH)) < 0.4, rng.integers(0, 10, (n, LENGTH)), step)
     return 2 + moves.cumsum(1) % 10
@@ -53,7 +53,7 @@ class Rounds:
 
 
 class Generator(nn.Module):
-    """Gives every token the same chance, but the two that are no words."""
+    """A generator that gives every word the same probability, and the two other tokens none."""
 
     def logits(self, tokens: Tensor) -> Tensor:
         logits = torch.zeros(*tokens.shape, 12)
@@ -62,7 +62,7 @@ class Generator(nn.Module):
 
 
 class Fake:
-    """What the metrics need of a text GAN: samples of given texts, and likelihoods, where it has any."""
+    """A text GAN as far as the metrics need it: its samples are given texts. It may have likelihoods."""
 
     def __init__(self, texts: np.ndarray, *, likelihood: bool = True) -> None:
         self.texts = torch.from_numpy(texts)

@@ -1,4 +1,4 @@
-"""Loading from a Hub that answers as the real one does, and as it should not."""
+"""Loading from a Hub that answers like the real one, or wrongly."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from helpers.hanging import must_end
 from helpers.loopback_hub import (
     Fault,
     LoopbackHub,
-    answering,
+    answer_with,
     bad_gateway,
-    corrupted,
-    dripping,
-    dropped,
-    elsewhere,
-    lengthened,
-    refused,
-    saying,
-    shortened,
-    truncated,
-    without,
+    corrupt,
+    drip,
+    drop,
+    lengthen,
+    omit_headers,
+    redirect,
+    refuse,
+    set_headers,
+    shorten,
+    truncate,
 )
 from helpers.releases import SMALL, write_model
 from huggingface_hub import constants
@@ -57,7 +57,7 @@ def expected(small: Path) -> torch.Tensor:
 
 @pytest.fixture
 def repo(hub: LoopbackHub, small: Path) -> str:
-    """The same folder as a repository of somebody."""
+    """The same folder as a repository of the Hub."""
     hub.repo("me/small", {path.name: path.read_bytes() for path in small.iterdir()})
     return "me/small"
 
@@ -84,12 +84,12 @@ def loads_right_or_not_at_all(name: str, expected: torch.Tensor) -> None:
 
 
 def blobs() -> list[Path]:
-    """The files in the cache, whole or not."""
+    """List the files in the cache, complete or not."""
     return [path for path in Path(constants.HF_HUB_CACHE).rglob("blobs/*") if path.is_file()]
 
 
 def elsewhere_in(hub: LoopbackHub, **variables: str) -> dict[str, str]:
-    """The environment of another process with the same Hub and cache."""
+    """Return the environment of another process with the same Hub and cache."""
     package = str(Path(zoo.__file__).parents[1])
     own = {"HF_ENDPOINT": hub.url, "HF_HOME": str(Path(constants.HF_HUB_CACHE).parent), "HF_HUB_DISABLE_XET": "1"}
     return {**os.environ, "HF_HUB_OFFLINE": "0", "PYTHONPATH": package, **own, **variables}
@@ -99,7 +99,7 @@ def elsewhere_in(hub: LoopbackHub, **variables: str) -> dict[str, str]:
 
 
 def test_a_pinned_load_that_is_warm_needs_no_network(hub: LoopbackHub, pinned: str, expected: torch.Tensor):
-    """A full commit sha names bytes for ever: once they are cached, nobody is asked, and nobody need be there."""
+    """A full commit sha names the same bytes for ever: once they are cached, the Hub is not asked and not needed."""
     assert same(zoo.load(pinned), expected)
     hub.requests.clear()
 
@@ -113,7 +113,7 @@ def test_a_pinned_load_that_is_warm_needs_no_network(hub: LoopbackHub, pinned: s
 def test_an_unpinned_load_names_the_revision(
     hub: LoopbackHub, repo: str, expected: torch.Tensor, caplog: pytest.LogCaptureFixture
 ):
-    """A branch may move: one line says which commit it is now, and how to keep that."""
+    """A branch may move: one line of the log states its present commit, and how to pin that."""
     with caplog.at_level(logging.WARNING, logger="zoo"):
         assert same(zoo.load(repo), expected)
 
@@ -122,7 +122,7 @@ def test_an_unpinned_load_names_the_revision(
 
 
 def test_a_pinned_load_is_silent(pinned: str, caplog: pytest.LogCaptureFixture):
-    """Who pinned a revision is told nothing."""
+    """The log is empty for a pinned revision."""
     zoo.load(pinned)
 
     assert [record for record in caplog.records if record.name == "zoo"] == []
@@ -131,7 +131,7 @@ def test_a_pinned_load_is_silent(pinned: str, caplog: pytest.LogCaptureFixture):
 def test_a_branch_that_moves_takes_the_name_along_but_not_the_sha(
     hub: LoopbackHub, repo: str, pinned: str, expected: torch.Tensor, tmp_path: Path
 ):
-    """After a new commit the name gives the new weights, the old sha the old ones, a tag what it tags."""
+    """After a new commit the name gives the new weights, the old sha the old ones, and a tag those of its commit."""
     hub.repos[repo].tags["v1"] = hub.repos[repo].head
     zoo.load(repo)
     torch.manual_seed(1)
@@ -144,7 +144,7 @@ def test_a_branch_that_moves_takes_the_name_along_but_not_the_sha(
 
 
 def test_a_renamed_repository_is_followed(hub: LoopbackHub, repo: str, expected: torch.Tensor):
-    """The Hub redirects from an old name; so do we."""
+    """A repository is found by its old name, from which the Hub redirects."""
     hub.renamed["me/old"] = repo
 
     assert same(zoo.load("me/old"), expected)
@@ -159,7 +159,7 @@ def test_listings_of_many_pages_are_read_to_the_end(hub: LoopbackHub, repo: str,
 
 
 def test_only_what_loading_needs_is_fetched(hub: LoopbackHub, repo: str):
-    """Samples, notes and other people's files of a repository stay there."""
+    """Samples, notes and other files of a repository are not fetched."""
     hub.repos[repo].commit({**hub.repos[repo].files, "samples/grid.png": b"p", "big.bin": bytes(1000), "x.py": b""})
     zoo.load(repo)
 
@@ -181,7 +181,7 @@ def in_another_process(hub: LoopbackHub, name: str, **variables: str) -> subproc
 def test_the_hub_s_own_variables_mean_what_they_always_mean(
     hub: LoopbackHub, repo: str, pinned: str, expected: torch.Tensor, tmp_path: Path
 ):
-    """HF_ENDPOINT says which Hub, HF_HOME where the cache is, HF_TOKEN who asks; HF_HUB_OFFLINE forbids to ask."""
+    """HF_ENDPOINT is the Hub, HF_HOME the cache, HF_TOKEN the user; HF_HUB_OFFLINE forbids requests."""
     hub.repos[repo].private = True
     home = tmp_path / "another home"
 
@@ -197,7 +197,7 @@ def test_the_hub_s_own_variables_mean_what_they_always_mean(
 
 
 def test_offline_and_not_cached_says_so(hub: LoopbackHub, repo: str, monkeypatch: pytest.MonkeyPatch):
-    """Offline, what is not cached is an error that names the variable, at once."""
+    """Offline, a file that is not cached is an error at once, which names the variable."""
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
 
     for name in (repo, f"{repo}@{'0' * 40}"):
@@ -207,7 +207,7 @@ def test_offline_and_not_cached_says_so(hub: LoopbackHub, repo: str, monkeypatch
 
 
 def test_a_private_repository_needs_a_token(hub: LoopbackHub, repo: str, monkeypatch: pytest.MonkeyPatch):
-    """Without one it is as good as not there, and the message says what may help."""
+    """A private repository looks missing without a token, and the message says what may help."""
     hub.repos[repo].private = True
     monkeypatch.delenv("HF_TOKEN")
 
@@ -219,7 +219,7 @@ def test_a_private_repository_needs_a_token(hub: LoopbackHub, repo: str, monkeyp
 
 
 def test_names_and_revisions_that_are_not_there(hub: LoopbackHub, repo: str):
-    """A missing repository and a missing revision are told apart; the latter lists what there is."""
+    """A missing repository and a missing revision have different errors; the latter lists the revisions."""
     hub.repos[repo].tags["v1.0"] = hub.repos[repo].head
     with pytest.raises(NotFoundError, match=f"no repository me/smal on {hub.url}"):
         zoo.load("me/smal")
@@ -232,7 +232,7 @@ def test_names_and_revisions_that_are_not_there(hub: LoopbackHub, repo: str):
 
 
 def test_a_gated_repository_says_what_to_do(hub: LoopbackHub, repo: str):
-    """Its conditions have to be accepted first."""
+    """A gated repository is refused, with the advice to accept its conditions."""
     hub.repos[repo].gated = True
 
     with pytest.raises(NotFoundError, match="gated"):
@@ -240,7 +240,7 @@ def test_a_gated_repository_says_what_to_do(hub: LoopbackHub, repo: str):
 
 
 def test_pickles_are_refused_with_the_reason(hub: LoopbackHub):
-    """A repository that has only pickles says why they are not opened, and none is fetched."""
+    """A repository that has only pickles is refused with the reason, and none is fetched."""
     hub.repo("me/old", {"pytorch_model.bin": b"\x80\x04", "config.json": b"{}", "G.pkl": b"\x80"})
     hub.repo("me/older", {"netG.pth": b"\x80\x04"})
 
@@ -252,7 +252,7 @@ def test_pickles_are_refused_with_the_reason(hub: LoopbackHub):
 
 
 def test_what_is_no_release_is_refused_before_it_is_fetched(hub: LoopbackHub, repo: str):
-    """Foreign repositories, missing players, huge files and endless listings end before any weight is fetched."""
+    """Foreign repositories, missing networks, huge files and endless listings are refused; no weight is fetched."""
     files = hub.repos[repo].files
     hub.repo("me/foreign", {"model.onnx": b"", "notes.md": b""})
     hub.repo("me/half", {name: content for name, content in files.items() if name != "discriminator.safetensors"})
@@ -283,10 +283,10 @@ STEPS = {
     "head of weights": "HEAD .*/generator.safetensors",
     "weights": "GET /cdn/",
 }
-BUSY = {"502": bad_gateway(), "429": refused(429, retry_after="0"), "dropped": dropped()}
+BUSY = {"502": bad_gateway(), "429": refuse(429, retry_after="0"), "dropped": drop()}
 DAMAGED = {
-    "truncated": truncated(), "shortened": shortened(), "corrupted": corrupted(), "lengthened": lengthened(10),
-    "redirected": elsewhere("/nowhere"), "not JSON": answering("?"),
+    "truncated": truncate(), "shortened": shorten(), "corrupted": corrupt(), "lengthened": lengthen(10),
+    "redirected": redirect("/nowhere"), "not JSON": answer_with("?"),
 }  # fmt: skip
 
 
@@ -301,12 +301,12 @@ def test_a_hub_that_stumbles_is_asked_again(
     assert same(zoo.load(repo), expected)
 
 
-@pytest.mark.parametrize("fault", [truncated(), shortened(), corrupted()], ids=["truncated", "shortened", "corrupted"])
+@pytest.mark.parametrize("fault", [truncate(), shorten(), corrupt()], ids=["truncated", "shortened", "corrupted"])
 @pytest.mark.parametrize("step", [STEPS["config"], STEPS["weights"]], ids=["config", "weights"])
 def test_a_file_that_arrives_damaged_is_fetched_again(
     hub: LoopbackHub, repo: str, expected: torch.Tensor, step: str, fault: Fault
 ):
-    """A body that is cut or changed on the way once does no harm."""
+    """A body that is cut or changed once on its way does no harm."""
     hub.fault(step, fault, times=1)
 
     assert same(zoo.load(repo), expected)
@@ -317,7 +317,7 @@ def test_a_file_that_arrives_damaged_is_fetched_again(
 def test_a_fault_that_stays_is_one_clear_error_and_leaves_nothing_behind(
     hub: LoopbackHub, repo: str, expected: torch.Tensor, step: str, fault: Fault
 ):
-    """Whatever is wrong for good ends soon, in one error that names the repository; the next load is as the first.
+    """A lasting fault ends soon in one error that names the repository; the load after it works again.
 
     What does no harm (a HEAD has no body to damage) gives the right weights.
     """
@@ -331,8 +331,8 @@ def test_a_fault_that_stays_is_one_clear_error_and_leaves_nothing_behind(
 
 
 def test_same_size_corruption_is_caught_and_removed(hub: LoopbackHub, pinned: str, small: Path):
-    """Bytes of the right number that are not those the Hub states are refused, and do not stay."""
-    hub.fault("GET /cdn/", corrupted())
+    """Wrong bytes of the right number are refused, and do not stay in the cache."""
+    hub.fault("GET /cdn/", corrupt())
 
     with pytest.raises(InvalidFileError, match=r"generator\.safetensors came with other bytes"):
         zoo.load(pinned)
@@ -343,16 +343,18 @@ def test_same_size_corruption_is_caught_and_removed(hub: LoopbackHub, pinned: st
 @pytest.mark.parametrize(
     "fault",
     [
-        without("ETag", "X-Linked-Etag"), without("X-Repo-Commit"), saying(etag='"0"', x_linked_etag='"0"'),
-        saying(x_linked_size="1000000000000000", content_length="1000000000000000"), saying(x_linked_size="-1"),
-        saying(x_repo_commit="../../../etc"),
+        omit_headers("ETag", "X-Linked-Etag"), omit_headers("X-Repo-Commit"),
+        set_headers(etag='"0"', x_linked_etag='"0"'),
+        set_headers(x_linked_size="1000000000000000", content_length="1000000000000000"),
+        set_headers(x_linked_size="-1"),
+        set_headers(x_repo_commit="../../../etc"),
     ],
     ids=["no ETag", "no commit", "wrong ETag", "a petabyte", "less than nothing", "commit as a path"],
 )  # fmt: skip
 def test_headers_that_lie_end_in_an_error_or_the_right_weights(
     hub: LoopbackHub, pinned: str, expected: torch.Tensor, fault: Fault, tmp_path: Path
 ):
-    """Headers that are missing or wrong never give other weights, and nothing is written outside of the cache."""
+    """Missing or wrong headers never give other weights, and nothing is written outside of the cache."""
     hub.fault("HEAD ", fault)
     before = sorted(path for path in tmp_path.parent.rglob("*") if "hf" not in path.parts)
 
@@ -367,10 +369,10 @@ def test_headers_that_lie_end_in_an_error_or_the_right_weights(
 def test_a_server_that_drips_is_left_in_time(
     hub: LoopbackHub, repo: str, expected: torch.Tensor, step: str, monkeypatch: pytest.MonkeyPatch
 ):
-    """A byte now and then keeps a connection open for ever; we do not wait that long."""
+    """A server that sends a byte now and then is given up after a limit."""
     monkeypatch.setattr(hub_client, "ANSWER_SECONDS", 0.3)
     monkeypatch.setattr(hub_client, "SLOWEST", 10_000_000)
-    hub.fault(step, dripping())
+    hub.fault(step, drip())
 
     with must_end(), pytest.raises(UnreachableError, match=r"waited 0\.3\d* seconds"):
         zoo.load(repo)
@@ -381,8 +383,8 @@ def test_a_server_that_drips_is_left_in_time(
 
 
 def test_a_file_without_end_is_left(hub: LoopbackHub, pinned: str):
-    """A server that sends far more than the file has is not listened to for ever."""
-    hub.fault("GET /cdn/", lengthened(30 << 20))
+    """A download that is far longer than its file is stopped."""
+    hub.fault("GET /cdn/", lengthen(30 << 20))
 
     with pytest.raises(UnreachableError, match="sends far more than"):
         zoo.load(pinned)
@@ -390,9 +392,9 @@ def test_a_file_without_end_is_left(hub: LoopbackHub, pinned: str):
 
 
 def test_the_cache_is_used_where_the_hub_is_down(hub: LoopbackHub, repo: str, expected: torch.Tensor):
-    """An unpinned load falls back on what it last found."""
+    """Without the Hub an unpinned load uses the last commit that it found."""
     zoo.load(repo)
-    hub.fault("", refused(503))
+    hub.fault("", refuse(503))
 
     assert same(zoo.load(repo), expected)
 
@@ -402,7 +404,7 @@ def test_the_cache_is_used_where_the_hub_is_down(hub: LoopbackHub, repo: str, ex
 
 @pytest.fixture
 def entry(hub: LoopbackHub, pinned: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, str]], str]:
-    """An entry whose recipe pins the repository, with the digests that are given."""
+    """Make an entry whose recipe pins the repository, with the given digests."""
 
     def make(sha256: dict[str, str]) -> str:
         weights = Weights(repo="me/small", revision=pinned.partition("@")[2], sha256=sha256)
@@ -414,7 +416,7 @@ def entry(hub: LoopbackHub, pinned: str, monkeypatch: pytest.MonkeyPatch) -> Cal
 
 
 def test_the_recipe_s_digest_is_trusted_over_the_hub_s(hub: LoopbackHub, entry, expected: torch.Tensor, small: Path):
-    """A repository whose own digests agree is refused where they are not the recipe's, and does not stay."""
+    """A repository whose files match its own digests, but not the recipe's, is refused and does not stay."""
     digests = {path.name: digest(path) for path in small.glob("*.safetensors")}
 
     assert same(zoo.load(entry(digests)), expected)
@@ -442,7 +444,7 @@ def damage(path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["generator.safetensors", SUMS])
 def test_damage_in_the_cache_is_found_and_removed(pinned: str, expected: torch.Tensor, name: str):
-    """A cached file that changed on the disk is refused and removed; the next load fetches it anew."""
+    """A cached file that changed on the disk is refused and removed; the next load fetches it again."""
     zoo.load(pinned)
     (path,) = Path(constants.HF_HUB_CACHE).rglob(f"snapshots/*/{name}")
     damage(path)
@@ -454,7 +456,7 @@ def test_damage_in_the_cache_is_found_and_removed(pinned: str, expected: torch.T
 
 
 def test_a_cached_config_that_says_nothing_is_fetched_again(pinned: str, expected: torch.Tensor):
-    """Which weights are needed is said by config.json; a damaged one is replaced before it is believed."""
+    """config.json determines which weights are needed; a damaged one is replaced before it is used."""
     zoo.load(pinned)
     (path,) = Path(constants.HF_HUB_CACHE).rglob("snapshots/*/config.json")
     damage(path)
@@ -463,7 +465,7 @@ def test_a_cached_config_that_says_nothing_is_fetched_again(pinned: str, expecte
 
 
 def test_blobs_that_repositories_share_are_checked_as_their_own(hub: LoopbackHub, pinned: str, expected: torch.Tensor):
-    """The client keeps a large file once for all repositories that have it, under another name; damage goes with it."""
+    """The client stores a large file once for all repositories that have it; if damaged, it is removed from all."""
     zoo.load(pinned)
     (path,) = Path(constants.HF_HUB_CACHE).rglob("snapshots/*/generator.safetensors")
     blob = path.resolve()
@@ -491,7 +493,7 @@ for _ in range(8):
     if child == 0:
         try:
             total = zoo.load(sys.argv[1]).sample(2, seed=0).tensor.double().sum().item()
-            os.write(1, f"{total}\n".encode())  # in one piece, whoever else writes
+            os.write(1, f"{total}\n".encode())  # in one write, since eight processes share the pipe
             os._exit(0)
         finally:
             os._exit(1)
@@ -501,8 +503,8 @@ sys.exit(sum(os.waitpid(child, 0)[1] != 0 for child in children))
 
 
 def test_eight_processes_load_the_same_cold_entry(hub: LoopbackHub, pinned: str, expected: torch.Tensor):
-    """Eight processes that want the same weights at once all get them, whole."""
-    hub.fault("GET /cdn/", dripping(0.001, after=0.999))
+    """Eight processes that load the same weights at the same time all get them, complete."""
+    hub.fault("GET /cdn/", drip(0.001, after=0.999))
     command = [sys.executable, "-c", EIGHT, pinned]
 
     done = subprocess.run(command, env=elsewhere_in(hub), capture_output=True, text=True, timeout=120)
@@ -512,8 +514,8 @@ def test_eight_processes_load_the_same_cold_entry(hub: LoopbackHub, pinned: str,
 
 
 def test_a_download_that_was_killed_is_no_obstacle(hub: LoopbackHub, pinned: str, expected: torch.Tensor):
-    """After kill -9 in the middle of a file, the next load is as the first."""
-    hub.fault("GET /cdn/", dripping(1, after=0.5))
+    """After kill -9 in the middle of a file, the next load succeeds."""
+    hub.fault("GET /cdn/", drip(1, after=0.5))
     child = subprocess.Popen([sys.executable, "-c", LOAD, pinned], env=elsewhere_in(hub), stderr=subprocess.DEVNULL)
     for _ in range(600):
         if hub.count("GET /cdn/"):
@@ -531,7 +533,7 @@ def test_a_download_that_was_killed_is_no_obstacle(hub: LoopbackHub, pinned: str
 
 
 def test_list_hub_finds_what_others_published(hub: LoopbackHub, command):
-    """`zoo list --hub` shows repositories whose card says library_name: gan-zoo, the most downloaded first."""
+    """`zoo list --hub` shows repositories whose card has library_name: gan-zoo, the most downloaded first."""
     card = "---\nlibrary_name: {}\ntags:\n- gan\n- {}\n---\n"
     hub.repo("me/faces", {"README.md": card.format("gan-zoo", "faces").encode()}, downloads=5)
     hub.repo("you/songs", {"README.md": card.format("gan-zoo", "music").encode()}, downloads=70)
@@ -552,8 +554,8 @@ def test_list_hub_finds_what_others_published(hub: LoopbackHub, command):
 
 
 def test_list_hub_says_when_it_cannot(hub: LoopbackHub, command):
-    """A Hub that is down is one line and exit code 2."""
-    hub.fault("GET /api/models", refused(500))
+    """Where the Hub is down, the command prints one line and exits with 2."""
+    hub.fault("GET /api/models", refuse(500))
 
     code, _, errors = command("list", "--hub")
     assert code == 2
@@ -562,7 +564,7 @@ def test_list_hub_says_when_it_cannot(hub: LoopbackHub, command):
 
 
 def test_download_warms_the_cache(hub: LoopbackHub, repo: str, pinned: str, expected: torch.Tensor, command):
-    """`zoo download` prints where and how much; afterwards nothing is fetched."""
+    """`zoo download` prints the folder and the size; afterwards nothing is fetched."""
     code, output, _ = command("download", pinned)
 
     folder = Path(output.splitlines()[0])
@@ -575,7 +577,7 @@ def test_download_warms_the_cache(hub: LoopbackHub, repo: str, pinned: str, expe
 
 
 def test_download_of_what_is_bundled_says_where_it_is(command):
-    """An entry whose weights came with the package has nothing to fetch."""
+    """Nothing is fetched for an entry whose weights are in the package."""
     code, output, _ = command("download", "faces-dcgan")
 
     assert code == 0
@@ -583,7 +585,7 @@ def test_download_of_what_is_bundled_says_where_it_is(command):
 
 
 def test_what_nothing_is_known_of_is_not_verified(command, tmp_path: Path):
-    """A folder without digests is not "ok": its files were compared with nothing."""
+    """A folder without digests is not "ok", because its files were compared with nothing."""
     (tmp_path / "config.json").write_text("{}")
 
     code, output, _ = command("verify", tmp_path)
@@ -593,7 +595,7 @@ def test_what_nothing_is_known_of_is_not_verified(command, tmp_path: Path):
 
 
 def test_verify_all_hashes_what_is_bundled_and_cached(pinned: str, command):
-    """`zoo verify --all` lists each, and says BAD, with exit code 2, where bytes changed."""
+    """`zoo verify --all` lists each folder; where bytes changed, it prints BAD and exits with 2."""
     zoo.load(pinned)
     code, output, _ = command("verify", "--all")
     assert code == 0
@@ -613,7 +615,7 @@ def test_verify_all_hashes_what_is_bundled_and_cached(pinned: str, command):
 
 
 def test_verify_of_one_name(repo: str, pinned: str, command, small: Path):
-    """`zoo verify` takes an entry, a folder or a repository; a name that is not here says so, and fetches nothing."""
+    """`zoo verify` takes an entry, a folder or a repository; a name without weights here is an error."""
     assert command("verify", "faces-dcgan")[0] == 0
     assert command("verify", small)[0] == 0
     code, _, errors = command("verify", repo)

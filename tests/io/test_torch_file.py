@@ -1,4 +1,4 @@
-"""Files of tensors: read as torch writes them, and never run."""
+"""Files of `torch.save` are read, and their pickles never run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Evil:
 
 @pytest.mark.parametrize("old", [False, True])
 def test_pickles_that_ask_for_more_than_tensors_run_nothing(tmp_path: Path, old: bool):
-    """A program in the place of a tensor is refused before it runs."""
+    """A program in place of a tensor is refused before it runs."""
     evil = {"generator": {"conv_pre.weight": Evil(tmp_path / "ran")}}
     torch.save(evil, tmp_path / "evil.pth", _use_new_zipfile_serialization=not old)
 
@@ -39,7 +39,7 @@ def test_pickles_that_ask_for_more_than_tensors_run_nothing(tmp_path: Path, old:
 @pytest.mark.parametrize("old", [False, True])
 @pytest.mark.parametrize("damage", ["not a zip", "bare pickle", "cut", "no storage"])
 def test_files_that_are_none_are_refused(tmp_path: Path, damage: str, old: bool):
-    """Whatever is no whole file of tensors, of the format of today or of before torch 1.6, ends in one clear error."""
+    """Any other file than one of tensors, of either format of torch, is one clear error."""
     path = tmp_path / "g.pth"
     torch.save({"a": torch.arange(5.0)}, path, _use_new_zipfile_serialization=not old)
     if damage == "not a zip":
@@ -78,7 +78,7 @@ def test_tensors_come_as_they_were_saved(tmp_path: Path, old: bool):
 
 
 class View:
-    """A tensor of the given place in a storage of six numbers, whether that has the place or not."""
+    """A tensor with this view of a storage of six numbers, whether the storage is large enough or not."""
 
     def __init__(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> None:
         storage = torch.arange(6.0).untyped_storage()
@@ -98,7 +98,7 @@ class View:
 def test_a_tensor_beyond_its_storage_is_refused(
     tmp_path: Path, old: bool, view: tuple[int, tuple[int, ...], tuple[int, ...]]
 ):
-    """No number is read that the file does not have, and a small file cannot ask for much memory."""
+    """No number outside of the file is read, and a small file cannot take much memory."""
     torch.save({"a": View(*view)}, tmp_path / "a.pth", _use_new_zipfile_serialization=not old)
 
     with pytest.raises(InvalidFileError, match="not a file of tensors"):
@@ -118,7 +118,7 @@ def test_other_things_than_plain_tensors_are_refused(tmp_path: Path, tensor: obj
 
 
 def test_sizes_are_checked_before_anything_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A file is refused by its size, and an archive by what it unpacks to, by its pickle and by its members."""
+    """A file is refused for its size, and an archive for its unpacked size, its pickle or its number of members."""
     path = tmp_path / "a.pth"
     torch.save({"a": torch.zeros(100_000)}, path)
     with zipfile.ZipFile(path) as whole, zipfile.ZipFile(tmp_path / "b.pth", "w", zipfile.ZIP_DEFLATED) as packed:

@@ -1,4 +1,4 @@
-"""Folding for sampling: the same function from a copy, and the original as it was."""
+"""Fusing norms for sampling: a copy with the same outputs, and the original unchanged."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from zoo.nn.fusion import fuse_norms
 
 
 def test_weight_norm_is_computed_once_in_a_copy():
-    """The fuse_norms copy has plain layers and the same outputs; the original can still be trained and fuse_norms again."""
+    """The copy has plain layers and the same outputs; the original can still be trained, and fused again."""
     torch.manual_seed(0)
     module = nn.Sequential(
         weight_norm(nn.Conv1d(3, 4, 5)), nn.ReLU(), weight_norm(nn.ConvTranspose1d(4, 2, 4, stride=2))

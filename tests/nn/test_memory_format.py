@@ -1,4 +1,4 @@
-"""Kernels laid out with their channels last."""
+"""The memory format of kernels."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from torch import nn
 from zoo.nn.memory_format import channels_last
 
 
-def test_kernels_of_pictures_and_clips_are_laid_out_anew_and_mean_the_same():
-    """Kernels of two and three dimensions get channels last in memory; outputs and other tensors stay."""
+def test_kernels_of_pictures_and_clips_get_channels_last_and_keep_their_values():
+    """Kernels of two and three dimensions get channels last in memory; outputs stay the same."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv3d(2, 3, 3), nn.Flatten(1, 2), nn.Conv2d(6, 4, 3), nn.Flatten(), nn.Linear(64, 2))
     clips = torch.rand(1, 2, 4, 8, 8)

@@ -1,4 +1,4 @@
-"""Convolutions of rows: the numbers of torch's own of waves."""
+"""Convolutions of rows give the numbers of torch's convolutions of waves."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from zoo.nn.rows import RowConv1d, RowConvTranspose1d, as_row, as_wave
 
 
 def test_rows_are_convolved_as_waves():
-    """With the weights of a convolution or transposed one of waves, a row gives that layer's output, and gradients."""
+    """With the weights of a (transposed) convolution of waves, a row gives the output and gradients of that layer."""
     torch.manual_seed(0)
     wave = torch.randn(2, 6, 50)
     pairs = [

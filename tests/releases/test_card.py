@@ -1,4 +1,4 @@
-"""The card that goes with weights: what it says, byte for byte."""
+"""The card of released weights, byte for byte."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from huggingface_hub import ModelCard
 from zoo.modality import load_modality
 from zoo.recipe import Recipe, load_recipe
 from zoo.registry import MODALITIES, registry
-from zoo.releases.card import card_text, evaluate_command
+from zoo.releases.card import evaluate_command, format_card
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -27,11 +27,11 @@ KNOWN_TASKS = {"unconditional-image-generation", "text-generation"}
 def card(recipe: Recipe, *, metrics: dict = METRICS, load_name: str = "faces-dcgan") -> str:
     torch.manual_seed(0)
     gan = recipe.build().eval()
-    return card_text(recipe, gan, gan.sample(64, seed=0), kimg=115, metrics=metrics, load_name=load_name)
+    return format_card(recipe, gan, gan.sample(64, seed=0), kimg=115, metrics=metrics, load_name=load_name)
 
 
 def cards() -> dict[str, str]:
-    """The golden cards: of an entry, and of a run on a folder of somebody's own that nobody measured."""
+    """Write the golden cards: of an entry, and of a run on a user's own folder without metrics."""
     entry = load_recipe("faces-dcgan", SMALL)
     own = load_recipe("faces-dcgan", SMALL, data="/home/somebody/photos")
     return {"card.md": card(entry), "card-unmeasured.md": card(own, metrics={}, load_name="me/my-faces")}
@@ -39,7 +39,7 @@ def cards() -> dict[str, str]:
 
 @pytest.mark.parametrize("name", ["card.md", "card-unmeasured.md"])
 def test_cards_are_the_golden_ones(name: str):
-    """A card is the same bytes on every machine; `python tests/releases/test_card.py` writes the golden ones anew."""
+    """A card is the same bytes on every machine; `python tests/releases/test_card.py` rewrites the golden ones."""
     assert cards()[name] == (GOLDEN / name).read_text(encoding="utf-8")
 
 
@@ -68,8 +68,8 @@ def test_front_matter_is_what_the_hub_reads():
     }  # fmt: skip
 
 
-def test_a_card_that_nobody_measured_claims_nothing():
-    """Without metrics there is no model-index, and somebody's own folder is not named."""
+def test_a_card_without_metrics_claims_nothing():
+    """Without metrics there is no model index, and a user's own folder is not named."""
     text = cards()["card-unmeasured.md"]
 
     assert "model-index" not in front_matter(text)
@@ -79,7 +79,7 @@ def test_a_card_that_nobody_measured_claims_nothing():
 
 
 def test_cards_need_no_template_engine():
-    """A card is written where Jinja2 is not installed, as the client does not bring it."""
+    """A card is written without Jinja2, which the client does not install."""
     code = (
         "import sys; sys.modules['jinja2'] = None; sys.path[:0] = ['tests', 'tests/releases']\n"
         "import test_card; assert test_card.cards()['card.md']"
@@ -122,18 +122,18 @@ def test_only_tasks_that_the_hub_has_are_named():
     ],
 )
 def test_the_command_prints_the_metrics_again(command: str, data: str, expected: str):
-    """The card's command names what a reader has: the published weights, and never the trainer's own paths."""
+    """The card's command names the published weights, and no path of who trained them."""
     assert evaluate_command(command, load_recipe("faces-dcgan", data=data), "me/x") == expected
 
 
 def test_every_modality_has_a_card():
-    """What is said of risks is said for each modality."""
+    """The card of each modality states its risks."""
     recipe = load_recipe("faces-dcgan", SMALL)
     gan = recipe.build().eval()
     samples = gan.sample(4, seed=0)
 
     for modality in MODALITIES:
-        text = card_text(replace(recipe, modality=modality), gan, samples, kimg=1, metrics=METRICS, load_name="x")
+        text = format_card(replace(recipe, modality=modality), gan, samples, kimg=1, metrics=METRICS, load_name="x")
         assert load_modality(modality).risks in text
 
 

@@ -25,7 +25,7 @@ from zoo.releases.loading import load_folder
 
 @pytest.fixture(scope="module")
 def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small DCGAN's weights folder, whole."""
+    """The released weights of a small DCGAN."""
     folder = tmp_path_factory.mktemp("released")
     recipe = load_recipe("faces-dcgan", SMALL)
     torch.manual_seed(0)
@@ -39,7 +39,7 @@ def folder(released: Path, tmp_path: Path) -> Path:
 
 
 def resign(folder: Path) -> None:
-    """State the digests anew, as somebody who changed the files on purpose would."""
+    """Write the digests again, as somebody who changed the files on purpose would."""
     write_sums(folder)
 
 
@@ -51,7 +51,7 @@ def test_a_released_folder_loads_by_path(folder: Path):
     assert not model.training
 
 
-@pytest.mark.parametrize("entry", ["", "video-styleganv"])  # the second has constants that begin as noise
+@pytest.mark.parametrize("entry", ["", "video-styleganv"])  # the second initializes constants with noise
 def test_loading_and_sampling_leave_torch_s_random_numbers_alone(folder: Path, entry: str):
     """A program's own random numbers do not depend on whether it loaded or sampled a model."""
     before = torch.get_rng_state()
@@ -63,7 +63,7 @@ def test_loading_and_sampling_leave_torch_s_random_numbers_alone(folder: Path, e
 
 @pytest.mark.parametrize("bounds", [(0.0, 1.0, -2.0, 2.0), (3.0, 1.0, 2.9, 9.0), (0.0, 1.0, 1.5, 2.0)])
 def test_building_without_drawing_ends(bounds: tuple[float, float, float, float]):
-    """An initializer that draws until all values are within bounds ends, and leaves torch's generator alone."""
+    """An initializer that draws until all values are within bounds ends, and torch's generator is restored."""
     before = torch.get_rng_state()
 
     with no_init():
@@ -77,7 +77,7 @@ def test_building_without_drawing_ends(bounds: tuple[float, float, float, float]
 @pytest.mark.parametrize("change", ["flip", "cut", "grow", "empty"])
 @pytest.mark.parametrize("signed", [False, True])
 def test_damaged_weights_are_refused(folder: Path, change: str, signed: bool):
-    """Flipped, cut, grown and empty files are refused, by their digest, or by their form if that was forged."""
+    """Flipped, cut, longer and empty files are refused, by digest, or by format where the digest was forged."""
     path = folder / "generator.safetensors"
     content = bytearray(path.read_bytes())
     if change == "flip":
@@ -102,7 +102,7 @@ def test_missing_and_renamed_files_are_named(folder: Path):
 
 
 def test_weights_of_another_size_or_architecture_are_refused(folder: Path, tmp_path: Path):
-    """Weights that do not fit config.json say which tensor differs; those of another network, that they are foreign."""
+    """The error of weights that do not fit config.json names the tensor; that of a foreign network says so."""
     config = json.loads((folder / "config.json").read_text())
     config["config"]["width"] = 8
     (folder / "config.json").write_text(json.dumps(config))
@@ -157,13 +157,13 @@ def test_numbers_that_are_not_finite_are_refused(folder: Path):
 
 
 def test_the_recipe_s_digest_is_trusted_over_the_folder_s(folder: Path):
-    """A folder whose own digests agree is refused where they are not the recipe's."""
+    """A folder whose files match its own digests, but not the recipe's, is refused."""
     with pytest.raises(InvalidFileError, match="the recipe's digest"):
         load_folder(folder, sha256={"generator.safetensors": "0" * 64})
 
 
 def test_digests_cannot_lead_out_of_the_folder(folder: Path):
-    """A path in SHA256SUMS that climbs out is refused, unread."""
+    """A path in SHA256SUMS that leads out of the folder is refused and not read."""
     (folder / SUMS).write_text(f"{'0' * 64}  ../../etc/passwd\n")
 
     with pytest.raises(InvalidFileError, match="leads out"):
@@ -171,7 +171,7 @@ def test_digests_cannot_lead_out_of_the_folder(folder: Path):
 
 
 def test_names_that_are_nothing_say_what_they_could_be(tmp_path: Path):
-    """An unknown name suggests entries; an empty folder says what it lacks."""
+    """The error of an unknown name suggests entries; that of an empty folder says what it lacks."""
     with pytest.raises(NotFoundError, match="faces-dcgan"):
         zoo.load("faces-dcgn")
     with pytest.raises(InvalidFileError, match="neither released weights"):
@@ -186,12 +186,12 @@ def bundled() -> list[str]:
 def test_bundled_weights_are_what_their_recipe_states(name: str):
     """Each bundled entry has every file of a release, the digests of its recipe, and a card with its samples.
 
-    Each figure has its floor; the likelihood of held-out data is of the model itself, and real data has none.
+    Each metric has its real-against-real value, except the likelihood of held-out data: real data has none.
     """
     entry = registry.entries[name]
     model = zoo.load(name)
 
-    assert set(entry.weights.sha256) == {f"{player}.safetensors" for player in model.networks}
+    assert set(entry.weights.sha256) == {f"{network}.safetensors" for network in model.networks}
     metrics = json.loads((entry.bundled / "metrics.json").read_text())
     grids = {f"samples/grid{suffix}" for suffix in card_suffixes(model.Output)}
     files = {"config.json", "recipe.toml", "README.md", "metrics.json", *grids, *model.ASSETS, *entry.weights.sha256}
@@ -212,7 +212,7 @@ def test_bundled_weights_fit_into_the_package():
 
 
 def test_release_writes_a_whole_folder(run: Path, tmp_path: Path):
-    """A release holds players, config, recipe, card, metrics, samples and digests, and loads again."""
+    """A release holds networks, config, recipe, card, metrics, samples and digests, and loads again."""
     place = release(run, out=tmp_path / "released", metrics=METRICS)
 
     assert zoo.load(place).sample(1, seed=0).tensor.shape == (1, 3, 64, 64)
@@ -228,7 +228,7 @@ def test_release_writes_a_whole_folder(run: Path, tmp_path: Path):
 
 
 def test_releasing_twice_gives_the_same_bytes(run: Path, tmp_path: Path):
-    """A release has no clock and no chance in it, and replaces an older one whole."""
+    """The same run gives the same bytes again, and a release replaces an older one completely."""
     first = {path.name: digest(path) for path in release(run, out=tmp_path / "r", metrics=METRICS).glob("*.*")}
     second = {path.name: digest(path) for path in release(run, out=tmp_path / "r", metrics=METRICS).glob("*.*")}
 
@@ -237,7 +237,7 @@ def test_releasing_twice_gives_the_same_bytes(run: Path, tmp_path: Path):
 
 
 def test_a_release_destroys_nothing_else(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Where something else than released weights stands, the run itself above all, nothing is written."""
+    """A folder that holds something other than released weights, such as the run itself, is not replaced."""
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "holiday.jpg").write_bytes(b"a picture")
     monkeypatch.chdir(run)
@@ -252,7 +252,7 @@ def test_a_release_destroys_nothing_else(run: Path, tmp_path: Path, monkeypatch:
 
 
 def test_a_run_on_other_data_is_not_released_as_the_entry(run: Path):
-    """What was trained on one's own photos does not take the place of the package's weights."""
+    """A training on a user's own photos does not replace the package's weights."""
     text = (run / "recipe.toml").read_text()
     (run / "recipe.toml").write_text(text.replace('name = "synthetic-faces"', 'folder = "/photos"\nname = ""', 1))
 
@@ -282,7 +282,7 @@ def test_release_needs_metrics_of_this_state(run: Path, tmp_path: Path):
 
 
 def test_recipe_copy_keeps_comments_and_drops_weights(tmp_path: Path):
-    """A copied recipe is the user's to change: comments stay, digests of released weights go."""
+    """A copied recipe has the comments of the original and no digests of released weights."""
     path = copy_recipe("faces-dcgan", tmp_path / "mine.toml")
 
     assert "# The deep convolutional GAN" in path.read_text()
@@ -310,4 +310,4 @@ def test_loading_reads_the_config_once_and_lays_the_networks_out_once(monkeypatc
     monkeypatch.setattr(DCGAN, "__init__", count_builds)
     zoo.load("faces-dcgan")
 
-    assert calls == {"read": 1, "built": 2}  # once without memory, for the shapes
+    assert calls == {"read": 1, "built": 2}  # once on the meta device, for the shapes

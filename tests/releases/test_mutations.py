@@ -1,4 +1,4 @@
-"""Repositories that somebody changed, by chance or on purpose: each ends in a zoo error or in a whole, right load.
+"""Repositories that somebody changed, by accident or on purpose: each ends in an error of zoo or in a correct load.
 
 Never in another exception, a hang, gigabytes of memory, or a file read that lies outside of the folder.
 """
@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import torch
 from helpers.hanging import must_end
-from helpers.loopback_hub import LoopbackHub, Request, answering
+from helpers.loopback_hub import LoopbackHub, Request, answer_with
 from helpers.properties import examples
 from helpers.releases import SMALL, write_model
 from huggingface_hub import constants
@@ -37,7 +37,7 @@ from zoo.releases.loading import Release
 
 Mutation = Callable[[Path], None]
 
-MEMORY = 256 << 20  # bytes that one load may ask for on top of what this process has; the model has 0.2 MB
+MEMORY = 256 << 20  # bytes that one load may allocate beyond those of this process; the model has 0.2 MB
 WEIGHTS = ("generator.safetensors", "discriminator.safetensors")
 TEXTS = ("config.json", "recipe.toml", SUMS)
 
@@ -49,7 +49,7 @@ mutated = settings(
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small DCGAN's release."""
+    """A release of a small DCGAN."""
     recipe = load_recipe("faces-dcgan", SMALL)
     torch.manual_seed(0)
     folder = write_model(recipe, tmp_path_factory.mktemp("whole") / "small")
@@ -67,15 +67,15 @@ def expected(whole: Path) -> GAN:
 
 @pytest.fixture(scope="module")
 def check(whole: Path, expected: GAN, tmp_path_factory: pytest.TempPathFactory):
-    """Applies a mutation to a copy of the release, loads it, and looks at what came of it."""
+    """A function that applies a mutation to a copy of the release, loads it, and checks the outcome."""
     copy = tmp_path_factory.mktemp("mutated") / "small"
-    read_released_recipe(Release.open(whole))  # what is imported at first use is not the mutation's memory
+    read_released_recipe(Release.open(whole))  # imports at first use must not count as the mutation's memory
 
     def check(mutate: Mutation, *, signed: bool) -> str:
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(whole, copy)
         mutate(copy)
-        if signed:  # as somebody would who changed it on purpose
+        if signed:  # as somebody who changed it on purpose would
             write_sums(copy)
         try:
             with must_end(), limited_memory():
@@ -94,7 +94,7 @@ def check(whole: Path, expected: GAN, tmp_path_factory: pytest.TempPathFactory):
 
 @contextmanager
 def limited_memory(most: int = MEMORY) -> Iterator[None]:
-    """Whoever asks for more gets a MemoryError, which is no zoo error (where the system can set such a limit)."""
+    """Let larger allocations raise MemoryError, which is no error of zoo, if the system can set such a limit."""
     statm = Path("/proc/self/statm")
     if not statm.exists():
         yield
@@ -109,10 +109,10 @@ def limited_memory(most: int = MEMORY) -> Iterator[None]:
 
 
 def whole_and_usable(model: GAN, expected: GAN, *, changed: bool) -> None:
-    """All players are there with finite weights and can be used; unless they were signed anew, they are the same."""
+    """Check that all networks have finite weights and work; unless the digests were forged, they are the same."""
     assert model.networks.keys() == expected.networks.keys()
-    for name, player in model.networks.items():
-        state = player.state_dict()
+    for name, network in model.networks.items():
+        state = network.state_dict()
         assert state.keys() == expected.networks[name].state_dict().keys()
         assert all(torch.isfinite(tensor).all() for tensor in state.values())
     samples = model.sample(1, seed=0).tensor
@@ -126,7 +126,7 @@ def whole_and_usable(model: GAN, expected: GAN, *, changed: bool) -> None:
 
 @st.composite
 def byte_mutations(draw: st.DrawFn) -> Mutation:
-    """Flips, cuts, insertions and zeros anywhere in any file, most of them where a weight file has its header."""
+    """Draw flips, cuts, insertions and zeros anywhere in any file, most of them in the header of a weight file."""
     name = draw(st.sampled_from([*WEIGHTS, *TEXTS]))
     kind = draw(st.sampled_from(["flip", "cut", "insert", "zero", "swap", "repeat"]))
     where = draw(st.one_of(st.floats(0, 1), st.integers(0, 4000)))
@@ -156,11 +156,11 @@ def byte_mutations(draw: st.DrawFn) -> Mutation:
 @mutated
 @given(mutate=byte_mutations(), signed=st.booleans())
 def test_bytes_that_changed(check, mutate: Mutation, signed: bool):
-    """Any file may be flipped, cut, grown, emptied or turned around."""
+    """Any file may be flipped, cut, longer, empty or reversed."""
     check(mutate, signed=signed)
 
 
-# --- what a JSON document says -----------------------------------------------------------------------------------
+# --- contents of JSON documents -----------------------------------------------------------------------------------
 
 HUGE = [10**9, 2**31, 2**63, 2**64, 10**18, 10**30, 10**400, -1, -(2**63), 0]
 ODD_NUMBERS = st.one_of(st.sampled_from(HUGE), st.integers(), st.floats(allow_nan=True, allow_infinity=True))
@@ -179,13 +179,13 @@ ODD = st.recursive(
 
 
 def paths(value: Any, prefix: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The way to every value of a JSON document, itself included."""
+    """List the paths to all values of a JSON document, itself included."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return [prefix, *(path for key, item in inner for path in paths(item, (*prefix, key)))]
 
 
 def operated(document: Any, path: tuple[Any, ...], kind: str, value: Any) -> Any:
-    """The document with the value at `path` replaced, removed, joined by another, or repeated."""
+    """Return the document with the value at `path` replaced, removed, joined by another, or repeated."""
     if not path:
         return value
     holder = document
@@ -204,7 +204,7 @@ def operated(document: Any, path: tuple[Any, ...], kind: str, value: Any) -> Any
 
 @st.composite
 def surgeries(draw: st.DrawFn, document: Any) -> Any:
-    """A document after one to three operations."""
+    """Draw a document after one to three operations."""
     document = json.loads(json.dumps(document))
     for _ in range(draw(st.integers(1, 3))):
         path = draw(st.sampled_from(paths(document)[1:] or [()]))
@@ -217,7 +217,7 @@ def surgeries(draw: st.DrawFn, document: Any) -> Any:
 
 @mutated
 @given(data=st.data())
-def test_a_config_that_says_something_else(check, whole: Path, data: st.DataObject):
+def test_a_changed_config(check, whole: Path, data: st.DataObject):
     """config.json may name anything, claim any size, lack and add any key."""
     config = data.draw(surgeries(json.loads((whole / "config.json").read_text())))
 
@@ -230,7 +230,7 @@ BOUNDS = st.sampled_from([0, 1, 2, 3, 8, 16, 64, 256, 512, 1024, 4096, 16384, 65
 @settings(mutated, max_examples=examples(60))
 @given(data=st.data(), name=st.sampled_from(registry.names()))
 def test_a_config_of_another_architecture(check, data: st.DataObject, name: str):
-    """Whatever sizes another architecture's config claims, within its ranges or not, costs neither memory nor time."""
+    """Sizes that another architecture's config claims, within its ranges or not, cost neither memory nor time."""
     recipe = load_recipe(name)
     table = recipe.to_table()["model"]
     numbers = [key for key, value in table.items() if type(value) in (int, float)]
@@ -257,15 +257,15 @@ DEEP = 100_000
     ids=range(14),
 )  # fmt: skip
 def test_configs_made_to_exhaust(check, content: str):
-    """Depth, digits and sizes that a parser or a builder could choke on."""
+    """Depth, digits and sizes may be too much for a parser or a builder."""
     assert check(lambda folder: (folder / "config.json").write_text(content), signed=True) != "loaded"
 
 
-# --- what a weight file's header says ----------------------------------------------------------------------------
+# --- headers of weight files ---------------------------------------------------------------------------------------
 
 
 def with_header(content: bytes, header: Any, *, claims: int | None = None) -> bytes:
-    """A safetensors file with another header, which it says to be `claims` bytes long."""
+    """Return a safetensors file with another header and `claims` as the header's length."""
     (size,) = struct.unpack("<Q", content[:8])
     text = (header if isinstance(header, str) else json.dumps(header)).encode("utf-8", errors="surrogatepass")
     return struct.pack("<Q", len(text) if claims is None else claims) + text + content[8 + size :]
@@ -278,8 +278,8 @@ def header_of(content: bytes) -> dict[str, Any]:
 
 @mutated
 @given(data=st.data(), name=st.sampled_from(WEIGHTS), signed=st.booleans())
-def test_a_header_that_says_something_else(check, whole: Path, data: st.DataObject, name: str, signed: bool):
-    """Tensors may be renamed, dropped, added, overlap, lie outside, and have any shape and type."""
+def test_a_changed_header(check, whole: Path, data: st.DataObject, name: str, signed: bool):
+    """Tensors may be renamed, removed, added, overlapping, outside of the file, and of any shape and type."""
     content = (whole / name).read_bytes()
     header = data.draw(surgeries(header_of(content)))
 
@@ -340,7 +340,7 @@ LINES = st.one_of(
 @mutated
 @given(lines=st.lists(LINES, max_size=5), keep=st.booleans())
 def test_a_list_of_digests_that_says_something_else(check, lines: list[str], keep: bool):
-    """SHA256SUMS may list any path; what leads out is not read."""
+    """SHA256SUMS may list any path; one that leads out of the folder is not read."""
 
     def mutate(folder: Path) -> None:
         before = (folder / SUMS).read_text() if keep else ""
@@ -353,7 +353,7 @@ def test_a_list_of_digests_that_says_something_else(check, lines: list[str], kee
 @pytest.mark.parametrize("name", [*WEIGHTS, *TEXTS])
 @pytest.mark.parametrize("kind", ["out", "absolute", "loop", "folder", "fifo", "dangling", "zero", "sparse", "empty"])
 def test_files_that_are_something_else(check, outside: Path, kind: str, name: str, signed: bool):
-    """A file may be a link out or to itself, a folder, a pipe, a device, a terabyte of zeros, empty."""
+    """A file may be a link out or to itself, a folder, a pipe, a device, a terabyte of zeros, or empty."""
 
     def mutate(folder: Path) -> None:
         path = folder / name
@@ -389,8 +389,8 @@ def test_files_that_are_something_else(check, outside: Path, kind: str, name: st
 
 @mutated
 @given(data=st.data())
-def test_a_recipe_that_says_something_else(check, whole: Path, data: st.DataObject):
-    """recipe.toml may name anything; loading does not look at it, and what does gives a recipe or an error."""
+def test_a_changed_recipe(check, whole: Path, data: st.DataObject):
+    """recipe.toml may name anything; loading does not read it, and reading it gives a recipe or an error."""
     import tomlkit
 
     path = whole.parent / "theirs.toml"
@@ -409,29 +409,29 @@ def test_a_recipe_that_says_something_else(check, whole: Path, data: st.DataObje
 
 @pytest.mark.parametrize("content", ["a = " + "[" * 5000, 'a = "' + "x" * 10**6, "\x00", "a.b.c = 1\na = 2", ""])
 def test_recipes_made_to_exhaust(whole: Path, content: str):
-    """Depth and size that a parser could choke on."""
+    """Depth and size may be too much for a parser."""
     (whole.parent / "theirs.toml").write_text(content)
 
     with pytest.raises(ZooError):
         load_recipe(whole.parent / "theirs.toml")
 
 
-# --- what the Hub says of a repository ---------------------------------------------------------------------------
+# --- answers of the Hub ------------------------------------------------------------------------------------------
 
 
 @settings(mutated, max_examples=examples(40))
 @given(data=st.data())
-def test_a_hub_that_says_something_else(hub: LoopbackHub, whole: Path, expected: GAN, data: st.DataObject):
+def test_changed_answers_of_the_hub(hub: LoopbackHub, whole: Path, expected: GAN, data: st.DataObject):
     """The listing and the commit of a repository may have any name, size, digest and type."""
     hub.heal()
     shutil.rmtree(constants.HF_HUB_CACHE, ignore_errors=True)
     repo = hub.repo("me/small", {path.name: path.read_bytes() for path in sorted(whole.iterdir())})
     asked, path = data.draw(st.sampled_from([("/tree/", f"/tree/{repo.head}"), ("small$", "")]))
     true = json.loads(hub.answer(Request("GET", f"/api/models/me/small{path}", {}, {}, b"")).body)
-    hub.fault(asked, answering(data.draw(surgeries(true))))
+    hub.fault(asked, answer_with(data.draw(surgeries(true))))
 
     try:
-        with limited_memory(2 << 30):  # each thread of the client and the server reserves a share
+        with limited_memory(2 << 30):  # each thread of the client and the server reserves memory
             model = zoo.load("me/small")
     except ZooError:
         return

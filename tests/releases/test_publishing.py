@@ -1,4 +1,4 @@
-"""Publishing to a Hub that answers as the real one does, and loading what was published."""
+"""Publishing to a Hub that answers like the real one, and loading from it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.hanging import must_end
-from helpers.loopback_hub import Answer, Fault, LoopbackHub, bad_gateway, dropped, lost_answer, refused
+from helpers.loopback_hub import Answer, Fault, LoopbackHub, bad_gateway, drop, lose_answer, refuse
 from helpers.releases import METRICS, SMALL, write_model
 from huggingface_hub import constants
 
@@ -23,7 +23,7 @@ from zoo.io.weights import SUMS, digest, write_sums
 from zoo.recipe import load_recipe
 from zoo.registry import read_entry, registry
 
-pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # the client's, of its transport
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # from the client's transport
 
 
 def wipe_cache() -> None:
@@ -58,7 +58,7 @@ def published(hub: LoopbackHub, repo: str) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("name", registry.names())
 def test_published_and_loaded_samples_are_the_same_bit_for_bit(name: str, hub: LoopbackHub, tmp_path: Path):
-    """Each entry travels: published, fetched by another machine, it samples exactly as before."""
+    """An entry that is published and fetched by another machine samples exactly as before."""
     entry = registry.entries[name]
     folder = entry.bundled if entry.has_weights else write_model(load_recipe(name), tmp_path / "weights")
 
@@ -69,19 +69,17 @@ def test_published_and_loaded_samples_are_the_same_bit_for_bit(name: str, hub: L
     assert torch.equal(loaded.sample(4, seed=7).tensor, zoo.load(folder).sample(4, seed=7).tensor)
     assert published(hub, f"me/{name}") == contents(folder)
     assert commit.sha256 == {
-        f"{player}.safetensors": digest(folder / f"{player}.safetensors") for player in loaded.networks
+        f"{network}.safetensors": digest(folder / f"{network}.safetensors") for network in loaded.networks
     }
     assert hub.repos[f"me/{name}"].head == commit.revision
     assert commit.url == f"{hub.url}/me/{name}"
 
 
-def test_what_samples_are_read_by_travels_with_the_weights(
-    hub: LoopbackHub, folder: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_assets_are_published_with_the_weights(hub: LoopbackHub, folder: Path, monkeypatch: pytest.MonkeyPatch):
     """An architecture's assets, such as a vocabulary, are published, fetched and read with its weights."""
     read: list[str] = []
     monkeypatch.setattr(DCGAN, "ASSETS", ("vocabulary.json",))
-    monkeypatch.setattr(DCGAN, "attach", lambda self, place: read.append((place / "vocabulary.json").read_text()))
+    monkeypatch.setattr(DCGAN, "load_assets", lambda self, at: read.append((at / "vocabulary.json").read_text()))
     (folder / "vocabulary.json").write_text('["a", "b"]')
     write_sums(folder)
 
@@ -97,7 +95,7 @@ def test_what_samples_are_read_by_travels_with_the_weights(
 
 
 def test_publishing_twice_changes_nothing(hub: LoopbackHub, folder: Path, command):
-    """A second publication moves no byte, makes no commit and says so."""
+    """A second publication uploads nothing, makes no commit and says so."""
     first = zoo.publish(folder, repo="me/small")
     num_commits, num_requests = len(hub.repos["me/small"].commits), len(hub.requests)
 
@@ -111,7 +109,7 @@ def test_publishing_twice_changes_nothing(hub: LoopbackHub, folder: Path, comman
 
 
 def test_one_commit_of_what_differs(hub: LoopbackHub, folder: Path):
-    """A changed file goes, a file no longer released is taken away, what others put there stays; all in one commit."""
+    """One commit uploads changed files, deletes files that are no longer released, and keeps those of others."""
     (folder / "notes.md").write_text("an older release had this")
     write_sums(folder)
     zoo.publish(folder, repo="me/small")
@@ -134,7 +132,7 @@ def test_one_commit_of_what_differs(hub: LoopbackHub, folder: Path):
 
 
 def test_only_what_the_release_lists_is_published(hub: LoopbackHub, folder: Path):
-    """A file that lies in the folder by chance stays at home; a folder without a list is refused."""
+    """A file that is not listed in SHA256SUMS is not published; a folder without a list is refused."""
     (folder / ".env").write_text("SECRET=1")
 
     zoo.publish(folder, repo="me/small")
@@ -146,7 +144,7 @@ def test_only_what_the_release_lists_is_published(hub: LoopbackHub, folder: Path
 
 
 def test_damaged_weights_are_not_published(hub: LoopbackHub, folder: Path):
-    """What differs from its own digests does not leave this machine."""
+    """Files that differ from their digests are not published."""
     (folder / "generator.safetensors").write_bytes(b"damaged")
 
     with pytest.raises(InvalidFileError, match="sha256 differs"):
@@ -176,7 +174,7 @@ def test_dry_run_shows_each_file_and_moves_nothing(hub: LoopbackHub, folder: Pat
 
 
 def test_all_entries_go_to_one_organization(hub: LoopbackHub, command):
-    """`--all --org` publishes each entry that has weights under its own name; first, a look at what would happen."""
+    """`--all --org` publishes each entry that has weights under its own name; `--dry-run` shows it first."""
     names = [name for name, entry in registry.entries.items() if entry.has_weights]
 
     _, output, _ = command("publish", "--all", "--org", "gan-zoo", "--dry-run")
@@ -190,7 +188,7 @@ def test_all_entries_go_to_one_organization(hub: LoopbackHub, command):
 
 
 def test_a_run_is_released_and_published_in_one_go(hub: LoopbackHub, run: Path, command, tmp_path: Path):
-    """`zoo publish RUN` writes card, samples and digests on the way; anybody can sample it by its repository."""
+    """`zoo publish RUN` writes card, samples and digests; the result can be sampled by its repository's name."""
     (run / "metrics.json").write_text(json.dumps(METRICS))
 
     code, output, _ = command("publish", run, "--repo", "me/my-faces")
@@ -208,7 +206,7 @@ def test_a_run_is_released_and_published_in_one_go(hub: LoopbackHub, run: Path, 
 
 
 def test_a_run_without_figures_is_published_only_when_told(hub: LoopbackHub, run: Path, command):
-    """Weights that nobody measured are refused, unless `--unmeasured` says to; metrics that are there are kept."""
+    """Weights without metrics are refused, except with `--unmeasured`, which keeps metrics that exist."""
     code, _, errors = command("publish", run, "--repo", "me/my-faces")
     assert code == 2
     assert "zoo evaluate" in errors
@@ -225,7 +223,7 @@ def test_a_run_without_figures_is_published_only_when_told(hub: LoopbackHub, run
 def test_pin_writes_the_recipe_so_that_the_entry_loads_from_the_hub(
     hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
-    """`pin` writes repository, commit and digests into the recipe, by which an entry loads that is not bundled."""
+    """`pin` writes repository, commit and digests into the recipe, so that an entry that is not bundled loads."""
     entry = registry.entries["faces-dcgan"]
     own = replace(entry, recipe=shutil.copy(entry.recipe, tmp_path / "dcgan.toml"))
     monkeypatch.setitem(registry.entries, "faces-dcgan", own)
@@ -238,7 +236,7 @@ def test_pin_writes_the_recipe_so_that_the_entry_loads_from_the_hub(
     assert pinned.weights.sha256 == commit.sha256 == entry.weights.sha256
     assert "# " in own.recipe.read_text()  # its comments stay
 
-    monkeypatch.setattr(sys.modules["zoo.registry"], "_PACKAGE", tmp_path / "a wheel without weights")
+    monkeypatch.setattr(sys.modules["zoo.registry"], "PACKAGE", tmp_path / "a wheel without weights")
     monkeypatch.setitem(registry.entries, "faces-dcgan", pinned)
     assert not pinned.has_weights
     assert torch.equal(zoo.load("faces-dcgan").sample(2, seed=0).tensor, expected)
@@ -265,7 +263,7 @@ def test_a_new_repository_can_be_private(hub: LoopbackHub, folder: Path):
 
 
 def test_a_tag_names_one_commit_for_ever(hub: LoopbackHub, folder: Path):
-    """A tag goes to the published commit; one that is taken by another is refused before anything moves."""
+    """A tag names the published commit; one that names another commit is refused before any upload."""
     commit = zoo.publish(folder, repo="me/small", tag="v1")
     assert hub.repos["me/small"].tags == {"v1": commit.revision}
     assert zoo.publish(folder, repo="me/small", tag="v1").revision == commit.revision
@@ -290,11 +288,11 @@ def test_every_request_says_which_library_asks(hub: LoopbackHub, folder: Path):
             assert "authorization" not in request.headers
 
 
-# --- what goes wrong ---------------------------------------------------------------------------------------------
+# --- faults ------------------------------------------------------------------------------------------------------
 
 
 def test_without_a_token_nothing_is_published(hub: LoopbackHub, folder: Path, monkeypatch: pytest.MonkeyPatch):
-    """No token: the error says where to get one. A wrong one is said to be wrong."""
+    """Without a token the error says where to get one. A wrong token has an error of its own."""
     monkeypatch.delenv("HF_TOKEN")
     with pytest.raises(WriteError, match=r"hf auth login.*HF_TOKEN"):
         zoo.publish(folder, repo="me/small")
@@ -307,7 +305,7 @@ def test_without_a_token_nothing_is_published(hub: LoopbackHub, folder: Path, mo
 def test_without_the_right_to_write_nothing_is_published(
     hub: LoopbackHub, folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Somebody else's name, or a token with the role read: the error says which right is missing."""
+    """For another user's name, or a token with the role read, the error says which right is missing."""
     with pytest.raises(WriteError, match=r"403.*right to write to somebody"):
         zoo.publish(folder, repo="somebody/small")
 
@@ -321,7 +319,7 @@ def test_without_the_right_to_write_nothing_is_published(
 
 @pytest.mark.parametrize("kind", ["dataset", "space"])
 def test_a_repository_of_another_type_is_named(hub: LoopbackHub, folder: Path, kind: str):
-    """A data set or a space of that name is not published over, and not loaded."""
+    """A data set or space with that name is neither overwritten nor loaded."""
     hub.repo("me/small", kind=kind)
 
     with pytest.raises(WriteError, match=f"is a {kind}"):
@@ -332,7 +330,7 @@ def test_a_repository_of_another_type_is_named(hub: LoopbackHub, folder: Path, k
 
 @pytest.mark.parametrize("repo", ["small", "me/sm all", "me/a--b", "me/x.git", "a/b/c", "me/small@main", "me/api"])
 def test_names_that_the_hub_does_not_allow(hub: LoopbackHub, folder: Path, repo: str):
-    """A name is refused with the reason, by the client or by the Hub."""
+    """A wrong name is refused with the reason, by the client or by the Hub."""
     with pytest.raises(InvalidValueError):
         zoo.publish(folder, repo=repo)
     assert hub.repos == {}
@@ -345,7 +343,7 @@ STEPS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("fault", [bad_gateway(), refused(429, retry_after="0"), dropped()], ids=["502", "429", "drop"])
+@pytest.mark.parametrize("fault", [bad_gateway(), refuse(429, retry_after="0"), drop()], ids=["502", "429", "drop"])
 @pytest.mark.parametrize("step", STEPS)
 def test_a_hub_that_stumbles_is_asked_again(hub: LoopbackHub, folder: Path, step: str, fault: Fault):
     """Any step of a publication may fail twice, and it is published all the same, once."""
@@ -357,13 +355,13 @@ def test_a_hub_that_stumbles_is_asked_again(hub: LoopbackHub, folder: Path, step
     repo = hub.repos["me/small"]
     assert published(hub, "me/small") == contents(folder)
     assert repo.tags == {"v1": commit.revision}
-    assert len(repo.commits) == 2  # the one that made the repository, and this
+    assert len(repo.commits) == 2  # the one that created the repository, and this one
 
 
-@pytest.mark.parametrize("fault", [refused(500), dropped()], ids=["500", "drop"])
-@pytest.mark.parametrize("step", [step for step in STEPS if "verify" not in step])  # what was sent need not be verified
+@pytest.mark.parametrize("fault", [refuse(500), drop()], ids=["500", "drop"])
+@pytest.mark.parametrize("step", [step for step in STEPS if "verify" not in step])  # verification of an upload may fail
 def test_a_hub_that_is_down_is_one_clear_error(hub: LoopbackHub, folder: Path, step: str, fault: Fault):
-    """A step that fails for good ends in one error that names the repository; when it works again, so does a retry."""
+    """A lasting fault is one error that names the repository; publishing again after it works."""
     hub.repo("me/small")
     hub.fault(step, fault)
 
@@ -378,16 +376,16 @@ def test_a_hub_that_is_down_is_one_clear_error(hub: LoopbackHub, folder: Path, s
 
 @pytest.mark.parametrize("header", [{"retry_after": "3600"}, {"ratelimit": '"api";r=0;t=3600'}], ids=str)
 def test_a_rate_limit_that_takes_long_is_said_at_once(hub: LoopbackHub, folder: Path, header: dict[str, str]):
-    """Who should come back in an hour is told so, and does not wait."""
-    hub.fault("POST .*/commit/", refused(429, **header))
+    """A server that asks to wait an hour is not waited for; the error states the time."""
+    hub.fault("POST .*/commit/", refuse(429, **header))
 
     with pytest.raises(UnreachableError, match=r"429.*3600 s"):
         zoo.publish(folder, repo="me/small")
 
 
 def test_a_commit_whose_answer_is_lost_is_not_made_twice(hub: LoopbackHub, folder: Path):
-    """The commit arrived, the answer did not: publishing sees that it is done."""
-    hub.fault("POST .*/commit/", lost_answer(), times=1)
+    """Where the commit arrived but its answer did not, publishing sees that it is done."""
+    hub.fault("POST .*/commit/", lose_answer(), times=1)
 
     commit = zoo.publish(folder, repo="me/small")
 
@@ -397,7 +395,7 @@ def test_a_commit_whose_answer_is_lost_is_not_made_twice(hub: LoopbackHub, folde
 
 
 def test_a_branch_that_moved_meanwhile_is_compared_again(hub: LoopbackHub, folder: Path):
-    """Somebody else's commit between comparing and committing is kept, and ours goes on top of it."""
+    """A commit of somebody else between comparing and committing is kept, and ours follows it."""
     repo = hub.repo("me/small")
 
     def somebody_else_commits(answer: Callable[[], Answer]) -> Answer:
@@ -412,8 +410,8 @@ def test_a_branch_that_moved_meanwhile_is_compared_again(hub: LoopbackHub, folde
 
 
 def test_a_connection_lost_half_way_is_taken_up_again(hub: LoopbackHub, folder: Path):
-    """After an upload that broke off, publishing again sends only what is missing."""
-    hub.fault("PUT /upload/.*", dropped())
+    """After an interrupted upload, publishing again sends only the missing files."""
+    hub.fault("PUT /upload/.*", drop())
     with pytest.raises(UnreachableError):
         zoo.publish(folder, repo="me/small")
     hub.heal()

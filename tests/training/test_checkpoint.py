@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from zoo.errors import InvalidFileError, WriteError
-from zoo.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
+from zoo.training.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
 
 
 def test_checkpoints_are_kept_by_count_and_the_newest_is_read(tmp_path: Path):
@@ -17,12 +17,12 @@ def test_checkpoints_are_kept_by_count_and_the_newest_is_read(tmp_path: Path):
     for step in (1, 2, 3):
         save_checkpoint({"step": step}, tmp_path, step=step, keep=2)
 
-    assert [path.name for path in checkpoints(tmp_path)] == ["step-000000002.pt", "step-000000003.pt"]
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["step-000000002.pt", "step-000000003.pt"]
     assert load_checkpoint(tmp_path) == {"step": 3}
 
 
 def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path: Path):
-    """When a checkpoint cannot be written whole, the one before it stands, and no scrap is left."""
+    """Where a checkpoint cannot be written, the one before it stays, and no temporary file is left."""
     save_checkpoint({"step": 1}, tmp_path, step=1, keep=2)
 
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -37,8 +37,8 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path: Path):
     assert load_checkpoint(tmp_path) == {"step": 1}
 
 
-def test_a_damaged_checkpoint_is_named_with_a_way_out(tmp_path: Path):
-    """A damaged newest checkpoint says which one to resume from."""
+def test_the_error_of_a_damaged_checkpoint_names_the_one_before(tmp_path: Path):
+    """Where the newest checkpoint is damaged, the error says which one to resume from."""
     for step in (1, 2):
         path = save_checkpoint({"step": step}, tmp_path, step=step, keep=2)
     path.write_bytes(path.read_bytes()[:50])

@@ -1,3 +1,5 @@
+"""The training loop and its runs: logs, resumption, interruptions, schedules, held-out metrics."""
+
 from __future__ import annotations
 
 import json
@@ -19,7 +21,7 @@ from zoo.data.images import decode_images as decode
 from zoo.errors import AlreadyExistsError, DivergenceError, InUseError, InvalidFileError, InvalidValueError
 from zoo.gan import GAN
 from zoo.recipe import Recipe, load_recipe
-from zoo.training.checkpoint import checkpoints, load_checkpoint
+from zoo.training.checkpoint import list_checkpoints, load_checkpoint
 from zoo.training.loop import run_training
 from zoo.training.report import TrainingReport
 from zoo.training.run import Run
@@ -47,7 +49,7 @@ def resume(recipe: Recipe, folder: Path) -> Run:
 
 
 def test_a_run_leaves_what_a_user_looks_for(recipe: Recipe, store: Store, tmp_path: Path):
-    """A finished run has its recipe, a log line an interval, samples, TensorBoard events and checkpoints."""
+    """A finished run has its recipe, a log line for each interval, samples, TensorBoard events and checkpoints."""
     logged: list[str] = []
 
     assert run_it(recipe, tmp_path / "run", store, log=logged.append)
@@ -58,14 +60,14 @@ def test_a_run_leaves_what_a_user_looks_for(recipe: Recipe, store: Store, tmp_pa
     assert {"loss/D", "loss/G", "output/real", "output/fake", "report/advantage", "report/gradient_ratio",
             "report/diversity", "images_per_second"} <= set(log[0])  # fmt: skip
     assert sorted(path.name for path in (run / "samples").iterdir()) == ["kimg000000.020.png", "kimg000000.040.png"]
-    assert len(checkpoints(run / "checkpoints")) == 2
+    assert len(list_checkpoints(run / "checkpoints")) == 2
     assert list((run / "tensorboard").iterdir())
     assert load_recipe(run / "recipe.toml").train == recipe.train
     assert [line.split(":")[0] for line in logged] == ["Equilibrium", "Starvation", "Collapse"]
 
 
 def test_on_step_is_called_after_every_step(recipe: Recipe, store: Store, tmp_path: Path):
-    """Progress comes after each step, in kimg, with the speed."""
+    """`on_step` gets the progress in kimg, and the speed."""
     seen = []
     run_it(recipe, tmp_path / "run", store, on_step=lambda now: seen.append((now.kimg, now.images_per_second > 0)))
 
@@ -73,7 +75,7 @@ def test_on_step_is_called_after_every_step(recipe: Recipe, store: Store, tmp_pa
 
 
 def test_log_of_a_resumed_run_has_no_line_twice(recipe: Recipe, store: Store, tmp_path: Path):
-    """Lines later than the checkpoint, and a half-written one, are dropped on resumption."""
+    """Lines later than the checkpoint, and an incomplete one, are dropped on resumption."""
     run = tmp_path / "run"
     run_it(recipe, run, store)
     with (run / "log.jsonl").open("a") as log:
@@ -109,7 +111,7 @@ def test_resuming_with_another_recipe_names_the_keys(recipe: Recipe, store: Stor
 
 
 def test_rates_that_have_fallen_do_not_rise_again(recipe: Recipe, store: Store, tmp_path: Path):
-    """A run in the fall of its learning rates cannot be made longer; before it, it can."""
+    """A run whose learning rates have started to fall cannot be made longer; before that, it can."""
     falling = replace(recipe, train=replace(recipe.train, lr_decay_share=0.5))
     run_it(falling, tmp_path / "run", store)
     with pytest.raises(InvalidValueError, match=r"started at 0\.02 kimg"):
@@ -131,7 +133,7 @@ def test_rates_that_have_fallen_do_not_rise_again(recipe: Recipe, store: Store, 
     ],
 )
 def test_a_run_knows_when_its_first_schedule_starts(entry: str, settings: list[str], start: float):
-    """A schedule that depends on the length starts there: of rates, slopes, temperatures, demonstrations."""
+    """A run knows when the first schedule that depends on its length starts: of rates, slopes or temperatures."""
     assert load_recipe(entry, ["train.total_kimg=100", *settings]).train.schedule_start_kimg == pytest.approx(start)
 
 
@@ -158,7 +160,7 @@ def test_other_data_is_refused(recipe: Recipe, store: Store, tmp_path: Path):
 
 
 def test_a_second_start_does_not_overwrite_a_run(recipe: Recipe, tmp_path: Path):
-    """A run folder is started once."""
+    """A run cannot be created where one exists."""
     Run.create(recipe, tmp_path / "run")
 
     with pytest.raises(AlreadyExistsError, match="--resume"):
@@ -166,7 +168,7 @@ def test_a_second_start_does_not_overwrite_a_run(recipe: Recipe, tmp_path: Path)
 
 
 def test_an_edited_recipe_that_does_not_fit_is_refused(recipe: Recipe, store: Store, tmp_path: Path):
-    """A run whose recipe was edited to another width says so, instead of loading in part."""
+    """A run whose recipe was edited to another width is an error, and is not loaded in part."""
     run_it(recipe, tmp_path / "run", store)
     path = tmp_path / "run" / "recipe.toml"
     path.write_text(path.read_text().replace("width = 4", "width = 8"))
@@ -181,9 +183,9 @@ def test_an_edited_recipe_that_does_not_fit_is_refused(recipe: Recipe, store: St
 def test_a_checkpoint_that_is_something_else_is_refused(
     recipe: Recipe, store: Store, tmp_path: Path, damage: dict[str, object] | None
 ):
-    """Resuming from it is one line, not a traceback."""
+    """Resuming from such a checkpoint is one clear error."""
     run_it(recipe, tmp_path / "run", store)
-    newest = checkpoints(tmp_path / "run" / "checkpoints")[-1]
+    newest = list_checkpoints(tmp_path / "run" / "checkpoints")[-1]
     state = torch.load(newest, weights_only=True)
     torch.save([1, 2] if damage is None else {**state, **damage}, newest)
 
@@ -191,8 +193,8 @@ def test_a_checkpoint_that_is_something_else_is_refused(
         run_it(recipe, tmp_path / "run", store)
 
 
-def test_damaged_texts_of_a_run_are_no_traceback(recipe: Recipe, store: Store, tmp_path: Path):
-    """A log of other bytes is cut where it cannot be read; a name of other bytes is an error."""
+def test_damaged_text_files_of_a_run_are_handled(recipe: Recipe, store: Store, tmp_path: Path):
+    """A log is cut where it cannot be read; an entry's name that cannot be read is an error."""
     run = tmp_path / "run"
     run_it(recipe, run, store)
     whole = (run / "log.jsonl").read_bytes()
@@ -205,10 +207,10 @@ def test_damaged_texts_of_a_run_are_no_traceback(recipe: Recipe, store: Store, t
         Run.open(run)
 
 
-def test_another_recipe_is_refused_before_its_data_are_built(recipe: Recipe, tmp_path: Path, monkeypatch):
-    """`zoo train ENTRY --resume RUN`, of a run on one's own folder, does not render the entry's faces first."""
+def test_another_recipe_is_refused_before_its_data_is_built(recipe: Recipe, tmp_path: Path, monkeypatch):
+    """`zoo train ENTRY --resume RUN` renders no data where the run was trained on a user's own folder."""
     Run.create(replace(recipe, data=replace(recipe.data, name="", folder="/photos")), tmp_path / "run")
-    monkeypatch.setattr("zoo.training.session.open_data", lambda *args, **options: pytest.fail("data were opened"))
+    monkeypatch.setattr("zoo.training.session.open_data", lambda *args, **options: pytest.fail("data was opened"))
 
     with pytest.raises(InvalidValueError, match="started with another recipe"):
         zoo.train("faces-dcgan", resume=tmp_path / "run")
@@ -247,7 +249,7 @@ def start_process(run: Path, store: Store) -> subprocess.Popen:
 
 def wait_for_checkpoint(run: Path, *, newer_than: str = "") -> None:
     for _ in range(6000):
-        found = checkpoints(run / "checkpoints")
+        found = list_checkpoints(run / "checkpoints")
         if found and found[-1].name > newer_than:
             return
         time.sleep(0.05)
@@ -256,7 +258,7 @@ def wait_for_checkpoint(run: Path, *, newer_than: str = "") -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_checkpoint_and_exit_cleanly(number: signal.Signals, store: Store, tmp_path: Path):
-    """Ctrl-C and SIGTERM end the step, write a checkpoint of it and return."""
+    """Ctrl-C and SIGTERM finish the step, write a checkpoint of it and return."""
     process = start_process(tmp_path / "run", store)
     wait_for_checkpoint(tmp_path / "run")
     process.send_signal(number)
@@ -268,11 +270,11 @@ def test_signals_checkpoint_and_exit_cleanly(number: signal.Signals, store: Stor
     assert Run.open(tmp_path / "run").load()[1] == json.loads(log[-1])["kimg"]
 
 
-def test_kill_at_any_moment_leaves_a_whole_checkpoint(store: Store, tmp_path: Path):
+def test_kill_at_any_moment_leaves_a_checkpoint_that_loads(store: Store, tmp_path: Path):
     """After kill -9, again and again, the newest checkpoint loads and the run is resumed from it."""
     run, kimg = tmp_path / "run", 0.0
     for pause in (0.0, 0.07, 0.013):
-        newest = checkpoints(run / "checkpoints")[-1].name if kimg else ""
+        newest = list_checkpoints(run / "checkpoints")[-1].name if kimg else ""
         process = start_process(run, store)
         wait_for_checkpoint(run, newer_than=newest)
         time.sleep(pause)
@@ -305,10 +307,10 @@ with distributed.process_group() as device:
 
 
 def test_two_processes_equal_one_on_the_joined_batch(make_store, tmp_path: Path):
-    """Two gloo processes with half a batch each train the weights of one with the whole batch, to 1e-6.
+    """Two gloo processes with half a batch each reach the weights of one process with the full batch, to 1e-6.
 
-    With plain SGD, because Adam's first steps turn the rounding of vanishing gradients into whole steps. With one piece
-    a unit, because rounding would choose between two pieces that are nearly equal.
+    The optimizer is SGD, because Adam's first steps turn the rounding of tiny gradients into full steps. Maxout units
+    have one piece, because rounding would choose between two pieces that are nearly equal.
     """
     store = make_store(32)
     settings = [
@@ -352,7 +354,7 @@ def test_a_run_starts_from_the_weights_that_its_recipe_names(recipe: Recipe, sto
 
 
 def test_a_resumed_run_keeps_its_own_weights(recipe: Recipe, store: Store, tmp_path: Path):
-    """Only a new run starts from the named weights: a resumed one has better."""
+    """Only a new run starts from the named weights; a resumed one keeps its own."""
     run_it(recipe, tmp_path / "first", store)
     trained = Run.open(tmp_path / "first").load()[0]
     run_it(recipe, tmp_path / "second", store, start=trained)
@@ -362,14 +364,14 @@ def test_a_resumed_run_keeps_its_own_weights(recipe: Recipe, store: Store, tmp_p
     run_it(longer, tmp_path / "second", store, start=trained)
 
     moved = [
-        float(sum((a - b).detach().abs().sum() for a, b in zip(one.parameters(), after.parameters(), strict=True)))
-        for one in (Run.open(tmp_path / "second").load()[0], trained)
+        float(sum((a - b).detach().abs().sum() for a, b in zip(gan.parameters(), after.parameters(), strict=True)))
+        for gan in (Run.open(tmp_path / "second").load()[0], trained)
     ]
     assert 0 < moved[0] < moved[1]
 
 
 def test_the_best_state_is_kept_where_the_recipe_asks(recipe: Recipe, store: Store, tmp_path: Path):
-    """With keep = "best" a run is loaded as it was at its lowest first held-out metric, also after resumption."""
+    """With keep = "best" a run is loaded from its lowest first held-out metric, also after resumption."""
     scores = iter([3.0, 1.0, 2.0, 1.5])
     kept = replace(recipe, train=replace(recipe.train, evaluate_kimg=0.012, keep="best", total_kimg=0.024))
     evaluate_fn = lambda gan: {"distance": (next(scores), None), "other": (0.0, None)}  # noqa: E731
@@ -386,7 +388,7 @@ def test_the_best_state_is_kept_where_the_recipe_asks(recipe: Recipe, store: Sto
 
 
 def test_an_evaluation_that_fails_loses_nothing(recipe: Recipe, store: Store, tmp_path: Path):
-    """What was trained until then is in a checkpoint."""
+    """Where an evaluation fails, a checkpoint has what was trained until then."""
 
     def evaluate_fn(gan: GAN) -> dict[str, tuple[float, float | None]]:
         raise InvalidValueError("too few samples")
@@ -402,21 +404,22 @@ def test_held_out_metrics_are_logged_while_training(recipe: Recipe, store: Store
     """Every `evaluate_kimg` the averaged generator is evaluated, and its metrics are logged."""
     logged: list[str] = []
     evaluated = replace(recipe, train=replace(recipe.train, evaluate_kimg=0.02))
-    bits, states = {}, {}
+    weights, states = {}, {}
 
     def evaluate_fn(gan: GAN) -> dict[str, tuple[float, float | None]]:
-        torch.nn.Linear(3, 3)  # an evaluation may build a network of its own
+        torch.nn.Linear(3, 3)  # an evaluation may build another network
         return {"spread": (float(gan.sample(2, seed=0).tensor.std()), 0.5)}
 
     for name, evaluate_fn_or_none in (("run", evaluate_fn), ("no", None)):
         run_it(evaluated, tmp_path / name, store, evaluate_fn=evaluate_fn_or_none, log=logged.append)
-        bits[name] = Run.open(tmp_path / name).load()[0].state_dict()
+        weights[name] = Run.open(tmp_path / name).load()[0].state_dict()
         states[name] = load_checkpoint(tmp_path / name / "checkpoints")["torch_rng"]
 
     log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert [line["kimg"] for line in log if "held_out/spread" in line] == [0.02, 0.04]
     assert sum("held out: spread" in line and "(real against real 0.5)" in line for line in logged) == 2
-    assert all(torch.equal(value, bits["no"][key]) for key, value in bits["run"].items())  # evaluating changes nothing
+    # evaluating changes nothing
+    assert all(torch.equal(value, weights["no"][key]) for key, value in weights["run"].items())
     assert torch.equal(states["run"], states["no"])
 
 

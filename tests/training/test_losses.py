@@ -1,3 +1,5 @@
+"""Adversarial losses and gradient penalties, against their papers' equations."""
+
 from __future__ import annotations
 
 import math
@@ -68,7 +70,7 @@ def test_generator_gains_when_the_discriminator_is_fooled(name: str):
 
 
 def test_saturation_is_what_the_paper_says():
-    """While D rejects with confidence, minimax gives G hardly a gradient, the other loss nearly a full one."""
+    """While D rejects with confidence, minimax gives G almost no gradient, and the other loss nearly a full one."""
     gradients = {}
     for name in ("minimax", "non_saturating"):
         logit = torch.tensor([-8.0], requires_grad=True)
@@ -100,7 +102,7 @@ def test_gradient_penalty_of_a_linear_critic_is_its_distance_from_slope_one():
 
 
 def test_gradient_penalty_is_taken_between_real_and_fake():
-    """Each point lies on the line from a real to its fake, at one share a sample."""
+    """Each point is on the line from a real sample to its fake one, at one share for all values of a sample."""
     seen = []
 
     def critic(x: torch.Tensor) -> torch.Tensor:

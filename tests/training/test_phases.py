@@ -26,7 +26,7 @@ def test_phases_are_due_by_their_interval_and_their_progress():
 
 @pytest.mark.parametrize("kind", ["adam", "rmsprop", "sgd"])
 def test_weight_decay_shortens_weights_that_nothing_else_moves(kind: str):
-    """Each kind of optimizer takes the decay, and without it leaves a weight without a gradient where it is."""
+    """Each kind of optimizer applies the decay; without it a weight whose gradient is zero stays."""
     lengths = {}
     for decay in (0.0, 0.5):
         module = nn.Linear(1, 1, bias=False)

@@ -35,8 +35,8 @@ def test_wasserstein_gap_is_in_deviations():
     assert gaps[0] == pytest.approx(gaps[1], rel=1e-3)
 
 
-def test_report_says_what_the_numbers_mean():
-    """Starvation, collapse and dominance are said in words; so is their absence."""
+def test_report_explains_what_the_numbers_mean():
+    """Starvation, collapse and dominance are explained in words; so is their absence."""
     bad = " ".join(
         explain({"report/advantage": 0.99, "report/gradient_ratio": 1e-4, "report/diversity": 0.1}, "minimax")
     )
@@ -56,8 +56,8 @@ def test_diversity_compares_with_the_data():
     assert measure_diversity(real[:1].expand(32, 3, 8, 8), real) == pytest.approx(0, abs=1e-6)
 
 
-def test_diversity_of_tokens_counts_the_places_that_differ():
-    """Between tokens there is no distance but equal or not: 9 is not further from 1 than 2 is."""
+def test_diversity_of_tokens_counts_the_positions_that_differ():
+    """Tokens are equal or different, and nothing between: 9 is no further from 1 than 2 is."""
     texts = torch.tensor([[1, 2, 3, 4], [1, 2, 3, 9]])
 
     assert measure_diversity(texts, torch.tensor([[1, 2, 3, 4], [5, 6, 3, 4]])) == pytest.approx(0.5)

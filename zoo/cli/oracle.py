@@ -34,7 +34,7 @@ def bench_oracle(
     zoo bench-oracle
     zoo bench-oracle seqgan constant noise --seeds 3 --length 40 --set train.rollouts=16
     """
-    from zoo.io.atomic import replacing
+    from zoo.io.atomic import replace_atomically
     from zoo.text.oracle.benchmark import format_table, run_benchmark, to_json
     from zoo.text.oracle.model import Oracle
 
@@ -52,6 +52,6 @@ def bench_oracle(
             log=log,
         )
     oracle_nll = {seed: Oracle(seed).own_nll(length)[0] for seed in range(seeds)}
-    with replacing(out / "rows.json") as temporary:
+    with replace_atomically(out / "rows.json") as temporary:
         temporary.write_text(json.dumps(to_json(rows, oracle_nll), indent=2) + "\n", encoding="utf-8")
     print(format_table(rows, oracle_nll))

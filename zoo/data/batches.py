@@ -1,4 +1,4 @@
-"""Real batches in a shuffled order that a counter determines, so that a resumed training sees the same ones."""
+"""Real batches in a shuffled order. The step alone determines it, so a resumed training sees the same ones."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from zoo.noise import Noise
 
 
 class Batches:
-    """Batches of the training split, each sample once per epoch, in an order drawn from (seed, epoch).
+    """Batches of the training split, each sample once per epoch, in a random order that (seed, epoch) determines.
 
     Under several processes each takes its own rows of the same global batch.
 
     Args:
-        decode: stored rows [n, ...] to what the discriminator sees; the wing's own (images: floats in [-1, 1]).
-        balanced: the classes, where the data has any, take turns, and each has epochs of its own.
+        decode: turns stored rows [n, ...] into what the networks see, e.g. images as floats in [-1, 1].
+        balanced: whether the classes alternate, if the data has any. Each class then has epochs of its own.
     """
 
     def __init__(
@@ -42,11 +42,11 @@ class Batches:
         self._rank, self._world_size = rank, world_size
 
     def at(self, step: int, noise: Noise) -> Tensor:
-        """The real samples of a turn: this process's share of them."""
+        """Return this process's share of the real samples of a step."""
         return self._decode(self._samples[self._rows_at(step)], noise)
 
     def labels_at(self, step: int) -> Tensor | None:
-        """The classes of those samples, int64 [n]; None where the data has none."""
+        """Return the classes of those samples, int64 [n]; None where the data has none."""
         return None if self._labels is None else torch.from_numpy(self._labels[self._rows_at(step)])
 
     def _rows_at(self, step: int) -> list[int]:
@@ -55,16 +55,16 @@ class Batches:
         return [self._row(place) for place in range(first, first + share)]
 
     def _row(self, place: int) -> int:
-        round_, whose = divmod(place, len(self._orders))
-        return self._orders[whose].at(round_)
+        index, order = divmod(place, len(self._orders))
+        return self._orders[order].at(index)
 
 
 class _Order:
-    """Rows in an endless order, each once per epoch, which is drawn from (*seed, epoch)."""
+    """Rows in an endless order, each once per epoch. Each epoch is shuffled by the seed (*seed, epoch)."""
 
     def __init__(self, rows: np.ndarray, seed: list[int]) -> None:
         self._rows, self._seed = rows, seed
-        self._epoch: tuple[int, np.ndarray] | None = None  # the last one, shuffled
+        self._epoch: tuple[int, np.ndarray] | None = None  # the current one, shuffled
 
     def at(self, place: int) -> int:
         epoch, offset = divmod(place, len(self._rows))

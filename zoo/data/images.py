@@ -1,4 +1,4 @@
-"""Images between their stored form and the players' form, and the table `[data]` of what trains on images."""
+"""Images as the networks see them, and the table `[data]` of models that train on images."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ImageDataConfig(DataConfig):
 
 
 def decode_images(pixels: np.ndarray, noise: Noise | None = None) -> Tensor:
-    """uint8 [N, H, W, C] -> float32 [N, C, H, W] in [-1, 1], channels last in memory; or clips, with T before H.
+    """Decode uint8 [N, H, W, C] to float32 [N, C, H, W] in [-1, 1], channels last in memory; or clips, with T before H.
 
     With `noise`, half of them are mirrored left to right.
     """

@@ -28,7 +28,7 @@ def read_labels(folder: Path) -> tuple[str, ...]:
 
 
 def check_labels(labels: Iterable[object], where: Path) -> None:
-    """Raise InvalidFileError where one of them cannot name a class: samples are saved in files with these names."""
+    """Raise InvalidFileError where a label cannot be part of a file name: samples are saved under these names."""
     for label in labels:
         if not isinstance(label, str) or not label.isprintable() or label in ("", ".", "..") or set(label) & set("/\\"):
             raise InvalidFileError(f"{where}: the name of a class cannot be {label!r}")

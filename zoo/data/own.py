@@ -1,4 +1,4 @@
-"""Data of one's own: a folder of files, or those of a data set of the Hub, which are read as a folder's are."""
+"""A user's own data: a folder of files, or the files of a data set of the Hub."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from zoo.data.store import About
 from zoo.recipe import DataConfig
 
 
-def own_files(
+def find_own_files(
     data: DataConfig, suffixes: tuple[str, ...], *, progress: Callable[[int, int], None] | None = None
 ) -> tuple[Path, About]:
-    """The folder that `data.folder` or `data.hub` stands for, and what it says of itself.
+    """Find the folder that `data.folder` or `data.hub` names, and its name and license.
 
-    Of a data set of the Hub the files that end in one of `suffixes` are fetched. Raises as `zoo.data.hub.load_files`.
+    The files of a data set of the Hub that end in one of `suffixes` are fetched. Raises as `zoo.data.hub.load_files`.
     """
     if data.hub:
         from zoo.data.hub import load_files

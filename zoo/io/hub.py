@@ -1,8 +1,8 @@
-"""The Hugging Face Hub through its own client: what a revision is, what lies there, fetching it into the cache.
+"""The Hugging Face Hub: resolving revisions, listing files, fetching them into the cache.
 
-The client does the protocol, the cache and most retries. Three things it leaves open are closed here: it accepts
-wrong bytes of the right size, it waits for ever on a server that drips, and its errors speak of requests, not of what
-to do.
+`huggingface_hub` does the protocol, the cache and most retries. Three of its gaps are closed here. It accepts wrong
+bytes of the right size. It waits for ever on a server that sends a byte now and then. And its errors describe requests,
+where a user needs to know what to do.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ from zoo.errors import (
 T = TypeVar("T")
 
 LIBRARY = "gan-zoo"
-MAX_FILES = {"model": 1000, "dataset": 100_000}  # of a repository; a release has about ten
-ANSWER_SECONDS = 60.0  # for one question, retries within it
-SLOWEST = 10_000  # bytes/s; a transfer may take ANSWER_SECONDS and its size at this rate
-LISTED_BYTES = 300  # of a listing, for each file
+MAX_FILES = {"model": 1000, "dataset": 100_000}  # in a repository; a release has about ten
+ANSWER_SECONDS = 60.0  # for one question, retries included
+SLOWEST = 10_000  # bytes/s; a transfer may take ANSWER_SECONDS, and the time of its size at this rate
+LISTED_BYTES = 300  # of a listing, per file
 TRIES = 4
-FIRST_WAIT = 1.0  # seconds before the second try; doubled for each further one
-LONGEST_WAIT = 60.0  # a server that asks for more has an error shown instead
+FIRST_WAIT = 1.0  # seconds before the second try; it doubles with each further one
+LONGEST_WAIT = 60.0  # seconds; a server that asks for more raises an error instead
 
 BUSY = (408, 429, 500, 502, 503, 504)  # statuses of a server that may answer the next time
 _ADDRESS = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?", re.ASCII)
@@ -56,7 +56,7 @@ _SHA = re.compile(r"[0-9a-f]{40}")
 
 @dataclass(frozen=True)
 class Address:
-    """A repository of the Hub, and a revision of it: a branch, a tag or a commit; the default branch if empty."""
+    """A repository of the Hub and its revision: a branch, a tag or a commit; the default branch if empty."""
 
     repo: str
     revision: str = ""
@@ -64,7 +64,7 @@ class Address:
 
     @classmethod
     def parse(cls, text: str, kind: Literal["model", "dataset"] = "model") -> Address | None:
-        """From `org/name` or `org/name@revision`; None for anything else."""
+        """Parse `org/name` or `org/name@revision`; return None for anything else."""
         match = _ADDRESS.fullmatch(text)
         return cls(match["repo"], match["revision"] or "", kind) if match else None
 
@@ -78,19 +78,19 @@ class Address:
 
 
 @dataclass(frozen=True)
-class Listed:
-    """A file as the Hub's listing states it. `digest` is the sha256 of a large file, the git blob sha1 of a small."""
+class ListedFile:
+    """A file in the Hub's listing. `digest` is the sha256 of a large file, or the git blob sha1 of a small one."""
 
     size: int
     digest: str
 
 
 def api() -> HfApi:
-    """The client; `HF_ENDPOINT`, `HF_TOKEN`, `HF_HOME` and `HF_HUB_OFFLINE` mean what they always mean."""
-    return HfApi(library_name=LIBRARY, library_version=_version())
+    """Make the client. It obeys `HF_ENDPOINT`, `HF_TOKEN`, `HF_HOME` and `HF_HUB_OFFLINE`."""
+    return HfApi(library_name=LIBRARY, library_version=_read_version())
 
 
-def _version() -> str:
+def _read_version() -> str:
     return version("gan-zoo")
 
 
@@ -98,46 +98,46 @@ def _version() -> str:
 
 
 def ask(address: Address, question: Callable[[], T], *, seconds: float | None = None) -> T:
-    """The answer to a question put to the Hub, asked again while the server is busy.
+    """Ask the Hub, again while the server is busy, and return the answer.
 
-    Raises:
-        NotFoundError, InvalidValueError, WriteError, UnreachableError, InvalidFileError: what was wrong, in the words of `address`.
+    Raises NotFoundError, InvalidValueError, WriteError, UnreachableError or InvalidFileError, which name `address`.
     """
-    with speaking(address):
-        return bounded(lambda: _retried(question), seconds=seconds or ANSWER_SECONDS)
+    with translate_errors(address):
+        return run_bounded(lambda: _retry(question), seconds=seconds or ANSWER_SECONDS)
 
 
-def _retried(question: Callable[[], T]) -> T:
+def _retry(question: Callable[[], T]) -> T:
     for attempt in range(TRIES):
         try:
             return question()
         except Exception as error:
-            wait = pause(error, attempt)
+            wait = retry_seconds(error, attempt)
             if wait is None:
                 raise
             time.sleep(wait)
     raise AssertionError("the last attempt returns or raises")
 
 
-def pause(error: BaseException | None, attempt: int, *, busy: Iterable[int] = BUSY) -> float | None:
-    """Seconds to wait before attempt + 1 at what raised `error`; None where another attempt is no use.
+def retry_seconds(error: BaseException | None, attempt: int, *, busy: Iterable[int] = BUSY) -> float | None:
+    """Return the seconds to wait before the next attempt at what raised `error`; None where that is no use.
 
-    It is where the connection broke, or a machine on the way answered for the Hub, or the Hub with a status of `busy`.
+    Another attempt may help where the connection broke, where a proxy answered for the Hub, or where the Hub answered
+    with a status of `busy`.
     """
-    if isinstance(error, hub_errors.RevisionResolutionError | RuntimeError):  # the client's wrappings
+    if isinstance(error, hub_errors.RevisionResolutionError | RuntimeError):  # the client wraps its errors in these
         error = error.__cause__
     wait = FIRST_WAIT * 2**attempt
     if isinstance(error, hub_errors.HfHubHTTPError):
         if error.response.status_code not in busy:
             return None
-        wait = max(wait, _asked_to_wait(error.response))
+        wait = max(wait, _read_wait(error.response))
     elif not isinstance(error, httpx2.TransportError | json.JSONDecodeError):
         return None
     return wait if wait <= LONGEST_WAIT and attempt + 1 < TRIES else None
 
 
-def _asked_to_wait(response: httpx2.Response) -> int:
-    """Seconds after which a server wants to be asked again, by either header that the Hub uses; 0 where it has none."""
+def _read_wait(response: httpx2.Response) -> int:
+    """Read how many seconds a server asks to wait, from either header that the Hub uses; 0 without one."""
     limit = parse_ratelimit_headers(response.headers)
     if limit is not None and limit.remaining == 0 and response.status_code == 429:
         return limit.reset_in_seconds
@@ -145,15 +145,16 @@ def _asked_to_wait(response: httpx2.Response) -> int:
     return int(after) if after.isdecimal() else 0
 
 
-def patience(size: int) -> float:
-    """Seconds that a transfer of `size` bytes may take."""
+def transfer_seconds(size: int) -> float:
+    """Return the seconds that a transfer of `size` bytes may take."""
     return ANSWER_SECONDS + size / SLOWEST
 
 
-def bounded(call: Callable[[], T], *, seconds: float, cancelled: threading.Event | None = None) -> T:
-    """The result of `call`, or TimeoutError. The client has no limit for a server that sends a byte now and then.
+def run_bounded(call: Callable[[], T], *, seconds: float, cancelled: threading.Event | None = None) -> T:
+    """Run `call` and return its result. Raises TimeoutError where it takes longer than `seconds`.
 
-    `call` runs in a thread that nobody waits for when it is late; `cancelled` is set then, for it to see.
+    The client itself has no limit for a server that sends a byte now and then. `call` runs in a thread, which is left
+    behind where it is late. `cancelled` is set when this function ends, so that `call` can stop.
     """
     result: list[T] = []
     error: list[BaseException] = []
@@ -179,8 +180,8 @@ def bounded(call: Callable[[], T], *, seconds: float, cancelled: threading.Event
 
 
 @contextmanager
-def speaking(address: Address) -> Iterator[None]:
-    """Step the client's errors into those of this library."""
+def translate_errors(address: Address) -> Iterator[None]:
+    """Turn the errors of the client into those of this library."""
     where = f"{address} on {constants.ENDPOINT}"
     try:
         yield
@@ -189,35 +190,37 @@ def speaking(address: Address) -> Iterator[None]:
     except hub_errors.LocalTokenNotFoundError as error:
         raise WriteError(_NO_TOKEN) from error
     except hub_errors.HFValidationError as error:
-        raise InvalidValueError(f'"{address}" is no name that the Hub allows: {error}') from error
+        raise InvalidValueError(f'"{address}" is not a name that the Hub allows: {error}') from error
     except hub_errors.GatedRepoError as error:
         raise NotFoundError(f"{where} is gated: accept its conditions on its page, then `hf auth login`") from error
     except hub_errors.RevisionNotFoundError as error:
-        raise NotFoundError(f"{address.repo} has no revision {address.revision!r}.{_revisions(address)}") from error
+        raise NotFoundError(
+            f"{address.repo} has no revision {address.revision!r}.{_list_revisions(address)}"
+        ) from error
     except hub_errors.RepositoryNotFoundError as error:
-        raise NotFoundError(_not_there(address)) from error
+        raise NotFoundError(_describe_absence(address)) from error
     except hub_errors.RemoteEntryNotFoundError as error:
-        raise InvalidFileError(f"{where} lacks a file that it lists: {_first_line(error)}") from error
+        raise InvalidFileError(f"{where} lacks a file that it lists: {_read_first_line(error)}") from error
     except (hub_errors.RevisionResolutionError, hub_errors.LocalEntryNotFoundError) as error:
         cause = error.__cause__
         if isinstance(cause, hub_errors.HfHubHTTPError):
-            raise _refused(address, cause) from error
-        raise UnreachableError(_out_of_reach(address, cause or error)) from error
+            raise _make_refusal(address, cause) from error
+        raise UnreachableError(_describe_failure(address, cause or error)) from error
     except hub_errors.HfHubHTTPError as error:
-        raise _refused(address, error) from error
+        raise _make_refusal(address, error) from error
     except (hub_errors.OfflineModeIsEnabled, httpx2.HTTPError, TimeoutError, ConnectionError) as error:
-        raise UnreachableError(_out_of_reach(address, error)) from error
-    except RuntimeError as error:  # an upload that failed, in the client's wrapping, or the fast transport's own
+        raise UnreachableError(_describe_failure(address, error)) from error
+    except RuntimeError as error:  # an upload that failed, wrapped by the client, or an error of the fast transport
         if error.__cause__ is None:
-            raise UnreachableError(_out_of_reach(address, error)) from error
-        with speaking(address):
+            raise UnreachableError(_describe_failure(address, error)) from error
+        with translate_errors(address):
             raise error.__cause__ from error
     except OSError as error:
-        if error.errno is None:  # not of this machine's disk
-            raise UnreachableError(_out_of_reach(address, error)) from error
+        if error.errno is None:  # an error of the network, not of this machine's disk
+            raise UnreachableError(_describe_failure(address, error)) from error
         raise WriteError(f"{constants.HF_HUB_CACHE}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AssertionError) as error:  # the client could make nothing of an answer
-        raise UnreachableError(f"{where}: this is not how a Hub answers: {_first_line(error)}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:  # the answer cannot be read
+        raise _make_answer_error(address, _read_first_line(error)) from error
 
 
 _NO_TOKEN = (
@@ -226,39 +229,43 @@ _NO_TOKEN = (
 )
 
 
-def _refused(
+def _make_refusal(
     address: Address, error: hub_errors.HfHubHTTPError
 ) -> NotFoundError | WriteError | UnreachableError | InvalidValueError:
     status = error.response.status_code
-    said = error.server_message or error.response.reason_phrase
+    reason = error.server_message or error.response.reason_phrase
     if status == 401:
         token = "the token is not valid" if get_token() else _NO_TOKEN
         return WriteError(f"{address}: the Hub refused (401): {token}")
     if status == 403:
         return WriteError(
-            f"{address}: the Hub forbids this (403: {said}): the token needs the role write, and its user the right "
+            f"{address}: the Hub forbids this (403: {reason}): the token needs the role write, and its user the right "
             f"to write to {address.repo.partition('/')[0]}"
         )
     if status == 429:
-        after = _asked_to_wait(error.response)
+        after = _read_wait(error.response)
         return UnreachableError(
             f"{address}: too many requests (429); try again {f'in {after} s' if after else 'later'}"
         )
     if status >= 500:
-        return UnreachableError(f"{address}: the Hub has a fault ({status}: {said}); try again later")
-    return InvalidValueError(f"{address}: the Hub refused ({status}): {said}")
+        return UnreachableError(f"{address}: the Hub has a fault ({status}: {reason}); try again later")
+    return InvalidValueError(f"{address}: the Hub refused ({status}): {reason}")
 
 
-def _out_of_reach(address: Address, error: BaseException) -> str:
+def _make_answer_error(address: Address, what: str) -> UnreachableError:
+    return UnreachableError(f"{address} on {constants.ENDPOINT}: this is not how a Hub answers: {what}")
+
+
+def _describe_failure(address: Address, error: BaseException) -> str:
     if constants.HF_HUB_OFFLINE:
         cache = f"the cache {constants.HF_HUB_CACHE} does not have it"
         return f"{address}: HF_HUB_OFFLINE forbids to ask {constants.ENDPOINT}, and {cache}"
-    return f"{address}: no whole answer from {constants.ENDPOINT}: {_first_line(error) or type(error).__name__}"
+    return f"{address}: no whole answer from {constants.ENDPOINT}: {_read_first_line(error) or type(error).__name__}"
 
 
-def _not_there(address: Address) -> str:
+def _describe_absence(address: Address) -> str:
     others = [kind for kind in ("model", "dataset", "space") if kind != address.kind]
-    kinds = _hint(lambda: [kind for kind in others if api().repo_exists(address.repo, repo_type=kind)])
+    kinds = _ask_for_hint(lambda: [kind for kind in others if api().repo_exists(address.repo, repo_type=kind)])
     if kinds:
         return f"{address.repo} is a {kinds[0]} on {constants.ENDPOINT}, not a {address.kind}"
     hint = "" if get_token() else ", or it is private: `hf auth login`"
@@ -267,63 +274,70 @@ def _not_there(address: Address) -> str:
     return f"no repository {address.repo} on {constants.ENDPOINT}{hint}, and no such folder here"
 
 
-def _revisions(address: Address) -> str:
+def _list_revisions(address: Address) -> str:
     def names() -> list[str]:
         refs = api().list_repo_refs(address.repo, repo_type=address.kind)
         return [str(ref.name) for ref in (*refs.branches, *refs.tags)]
 
-    known = _hint(names)
+    known = _ask_for_hint(names)
     return f" It has {', '.join(known[:8])}.{suggest(address.revision, known)}" if known else ""
 
 
-def _hint(question: Callable[[], list[str]]) -> list[str]:
-    """What makes an error clearer, if the Hub says it at once; nothing otherwise."""
+def _ask_for_hint(question: Callable[[], list[str]]) -> list[str]:
+    """Ask for what makes an error clearer; return an empty list unless the Hub answers soon."""
     try:
-        return bounded(question, seconds=10)
-    except Exception:  # there is an error to tell already
+        return run_bounded(question, seconds=10)
+    except Exception:  # the caller reports an error already
         return []
 
 
-def _first_line(error: BaseException) -> str:
+def _read_first_line(error: BaseException) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), "")
 
 
-# --- what lies there ---------------------------------------------------------------------------------------------
+# --- what is there -----------------------------------------------------------------------------------------------
 
 
-def commit_of(address: Address) -> str:
-    """The full commit sha that an address means; the last one known where the Hub is out of reach. Raises as `ask`."""
+def resolve_commit(address: Address) -> str:
+    """Return the full commit sha of an address; the last known one where the Hub is out of reach. Raises as `ask`."""
     if address.pinned:
         return address.revision
     revision, kind = address.revision or None, address.kind
     sha = ask(address, lambda: api().resolve_revision(address.repo, revision=revision, repo_type=kind)).resolved
-    if not _SHA.fullmatch(sha):  # it becomes the name of a folder
-        raise UnreachableError(f"{address} on {constants.ENDPOINT}: this is not how a Hub answers: commit {sha[:80]!r}")
+    if not isinstance(sha, str) or not _SHA.fullmatch(sha):  # it becomes the name of a folder
+        raise _make_answer_error(address, f"commit {str(sha)[:80]!r}")
     return sha
 
 
-def listing(address: Address) -> dict[str, Listed]:
-    """The files of a repository by path, at most MAX_FILES of its kind. Raises as `ask`, InvalidFileError on more."""
+def list_files(address: Address) -> dict[str, ListedFile]:
+    """List the files of a repository by path.
+
+    Raises as `ask`, and InvalidFileError for more than the MAX_FILES of its kind.
+    """
     most, revision = MAX_FILES[address.kind], address.revision or None
 
-    def first_pages() -> list[RepoFile]:
+    def list_first() -> list[RepoFile]:
         tree = api().list_repo_tree(address.repo, recursive=True, revision=revision, repo_type=address.kind)
         return list(islice((entry for entry in tree if isinstance(entry, RepoFile)), most + 1))
 
-    files = ask(address, first_pages, seconds=patience(most * LISTED_BYTES))
+    files = ask(address, list_first, seconds=transfer_seconds(most * LISTED_BYTES))
     if len(files) > most:
         raise InvalidFileError(f"{address}: has more than {most:,} files; refused")
-    return {file.path: Listed(file.size, file.lfs.sha256 if file.lfs else file.blob_id) for file in files}
+    listed = [(file.path, ListedFile(file.size, file.lfs.sha256 if file.lfs else file.blob_id)) for file in files]
+    for path, file in listed:  # the client accepts any JSON here
+        if not (isinstance(path, str) and isinstance(file.size, int) and isinstance(file.digest, str)):
+            raise _make_answer_error(address, f"file {str(path)[:80]!r} of {file.size!r} bytes")
+    return dict(listed)
 
 
-def cached(address: Address, name: str) -> Path | None:
-    """A file of a pinned address in the cache, without the network; None where it is not there."""
+def find_cached(address: Address, name: str) -> Path | None:
+    """Find a file of a pinned address in the cache, without the network; return None where it is not there."""
     found = try_to_load_from_cache(address.repo, name, revision=address.revision, repo_type=address.kind)
     return Path(found) if isinstance(found, str) else None
 
 
-def cached_snapshots() -> list[tuple[Address, Path]]:
-    """What the cache holds that this library wrote: pinned addresses and their folders, sorted."""
+def list_cached_snapshots() -> list[tuple[Address, Path]]:
+    """List the releases of this library in the cache: pinned addresses and their folders, sorted."""
     if not Path(constants.HF_HUB_CACHE).is_dir():
         return []
     return sorted(
@@ -345,15 +359,15 @@ def _is_ours(config: Path) -> bool:
         return False
 
 
-def license_of(address: Address) -> str:
-    """What the card of a data set states, "unknown" where it states nothing. Raises as `ask`."""
+def read_license(address: Address) -> str:
+    """Read the license that the card of a data set states; "unknown" where it states none. Raises as `ask`."""
     card = ask(address, lambda: api().dataset_info(address.repo, revision=address.revision or None)).card_data
     stated = card.get("license") if card is not None else None
     return ", ".join(map(str, stated)) if isinstance(stated, list) else str(stated or "unknown")
 
 
 def search(limit: int = 100) -> list[Any]:
-    """Repositories of the Hub whose card says `library_name: gan-zoo`, the most downloaded first. Raises as `ask`."""
+    """Find the repositories whose card has `library_name: gan-zoo`, the most downloaded first. Raises as `ask`."""
     what = Address(f"the search for {LIBRARY}")
     return ask(what, lambda: list(api().list_models(filter=LIBRARY, sort="downloads", limit=limit)))
 
@@ -361,17 +375,19 @@ def search(limit: int = 100) -> list[Any]:
 # --- fetching ----------------------------------------------------------------------------------------------------
 
 
-def fetch(address: Address, name: str, listed: Listed, *, quiet: bool = False) -> Path:
-    """A file of a pinned address, in the cache, its bytes checked against the listing's digest; `quiet`: without a bar.
+def fetch(address: Address, name: str, listed: ListedFile, *, quiet: bool = False) -> Path:
+    """Fetch a file of a pinned address into the cache, and check its bytes against the listing's digest.
 
-    Raises as `ask`; InvalidFileError where the bytes are wrong twice. Wrong bytes do not stay in the cache.
+    Wrong bytes do not stay in the cache. There is a progress bar unless `quiet`.
+
+    Raises as `ask`, and InvalidFileError where the bytes are wrong twice.
     """
     for _attempt in range(2):
         cancelled = threading.Event()
-        bar = _limited_bar(f"{address.repo}/{name}", listed.size, cancelled, quiet=quiet)
-        download = partial(_retried, partial(_download, address, name, bar))
-        with speaking(address):
-            path = bounded(download, seconds=patience(listed.size), cancelled=cancelled)
+        bar = _make_limited_bar(f"{address.repo}/{name}", listed.size, cancelled, quiet=quiet)
+        download = partial(_retry, partial(_download, address, name, bar))
+        with translate_errors(address):
+            path = run_bounded(download, seconds=transfer_seconds(listed.size), cancelled=cancelled)
         if path.stat().st_size == listed.size and has_digest(path, listed.digest) and agrees_with_its_name(path):
             return path
         discard(path)
@@ -389,18 +405,18 @@ def _download(address: Address, name: str, bar: type[tqdm]) -> Path:
             revision=address.revision,
             repo_type=address.kind,
             library_name=LIBRARY,
-            library_version=_version(),
+            library_version=_read_version(),
             tqdm_class=bar,
         )
         return Path(path)
     except OSError as error:
-        if "Consistency check failed" in str(error):  # fewer bytes than the file has, and no broken connection
-            raise httpx2.RemoteProtocolError(_first_line(error)) from error
+        if "Consistency check failed" in str(error):  # too few bytes, over a connection that did not break
+            raise httpx2.RemoteProtocolError(_read_first_line(error)) from error
         raise
 
 
-def _limited_bar(name: str, size: int, cancelled: threading.Event, *, quiet: bool) -> type[tqdm]:
-    """The client's progress bar, which also ends a download that is late or far longer than the file."""
+def _make_limited_bar(name: str, size: int, cancelled: threading.Event, *, quiet: bool) -> type[tqdm]:
+    """Make a progress bar for the client, which also stops a download that is late or far too long."""
 
     class Bar(tqdm):
         received = 0
@@ -412,7 +428,7 @@ def _limited_bar(name: str, size: int, cancelled: threading.Event, *, quiet: boo
             self.received += int(n or 0)
             if cancelled.is_set():
                 raise TimeoutError(f"{name}: too slow")
-            if self.received > 2 * size + (1 << 20):  # the fast transport may well fetch somewhat more than the file
+            if self.received > 2 * size + (1 << 20):  # the fast transport may fetch somewhat more than the file
                 raise ConnectionError(f"{name}: the server sends far more than the {size:,} bytes of this file")
             return super().update(n)
 
@@ -420,7 +436,7 @@ def _limited_bar(name: str, size: int, cancelled: threading.Event, *, quiet: boo
 
 
 def has_digest(path: Path, stated: str) -> bool:
-    """Whether a file has the digest that the Hub states: sha256 (64 hexadecimal digits) or git blob sha1 (40)."""
+    """Tell whether a file has the digest that the Hub states: a sha256 (64 hex digits) or a git blob sha1 (40)."""
     if len(stated) == 64:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == stated
@@ -430,13 +446,13 @@ def has_digest(path: Path, stated: str) -> bool:
 
 
 def agrees_with_its_name(path: Path) -> bool:
-    """Whether a cached file has the digest that names its blob, which is what the Hub stated when it was fetched."""
+    """Tell whether a cached file has the digest that names its blob: the one that the Hub stated for it."""
     stated = Path(os.readlink(path)).name if path.is_symlink() else ""
     return not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", stated) or has_digest(path, stated)
 
 
 def discard(path: Path) -> None:
-    """Take a file out of the cache: the snapshot's link, the blob it leads to, and what that may share with others."""
+    """Delete a file of the cache: the snapshot's link, its blob, and the blob that repositories may share."""
     while path.is_symlink():
         link, path = path, path.parent / os.readlink(path)
         link.unlink()

@@ -1,4 +1,4 @@
-"""Weight files, and the checks that make those of others safe to open: digests, headers before tensors, strictness.
+"""Weight files, and the checks that make it safe to open those of others: digests, headers, a strict load.
 
 Nothing here unpickles: weights are safetensors.
 """
@@ -26,18 +26,18 @@ _DTYPES = {"F16": torch.float16, "F32": torch.float32, "F64": torch.float64, "I6
 
 
 def digest(path: Path) -> str:
-    """The sha256 of a file, in hexadecimal."""
+    """Compute the sha256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def verify(folder: Path, sha256: Mapping[str, str], *, names: Collection[str] | None = None) -> int:
-    """Check `folder` against its SHA256SUMS and the trusted digests `sha256`; returns the number of files checked.
+    """Check `folder` against its SHA256SUMS and the trusted digests `sha256`; return the number of files checked.
 
     Args:
-        names: the files to check; all that have a digest if None.
+        names: the files to check; if None, all that have a digest.
 
-    Raises InvalidFileError naming the first file that is missing or has other bytes.
+    Raises InvalidFileError, naming the first file that is missing or has other bytes.
     """
     stated = {name: (value, SUMS) for name, value in read_sums(folder).items()}
     trusted = {name: (value, "the recipe's digest") for name, value in sha256.items()}
@@ -45,7 +45,7 @@ def verify(folder: Path, sha256: Mapping[str, str], *, names: Collection[str] | 
     for name, (value, source) in [*stated.items(), *trusted.items()]:
         if names is not None and name not in names:
             continue
-        path = inside(folder, name)
+        path = resolve_inside(folder, name)
         if not path.is_file():
             raise InvalidFileError(f"{path}: missing, but {source} lists it")
         if digest(path) != value:
@@ -56,11 +56,11 @@ def verify(folder: Path, sha256: Mapping[str, str], *, names: Collection[str] | 
     return len(checked)
 
 
-def inside(folder: Path, name: str) -> Path:
-    """`folder / name`, if that is in the folder, links followed. Raises InvalidFileError where it leads out.
+def resolve_inside(folder: Path, name: str) -> Path:
+    """Return `folder / name` if it is in the folder, links followed. Raises InvalidFileError where it leads out.
 
-    A snapshot of the Hub's cache is made of links to its repository's blobs, or by those to blobs that repositories
-    share; they count as inside.
+    The files of a snapshot in the Hub's cache are links to the blobs of its repository, or through these to blobs that
+    repositories share. Both count as inside.
     """
     path, homes = folder / name, [folder]
     if folder.parent.name == "snapshots":
@@ -68,7 +68,7 @@ def inside(folder: Path, name: str) -> Path:
     try:
         target = path.resolve()
         within = path.is_relative_to(folder) and any(target.is_relative_to(home.resolve()) for home in homes)
-    except (OSError, RuntimeError, ValueError):  # a loop of links, a name no file can have
+    except (OSError, RuntimeError, ValueError):  # a loop of links, or a name that no file can have
         within = False
     if not within or ".." in Path(name).parts:
         raise InvalidFileError(f"{folder}: {name!r} leads out of the folder; refused")
@@ -76,8 +76,8 @@ def inside(folder: Path, name: str) -> Path:
 
 
 def read_sums(folder: Path) -> dict[str, str]:
-    """The digests that the folder's SHA256SUMS states, by file name; none where it has no such file."""
-    path = inside(folder, SUMS)
+    """Read the digests in the folder's SHA256SUMS, by file name; an empty dictionary where it has no such file."""
+    path = resolve_inside(folder, SUMS)
     if not path.is_file():
         return {}
     if path.stat().st_size > MAX_SUMS_BYTES:
@@ -87,13 +87,13 @@ def read_sums(folder: Path) -> dict[str, str]:
         value, separator, name = line.partition("  ")
         if not separator or not re.fullmatch("[0-9a-f]{64}", value) or not name.isprintable():
             raise InvalidFileError(f"{path}: not a list of sha256 digests: {line[:80]!r}")
-        inside(folder, name)
+        resolve_inside(folder, name)
         sums[name] = value
     return sums
 
 
 def max_bytes(expected: Mapping[str, Tensor]) -> int:
-    """The most bytes that a weight file of this state can have: its tensors, and a generous header."""
+    """Compute the most bytes that a weight file of this state can have: its tensors and a generous header."""
     return 8 + _max_header(expected) + sum(tensor.numel() * tensor.element_size() for tensor in expected.values())
 
 
@@ -102,7 +102,10 @@ def _max_header(expected: Mapping[str, Tensor]) -> int:
 
 
 def check_weights(path: Path, expected: Mapping[str, Tensor], architecture: str) -> None:
-    """Compare a file's header with a network's state, reading no tensor. Raises InvalidFileError, naming what differs."""
+    """Compare a file's header with a network's state. No tensor is read.
+
+    Raises InvalidFileError, naming what differs.
+    """
     if not path.is_file():
         raise InvalidFileError(f"{path}: missing; {architecture} has this network")
     if path.stat().st_size > max_bytes(expected):
@@ -119,30 +122,30 @@ def check_weights(path: Path, expected: Mapping[str, Tensor], architecture: str)
     except (SafetensorError, OSError, ValueError) as error:
         raise InvalidFileError(f"{path}: not a whole safetensors file: {error}") from error
     if missing := expected.keys() - shapes.keys():
-        raise InvalidFileError(f"{path}: not weights of {architecture}: lacks {_some(missing)}")
+        raise InvalidFileError(f"{path}: not weights of {architecture}: lacks {_list_some(missing)}")
     if unknown := shapes.keys() - expected.keys():
-        raise InvalidFileError(f"{path}: not weights of {architecture}: has unknown {_some(unknown)}")
+        raise InvalidFileError(f"{path}: not weights of {architecture}: has unknown {_list_some(unknown)}")
     for key, tensor in expected.items():
         if shapes[key] != tuple(tensor.shape):
             raise InvalidFileError(
                 f"{path}: not weights of this {architecture}: {key} has shape {list(shapes[key])}, "
                 f"config.json asks for {list(tensor.shape)}"
             )
-        to_float16 = tensor.dtype == torch.float32 and dtypes[key] == torch.float16
-        if dtypes[key] != tensor.dtype and not to_float16:
+        is_float16 = tensor.dtype == torch.float32 and dtypes[key] == torch.float16  # as `to_float16` stores it
+        if dtypes[key] != tensor.dtype and not is_float16:
             raise InvalidFileError(f"{path}: {key} has dtype {dtypes[key]}, not {tensor.dtype}")
 
 
 def load_weights(path: Path, network: nn.Module) -> None:
-    """Load a file that `check_weights` passed into `network`, all of it.
+    """Load every tensor of a file that `check_weights` accepted into `network`.
 
-    Raises InvalidFileError where a number is not finite; `network` is not to be used then.
+    Raises InvalidFileError where a number is not finite. `network` must not be used then.
     """
     with safe_open(path, framework="pt") as file:
         state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
     network.load_state_dict(state, strict=True)
     for key, tensor in network.state_dict().items():
-        if not math.isfinite(tensor.sum()):  # a NaN or infinity anywhere shows in the sum, at a tenth of the time
+        if not math.isfinite(tensor.sum()):  # any NaN or infinity shows in the sum, in a tenth of the time
             raise InvalidFileError(f"{path}: {key} is not finite; refused")
 
 
@@ -153,13 +156,13 @@ def write_sums(folder: Path) -> None:
     (folder / SUMS).write_text(sums, encoding="utf-8")
 
 
-def _some(names: Iterable[str]) -> str:
+def _list_some(names: Iterable[str]) -> str:
     listed = sorted(names)
     return ", ".join(listed[:3]) + (f" and {len(listed) - 3} more" if len(listed) > 3 else "")
 
 
 def to_float16(network: nn.Module) -> dict[str, Tensor]:
-    """The network's state with matrices and kernels in float16."""
+    """Return the network's state with matrices and kernels in float16."""
     return {
         key: value.half() if value.is_floating_point() and value.dim() > 1 else value
         for key, value in network.state_dict().items()
@@ -167,6 +170,6 @@ def to_float16(network: nn.Module) -> dict[str, Tensor]:
 
 
 def write_weights(state: Mapping[str, Tensor], path: Path) -> None:
-    """Write a state as safetensors, readable by whoever may read its folder."""
+    """Write a state as safetensors, readable by everybody who may read its folder."""
     save_file({key: value.contiguous() for key, value in state.items()}, path, metadata={"format": "pt"})
-    path.chmod(0o644)  # the package writes for the owner alone
+    path.chmod(0o644)  # safetensors makes it readable by its owner alone

@@ -1,5 +1,4 @@
-"""Batch norm fuse_norms into the layer before it and weight norm into the weight: the same function with less to compute,
-for sampling."""
+"""Norms fused for sampling: batch norm into the layer before it, weight norm into the weight. The outputs are equal."""
 
 from __future__ import annotations
 
@@ -16,26 +15,26 @@ _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
 def fuse_norms(module: nn.Module) -> nn.Module:
-    """A copy of `module` in evaluation mode with each batch norm of an `nn.Sequential` fuse_norms into the layer before.
+    """Copy `module` in evaluation mode, and fuse each batch norm of an `nn.Sequential` into the layer before it.
 
-    In evaluation a batch norm is an affine map per channel, which that layer's weight and bias can take over. A weight
-    that is computed from others, as by weight norm, is computed once and kept.
+    In evaluation mode a batch norm is an affine map per channel, so it can become part of that layer's weight and bias.
+    A weight that is computed from others, as by weight norm, is computed once and kept.
     """
     module = copy.deepcopy(module).eval().requires_grad_(False)
     for layer in [m for m in module.modules() if parametrize.is_parametrized(m)]:
-        _compute(layer)
+        _compute_weights(layer)
     for sequential in [m for m in module.modules() if isinstance(m, nn.Sequential)]:
         layers = list(sequential)
         for i, (layer, norm) in enumerate(pairwise(layers)):
-            if isinstance(norm, _BatchNorm) and _fold(layer, norm):
+            if isinstance(norm, _BatchNorm) and _fuse(layer, norm):
                 sequential[i + 1] = nn.Identity()
     return module
 
 
-def _compute(layer: nn.Module) -> None:
-    """Replace weights that are computed from others by what they are now.
+def _compute_weights(layer: nn.Module) -> None:
+    """Replace parametrized weights by their present values.
 
-    Not by torch's `remove_parametrizations`: that takes the weight from the layer's class, which its copies share.
+    Torch's `remove_parametrizations` would take the weight from the layer's class, which the original shares.
     """
     weights = {name: getattr(layer, name).detach().clone() for name in layer.parametrizations}  # type: ignore[union-attr]
     layer.__class__ = type(layer).__bases__[0]
@@ -44,9 +43,10 @@ def _compute(layer: nn.Module) -> None:
         layer.register_parameter(name, nn.Parameter(weight, requires_grad=False))
 
 
-def _fold(layer: nn.Module, norm: _BatchNorm) -> bool:
+def _fuse(layer: nn.Module, norm: _BatchNorm) -> bool:
+    """Fuse a batch norm into the layer before it; return False where that is not possible."""
     if norm.running_mean is None or norm.running_var is None:
-        return False  # normalizes by each batch's own statistics, in evaluation, too
+        return False  # it normalizes by the statistics of each batch, in evaluation mode too
     statistics = (norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
     if isinstance(layer, _CONVOLUTIONS + _TRANSPOSED):
         if layer.groups != 1:

@@ -1,4 +1,4 @@
-"""Kernels laid out in memory with their channels last, which makes convolutions of pictures and clips faster."""
+"""The memory format of kernels: channels last, which makes convolutions of pictures and clips faster."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def channels_last(module: M) -> M:
-    """`module` itself, its kernels of two and of three dimensions laid out anew; no value changes."""
+    """Convert the 2D and 3D kernels of `module`, in place, and return it. No value changes."""
     for tensor in chain(module.parameters(), module.buffers()):
         if tensor.dim() == 4:
             tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)

@@ -10,9 +10,9 @@ from torch.overrides import TorchFunctionMode
 
 
 class no_init(TorchFunctionMode):
-    """Build modules without random initial weights, which would be overwritten anyway.
+    """A context in which modules are built without random initial weights, which would be overwritten anyway.
 
-    Initializers that are built of others may still draw numbers. On exit torch's generator is as it was before.
+    Initializers that consist of others may still draw numbers. On exit the state of torch's generator is restored.
     """
 
     def __enter__(self) -> Self:

@@ -1,7 +1,7 @@
-"""Convolutions of waves as of pictures of one row, channels last in memory: the same numbers, several times faster.
+"""Convolutions of waves as pictures of one row, channels last in memory: the same numbers, several times faster.
 
-On a CPU torch's `Conv1d` lays channels first, for which the kernels of few channels and many samples are slow. These
-layers have its weights and names, and take rows [N, C, 1, T]; `as_row` and `as_wave` lead there and back.
+On a CPU torch's `Conv1d` puts channels first, which is slow for few channels and many samples. These layers have its
+weights and names, and take rows [N, C, 1, T]. `as_row` and `as_wave` convert to rows and back.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from torch import Tensor, nn
 
 
 def as_row(wave: Tensor) -> Tensor:
-    """[N, C, T] -> [N, C, 1, T], channels last in memory."""
+    """Convert a wave [N, C, T] to a row [N, C, 1, T], channels last in memory."""
     return wave[:, :, None].contiguous(memory_format=torch.channels_last)
 
 
 def as_wave(row: Tensor) -> Tensor:
-    """[N, C, 1, T] -> [N, C, T], contiguous."""
+    """Convert a row [N, C, 1, T] to a wave [N, C, T], contiguous."""
     return row.squeeze(2).contiguous()
 
 
 class RowConv1d(nn.Conv1d):
-    """As `nn.Conv1d`, of rows [N, C, 1, T]."""
+    """A layer like `nn.Conv1d`, for rows [N, C, 1, T]."""
 
     def forward(self, row: Tensor) -> Tensor:
         return F.conv2d(
@@ -37,7 +37,7 @@ class RowConv1d(nn.Conv1d):
 
 
 class RowConvTranspose1d(nn.ConvTranspose1d):
-    """As `nn.ConvTranspose1d`, of rows [N, C, 1, T]."""
+    """A layer like `nn.ConvTranspose1d`, for rows [N, C, 1, T]."""
 
     def forward(self, row: Tensor, output_size: list[int] | None = None) -> Tensor:
         return F.conv_transpose2d(

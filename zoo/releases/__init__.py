@@ -1,1 +1,1 @@
-"""Releases: loading them, writing them, their cards, publishing them."""
+"""Released weights: loading, exporting, publishing and verifying them, and their cards."""

@@ -1,4 +1,4 @@
-"""Model cards: the README.md that goes with released weights, for readers who have never seen this library.
+"""Model cards: the README.md of released weights, for readers who do not know this library.
 
 A card depends on nothing but the release: the same release gives the same bytes.
 """
@@ -19,7 +19,7 @@ EVALUATION_DOCS = "https://gan-zoo.github.io/gan-zoo/evaluate/"
 
 PICTURES = (".png", ".jpg", ".webp", ".gif")  # what a browser shows in place
 
-_TYPES = {  # metric of metrics.json -> type in the Hub's model-index, where the Hub has another word
+_TYPES = {  # metric of metrics.json -> type in the Hub's model index, where the Hub has another name
     "kernel_distance": "kid",
 }
 
@@ -29,7 +29,7 @@ def write_card(folder: Path, card: str) -> None:
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 
-def card_text(
+def format_card(
     recipe: Recipe, gan: GAN, samples: Samples, *, kimg: float, metrics: Mapping[str, Any], load_name: str
 ) -> str:
     """Write the card as Markdown: front matter for the Hub, then answers to what a reader asks.
@@ -37,7 +37,7 @@ def card_text(
     Args:
         samples: the first samples of seed 0, those in samples/.
         kimg: how long it was trained.
-        metrics: what `zoo.evaluate` measured; empty where nothing was.
+        metrics: what `zoo.evaluate` measured; empty if nothing was measured.
         load_name: what `zoo.load` takes to load these weights.
     """
     name = load_name.rpartition("/")[2]
@@ -218,6 +218,7 @@ against the same test samples: no generator should be expected to do better.{not
 
 
 def _number(value: float | None) -> str:
+    """Format a number with four digits."""
     return "none" if value is None else f"{value:.4g}"
 
 

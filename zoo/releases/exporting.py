@@ -1,4 +1,4 @@
-"""From a run to a folder of released weights, laid out exactly as its Hub repository:
+"""From a run to a folder of released weights, which has the layout of its Hub repository:
 
 generator.safetensors  discriminator.safetensors    one file a network, matrices in float16 where no sample shows it
 config.json            format, modality, architecture, config; no code
@@ -7,7 +7,7 @@ README.md              the model card
 metrics.json           what `zoo evaluate` measured
 samples/grid.png       the first 64 samples of seed 0; for sounds 16 and a .flac, for scores also a .mid, for clips a
                        .webp of 16
-SHA256SUMS             for `sha256sum -c`, and checked here before a file is opened
+SHA256SUMS             for `sha256sum -c`; loading checks it, too
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from torch import Tensor
 
 from zoo.errors import AlreadyExistsError, InvalidFileError, InvalidValueError, NoWeightsError, WriteError
 from zoo.gan import GAN
-from zoo.io.atomic import replacing
+from zoo.io.atomic import replace_atomically
 from zoo.io.weights import SUMS, digest, to_float16, write_sums, write_weights
 from zoo.recipe import Recipe, load_recipe
 from zoo.registry import Entry, registry
-from zoo.releases.card import card_suffixes, card_text, evaluate_command, public_start, write_card
+from zoo.releases.card import card_suffixes, evaluate_command, format_card, public_start, write_card
 from zoo.releases.loading import FORMAT, Release, load_folder
 from zoo.training.run import Run
 
@@ -42,21 +42,21 @@ def release(
     load_name: str = "",
     metrics: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write the released weights of a run's newest checkpoint; returns the folder.
+    """Write the released weights of a run's newest checkpoint; return the folder.
 
-    The folder is made beside its place and then moved there whole. For an entry of this checkout, the digests are also
+    The folder is made beside its place and then moved there. For an entry of this checkout, the digests are also
     written into the entry's recipe.
 
     Args:
         out: the folder; zoo/weights/<entry> in this package if None.
-        load_name: the name by which the card tells to load these weights; if empty, the entry's or the folder's.
+        load_name: the name that loads these weights, for the card; if empty, the entry's or the folder's.
         metrics: what `zoo.evaluate` measured; the run's metrics.json if None.
 
     Raises:
         InvalidFileError: no run, or metrics of another state.
         NoWeightsError: a run that was not evaluated.
-        AlreadyExistsError: `out` holds something else than released weights.
-        WriteError: the place cannot be written.
+        AlreadyExistsError: `out` holds something other than released weights.
+        WriteError: the folder cannot be written.
     """
     source = Run.open(Path(run).expanduser())
     recipe = source.recipe
@@ -66,7 +66,7 @@ def release(
     if metrics is None:
         metrics = read_metrics(source.folder, kimg)
     entry = registry.entries.get(recipe.name)
-    place = Path(out).expanduser().resolve() if out is not None else _bundled(recipe)
+    place = Path(out).expanduser().resolve() if out is not None else _bundled_folder(recipe)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}-"))
@@ -88,10 +88,10 @@ def release(
         samples = load_folder(scratch).sample(gan.Output.CARD_COUNT, seed=0)
         for suffix in card_suffixes(samples):
             samples.save(scratch / "samples" / f"grid{suffix}")
-        write_card(scratch, card_text(recipe, gan, samples, kimg=kimg, metrics=metrics, load_name=load_name))
+        write_card(scratch, format_card(recipe, gan, samples, kimg=kimg, metrics=metrics, load_name=load_name))
         write_sums(scratch)
         scratch.chmod(0o755)
-        _put(scratch, place)
+        _move(scratch, place)
     except OSError as error:
         raise WriteError(f"{place}: cannot write: {error.strerror or error}") from error
     finally:
@@ -107,7 +107,7 @@ def save_networks(gan: GAN, folder: Path) -> None:
     Matrices and kernels become float16; vectors and statistics stay float32. A generator stays float32 where the
     rounding could be seen: where the mean change of a sample exceeds half a step of 8-bit color.
     """
-    visible = _change(gan, to_float16(gan.generator)) > 0.5 / 127.5
+    visible = _mean_change(gan, to_float16(gan.generator)) > 0.5 / 127.5
     for name, network in gan.networks.items():
         whole = visible and network is gan.generator
         write_weights(network.state_dict() if whole else to_float16(network), folder / f"{name}.safetensors")
@@ -125,7 +125,7 @@ def write_config(recipe: Recipe, folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def _change(gan: GAN, generator_state: Mapping[str, Tensor]) -> float:
+def _mean_change(gan: GAN, generator_state: Mapping[str, Tensor]) -> float:
     """Compute the mean absolute change of 16 samples when the generator gets these weights."""
     rounded = copy.deepcopy(gan)
     rounded.generator.load_state_dict(dict(generator_state))
@@ -153,7 +153,7 @@ def read_metrics(run: Path, kimg: float) -> dict[str, Any]:
         measured = float(metrics["kimg"])
         found = metrics["metrics"]
         if not (found and metrics.keys() >= _OF_REPORT and all(metric.keys() >= _OF_METRIC for metric in found)):
-            raise ValueError("not all of what a report has")
+            raise ValueError("a report has more keys")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidFileError(f"{path}: damaged; run `zoo evaluate {run}` again") from error
     if abs(measured - kimg) > 1e-9:
@@ -165,10 +165,12 @@ def _is_bundled(entry: Entry, place: Path) -> bool:
     return place.resolve() == entry.bundled.resolve()
 
 
-def _bundled(recipe: Recipe) -> Path:
+def _bundled_folder(recipe: Recipe) -> Path:
     name = recipe.name
-    if name not in registry.entries:  # a recipe of one's own, or a name that a run claims to have
-        raise InvalidValueError(f'"{name}" is no entry of this package; say where the weights should go: --out FOLDER')
+    if name not in registry.entries:  # a user's own recipe, or a name that a run claims to have
+        raise InvalidValueError(
+            f'"{name}" is not an entry of this package; say where the weights should go: --out FOLDER'
+        )
     if (recipe.architecture, recipe.data) != ((entry := load_recipe(name)).architecture, entry.data):
         raise InvalidValueError(
             f"this run of {name} had other data than the entry; say where the weights should go: --out FOLDER"
@@ -180,8 +182,8 @@ def _released_recipe(recipe: Recipe) -> str:
     import tomlkit
 
     table = recipe.to_table()
-    del table["weights"]  # digests of what lies beside it would never agree with themselves
-    for key in ("folder", "tokenizer"):  # not the trainer's own paths
+    del table["weights"]  # the digests would have to include their own
+    for key in ("folder", "tokenizer"):  # no paths on the disk of who trained it
         if Path(str(table["data"].get(key, ""))).is_absolute():
             table["data"][key] = Path(table["data"][key]).name
     table["train"]["start"] = public_start(table["train"]["start"])
@@ -189,16 +191,16 @@ def _released_recipe(recipe: Recipe) -> str:
 
 
 def _check_replaceable(place: Path) -> None:
-    """Raise AlreadyExistsError where `place`, which will be replaced, has anything but other released weights."""
+    """Raise AlreadyExistsError where `place`, which will be replaced, holds something other than released weights."""
     if not place.exists() or ((place / SUMS).is_file() and (place / "config.json").is_file()):
         return
     if not place.is_dir() or any(place.iterdir()):
         raise AlreadyExistsError(
-            f"{place}: something else than released weights is here, and would be lost; choose a new folder"
+            f"{place}: something other than released weights is here and would be lost; choose a new folder"
         )
 
 
-def _put(scratch: Path, place: Path) -> None:
+def _move(scratch: Path, place: Path) -> None:
     """Move the finished folder to its place; what was there before is deleted only afterwards."""
     old = place.with_name(f".{place.name}-replaced")
     shutil.rmtree(old, ignore_errors=True)
@@ -221,12 +223,15 @@ def pin_weights(path: Path, sha256: Mapping[str, str], *, repo: str = "", revisi
         weights["repo"], weights["revision"] = repo, revision
     weights["sha256"] = tomlkit.inline_table()
     weights["sha256"].update(sha256)
-    with replacing(path) as temporary:
+    with replace_atomically(path) as temporary:
         temporary.write_text(tomlkit.dumps(document), encoding="utf-8")
 
 
 def copy_recipe(name: str, target: Path) -> Path:
-    """Copy an entry's recipe, comments and all, to a path of the user's. Raises NotFoundError, AlreadyExistsError, WriteError."""
+    """Copy an entry's recipe with its comments to a path of the user's; return the path.
+
+    Raises NotFoundError, InvalidValueError, AlreadyExistsError, WriteError.
+    """
     import tomlkit
 
     entry = registry.entry(name)
@@ -238,7 +243,7 @@ def copy_recipe(name: str, target: Path) -> Path:
         raise AlreadyExistsError(f"{target}: exists already; choose another name")
     document = tomlkit.parse(entry.recipe.read_text(encoding="utf-8"))
     document.pop("weights", None)  # a changed recipe has no released weights
-    load_recipe(entry)  # a broken recipe is not worth a copy
-    with replacing(target) as temporary:
+    load_recipe(entry)  # raises where the recipe is broken
+    with replace_atomically(target) as temporary:
         temporary.write_text(tomlkit.dumps(document), encoding="utf-8")
     return target

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError, NoWeightsError, suggest
 from zoo.gan import GAN
-from zoo.io.weights import SUMS, check_weights, inside, load_weights, max_bytes, read_sums, verify
+from zoo.io.weights import SUMS, check_weights, load_weights, max_bytes, read_sums, resolve_inside, verify
 from zoo.nn.no_init import no_init
 from zoo.recipe import build, load_architecture
 from zoo.registry import Entry, registry
@@ -78,7 +78,7 @@ class Release:
         """
         opened = self.opened_files
         for name, most in opened.items():
-            path = inside(self.folder, name)
+            path = resolve_inside(self.folder, name)
             if path.is_file():
                 _check_file_size(self.folder, name, path.stat().st_size, most)
         verify(self.folder, sha256 or {}, names=opened)
@@ -90,11 +90,11 @@ class Release:
         """
         cls, folder = self.architecture, self.folder
         for network, state in self.shapes.items():
-            check_weights(inside(folder, f"{network}.safetensors"), state, cls.__name__)
+            check_weights(resolve_inside(folder, f"{network}.safetensors"), state, cls.__name__)
         with no_init():
             gan = cls(self.config)
         for asset in cls.ASSETS:
-            if not inside(folder, asset).is_file():
+            if not resolve_inside(folder, asset).is_file():
                 raise InvalidFileError(f"{folder / asset}: missing; {cls.__name__} needs it to read its samples")
         gan.load_assets(folder)
         for network, module in gan.networks.items():
@@ -222,7 +222,7 @@ def fetch_release(address: Address, *, sha256: Mapping[str, str] | None = None) 
     """
     from zoo.io import hub
 
-    pinned = hub.Address(address.repo, hub.commit_of(address))
+    pinned = hub.Address(address.repo, hub.resolve_commit(address))
     if not address.pinned:
         logger.warning("%s is at %s now; to have these weights for ever: %s", address, pinned.revision, pinned)
     release = _open_cached(pinned) or _fetch(pinned)
@@ -234,7 +234,7 @@ def _open_cached(address: Address) -> Release | None:
     """Open the snapshot of a pinned address in the cache, if everything that loading needs is there."""
     from zoo.io import hub
 
-    config = hub.cached(address, "config.json")
+    config = hub.find_cached(address, "config.json")
     if config is None:
         return None
     try:
@@ -242,7 +242,7 @@ def _open_cached(address: Address) -> Release | None:
     except InvalidFileError:  # damaged since it was fetched
         hub.discard(config)
         return None
-    return release if all(hub.cached(address, name) for name in release.needed_files) else None
+    return release if all(hub.find_cached(address, name) for name in release.needed_files) else None
 
 
 def _check_snapshot(address: Address, release: Release, sha256: Mapping[str, str]) -> None:
@@ -269,7 +269,7 @@ def _fetch(address: Address) -> Release:
     """Fetch what loading needs. Whatever can be refused is refused before it is fetched."""
     from zoo.io import hub
 
-    listed = hub.listing(address)
+    listed = hub.list_files(address)
     if "config.json" not in listed or not any(name.endswith(".safetensors") for name in listed):
         raise InvalidFileError(f"{address}: {_describe_files(listed)}")
     for name in TEXTS:
@@ -315,7 +315,7 @@ def _describe_files(listed: Iterable[str]) -> str:
 
 def _read_config(folder: Path) -> tuple[type[GAN], Any]:
     """Read the architecture and config that config.json names. Raises InvalidFileError."""
-    path = inside(folder, "config.json")
+    path = resolve_inside(folder, "config.json")
     if not path.is_file():
         raise InvalidFileError(f"{path}: missing")
     _check_file_size(folder, path.name, path.stat().st_size, MAX_TEXT_BYTES)

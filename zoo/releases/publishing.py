@@ -1,4 +1,4 @@
-"""From released weights to a repository of the Hub: one atomic commit of what differs, and of nothing else."""
+"""From released weights to a repository of the Hub: one atomic commit of the files that differ."""
 
 from __future__ import annotations
 
@@ -22,8 +22,21 @@ from zoo.errors import (
     WriteError,
     suggest,
 )
-from zoo.io.hub import BUSY, Address, Listed, api, ask, bounded, fetch, has_digest, listing, patience, pause, speaking
-from zoo.io.weights import SUMS, digest, inside, read_sums, verify
+from zoo.io.hub import (
+    BUSY,
+    Address,
+    ListedFile,
+    api,
+    ask,
+    fetch,
+    has_digest,
+    list_files,
+    retry_seconds,
+    run_bounded,
+    transfer_seconds,
+    translate_errors,
+)
+from zoo.io.weights import SUMS, digest, read_sums, resolve_inside, verify
 from zoo.registry import registry
 from zoo.releases.exporting import pin_weights, release
 from zoo.releases.loading import Release
@@ -48,10 +61,10 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class Commit:
-    """A repository as it stands after a publication, or would stand after it.
+    """A repository after a publication, or as a dry run predicts it.
 
-    `revision` is the full commit sha to pin (empty in a dry run of a repository that is not there yet), `sha256` the
-    digests of the weight files, `changes` what was done to each file.
+    `revision` is the full commit sha to pin, empty in a dry run without a repository yet. `sha256` has the
+    digests of the weight files, and `changes` says what was done to each file.
     """
 
     repo: str
@@ -62,6 +75,7 @@ class Commit:
 
     @property
     def changed(self) -> tuple[Change, ...]:
+        """The changes without the files that stay the same."""
         return tuple(change for change in self.changes if change.kind != "same")
 
 
@@ -76,15 +90,15 @@ def publish(
     unmeasured: bool = False,
     dry_run: bool = False,
 ) -> Commit:
-    """Publish weights to the Hugging Face Hub, in one commit of the files that differ; returns the commit.
+    """Publish weights to the Hugging Face Hub, in one commit of the files that differ; return the commit.
 
-    Publishing what is there already changes nothing. `HF_TOKEN` or `hf auth login` gives the token.
+    Publishing the same weights again changes nothing. `HF_TOKEN` or `hf auth login` gives the token.
 
     Args:
-        name: an entry with weights, a folder of released weights, or a run, which is released on the way.
-        repo: `owner/name`; made if it is not there.
+        name: an entry with weights, a folder of released weights, or a run, which is released first.
+        repo: `owner/name`; created if it does not exist.
         private: make a new repository private.
-        message: of the commit.
+        message: the message of the commit.
         tag: a tag for the commit.
         pin: write the repository, the commit and the digests into the entry's recipe.
         unmeasured: publish a run that was never evaluated; its card says so.
@@ -103,8 +117,8 @@ def publish(
     entry = registry.entries.get(os.fspath(name))
     if pin and entry is None:
         raise InvalidValueError(f"{name}: only an entry of the registry has a recipe to pin a revision in")
-    with weights_of(name, repo=repo, unmeasured=unmeasured) as folder:
-        files = released_files(folder, entry.weights.sha256 if entry is not None else {})
+    with open_weights(name, repo=repo, unmeasured=unmeasured) as folder:
+        files = list_released_files(folder, entry.weights.sha256 if entry is not None else {})
         sha256 = {file: digest(folder / file) for file in Release.open(folder).weight_files}
         head, changes = compare(files, address, private=private)
         changed = any(change.kind != "same" for change in changes)
@@ -121,8 +135,8 @@ def publish(
 
 
 @contextmanager
-def weights_of(name: str | os.PathLike[str], *, repo: str, unmeasured: bool) -> Iterator[Path]:
-    """The folder to publish: of an entry, of a path, or released on the spot from a run."""
+def open_weights(name: str | os.PathLike[str], *, repo: str, unmeasured: bool) -> Iterator[Path]:
+    """Yield the folder to publish: of an entry, of a path, or released from a run into a temporary folder."""
     text, folder = os.fspath(name), Path(name).expanduser()
     if text in registry.entries:
         if not registry.entries[text].has_weights:
@@ -144,24 +158,24 @@ def weights_of(name: str | os.PathLike[str], *, repo: str, unmeasured: bool) -> 
         raise NotFoundError(f'no entry "{text}", and no such folder.{suggest(text, registry.entries)}')
 
 
-def released_files(folder: Path, sha256: Mapping[str, str]) -> dict[str, Path]:
-    """What is published of a folder: SHA256SUMS and the files that it lists, each checked, and nothing else.
+def list_released_files(folder: Path, sha256: Mapping[str, str]) -> dict[str, Path]:
+    """List the files of a folder that are published: SHA256SUMS and the files in it, each of them checked.
 
-    So a note or a key that happens to lie there stays where it is. Raises InvalidFileError.
+    So a note or a key that happens to be in the folder is not published. Raises InvalidFileError.
     """
     verify(folder, sha256)
     listed = read_sums(folder)
     if not listed:
         raise InvalidFileError(
-            f"{folder}: has no {SUMS}, which says what belongs to a release; `zoo release RUN` writes one"
+            f"{folder}: has no {SUMS}, which lists the files of a release; `zoo release RUN` writes one"
         )
-    return {name: inside(folder, name) for name in sorted([*listed, SUMS])}
+    return {name: resolve_inside(folder, name) for name in sorted([*listed, SUMS])}
 
 
 def compare(local: Mapping[str, Path], address: Address, *, private: bool) -> tuple[str | None, tuple[Change, ...]]:
-    """The repository's newest commit (None where there is no repository yet) and what would change in it.
+    """Return the repository's newest commit, None where there is no repository yet, and what would change in it.
 
-    Files of the repository that are not ours stay: only what its SHA256SUMS lists, and this release has not, goes.
+    Only files that its SHA256SUMS lists, and this release does not have, are deleted. All others stay.
     """
     try:
         info = ask(address, lambda: api().model_info(address.repo))
@@ -172,30 +186,30 @@ def compare(local: Mapping[str, Path], address: Address, *, private: bool) -> tu
     if private and not info.private:
         raise InvalidValueError(f"{address} is there already and public; --private is for a new repository")
     head = Address(address.repo, info.sha or "")
-    listed = listing(head)
-    changes = [Change(name, _kind(path, listed.get(name)), path.stat().st_size) for name, path in local.items()]
+    listed = list_files(head)
+    changes = [Change(name, _compare_file(path, listed.get(name)), path.stat().st_size) for name, path in local.items()]
     changes += [Change(name, "gone", listed[name].size) for name in _published_before(head, listed) - local.keys()]
     return head.revision, tuple(sorted(changes, key=lambda change: change.path))
 
 
-def _kind(path: Path, listed: Listed | None) -> Kind:
+def _compare_file(path: Path, listed: ListedFile | None) -> Kind:
     if listed is None:
         return "new"
     return "same" if listed.size == path.stat().st_size and has_digest(path, listed.digest) else "changed"
 
 
-def _published_before(head: Address, listed: Mapping[str, Listed]) -> set[str]:
-    """The files that an earlier publication put there, by its own list of them."""
+def _published_before(head: Address, listed: Mapping[str, ListedFile]) -> set[str]:
+    """Return the files of an earlier publication, by its SHA256SUMS."""
     if SUMS not in listed:
         return set()
     try:
         return read_sums(fetch(head, SUMS, listed[SUMS]).parent).keys() & listed.keys()
-    except InvalidFileError:  # not a list of ours: then nothing there is ours to take away
+    except InvalidFileError:  # not our list, so nothing there is ours to delete
         return set()
 
 
 def _check_tag(address: Address, tag: str, *, head: str) -> None:
-    """Raise InvalidValueError where the tag is taken by another commit than `head`: a tag that moves names nothing."""
+    """Raise InvalidValueError where the tag names another commit than `head`: tags must not move."""
     tags = {ref.name: ref.target_commit for ref in ask(address, lambda: api().list_repo_refs(address.repo)).tags}
     if tags.get(tag, head) != head:
         raise InvalidValueError(f"{address} has a tag {tag} already, of the commit {tags[tag]}; choose another")
@@ -204,9 +218,9 @@ def _check_tag(address: Address, tag: str, *, head: str) -> None:
 def _commit(
     local: Mapping[str, Path], address: Address, *, private: bool, message: str
 ) -> tuple[str, tuple[Change, ...]]:
-    """Commit what differs, in one commit on top of the head that it was compared with.
+    """Commit the files that differ, on top of the head that they were compared with.
 
-    A commit whose answer was lost is found by comparing again; so is a head that somebody else moved.
+    Each attempt compares again. So it sees a commit whose answer was lost, and a head that somebody else moved.
     """
     ask(address, lambda: api().create_repo(address.repo, private=private or None, exist_ok=True))
     before: tuple[Change, ...] = ()
@@ -214,7 +228,7 @@ def _commit(
     while True:
         head, changes = compare(local, address, private=False)
         if head is None:
-            raise UnreachableError(f"{address}: was created, but is not to be seen; try again")
+            raise UnreachableError(f"{address}: was created, but cannot be seen yet; try again")
         before = before or changes
         if all(change.kind == "same" for change in changes):
             return head, before
@@ -230,10 +244,10 @@ def _commit(
             return info.oid
 
         try:
-            with speaking(address):
-                return bounded(send, seconds=patience(num_bytes)), before
+            with translate_errors(address):
+                return run_bounded(send, seconds=transfer_seconds(num_bytes)), before
         except (UnreachableError, InvalidValueError) as error:
-            wait = pause(error.__cause__, attempt, busy=(*BUSY, *_BRANCH_MOVED))
+            wait = retry_seconds(error.__cause__, attempt, busy=(*BUSY, *_BRANCH_MOVED))
             if wait is None:
                 raise
             time.sleep(wait)

@@ -1,4 +1,4 @@
-"""Hashing released weights again: whether every file still has the bytes that it should."""
+"""Verifying released weights: whether every file still has the bytes that it should."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from zoo.registry import Weights, registry
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verified:
-    """What `zoo verify` says of one folder. `problem` is empty where every file has the bytes it should."""
+class Verification:
+    """The result of `zoo verify` for one folder. `problem` is empty where every file has the right bytes."""
 
     name: str
     folder: Path
@@ -22,8 +22,10 @@ class Verified:
     problem: str = ""
 
 
-def verify_weights(name: str | None = None, *, progress: Callable[[int, int], None] | None = None) -> list[Verified]:
-    """Hash released weights again: one entry, folder or repository, or all that are bundled or cached if None.
+def verify_weights(
+    name: str | None = None, *, progress: Callable[[int, int], None] | None = None
+) -> list[Verification]:
+    """Hash released weights again: of one entry, folder or repository, or if None of all that are bundled or cached.
 
     Nothing is fetched and nothing is changed. Raises NotFoundError where a name has no weights here.
     """
@@ -42,10 +44,10 @@ def _list_folders(name: str | None) -> Iterable[tuple[str, Path, Mapping[str, st
     from zoo.io import hub
 
     if name is None:
-        for folder in sorted(path.parent for path in BUNDLED.glob(f"*/{SUMS}")):  # entries, and feature networks
+        for folder in sorted(path.parent for path in BUNDLED.glob(f"*/{SUMS}")):  # of entries and of feature networks
             entry = registry.entries.get(folder.name)
             yield folder.name, folder, entry.weights.sha256 if entry is not None else {}
-        for address, folder in hub.cached_snapshots():
+        for address, folder in hub.list_cached_snapshots():
             yield str(address), folder, {}
         return
     known_entry = registry.entries.get(name)
@@ -55,7 +57,7 @@ def _list_folders(name: str | None) -> Iterable[tuple[str, Path, Mapping[str, st
     if (Path(name).expanduser() / "config.json").is_file():
         yield name, Path(name).expanduser(), {}
         return
-    cached = hub.cached_snapshots()
+    cached = hub.list_cached_snapshots()
     weights = known_entry.weights if known_entry is not None else Weights()
     wanted = hub.Address(weights.repo, weights.revision) if weights.repo else hub.Address.parse(name)
     found = [
@@ -72,12 +74,12 @@ def _list_folders(name: str | None) -> Iterable[tuple[str, Path, Mapping[str, st
         yield str(pinned), folder, weights.sha256
 
 
-def _verify_folder(label: str, folder: Path, sha256: Mapping[str, str]) -> Verified:
+def _verify_folder(label: str, folder: Path, sha256: Mapping[str, str]) -> Verification:
     from zoo.io import hub
 
     files = [path for path in folder.rglob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in files)
-    is_snapshot = folder.parent.name == "snapshots"  # it has what loading needs, not all that SHA256SUMS lists
+    is_snapshot = folder.parent.name == "snapshots"  # it has the files that loading needs, not all of SHA256SUMS
     there = {path.relative_to(folder).as_posix() for path in files}
     try:
         count = verify(folder, sha256, names=there | sha256.keys() if is_snapshot else None)
@@ -88,5 +90,5 @@ def _verify_folder(label: str, folder: Path, sha256: Mapping[str, str]) -> Verif
         if not checked:
             raise InvalidFileError(f"{folder}: no {SUMS} here to compare its files with")
     except InvalidFileError as error:
-        return Verified(name=label, folder=folder, files=len(files), bytes=size, problem=str(error))
-    return Verified(name=label, folder=folder, files=checked, bytes=size)
+        return Verification(name=label, folder=folder, files=len(files), bytes=size, problem=str(error))
+    return Verification(name=label, folder=folder, files=checked, bytes=size)

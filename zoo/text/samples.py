@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from zoo.errors import InvalidValueError
-from zoo.io.atomic import replacing
+from zoo.io.atomic import replace_atomically
 from zoo.samples import Samples
 from zoo.text.data.vocabulary import Vocabulary
 
@@ -69,5 +69,5 @@ class Texts(Samples):
 
 
 def _write(path: Path, text: str) -> None:
-    with replacing(path) as temporary:
+    with replace_atomically(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")

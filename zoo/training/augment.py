@@ -1,4 +1,4 @@
-"""DiffAugment: the same differentiable changes to real and fake samples, for the discriminator's eyes alone.
+"""DiffAugment: the same differentiable changes to real and fake samples, which only the discriminator sees.
 
 Zhao et al. 2020, "Differentiable Augmentation for Data-Efficient GAN Training", arXiv:2006.10738, section 4:
 color (brightness, saturation, contrast), translation by up to 1/8 of the size, cutout of half the size.
@@ -16,13 +16,13 @@ from zoo.noise import Noise
 
 
 def diff_augment(images: Tensor, policies: Sequence[str], noise: Noise) -> Tensor:
-    """Images [N, C, H, W] in [-1, 1], each changed by its own random numbers; unchanged where `policies` is empty.
+    """Augment images [N, C, H, W] in [-1, 1], each by its own random numbers; without policies, change nothing.
 
     Clips [N, C, T, H, W] are changed alike in all their frames.
     """
     for policy in policies:
         if images.dim() == 5 and policy != "color":
-            flat = _POLICIES[policy](images.flatten(1, 2), noise)  # all channels of a sample are moved and cut alike
+            flat = _POLICIES[policy](images.flatten(1, 2), noise)  # all channels of a sample change alike
             images = flat.unflatten(1, images.shape[1:3])
         else:
             images = _POLICIES[policy](images, noise)
@@ -45,7 +45,7 @@ def _translation(images: Tensor, noise: Noise) -> Tensor:
     reach_y, reach_x = height // 8, width // 8
     shift_y = (draws[:, 0] * (2 * reach_y + 1)).long() - reach_y
     shift_x = (draws[:, 1] * (2 * reach_x + 1)).long() - reach_x
-    padded = F.pad(images, (reach_x, reach_x, reach_y, reach_y))  # what moves in is zero: mid gray
+    padded = F.pad(images, (reach_x, reach_x, reach_y, reach_y))  # the new pixels are zero: mid gray
     rows = (torch.arange(height, device=images.device) + reach_y + shift_y[:, None])[:, :, None]  # [N, H, 1]
     columns = (torch.arange(width, device=images.device) + reach_x + shift_x[:, None])[:, None, :]  # [N, 1, W]
     sample = torch.arange(n, device=images.device)[:, None, None]

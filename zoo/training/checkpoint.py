@@ -1,7 +1,7 @@
-"""Training state on disk: one dictionary, written whole or not at all.
+"""Checkpoints: the state of a training as one dictionary, written whole or not at all.
 
 A checkpoint is private to its run and holds tensors and primitives only, so it is read with `weights_only=True`;
-what is published is safetensors (`zoo.release`).
+what is published is safetensors (`zoo.releases`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from zoo.errors import InvalidFileError, NoWeightsError, WriteError
-from zoo.io.atomic import replacing
+from zoo.io.atomic import replace_atomically
 
 BEST = "best.pt"
 
@@ -25,37 +25,37 @@ _NAME = re.compile(r"step-(\d{9})\.pt")
 def save_checkpoint(state: dict[str, Any], folder: Path, *, step: int, keep: int) -> Path:
     """Write `step-000001234.pt` into `folder` and delete all but the newest `keep`.
 
-    It is flushed to the disk under a temporary name first. So a crash or a full disk leaves earlier checkpoints whole.
+    It is flushed to the disk under a temporary name first, so earlier checkpoints survive a crash or a full disk.
     Raises WriteError.
     """
     path = folder / f"step-{step:09}.pt"
     _save(state, path)
-    for old in checkpoints(folder)[:-keep]:
+    for old in list_checkpoints(folder)[:-keep]:
         old.unlink(missing_ok=True)
     return path
 
 
 def save_best(state: dict[str, Any], folder: Path) -> Path:
-    """Write `best.pt` into `folder`; it stays beside the newest checkpoints. Raises WriteError."""
+    """Write `best.pt` into `folder`, beside the newest checkpoints. Raises WriteError."""
     _save(state, folder / BEST)
     return folder / BEST
 
 
 def _save(state: dict[str, Any], path: Path) -> None:
-    with replacing(path) as temporary:
+    with replace_atomically(path) as temporary:
         try:
             torch.save(state, temporary)
         except RuntimeError as error:  # which torch raises where the disk is full
             raise WriteError(f"{path}: cannot write: {str(error).splitlines()[0]}") from error
 
 
-def checkpoints(folder: Path) -> list[Path]:
+def list_checkpoints(folder: Path) -> list[Path]:
     """List the checkpoints in `folder`, oldest first."""
     return sorted(path for path in folder.glob("step-*.pt") if _NAME.fullmatch(path.name))
 
 
-def step_of(checkpoint: Path) -> int:
-    """Return the number of steps at a checkpoint, by its name."""
+def read_step(checkpoint: Path) -> int:
+    """Read the number of steps from the name of a checkpoint."""
     return int(checkpoint.stem.removeprefix("step-"))
 
 
@@ -64,7 +64,7 @@ def load_checkpoint(folder: Path, *, best: bool = False) -> dict[str, Any]:
 
     Raises NoWeightsError where there is none, InvalidFileError where it is damaged.
     """
-    found = [folder / BEST] if best else checkpoints(folder)
+    found = [folder / BEST] if best else list_checkpoints(folder)
     if not found:
         raise NoWeightsError(f"{folder}: no checkpoint here yet")
     try:

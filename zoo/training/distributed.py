@@ -16,16 +16,18 @@ from torch import nn
 
 
 def rank() -> int:
+    """Return the number of this process, from 0."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def world_size() -> int:
+    """Return the number of processes."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 @contextmanager
 def process_group() -> Iterator[torch.device]:
-    """Join the processes that torchrun started, if it did; yields this process's device."""
+    """Join the processes that torchrun started, if it did; yield the device of this one."""
     local_rank = int(os.environ.get("LOCAL_RANK", 0))
     device = torch.device("cuda", local_rank) if torch.cuda.is_available() else torch.device("cpu")
     if device.type == "cuda":
@@ -36,7 +38,7 @@ def process_group() -> Iterator[torch.device]:
     try:
         yield device
         if started:
-            dist.barrier()  # nobody leaves while another may still speak to it
+            dist.barrier()  # no process leaves while another may still need it
     finally:
         if started:
             dist.destroy_process_group()
@@ -44,7 +46,7 @@ def process_group() -> Iterator[torch.device]:
 
 @contextmanager
 def first_process_first() -> Iterator[None]:
-    """Run the block in the first process, then in all others: what the first one builds, the others find."""
+    """Run the block in the first process, then in all others, which find what the first one built."""
     if world_size() > 1 and rank() > 0:
         dist.barrier()
     yield
@@ -74,13 +76,13 @@ def average_gradients(module: nn.Module) -> None:
     dist.all_reduce(flat)
     flat /= world_size()
     for p, mean in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
-        # Fused optimizers walk a weight and its gradient in memory order: the gradient takes the weight's strides.
+        # Fused optimizers read a weight and its gradient in memory order, so the gradient needs the weight's strides.
         p.grad = torch.empty_like(p).copy_(mean.view_as(p))
 
 
 @torch.no_grad()
 def average(values: dict[str, float]) -> dict[str, float]:
-    """The mean of each value over all processes."""
+    """Average each value over all processes."""
     if world_size() == 1 or not values:
         return values
     flat = torch.tensor(list(values.values()), dtype=torch.float64)
@@ -91,5 +93,5 @@ def average(values: dict[str, float]) -> dict[str, float]:
 
 
 def any_process(flag: bool) -> bool:
-    """Whether `flag` is set in any process; all processes must ask together."""
+    """Tell whether `flag` is set in any process. All processes must ask together."""
     return average({"flag": float(flag)})["flag"] > 0

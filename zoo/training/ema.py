@@ -1,4 +1,4 @@
-"""The exponential moving average of a player's weights, which is what gets sampled and released."""
+"""The exponential moving average of a network's weights, which is sampled and released."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import nn
 def update_ema(
     average: nn.Module, live: nn.Module, *, batch: int, kimg: float, halflife_kimg: float, rampup: float
 ) -> None:
-    """Move `average` towards `live` after one turn of `batch` samples.
+    """Move `average` towards `live` after one step of `batch` samples.
 
     Args:
-        halflife_kimg: progress after which a weight's share in the average has to_float16; 0 copies.
-        rampup: the half-life is at most this share of the progress `kimg` so far (StyleGAN2-ADA), if above 0.
+        halflife_kimg: progress after which a weight's share in the average has halved; 0 copies the weights.
+        rampup: if above 0, the half-life is at most this share of the progress `kimg` so far (StyleGAN2-ADA).
     """
     if rampup:
         halflife_kimg = min(halflife_kimg, kimg * rampup)

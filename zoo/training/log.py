@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from zoo.errors import WriteError
-from zoo.io.atomic import replacing
+from zoo.io.atomic import replace_atomically
 from zoo.training.trainer import Trainer
 
 
@@ -58,5 +58,5 @@ def _truncate(path: Path, kimg: float) -> None:
                 kept.append(line + "\n")
         except (json.JSONDecodeError, KeyError, TypeError):
             break
-    with replacing(path) as temporary:
+    with replace_atomically(path) as temporary:
         temporary.write_text("".join(kept), encoding="utf-8")

@@ -1,7 +1,7 @@
 """Adversarial losses, as functions of the discriminator's raw outputs (logits) [N] on real and on fake samples.
 
-Each names the discriminator loss at the game's equilibrium, where the generator's distribution is the data's and no
-discriminator tells them apart: the zero point of the game report.
+Each states the discriminator's loss at equilibrium: the generator's distribution is that of the data, and no
+discriminator can tell them apart. It is the zero point of the training report.
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ from zoo.noise import Noise
 
 @dataclass(frozen=True, kw_only=True)
 class Loss:
+    """An adversarial loss: what the discriminator and the generator minimize."""
+
     discriminator: Callable[[Tensor, Tensor], Tensor]  # (real logits, fake logits) -> scalar to minimize
     generator: Callable[[Tensor], Tensor]  # fake logits -> scalar to minimize
-    equilibrium: float  # the discriminator's loss where nothing can be told apart
-    relative: bool = False  # the generator's takes fake logits minus real ones
+    equilibrium: float  # the discriminator's loss where real and fake are equal
+    relative: bool = False  # the generator's loss takes fake logits minus real ones
 
 
 def _binary_cross_entropy(real: Tensor, fake: Tensor) -> Tensor:
-    """-log D(x) - log(1 - D(G(z))) with D = sigmoid(logit): Goodfellow et al. 2014, equation 1, sign turned."""
+    """Compute -log D(x) - log(1 - D(G(z))), D = sigmoid(logit): Goodfellow et al. 2014, equation 1, negated."""
     return F.softplus(-real).mean() + F.softplus(fake).mean()
 
 
@@ -43,7 +45,7 @@ LOSSES: dict[str, Loss] = {
         generator=lambda fake: F.softplus(-fake).mean(),
         equilibrium=math.log(4),
     ),
-    # Mao et al. 2017, arXiv:1611.04076, equation 9 (a = 0, b = c = 1); both outputs rest at 1/2.
+    # Mao et al. 2017, arXiv:1611.04076, equation 9 (a = 0, b = c = 1); both outputs are 1/2 at equilibrium.
     "least_squares": Loss(
         discriminator=lambda real, fake: ((real - 1).square().mean() + fake.square().mean()) / 2,
         generator=lambda fake: (fake - 1).square().mean() / 2,
@@ -55,7 +57,7 @@ LOSSES: dict[str, Loss] = {
         generator=lambda fake: -fake.mean(),
         equilibrium=2.0,
     ),
-    # Jolicoeur-Martineau 2018, arXiv:1807.00734, equations 1 and 2: the discriminator says which of a pair is real.
+    # Jolicoeur-Martineau 2018, arXiv:1807.00734, equations 1 and 2: the discriminator tells which of a pair is real.
     "relativistic": Loss(
         discriminator=lambda real, fake: F.softplus(fake - real).mean(),
         generator=lambda lead: F.softplus(-lead).mean(),
@@ -72,7 +74,7 @@ LOSSES: dict[str, Loss] = {
 
 
 def r1_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
-    """E |grad D(x)|^2 on real samples [N, ...]; the loss adds gamma / 2 of it.
+    """Compute E |grad D(x)|^2 on real samples [N, ...]; the loss adds gamma / 2 of it.
 
     Mescheder, Geiger & Nowozin 2018, arXiv:1801.04406, equation 9.
     """
@@ -80,7 +82,7 @@ def r1_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor) -> Tenso
 
 
 def gradient_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, noise: Noise) -> Tensor:
-    """E (|grad D(x)| - 1)^2 at one uniform point on each line from a real to a fake sample [N, ...].
+    """Compute E (|grad D(x)| - 1)^2 at one uniform point on each line from a real to a fake sample [N, ...].
 
     Gulrajani et al. 2017, arXiv:1704.00028, equation 3; the paper weighs it by 10.
     """

@@ -22,10 +22,10 @@ from typing import Any
 from zoo.data import Store
 from zoo.errors import AlreadyExistsError, InvalidFileError, InvalidValueError, WriteError
 from zoo.gan import GAN
-from zoo.io.atomic import replacing
+from zoo.io.atomic import replace_atomically
 from zoo.io.lock import lock_folder
 from zoo.recipe import Recipe, difference, parse_recipe
-from zoo.training.checkpoint import BEST, checkpoints, load_checkpoint, step_of
+from zoo.training.checkpoint import BEST, list_checkpoints, load_checkpoint, read_step
 from zoo.training.trainer import Trainer
 
 MAX_RECIPE_BYTES = 1 << 20
@@ -79,13 +79,13 @@ class Run:
     @property
     def has_checkpoint(self) -> bool:
         """Whether there is a state to resume from; a run that was stopped early may have none."""
-        return bool(checkpoints(self.checkpoints))
+        return bool(list_checkpoints(self.checkpoints))
 
     @property
     def kimg(self) -> float:
         """The progress at the newest checkpoint, by its name; 0 without one."""
-        found = checkpoints(self.checkpoints)
-        return step_of(found[-1]) * self.recipe.train.batch / 1000 if found else 0.0
+        found = list_checkpoints(self.checkpoints)
+        return read_step(found[-1]) * self.recipe.train.batch / 1000 if found else 0.0
 
     def load(self) -> tuple[GAN, float]:
         """Load the networks of the newest or best checkpoint, as they are sampled, and its kimg.
@@ -144,7 +144,7 @@ class Run:
         """
         old, new = self.recipe.to_table(), recipe.to_table()
         self._refuse([f"model.{line}" for line in difference(old["model"], new["model"])])
-        with self.lock(), replacing(self.folder / "recipe.toml") as temporary:
+        with self.lock(), replace_atomically(self.folder / "recipe.toml") as temporary:
             temporary.write_text(recipe.to_toml(), encoding="utf-8")
         return replace(self, recipe=recipe)
 

@@ -16,8 +16,8 @@ import torch
 from PIL import Image
 
 from zoo.errors import InvalidValueError
-from zoo.io.atomic import replacing
-from zoo.samples import Samples, check_size, tiled
+from zoo.io.atomic import replace_atomically
+from zoo.samples import Samples, check_size, tile
 from zoo.video.data.files import import_pyav, list_frames
 
 PADDING = 2  # white pixels around each clip of a grid and each frame of a contact sheet
@@ -66,7 +66,7 @@ class Clips(Samples):
         clips = self.to_uint8()
         if not len(clips):
             raise InvalidValueError("a grid needs at least one clip")
-        return clips[0] if len(clips) == 1 else tiled(clips, columns, padding=PADDING)
+        return clips[0] if len(clips) == 1 else tile(clips, columns, padding=PADDING)
 
     def contact_sheet(self) -> Image.Image:
         """Draw one clip a row, with all its frames or 16 evenly spaced ones."""
@@ -76,24 +76,24 @@ class Clips(Samples):
         length = clips.shape[1]
         chosen = np.linspace(0, length - 1, min(length, SHEET_FRAMES)).round().astype(int)
         frames = clips[:, chosen].reshape(-1, *clips.shape[2:])  # [N * F, H, W, 3]
-        return Image.fromarray(tiled(frames, len(chosen), padding=PADDING))
+        return Image.fromarray(tile(frames, len(chosen), padding=PADDING))
 
     def save(self, path: str | os.PathLike[str], *, columns: int | None = None) -> Path:
         """Save as the class says, with `columns` clips in a row of the grid. Raises InvalidValueError, WriteError."""
         path = self.check_path(path)
         suffix = path.suffix.lower()
         if suffix == ".png":
-            with replacing(path) as temporary:
+            with replace_atomically(path) as temporary:
                 self.contact_sheet().save(temporary)
         elif suffix == ".mp4":
             frames = _check_even(self.grid(columns), path)
             check_size(frames.shape[2], frames.shape[1], path)
-            with replacing(path) as temporary:
+            with replace_atomically(path) as temporary:
                 _write_mp4(temporary, frames, self.rate)
         elif suffix in self.SUFFIXES:
             frames = self.grid(columns)
             check_size(frames.shape[2], frames.shape[1], path)
-            with replacing(path) as temporary:
+            with replace_atomically(path) as temporary:
                 _write_animation(temporary, frames, self.rate, suffix)
         else:
             self._save_frames(path)
@@ -107,7 +107,7 @@ class Clips(Samples):
                 if old.suffix == ".png" and old.stem.isdecimal():  # from a longer clip
                     old.unlink()
             for t, frame in enumerate(clip):
-                with replacing(place / f"{t:0{frame_digits}}.png") as temporary:
+                with replace_atomically(place / f"{t:0{frame_digits}}.png") as temporary:
                     Image.fromarray(frame).save(temporary)
 
     def _repr_html_(self) -> str:

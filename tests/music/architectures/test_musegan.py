@@ -22,7 +22,7 @@ from zoo.music.architectures.musegan import (
 from zoo.music.data.midi import write_midi
 from zoo.music.data.scores import decode, fit_pitches, read_ranges
 from zoo.music.samples.scores import Scores
-from zoo.nn.binary_neurons import binary, one_of
+from zoo.nn.binary_neurons import binarize, binarize_largest
 from zoo.nn.blocks import BlockConv2d, BlockConvTranspose2d
 from zoo.noise import Noise
 from zoo.recipe import load_recipe
@@ -81,7 +81,7 @@ def test_deterministic_neurons_round_and_pass_the_gradient_of_the_sigmoid():
     """They say -1 or 1; their gradient is that of 2 sigmoid(slope x) - 1."""
     logits = torch.tensor([-0.3, 0.1, 2.0], requires_grad=True)
     slope = torch.tensor(3.0)
-    said = binary(logits, slope)
+    said = binarize(logits, slope)
     said.sum().backward()
 
     torch.testing.assert_close(said.detach(), torch.tensor([-1.0, 1.0, 1.0]))
@@ -93,7 +93,7 @@ def test_stochastic_neurons_sound_as_often_as_their_probability():
     logits, slope = torch.full((20_000,), 0.4), torch.tensor(2.0)
     thresholds = Noise(0).uniform(20_000)
 
-    assert binary(logits, slope, thresholds).gt(0).float().mean() == pytest.approx(
+    assert binarize(logits, slope, thresholds).gt(0).float().mean() == pytest.approx(
         1 / (1 + 2.718281828**-0.8), abs=0.01
     )
 
@@ -249,7 +249,7 @@ def test_an_accompanist_learns_from_the_tracks_of_the_step(accompanist: MuseGAN,
 def test_neurons_of_single_voices_compete():
     """The largest of a step says 1 if it is above 0, and all learn by the softmax."""
     logits = torch.tensor([[0.5, 2.0, -1.0], [-0.1, -2.0, -3.0]], requires_grad=True)
-    said = one_of(logits, torch.tensor(1.0))
+    said = binarize_largest(logits, torch.tensor(1.0))
     said[:, 0].sum().backward()
 
     torch.testing.assert_close(said.detach(), torch.tensor([[-1.0, 1.0, -1.0], [-1.0, -1.0, -1.0]]))

@@ -100,7 +100,7 @@ def test_fvd_is_the_distance_of_the_logits_and_says_how_it_was_measured(weights:
     metrics = {metric.name: metric for metric in evaluate(gan, store, settings)}
 
     network, stamp = load_i3d(weights)
-    test, train = store.compared(6, 0, of="clips")
+    test, train = store.sample_splits(6, 0, of="clips")
     with torch.no_grad():
         real, other = (network(decode(store.samples[rows])) for rows in (test, train))
         fake = network(gan.sample(6, seed=0).tensor)

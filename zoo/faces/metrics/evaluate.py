@@ -85,7 +85,7 @@ def held_out(store: Store, settings: EvaluateConfig) -> Callable[[GAN], list[Met
 
 def _real_images(store: Store, settings: EvaluateConfig) -> tuple[Tensor, Tensor]:
     """Read images of the test split, and as many of the training split. Raises InvalidValueError for too few images."""
-    real, other = store.compared(settings.samples, settings.seed, of="images")
+    real, other = store.sample_splits(settings.samples, settings.seed, of="images")
     return decode_images(store.samples[real]), decode_images(store.samples[other])
 
 

@@ -37,7 +37,7 @@ from zoo.errors import InvalidFileError, InvalidValueError
 from zoo.music.data.midi import read_grid
 from zoo.music.data.scores import ScoreConfig, ScoreDataConfig, decode, fit_pitches, mark_onsets, read_ranges
 from zoo.music.samples.scores import Scores, make_scores
-from zoo.nn.binary_neurons import binary, one_of
+from zoo.nn.binary_neurons import binarize, binarize_largest
 from zoo.nn.blocks import BlockConv2d, BlockConvTranspose2d
 from zoo.noise import Noise
 from zoo.options import InputOptions
@@ -255,9 +255,9 @@ class Generator(nn.Module):
         if config.in_range:
             voices = torch.where(self.reach[:, None], voices, -math.inf)
         if config.single:
-            voices, again = one_of(voices, self.slope), binary(again, self.slope)
+            voices, again = binarize_largest(voices, self.slope), binarize(again, self.slope)
         else:
-            rolls = binary(torch.cat([voices, again], dim=1), self.slope, thresholds)
+            rolls = binarize(torch.cat([voices, again], dim=1), self.slope, thresholds)
             voices, again = rolls[:, :-1], rolls[:, -1:]
         if given is None:
             return torch.cat([voices, mark_starts(voices, again)], dim=1)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from zoo.errors import InvalidFileError
-from zoo.io.atomic import replacing
+from zoo.io.atomic import replace_atomically
 
 SILENT, STRUCK, HELD = 0, 1, 2
 NUM_PITCHES = 128
@@ -112,7 +112,7 @@ def write_midi(
             begin, end = round(start * ticks), round((start + length) * ticks)
             track.notes.append(symusic.Note(begin, end - begin, pitch + lowest, VELOCITY))
         score.tracks.append(track)
-    with replacing(path) as temporary:
+    with replace_atomically(path) as temporary:
         score.dump_midi(str(temporary))
 
 

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from zoo.data import About, Store, build_store, cache_dir, hash_split
-from zoo.data.own import own_files
+from zoo.data.own import find_own_files
 from zoo.errors import InvalidFileError, InvalidValueError, MissingDependencyError, NotFoundError, WriteError, suggest
-from zoo.io.atomic import replacing
+from zoo.io.atomic import replace_atomically
 from zoo.music.data.midi import HELD, NUM_PITCHES, SILENT, STRUCK, add_note, read_grid
 from zoo.music.data.midi import Mapping as TrackMapping
 from zoo.noise import Noise
@@ -125,7 +125,7 @@ class BachChorales:
         place = cache_dir() / "data" / f"{self.name}-v{self.version}-pieces.npz"
         if not place.exists():
             parsed = {name: as_line(grid) for name, grid in parse_chorales(progress).items()}
-            with replacing(place) as temporary:
+            with replace_atomically(place) as temporary:
                 np.savez_compressed(temporary, **parsed)  # type: ignore[arg-type]
         with np.load(place, allow_pickle=False) as lines:
             return {name: as_grid(lines[name]) for name in lines.files}
@@ -355,7 +355,7 @@ def open_store(
         MissingDependencyError: the extra `data` is needed.
     """
     if not data.name:
-        folder, about = own_files(data, MIDI_SUFFIXES, progress=progress)
+        folder, about = find_own_files(data, MIDI_SUFFIXES, progress=progress)
         return _open_folder(folder, about, data, config, progress=progress, log=log)
     if data.name not in DATASETS:
         raise NotFoundError(

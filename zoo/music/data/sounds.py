@@ -22,7 +22,7 @@ from torch import Tensor
 
 from zoo.data import About, Rows, Store, build_store, cache_dir, hash_split
 from zoo.data.labels import LABELS, check_labels
-from zoo.data.own import own_files
+from zoo.data.own import find_own_files
 from zoo.data.packages import DebianPackage
 from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError, suggest
 from zoo.music.data.rendered import RenderedMusic
@@ -272,7 +272,7 @@ class DrumHits:
         """Read all strokes that have a class, no recording twice."""
         seen: set[str] = set()
         for package in (HYDROGEN_DATA, HYDROGEN_DRUMKITS):
-            files = dict(package.files("usr/share/hydrogen/data/drumkits"))
+            files = dict(package.read_files("usr/share/hydrogen/data/drumkits"))
             for kit in sorted(KITS.keys() & {path.parts[0] for path in files}):
                 for instrument, file in list_instruments(files[PurePosixPath(kit) / "drumkit.xml"]):
                     label, content = find_class(instrument), files.get(PurePosixPath(kit) / file)
@@ -333,7 +333,7 @@ def open_store(
         WriteError: the store cannot be written, or apt-get fails.
     """
     if not data.name:
-        path, about = own_files(data, SUFFIXES, progress=progress)
+        path, about = find_own_files(data, SUFFIXES, progress=progress)
         return _open_folder(path, about, data, config, progress=progress, log=log)
     if data.name not in DATASETS:
         raise NotFoundError(

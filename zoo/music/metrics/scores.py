@@ -64,7 +64,7 @@ def sample_grids(gan: GAN, settings: EvaluateConfig) -> np.ndarray:
 
 def _read_real_scores(store: Store, settings: EvaluateConfig) -> tuple[np.ndarray, np.ndarray]:
     """Read grids of the test split, and as many of the training split. Raises InvalidValueError for too few."""
-    real, other = store.compared(settings.samples, settings.seed, of="scores")
+    real, other = store.sample_splits(settings.samples, settings.seed, of="scores")
     return _to_grids(store.samples[real]), _to_grids(store.samples[other])
 
 

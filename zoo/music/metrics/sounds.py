@@ -128,7 +128,7 @@ def class_accuracy(evaluator: Evaluator, fake: Tensor, asked: Tensor, real: Tens
 
 def _read_real_sounds(store: Store, settings: EvaluateConfig) -> tuple[Tensor, Tensor, Tensor | None]:
     """Read sounds of the test split, as many of the training split, and the classes of the former."""
-    chosen, others = store.compared(settings.samples, settings.seed, of="sounds")
+    chosen, others = store.sample_splits(settings.samples, settings.seed, of="sounds")
     labels = None if store.labels is None else torch.from_numpy(store.labels[chosen])
     return decode(store.samples[chosen]), decode(store.samples[others]), labels
 

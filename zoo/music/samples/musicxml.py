@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from zoo.errors import MissingDependencyError
-from zoo.io.atomic import replacing
+from zoo.io.atomic import replace_atomically
 from zoo.music.data.midi import list_notes
 
 
@@ -50,5 +50,5 @@ def write_musicxml(
         part.insert(0, clef.bestClef(part))
         part.makeRests(refStreamOrTimeRange=[0, grid.shape[1] / quarter], fillGaps=True, inPlace=True)
         score.insert(0, part)
-    with replacing(path) as temporary:
+    with replace_atomically(path) as temporary:
         temporary.write_bytes(GeneralObjectExporter(score).parse())

@@ -14,13 +14,13 @@ import numpy as np
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from zoo.io.atomic import replacing
+from zoo.io.atomic import replace_atomically
 from zoo.music.data.midi import HELD, SILENT, STRUCK, list_notes, write_midi
 from zoo.music.data.scores import ScoreConfig
 from zoo.music.samples.musicxml import write_musicxml
 from zoo.music.samples.player import Playable
 from zoo.music.samples.rendering import encode_wav, render
-from zoo.samples import tiled
+from zoo.samples import tile
 
 COLORS = ("#d1495b", "#e8a33d", "#3a9d78", "#3567a8", "#7a5195", "#5b8c3a", "#8d6e63", "#546e7a")
 PAPER, BLACK_KEY, BEAT, BAR, OCTAVE = "#fdfbf7", "#f3eee4", "#ece5d8", "#b9ae9b", "#ddd3c2"
@@ -69,10 +69,10 @@ class Scores(Playable):
         if suffix in (".mid", ".musicxml"):
             self._write_notes(self._join(), path)
         elif suffix == ".wav":
-            with replacing(path) as temporary:
+            with replace_atomically(path) as temporary:
                 temporary.write_bytes(encode_wav(self._render(self._join())))
         elif suffix == ".png":
-            with replacing(path) as temporary:
+            with replace_atomically(path) as temporary:
                 picture = self.picture(columns).quantize(
                     dither=Image.Dither.NONE
                 )  # a palette of a dozen colors halves the bytes
@@ -90,12 +90,12 @@ class Scores(Playable):
         return [self._render(grid) for grid in self.grids]
 
     def picture(self, columns: int | None = None) -> Image.Image:
-        """Draw piano rolls, arranged as in `zoo.samples.tiled`: a color for each voice, the highest in front.
+        """Draw piano rolls, arranged as in `zoo.samples.tile`: a color for each voice, the highest in front.
 
         Lines mark bars, beats and octaves (above each C). The rows of black keys are shaded.
         """
         rolls = np.stack([np.asarray(self._draw_roll(grid)) for grid in self.grids])
-        return Image.fromarray(tiled(rolls, columns, padding=12))
+        return Image.fromarray(tile(rolls, columns, padding=12))
 
     def _join(self) -> np.ndarray:
         """Join all scores to one grid [V, T', P], with a bar's rest between them."""
@@ -118,7 +118,7 @@ class Scores(Playable):
             arrays["latents"] = self.latents.cpu().numpy()
         if self.seed is not None:
             arrays["seed"] = np.array(self.seed)
-        with replacing(path) as temporary, temporary.open("wb") as file:
+        with replace_atomically(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
     def _draw_roll(self, grid: np.ndarray) -> Image.Image:

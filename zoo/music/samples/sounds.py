@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from zoo.io.atomic import replacing
+from zoo.io.atomic import replace_atomically
 from zoo.music.samples.player import Playable
-from zoo.samples import tiled
+from zoo.samples import tile
 
 SILENCE_SECONDS = 0.25  # between two sounds of one file
 
@@ -58,7 +58,7 @@ class Sounds(Playable):
         return np.concatenate(parts[:-1])
 
     def spectrograms(self, columns: int | None = None) -> Image.Image:
-        """Draw spectrograms, arranged as in `zoo.samples.tiled`.
+        """Draw spectrograms, arranged as in `zoo.samples.tile`.
 
         Time goes to the right, frequency upwards on the mel scale. From black to white are 80 dB.
         """
@@ -69,13 +69,13 @@ class Sounds(Playable):
         waves = F.pad(waves, (0, max(0, config.fft - waves.shape[1])))  # silence after sounds shorter than a frame
         decibels = log_mel(waves, config) * (20 / np.log(10))
         shades = ((decibels - decibels.amax()) / 80 + 1).clamp(0, 1).flip(1)  # [N, 96, F]
-        return Image.fromarray(tiled(_color(shades.numpy()), columns, padding=4))
+        return Image.fromarray(tile(_color(shades.numpy()), columns, padding=4))
 
     def save(self, path: str | os.PathLike[str], *, columns: int | None = None) -> Path:
         path = self.check_path(path)
         suffix = path.suffix.lower()
         if suffix == ".png":
-            with replacing(path) as temporary:
+            with replace_atomically(path) as temporary:
                 self.spectrograms(columns).save(temporary)
         elif suffix:
             _write(path, self.join(), self.rate)
@@ -104,7 +104,7 @@ class Sounds(Playable):
 def _write(path: Path, wave: np.ndarray, rate: int) -> None:
     import soundfile
 
-    with replacing(path) as temporary:
+    with replace_atomically(path) as temporary:
         soundfile.write(temporary, wave, rate, subtype="PCM_16")
 
 

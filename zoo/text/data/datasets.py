@@ -105,8 +105,8 @@ class TangQuatrains(Corpus):
         return keep_common(drop_variants(poems, self.line_length), list, min_count=2)
 
     def _files(self) -> Iterator[bytes]:
-        yield from CHINESE_POETRY.files(r"dist/quantangshi/poet\.tang\.\d+\.json")
-        yield from CHINESE_POETRY.files(r"dist/quantangshi/poet\.song\.\d+\.json")
+        yield from CHINESE_POETRY.read_files(r"dist/quantangshi/poet\.tang\.\d+\.json")
+        yield from CHINESE_POETRY.read_files(r"dist/quantangshi/poet\.song\.\d+\.json")
 
 
 class TangQuatrains7(TangQuatrains):
@@ -159,7 +159,7 @@ class WordnetSentences(Corpus):
         found = (
             sentence
             for part, always in (("verb", True), ("noun", False), ("adj", False), ("adv", False))
-            for file in WORDNET.files(rf"dict/data\.{part}")
+            for file in WORDNET.read_files(rf"dict/data\.{part}")
             for sentence in parse_examples(file, self.length, always=always)
         )
         return keep_common(list(dict.fromkeys(found)), str.split, min_count=3)

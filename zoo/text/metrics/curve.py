@@ -22,7 +22,7 @@ import torch
 from zoo.data import Store
 from zoo.errors import InvalidValueError
 from zoo.gan import GAN
-from zoo.io.atomic import replacing
+from zoo.io.atomic import replace_atomically
 from zoo.metrics.bleu import bleu, self_bleu
 from zoo.options import TemperatureOptions
 from zoo.recipe import EvaluateConfig
@@ -178,7 +178,7 @@ class Curve:
             raise InvalidValueError(f'{path}: a curve is drawn as .png, not as "{path.suffix}"')
         from matplotlib import style
 
-        with style.context("default"), replacing(path) as temporary:  # whatever the user's matplotlibrc says
+        with style.context("default"), replace_atomically(path) as temporary:  # whatever the user's matplotlibrc says
             self.draw().savefig(temporary, format="png", metadata={"Software": None})
         return path
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import InvalidFileError, ZooError
-from zoo.io.atomic import replacing
+from zoo.io.atomic import replace_atomically
 from zoo.io.pickle_reader import Name, Reader, Record
 from zoo.io.weights import write_weights
 from zoo.text.oracle.model import DIM, VOCABULARY
@@ -44,7 +44,7 @@ def convert(source: Path, out: Path) -> None:
     Raises InvalidFileError where `source` is anything else, WriteError.
     """
     state = read_official(source)
-    with replacing(out) as temporary:
+    with replace_atomically(out) as temporary:
         write_weights(state, temporary)
 
 

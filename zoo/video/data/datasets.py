@@ -20,7 +20,7 @@ import numpy as np
 from zoo.data import About, Store, build_store, cache_dir, hash_split
 from zoo.data.images import decode_images as decode
 from zoo.data.labels import LABELS, check_labels
-from zoo.data.own import own_files
+from zoo.data.own import find_own_files
 from zoo.errors import InvalidFileError, InvalidValueError, MissingDependencyError, NotFoundError, suggest
 from zoo.recipe import DataConfig, within
 from zoo.video.data.files import ANIMATIONS, FRAMES, VIDEOS, Crop, find_clips, list_frames, stream_clip
@@ -387,7 +387,7 @@ def open_store(
     if data.name:
         source = _make_source(data.name, size=model.resolution, frames=model.frames, stride=data.stride)
         return build_store(source, source.folder, workers=workers, progress=progress)
-    folder, about = own_files(data, (*VIDEOS, *ANIMATIONS, *FRAMES), progress=progress)
+    folder, about = find_own_files(data, (*VIDEOS, *ANIMATIONS, *FRAMES), progress=progress)
     return _open_folder(folder, about, data, model, workers=workers, progress=progress, log=log)
 
 

@@ -77,7 +77,7 @@ def evaluate(gan: GAN, store: Store, settings: EvaluateConfig, *, progress: Prog
         if progress is not None:
             progress(done, total)
 
-    test, train = store.compared(settings.samples, settings.seed, of="clips")
+    test, train = store.sample_splits(settings.samples, settings.seed, of="clips")
     samples = gan.sample(settings.samples, seed=settings.seed)
     report(settings.samples)
     fake = extract_features(evaluator, samples.tensor.split(CLIPS_AT_ONCE), content, seed=settings.seed, report=report)
@@ -148,7 +148,7 @@ def make_video_distances(
                     progress(done, 3 * count)
         return torch.cat(parts)
 
-    real, other = (logits(_read_clips(store, rows)) for rows in store.compared(count, settings.seed, of="clips"))
+    real, other = (logits(_read_clips(store, rows)) for rows in store.sample_splits(count, settings.seed, of="clips"))
 
     def evaluate_fn(gan: GAN) -> list[Metric]:
         samples: Any = gan.sample(count, seed=settings.seed)
@@ -170,7 +170,7 @@ def held_out(store: Store, settings: EvaluateConfig) -> Callable[[GAN], list[Met
     evaluator = _load_evaluator(settings.features)
     real, other = (
         _extract_clip_features(evaluator, _read_clips(store, rows))
-        for rows in store.compared(settings.samples, settings.seed, of="clips")
+        for rows in store.sample_splits(settings.samples, settings.seed, of="clips")
     )
 
     def evaluate_fn(gan: GAN) -> list[Metric]:
