@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable
+from typing import Any
 
 
 class ZooError(Exception):
@@ -59,3 +61,21 @@ def suggest(name: str, candidates: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, list(candidates), n=3, cutoff=0.5)
     quoted = [f'"{n}"' for n in near]
     return f" Did you mean {' or '.join(quoted)}?" if near else ""
+
+
+def shorten(text: str, most: int = 80) -> str:
+    """Return a text from a file or a user on one line, at most `most` characters of it.
+
+    A message never grows with its cause.
+    """
+    line = " ".join(text[: 4 * most].split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def shorten_repr(value: Any) -> str:
+    """Return the `repr` of a value from a file or a user, at most 120 characters of it, however deep it nests."""
+    return shorten(_REPR.repr(value), 120)
+
+
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = 80

@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError, suggest
+from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError, shorten, shorten_repr, suggest
 from zoo.registry import Entry, Weights, check_architecture, registry
 
 if TYPE_CHECKING:
@@ -303,7 +303,7 @@ def parse_recipe(table: Mapping[str, Any], *, name: str, where: str = "recipe") 
     if "name" in table:
         raise NotFoundError(f'{where}: no recipe key "name"; the name of the file is the name of the recipe')
     try:
-        gan = load_architecture(str(table.get("modality", "")), str(table.get("architecture", ""))[:200])
+        gan = load_architecture(str(table.get("modality", "")), str(table.get("architecture", "")))
     except NotFoundError as error:
         raise NotFoundError(f"{where}: {error}") from None
     types_of = {"model": gan.Config, "data": gan.DataConfig, "train": gan.TrainConfig}
@@ -320,7 +320,7 @@ def apply_override(table: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     key = key.strip()
     if not equals:
-        raise InvalidValueError(f'override "{override}": write key=value, e.g. train.batch=16')
+        raise InvalidValueError(f'override "{shorten(override)}": write key=value, e.g. train.batch=16')
     *path, last = key.split(".")
     inner: Any = table
     for part in path:
@@ -329,16 +329,16 @@ def apply_override(table: dict[str, Any], override: str) -> None:
         keys = [*_leaves(table), *_OPTIONAL_KEYS]
         same_leaf = [known for known in keys if known.rpartition(".")[2] == last]
         hint = f" Did you mean {' or '.join(same_leaf)}?" if same_leaf else suggest(key, keys)
-        raise NotFoundError(f'override "{override}": no recipe key "{key}".{hint}')
+        raise NotFoundError(f'override "{shorten(override)}": no recipe key "{shorten(key)}".{hint}')
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()  # a bare word: loss=hinge
     except (ValueError, RecursionError):  # a number of thousands of digits, a list in a list in a list ...
-        raise InvalidValueError(f'override "{override[:60]}…": its value cannot be read as TOML') from None
+        raise InvalidValueError(f'override "{shorten(override)}": its value cannot be read as TOML') from None
     if isinstance(inner.get(last), dict):
         raise InvalidValueError(
-            f'override "{override}": {key} is a table; set one of {", ".join(_leaves(inner[last], key))}'
+            f'override "{shorten(override)}": {key} is a table; set one of {", ".join(_leaves(inner[last], key))}'
         )
     inner[last] = value
 
@@ -382,7 +382,7 @@ def build(cls: type[T], table: Mapping[str, Any], *, where: str) -> T:
 
 def _build(cls: type[T], table: Any, where: str, *, prefix: str, types_of: Mapping[str, type] | None = None) -> T:
     if not isinstance(table, Mapping):
-        raise InvalidValueError(f"{where}: {prefix or 'this'} should be a table, not {table!r}")
+        raise InvalidValueError(f"{where}: {prefix or 'this'} should be a table, not {shorten_repr(table)}")
     hints = {**get_type_hints(cls), **(types_of or {})}
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     values: dict[str, Any] = {}
@@ -390,7 +390,7 @@ def _build(cls: type[T], table: Any, where: str, *, prefix: str, types_of: Mappi
         dotted = f"{prefix}.{key}" if prefix else key
         if key not in fields:
             raise NotFoundError(
-                f'{where}: no recipe key "{dotted}"; there are {", ".join(fields)}.{suggest(key, fields)}'
+                f'{where}: no recipe key "{shorten(dotted)}"; there are {", ".join(fields)}.{suggest(key, fields)}'
             )
         values[key] = _convert(value, hints[key], fields[key].metadata, where, dotted)
     missing = [
@@ -415,24 +415,26 @@ def _convert(value: Any, hint: Any, metadata: Mapping[str, Any], where: str, key
         if not any(value == known and type(value) is type(known) for known in args):  # True is no 1
             known = ", ".join(map(str, args))
             raise InvalidValueError(
-                f"{where}: {key} = {value!r} should be one of {known}.{suggest(str(value), map(str, args))}"
+                f"{where}: {key} = {shorten_repr(value)} should be one of {known}.{suggest(str(value), map(str, args))}"
             )
         return value
     if origin is tuple:
         if not isinstance(value, list | tuple) or (args[-1] is not Ellipsis and len(value) != len(args)):
             count = "a list" if args[-1] is Ellipsis else f"a list of {len(args)}"
-            raise InvalidValueError(f"{where}: {key} = {value!r} should be {count}")
+            raise InvalidValueError(f"{where}: {key} = {shorten_repr(value)} should be {count}")
         inner = [args[0]] * len(value) if args[-1] is Ellipsis else args
         return tuple(_convert(v, t, metadata, where, key) for v, t in zip(value, inner, strict=True))
     if origin is Mapping:
         if not isinstance(value, Mapping) or not all(type(v) is args[1] for v in value.values()):
-            raise InvalidValueError(f"{where}: {key} = {value!r} should be a table of {_TYPE_NAMES[args[1]]}s")
+            raise InvalidValueError(
+                f"{where}: {key} = {shorten_repr(value)} should be a table of {_TYPE_NAMES[args[1]]}s"
+            )
         return dict(value)
     if hint is float and type(value) is int:
         value = float(value) if abs(value) < 1e300 else math.inf
     if hint is not Any and type(value) is not hint:
         raise InvalidValueError(
-            f"{where}: {key} = {value!r} should be a {_TYPE_NAMES[hint]}, not a {type(value).__name__}"
+            f"{where}: {key} = {shorten_repr(value)} should be a {_TYPE_NAMES[hint]}, not a {type(value).__name__}"
         )
     if hint in (int, float):
         _check_range(value, metadata, where, key)
@@ -446,9 +448,9 @@ def _check_range(value: float, metadata: Mapping[str, Any], where: str, key: str
     low, high = metadata.get("low", -math.inf), metadata.get("high", math.inf)
     above = metadata.get("above")
     if isinstance(value, float) and not math.isfinite(value):
-        raise InvalidValueError(f"{where}: {key} = {value} should be finite")
+        raise InvalidValueError(f"{where}: {key} = {shorten_repr(value)} should be finite")
     if above is not None and value <= above:
-        raise InvalidValueError(f"{where}: {key} = {value} should be above {above}")
+        raise InvalidValueError(f"{where}: {key} = {shorten_repr(value)} should be above {above}")
     if not low <= value <= high:
         bound = f"at least {low}" if high == math.inf else f"from {low} to {high}"
-        raise InvalidValueError(f"{where}: {key} = {value} should be {bound}")
+        raise InvalidValueError(f"{where}: {key} = {shorten_repr(value)} should be {bound}")

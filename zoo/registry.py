@@ -24,7 +24,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import InvalidFileError, NotFoundError, suggest
+from zoo.errors import InvalidFileError, NotFoundError, shorten, shorten_repr, suggest
 
 MODALITIES = ("faces", "text", "music", "video")
 
@@ -127,12 +127,14 @@ def read_entry(path: Path, *, root: Path | None = None) -> Entry:
     except OSError as error:
         raise InvalidFileError(f"{path}: cannot read this recipe: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:
-        raise InvalidFileError(f"{path}: not a TOML file: {error}") from None
+        raise InvalidFileError(f"{path}: not a TOML file: {shorten(str(error))}") from None
     modality, architecture = table.get("modality"), table.get("architecture")
     if modality not in MODALITIES:
-        raise InvalidFileError(f"{path}: modality = {modality!r} should be one of {', '.join(MODALITIES)}")
+        raise InvalidFileError(f"{path}: modality = {shorten_repr(modality)} should be one of {', '.join(MODALITIES)}")
     if not isinstance(architecture, str) or not _ARCHITECTURE.fullmatch(architecture):
-        raise InvalidFileError(f'{path}: architecture = {architecture!r} should be a short name such as "dcgan"')
+        raise InvalidFileError(
+            f'{path}: architecture = {shorten_repr(architecture)} should be a short name such as "dcgan"'
+        )
     if root is not None:
         if path.parent != root / modality:
             raise InvalidFileError(f'{path}: a recipe with modality = "{modality}" belongs into {root / modality}')
@@ -142,7 +144,7 @@ def read_entry(path: Path, *, root: Path | None = None) -> Entry:
             )
     weights = table.get("weights", {})
     if not isinstance(weights, dict) or not isinstance(weights.get("sha256", {}), dict):
-        raise InvalidFileError(f"{path}: weights = {weights!r} should be a table, and its sha256 one, too")
+        raise InvalidFileError(f"{path}: weights = {shorten_repr(weights)} should be a table, and its sha256 one, too")
     return Entry(
         name=f"{modality}-{path.stem}",
         modality=modality,
@@ -247,7 +249,7 @@ def check_architecture(modality: str, name: str, *, where: str = "") -> str:
         known = [other for place, other in modules if place == modality]
         prefix = f"{where}: " if where else ""
         raise NotFoundError(
-            f'{prefix}no architecture "{name}" of {modality}; there are {", ".join(known) or "none"}.'
+            f'{prefix}no architecture "{shorten(name)}" of {shorten(modality)}; there are {", ".join(known) or "none"}.'
             f"{suggest(name, known)}"
         )
     return modules[modality, name]

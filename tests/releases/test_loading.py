@@ -205,10 +205,10 @@ def test_bundled_weights_are_what_their_recipe_states(name: str):
 
 
 def test_bundled_weights_fit_into_the_package():
-    """All weights together stay below 90 MB."""
+    """All weights together stay below 95 MB."""
     folder = Path(zoo.__file__).parent / "weights"
 
-    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 90e6
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 95e6
 
 
 def test_release_writes_a_whole_folder(run: Path, tmp_path: Path):

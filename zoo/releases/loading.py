@@ -18,7 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError, NoWeightsError, suggest
+from zoo.errors import (
+    InvalidFileError,
+    InvalidValueError,
+    NotFoundError,
+    NoWeightsError,
+    shorten,
+    shorten_repr,
+    suggest,
+)
 from zoo.gan import GAN
 from zoo.io.weights import SUMS, check_weights, load_weights, max_bytes, read_sums, resolve_inside, verify
 from zoo.nn.no_init import no_init
@@ -331,16 +339,10 @@ def _read_config(folder: Path) -> tuple[type[GAN], Any]:
         )
     if content["format"] != FORMAT:
         raise InvalidFileError(
-            f"{path}: format {content['format']!r:.80} is not {FORMAT}, which this gan-zoo reads; is it newer?"
+            f"{path}: format {shorten_repr(content['format'])} is not {FORMAT}, which this gan-zoo reads; is it newer?"
         )
     try:
-        cls = load_architecture(str(content.get("modality"))[:200], str(content.get("architecture"))[:200])
+        cls = load_architecture(str(content.get("modality")), str(content.get("architecture")))
         return cls, build(cls.Config, content.get("config", {}), where="config")
     except (NotFoundError, InvalidValueError, RecursionError) as error:
-        raise InvalidFileError(f"{path}: {_shorten(error)}") from error
-
-
-def _shorten(error: Exception) -> str:
-    """Return an error's text without the bulk that somebody else's file may put into it."""
-    text = " ".join(str(error).split())
-    return text if len(text) <= 300 else f"{text[:300]}…"
+        raise InvalidFileError(f"{path}: {shorten(' '.join(str(error).split()), 300)}") from error
