@@ -153,16 +153,22 @@ def _format_group(group: Any, path: str) -> Iterator[str]:
 def _format_command(command: Any, path: str) -> str:
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     options = [p for p in command.params if p.param_type_name == "option" and "--help" not in p.opts]
-    usage = " ".join([path, *(p.metavar or p.name.upper() for p in arguments), *(["[OPTIONS]"] if options else [])])
+    usage = " ".join([path, *map(_format_argument, arguments), *(["[OPTIONS]"] if options else [])])
     paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
     examples = "\n".join(p for p in paragraphs[1:] if p.startswith(("zoo ", "torchrun ")))
     text = "\n\n".join(" ".join(p.split()) for p in paragraphs if not p.startswith(("zoo ", "torchrun ")))
     rows = [f"| `{', '.join([*p.opts, *p.secondary_opts])}` | {_format_help(p)} |" for p in options]
-    rows = [f"| `{p.metavar or p.name.upper()}` | {_format_help(p)} |" for p in arguments] + rows
+    rows = [f"| `{_format_argument(p)}` | {_format_help(p)} |" for p in arguments] + rows
     parts = [f"## {path}", f"```text\n{usage}\n```", text]
     parts += ["| | |\n|---|---|\n" + "\n".join(rows)] if rows else []
     parts += [f"```text\n{examples}\n```"] if examples else []
     return "\n\n".join(part for part in parts if part)
+
+
+def _format_argument(parameter: Any) -> str:
+    name = parameter.metavar or parameter.name.upper()
+    shown = name if parameter.required else f"[{name}]"
+    return f"{shown}..." if parameter.nargs == -1 else shown
 
 
 def _format_help(parameter: Any) -> str:

@@ -15,7 +15,7 @@ from zoo.registry import MODALITIES, Entry, registry
 
 @app.command("list")
 def list_entries(
-    modality: Annotated[str | None, typer.Argument(metavar="[MODALITY]", help=f"{', '.join(MODALITIES)}.")] = None,
+    modality: Annotated[str | None, typer.Argument(metavar="MODALITY", help=f"{', '.join(MODALITIES)}.")] = None,
     match: Annotated[str, typer.Option(metavar="PATTERN", help="A shell pattern for names, e.g. '*gan*'.")] = "*",
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the table of the README.")] = False,
     hub: Annotated[bool, typer.Option("--hub", help="Instead, what others published on the Hugging Face Hub.")] = False,

@@ -23,7 +23,7 @@ def copy_recipe(
 @recipe_app.command("show")
 def show_recipe(
     name: EntryName,
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")] = None,
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE")] = None,
 ) -> None:
     """Print a recipe resolved: every value that a training would use."""
     from zoo.recipe import load_recipe

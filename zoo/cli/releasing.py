@@ -29,7 +29,7 @@ def release(
 @app.command()
 def publish(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="An entry, a weights folder, or a run, released on the way.")
+        str | None, typer.Argument(metavar="NAME", help="An entry, a weights folder, or a run, released on the way.")
     ] = None,
     repo: Annotated[str, typer.Option(metavar="OWNER/NAME", help="The Hub repository; made if it is not there.")] = "",
     every: Annotated[bool, typer.Option("--all", help="All entries with weights, each to OWNER/ENTRY.")] = False,
@@ -107,7 +107,7 @@ def download(name: Name) -> None:
 
 @app.command()
 def verify(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="An entry, a folder, or org/name.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="An entry, a folder, or org/name.")] = None,
     every: Annotated[bool, typer.Option("--all", help="All weights that are bundled or cached.")] = False,
 ) -> None:
     """Hash weights again, and compare with their digests. Fetches nothing, changes nothing; exit code 2 if any differ.

@@ -15,10 +15,10 @@ from zoo.cli.progress import training_progress
 @app.command()
 def train(
     recipe: Annotated[
-        str | None, typer.Argument(metavar="[ENTRY]", help="An entry (zoo list) or the path of a recipe.")
+        str | None, typer.Argument(metavar="ENTRY", help="An entry (zoo list) or the path of a recipe.")
     ] = None,
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Recipe values, e.g. train.batch=16.")
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Recipe values, e.g. train.batch=16.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder to make.")] = None,
     resume: Annotated[Path | None, typer.Option(help="The run folder to resume, exactly where it stopped.")] = None,

@@ -17,7 +17,7 @@ from zoo.errors import InUseError, WriteError
 def lock_folder(folder: Path, *, what: str, wait: Callable[[str], None] | None = None) -> Iterator[None]:
     """Hold the lock of a folder, which must exist, inside the block.
 
-    Beside the lock stands a file that names its holder, for the message of those who come second.
+    A file beside the lock names its holder, for the message of those who come second.
 
     Args:
         what: what is being done to the folder, e.g. "a training runs".

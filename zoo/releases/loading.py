@@ -254,7 +254,7 @@ def _open_cached(address: Address) -> Release | None:
 
 
 def _check_snapshot(address: Address, release: Release, sha256: Mapping[str, str]) -> None:
-    """Check a snapshot of the cache against all that is known of it. What fails is removed, to be fetched anew."""
+    """Check a snapshot of the cache against all that is known of it. What fails is removed, to be fetched again."""
     from zoo.io import hub
 
     folder = release.folder
@@ -269,7 +269,7 @@ def _check_snapshot(address: Address, release: Release, sha256: Mapping[str, str
             if name == SUMS or name in sha256 or not hub.agrees_with_its_name(path):
                 hub.discard(path)
         raise InvalidFileError(
-            f"{error} (of {address}). It was removed from the cache; load again to fetch it anew."
+            f"{error} (of {address}). It was removed from the cache; load again to fetch it again."
         ) from error
 
 
