@@ -365,6 +365,42 @@ def test_headers_that_lie_end_in_an_error_or_the_right_weights(
     assert same(zoo.load(pinned), expected)
 
 
+@pytest.mark.parametrize("file", ["config.json", "generator.safetensors"])
+@pytest.mark.parametrize("absolute", [False, True], ids=["relative", "absolute"])
+def test_a_digest_that_is_a_path_leads_nowhere(
+    hub: LoopbackHub, pinned: str, expected: torch.Tensor, file: str, absolute: bool, tmp_path: Path
+):
+    """A server that states a path for a digest, by which the cache names a file, overwrites and deletes nothing."""
+    blobs_folder = Path(constants.HF_HUB_CACHE) / f"models--{pinned.partition('@')[0].replace('/', '--')}" / "blobs"
+    victim = tmp_path / "victim.txt"
+    victim.write_text("mine")
+    etag = f'"{victim if absolute else os.path.relpath(victim, blobs_folder)}"'
+    hub.fault(f"HEAD .*{file}", set_headers(etag=etag, x_linked_etag=etag))
+
+    with pytest.raises(InvalidFileError, match=r"the server states the digest .*not fetched"):
+        zoo.load(pinned)
+
+    assert victim.read_text() == "mine"
+    assert os.listdir(tmp_path).count("victim.txt") == 1
+    hub.heal()
+    assert same(zoo.load(pinned), expected)
+
+
+def test_only_files_of_the_cache_are_discarded(hub: LoopbackHub, pinned: str, tmp_path: Path):
+    """A link in the cache that leads out of it is deleted, and what it leads to is not."""
+    zoo.load(pinned)
+    victim = tmp_path / "victim.txt"
+    victim.write_text("mine")
+    link = blobs()[0]
+    link.unlink()
+    link.symlink_to(victim)
+
+    hub_client.discard(link)
+
+    assert victim.read_text() == "mine"
+    assert not link.is_symlink()
+
+
 @pytest.mark.parametrize("step", [step for step in STEPS.values() if step.startswith("GET")])
 def test_a_server_that_drips_is_left_in_time(
     hub: LoopbackHub, repo: str, expected: torch.Tensor, step: str, monkeypatch: pytest.MonkeyPatch

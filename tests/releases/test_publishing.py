@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.hanging import must_end
-from helpers.loopback_hub import Answer, Fault, LoopbackHub, bad_gateway, drop, lose_answer, refuse
+from helpers.loopback_hub import Answer, Fault, LoopbackHub, bad_gateway, drop, lose_answer, refuse, sha256
 from helpers.releases import METRICS, SMALL, write_model
 from huggingface_hub import constants
 
@@ -110,12 +110,14 @@ def test_publishing_twice_changes_nothing(hub: LoopbackHub, folder: Path, comman
 
 def test_one_commit_of_what_differs(hub: LoopbackHub, folder: Path):
     """One commit uploads changed files, deletes files that are no longer released, and keeps those of others."""
-    (folder / "notes.md").write_text("an older release had this")
+    for old in ("labels.json", "judge.safetensors"):
+        (folder / old).write_text("an older release had this")
     write_sums(folder)
     zoo.publish(folder, repo="me/small")
     repo = hub.repos["me/small"]
     repo.commit({**repo.files, "LICENSE": b"put there by hand"})
-    (folder / "notes.md").unlink()
+    for old in ("labels.json", "judge.safetensors"):
+        (folder / old).unlink()
     (folder / "README.md").write_text("---\nlicense: mit\n---\n# changed\n")
     write_sums(folder)
     num_commits, num_uploads = len(repo.commits), hub.count("PUT")
@@ -123,12 +125,46 @@ def test_one_commit_of_what_differs(hub: LoopbackHub, folder: Path):
     commit = zoo.publish(folder, repo="me/small", message="A better card")
 
     assert {change.path: change.kind for change in commit.changed} == {
-        "README.md": "changed", SUMS: "changed", "notes.md": "gone",
+        "README.md": "changed", SUMS: "changed", "labels.json": "gone", "judge.safetensors": "gone",
     }  # fmt: skip
     assert published(hub, "me/small") == {**contents(folder), "LICENSE": b"put there by hand"}
     assert len(repo.commits) == num_commits + 1
     assert repo.messages[-1] == "A better card"
     assert hub.count("PUT") == num_uploads
+
+
+def list_digests(files: dict[str, bytes]) -> bytes:
+    return "".join(f"{sha256(content)}  {name}\n" for name, content in files.items()).encode()
+
+
+def test_a_repository_of_another_library_loses_nothing(hub: LoopbackHub, folder: Path):
+    """A SHA256SUMS that this library did not write says nothing about what may be deleted."""
+    theirs = {
+        ".gitattributes": b"*.bin filter=lfs",
+        "notes.json": b"{}",
+        "other.safetensors": b"weights",
+        "a.txt": b"a",
+    }
+    repo = hub.repo("me/small", {**theirs, SUMS: list_digests(theirs)})
+
+    zoo.publish(folder, repo="me/small")
+
+    assert {name: repo.files[name] for name in theirs} == theirs
+
+
+def test_a_list_is_believed_only_for_files_of_a_release_that_did_not_change(hub: LoopbackHub, folder: Path):
+    """In an earlier publication, files with other names or with other bytes than its list says stay."""
+    zoo.publish(folder, repo="me/small")
+    repo = hub.repos["me/small"]
+    stay = {".gitattributes": b"*.bin", ".env.json": b"{}", "notes.md": b"mine", "deep/labels.json": b"[]"}
+    changed = {"labels.json": b"[]", "judge.safetensors": b"mine"}
+    sums = repo.files[SUMS] + list_digests(stay) + list_digests(dict.fromkeys(changed, b"theirs"))
+    repo.commit({**repo.files, **stay, **changed, SUMS: sums})
+
+    commit = zoo.publish(folder, repo="me/small")
+
+    assert {change.path: change.kind for change in commit.changed} == {SUMS: "changed"}
+    assert {name: repo.files[name] for name in stay | changed} == stay | changed
 
 
 def test_only_what_the_release_lists_is_published(hub: LoopbackHub, folder: Path):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import resource
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from zoo.errors import InvalidFileError, WriteError
-from zoo.training.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
+from zoo.training.checkpoint import list_checkpoints, load_checkpoint, save_best, save_checkpoint
 
 
 def test_checkpoints_are_kept_by_count_and_the_newest_is_read(tmp_path: Path):
@@ -37,14 +38,63 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path: Path):
     assert load_checkpoint(tmp_path) == {"step": 1}
 
 
-def test_the_error_of_a_damaged_checkpoint_names_the_one_before(tmp_path: Path):
-    """Where the newest checkpoint is damaged, the error says which one to resume from."""
+STATE = {
+    "step": 2,
+    "weights": torch.arange(3000, dtype=torch.float32),
+    "optimizer": {"lr": 0.1, "count": torch.tensor(7)},
+}
+
+
+def test_no_flipped_bit_changes_what_is_read(tmp_path: Path):
+    """Whichever bit of a checkpoint flips on the disk, it is read as it was written or refused."""
+    path = save_checkpoint(STATE, tmp_path, step=2, keep=1)
+    whole = path.read_bytes()
+    refused = 0
+    for position in np.random.default_rng(0).permutation(len(whole) * 8)[:400].tolist():
+        data = bytearray(whole)
+        data[position // 8] ^= 1 << position % 8
+        path.write_bytes(data)
+        try:
+            state = load_checkpoint(tmp_path)
+        except InvalidFileError:
+            refused += 1
+        else:
+            torch.testing.assert_close(state, STATE, rtol=0, atol=0)
+    assert refused > 250  # most bits are those of tensors
+
+
+@pytest.mark.parametrize("size", [0, 50, -1])
+def test_the_checkpoint_before_a_damaged_one_is_used(tmp_path: Path, size: int):
+    """Where the newest checkpoint is empty or cut, the one before it is read, and a line says so."""
     for step in (1, 2):
         path = save_checkpoint({"step": step}, tmp_path, step=step, keep=2)
-    path.write_bytes(path.read_bytes()[:50])
+    path.write_bytes(path.read_bytes()[:size])
 
-    with pytest.raises(InvalidFileError, match="delete it to resume from step-000000001"):
-        load_checkpoint(tmp_path)
+    with pytest.warns(UserWarning, match="step-000000002.pt: this checkpoint is damaged.*step-000000001.pt"):
+        assert load_checkpoint(tmp_path) == {"step": 1}
+
+
+def test_the_error_names_a_checkpoint_where_none_is_whole(tmp_path: Path):
+    """Where all checkpoints are damaged, each is named; a damaged best one is not replaced by another in silence."""
+    for step in (1, 2):
+        save_checkpoint({"step": step}, tmp_path, step=step, keep=2).write_bytes(b"")
+    save_best({"step": 1}, tmp_path).write_bytes(b"")
+
+    lines: list[str] = []
+    with pytest.raises(InvalidFileError, match=r"step-000000001.pt: this checkpoint is damaged"):
+        load_checkpoint(tmp_path, log=lines.append)
+    assert len(lines) == 1
+    with pytest.raises(InvalidFileError, match=r"best.pt: this checkpoint is damaged.*delete it"):
+        load_checkpoint(tmp_path, best=True)
+
+
+def test_a_damaged_later_checkpoint_does_not_push_out_a_whole_one(tmp_path: Path):
+    """A training that went back before a damaged checkpoint keeps what it writes, and the damaged one goes."""
+    save_checkpoint({"step": 5}, tmp_path, step=5, keep=1)
+    (tmp_path / "step-000000009.pt").write_bytes(b"")
+    save_checkpoint({"step": 7}, tmp_path, step=7, keep=1)
+
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["step-000000007.pt"]
 
 
 def test_checkpoints_hold_no_code(tmp_path: Path):

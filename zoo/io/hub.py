@@ -1,8 +1,8 @@
 """The Hugging Face Hub: resolving revisions, listing files, fetching them into the cache.
 
-`huggingface_hub` does the protocol, the cache and most retries. Three of its gaps are closed here. It accepts wrong
-bytes of the right size. It waits for ever on a server that sends a byte now and then. And its errors describe requests,
-where a user needs to know what to do.
+`huggingface_hub` does the protocol, the cache and most retries. Four of its gaps are closed here. It accepts wrong
+bytes of the right size. It names a file of its cache by whatever ETag the server sends, even a path. It waits for ever
+on a server that sends a byte now and then. And its errors describe requests, where a user needs to know what to do.
 """
 
 from __future__ import annotations
@@ -23,7 +23,15 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import httpx2
-from huggingface_hub import HfApi, constants, get_token, hf_hub_download, scan_cache_dir, try_to_load_from_cache
+from huggingface_hub import (
+    HfApi,
+    constants,
+    get_session,
+    get_token,
+    hf_hub_download,
+    scan_cache_dir,
+    try_to_load_from_cache,
+)
 from huggingface_hub import errors as hub_errors
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import parse_ratelimit_headers, tqdm
@@ -35,6 +43,8 @@ from zoo.errors import (
     UnreachableError,
     WriteError,
     ZooError,
+    shorten,
+    shorten_repr,
     suggest,
 )
 
@@ -52,6 +62,7 @@ LONGEST_WAIT = 60.0  # seconds; a server that asks for more raises an error inst
 BUSY = (408, 429, 500, 502, 503, 504)  # statuses of a server that may answer the next time
 _ADDRESS = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?", re.ASCII)
 _SHA = re.compile(r"[0-9a-f]{40}")
+_DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -345,13 +356,14 @@ def list_cached_snapshots() -> list[tuple[Address, Path]]:
             (Address(repo.repo_id, revision.commit_hash), revision.snapshot_path)
             for repo in scan_cache_dir(constants.HF_HUB_CACHE).repos
             for revision in repo.revisions
-            if repo.repo_type == "model" and _is_ours(revision.snapshot_path / "config.json")
+            if repo.repo_type == "model" and is_ours(revision.snapshot_path / "config.json")
         ),
         key=lambda pair: str(pair[0]),
     )
 
 
-def _is_ours(config: Path) -> bool:
+def is_ours(config: Path) -> bool:
+    """Tell whether a config.json is of a release of this library."""
     try:
         with config.open(encoding="utf-8", errors="replace") as file:
             return f'"library": "{LIBRARY}"' in file.read(1 << 16)
@@ -380,12 +392,16 @@ def fetch(address: Address, name: str, listed: ListedFile, *, quiet: bool = Fals
 
     Wrong bytes do not stay in the cache. There is a progress bar unless `quiet`.
 
-    Raises as `ask`, and InvalidFileError where the bytes are wrong twice.
+    Raises as `ask`, and InvalidFileError where the digest is none or the bytes are wrong twice.
     """
+    if not _DIGEST.fullmatch(listed.digest):
+        raise InvalidFileError(
+            f"{address}: {name} is listed with the digest {shorten_repr(listed.digest)}; not fetched"
+        )
     for _attempt in range(2):
         cancelled = threading.Event()
         bar = _make_limited_bar(f"{address.repo}/{name}", listed.size, cancelled, quiet=quiet)
-        download = partial(_retry, partial(_download, address, name, bar))
+        download = partial(_retry, partial(_download, address, name, listed, bar))
         with translate_errors(address):
             path = run_bounded(download, seconds=transfer_seconds(listed.size), cancelled=cancelled)
         if path.stat().st_size == listed.size and has_digest(path, listed.digest) and agrees_with_its_name(path):
@@ -397,7 +413,11 @@ def fetch(address: Address, name: str, listed: ListedFile, *, quiet: bool = Fals
     )
 
 
-def _download(address: Address, name: str, bar: type[tqdm]) -> Path:
+def _download(address: Address, name: str, listed: ListedFile, bar: type[tqdm]) -> Path:
+    hooks = get_session().event_hooks
+    if _refuse_other_etags not in hooks["response"]:
+        get_session().event_hooks = {**hooks, "response": [*hooks["response"], _refuse_other_etags]}
+    _expected.file = (f"{address}: {name}", listed.digest)
     try:
         path = hf_hub_download(
             address.repo,
@@ -413,6 +433,25 @@ def _download(address: Address, name: str, bar: type[tqdm]) -> Path:
         if "Consistency check failed" in str(error):  # too few bytes, over a connection that did not break
             raise httpx2.RemoteProtocolError(_read_first_line(error)) from error
         raise
+    finally:
+        del _expected.file
+
+
+_expected = threading.local()
+"""`file`: the file that this thread fetches and its listed digest, while it does."""
+
+
+def _refuse_other_etags(response: httpx2.Response) -> None:
+    """Raise where a server states another digest than it listed, before the client names a file of its cache by it."""
+    file, listed = getattr(_expected, "file", (None, None))
+    if file is None or response.request.method != "HEAD":
+        return
+    stated = response.headers.get(constants.HUGGINGFACE_HEADER_X_LINKED_ETAG) or response.headers.get("ETag")
+    if stated is not None and stated.removeprefix("W/").strip('"') != listed:
+        raise InvalidFileError(
+            f"{file}: the server states the digest {shorten(stated)}, and listed {shorten(str(listed))}; not fetched. "
+            "Try again later, or without HF_ENDPOINT."
+        )
 
 
 def _make_limited_bar(name: str, size: int, cancelled: threading.Event, *, quiet: bool) -> type[tqdm]:
@@ -448,12 +487,18 @@ def has_digest(path: Path, stated: str) -> bool:
 def agrees_with_its_name(path: Path) -> bool:
     """Tell whether a cached file has the digest that names its blob: the one that the Hub stated for it."""
     stated = Path(os.readlink(path)).name if path.is_symlink() else ""
-    return not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", stated) or has_digest(path, stated)
+    return not _DIGEST.fullmatch(stated) or has_digest(path, stated)
 
 
 def discard(path: Path) -> None:
-    """Delete a file of the cache: the snapshot's link, its blob, and the blob that repositories may share."""
-    while path.is_symlink():
-        link, path = path, path.parent / os.readlink(path)
-        link.unlink()
-    path.unlink(missing_ok=True)
+    """Delete a file of the cache: the snapshot's link, its blob, and the blob that repositories may share.
+
+    Nothing outside of the cache is deleted, wherever a link leads.
+    """
+    cache = Path(constants.HF_HUB_CACHE).resolve()
+    while (path.parent.resolve() / path.name).is_relative_to(cache):
+        target = path.parent / os.readlink(path) if path.is_symlink() else None
+        path.unlink(missing_ok=True)
+        if target is None:
+            return
+        path = target

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 import time
 from collections.abc import Mapping
@@ -30,16 +31,17 @@ from zoo.io.hub import (
     ask,
     fetch,
     has_digest,
+    is_ours,
     list_files,
     retry_seconds,
     run_bounded,
     transfer_seconds,
     translate_errors,
 )
-from zoo.io.weights import SUMS, digest, read_sums, resolve_inside, verify
+from zoo.io.weights import MAX_SUMS_BYTES, SUMS, digest, read_sums, resolve_inside, verify
 from zoo.registry import registry
 from zoo.releases.exporting import pin_weights, release
-from zoo.releases.loading import Release
+from zoo.releases.loading import MAX_TEXT_BYTES, Release
 from zoo.training.run import is_run
 
 if TYPE_CHECKING:
@@ -175,7 +177,7 @@ def list_released_files(folder: Path, sha256: Mapping[str, str]) -> dict[str, Pa
 def compare(local: Mapping[str, Path], address: Address, *, private: bool) -> tuple[str | None, tuple[Change, ...]]:
     """Return the repository's newest commit, None where there is no repository yet, and what would change in it.
 
-    Only files that its SHA256SUMS lists, and this release does not have, are deleted. All others stay.
+    Only files of an earlier publication that this release does not have are deleted. All others stay.
     """
     try:
         info = ask(address, lambda: api().model_info(address.repo))
@@ -188,7 +190,7 @@ def compare(local: Mapping[str, Path], address: Address, *, private: bool) -> tu
     head = Address(address.repo, info.sha or "")
     listed = list_files(head)
     changes = [Change(name, _compare_file(path, listed.get(name)), path.stat().st_size) for name, path in local.items()]
-    changes += [Change(name, "gone", listed[name].size) for name in _published_before(head, listed) - local.keys()]
+    changes += [Change(name, "gone", listed[name].size) for name in _published_before(head, listed, local)]
     return head.revision, tuple(sorted(changes, key=lambda change: change.path))
 
 
@@ -198,14 +200,31 @@ def _compare_file(path: Path, listed: ListedFile | None) -> Kind:
     return "same" if listed.size == path.stat().st_size and has_digest(path, listed.digest) else "changed"
 
 
-def _published_before(head: Address, listed: Mapping[str, ListedFile]) -> set[str]:
-    """Return the files of an earlier publication, by its SHA256SUMS."""
-    if SUMS not in listed:
-        return set()
+_RELEASED = re.compile(r"README\.md|recipe\.toml|[a-z]+\.json|\w+\.safetensors|samples/\w[\w.-]*", re.ASCII)
+"""The names that a file of a release can have."""
+
+
+def _published_before(head: Address, listed: Mapping[str, ListedFile], local: Mapping[str, Path]) -> Iterator[str]:
+    """Yield the files of an earlier publication that are not in this one.
+
+    A SHA256SUMS is believed only beside a config.json of this library, and only where a file still has its digest. So
+    what somebody else put there, or changed, stays.
+    """
+    if not {SUMS, "config.json"} <= listed.keys() or listed["config.json"].size > MAX_TEXT_BYTES:
+        return
     try:
-        return read_sums(fetch(head, SUMS, listed[SUMS]).parent).keys() & listed.keys()
+        if listed[SUMS].size > MAX_SUMS_BYTES or not is_ours(fetch(head, "config.json", listed["config.json"])):
+            return
+        sums = read_sums(fetch(head, SUMS, listed[SUMS]).parent)
+        for name in sums.keys() & listed.keys() - local.keys():
+            file = listed[name]
+            is_large = len(file.digest) == 64
+            if _RELEASED.fullmatch(name) and sums[name] == (
+                file.digest if is_large else digest(fetch(head, name, file, quiet=True))
+            ):
+                yield name
     except InvalidFileError:  # not our list, so nothing there is ours to delete
-        return set()
+        return
 
 
 def _check_tag(address: Address, tag: str, *, head: str) -> None:

@@ -6,9 +6,10 @@ what is published is safetensors (`zoo.releases`).
 
 from __future__ import annotations
 
-import pickle
 import re
+import warnings
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +24,17 @@ _NAME = re.compile(r"step-(\d{9})\.pt")
 
 
 def save_checkpoint(state: dict[str, Any], folder: Path, *, step: int, keep: int) -> Path:
-    """Write `step-000001234.pt` into `folder` and delete all but the newest `keep`.
+    """Write `step-000001234.pt` into `folder` and delete all but this and the `keep - 1` before it.
 
     It is flushed to the disk under a temporary name first, so earlier checkpoints survive a crash or a full disk.
-    Raises WriteError.
+    Later ones were damaged, or this training would not have started before them. Raises WriteError.
     """
     path = folder / f"step-{step:09}.pt"
     _save(state, path)
-    for old in list_checkpoints(folder)[:-keep]:
-        old.unlink(missing_ok=True)
+    found = list_checkpoints(folder)
+    last = found.index(path)
+    for other in [*found[: max(0, last + 1 - keep)], *found[last + 1 :]]:
+        other.unlink(missing_ok=True)
     return path
 
 
@@ -59,16 +62,38 @@ def read_step(checkpoint: Path) -> int:
     return int(checkpoint.stem.removeprefix("step-"))
 
 
-def load_checkpoint(folder: Path, *, best: bool = False) -> dict[str, Any]:
-    """Read the newest checkpoint of `folder`, or its `best.pt`.
+def load_checkpoint(folder: Path, *, best: bool = False, log: Callable[[str], None] = warnings.warn) -> dict[str, Any]:
+    """Read the newest checkpoint of `folder` that is whole, or its `best.pt`.
 
-    Raises NoWeightsError where there is none, InvalidFileError where it is damaged.
+    Args:
+        log: called with a line for each damaged checkpoint that is passed over.
+
+    Raises NoWeightsError where there is none, InvalidFileError where all are damaged.
     """
-    found = [folder / BEST] if best else list_checkpoints(folder)
+    if best:
+        try:
+            return _load(folder / BEST)
+        except InvalidFileError as error:
+            raise InvalidFileError(f"{error}; delete it to use the newest checkpoint") from error
+    found = list_checkpoints(folder)
     if not found:
         raise NoWeightsError(f"{folder}: no checkpoint here yet")
+    for path, earlier in zip(found[:0:-1], found[-2::-1], strict=True):
+        try:
+            return _load(path)
+        except InvalidFileError as error:
+            log(f"{error}; the one before it is used, {earlier.name}")
+    return _load(found[0])
+
+
+def _load(path: Path) -> dict[str, Any]:
+    """Read a checkpoint. The file has a checksum of each tensor, which `torch.load` by itself does not compare."""
     try:
-        return torch.load(found[-1], map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        earlier = f"; delete it to resume from {found[-2].name}" if len(found) > 1 else ""
-        raise InvalidFileError(f"{found[-1]}: this checkpoint is damaged{earlier} ({type(error).__name__})") from error
+        with zipfile.ZipFile(path) as file:
+            changed = file.testzip()
+        if changed is None:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        why = f"{changed} has another checksum"
+    except Exception as error:  # a changed byte can make the readers raise almost anything
+        why = type(error).__name__
+    raise InvalidFileError(f"{path}: this checkpoint is damaged ({why})")

@@ -80,7 +80,7 @@ def run_training(
     with _stop_signals() as stop_requested, run.lock() if distributed.rank() == 0 else nullcontext():
         trainer = Trainer(run.recipe, store, decode, device)
         if run.has_checkpoint:
-            run.restore(trainer, store)
+            run.restore(trainer, store, log)
             log(f"resuming from {trainer.kimg:.3f} kimg")
         elif start is not None and (random := load_warm_start(trainer, start)):
             count = len(trainer.gan.state_dict())

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import shutil
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -104,12 +104,12 @@ class Run:
         except (RuntimeError, KeyError, TypeError) as error:
             raise InvalidFileError(f"{self.folder}: {_MISMATCH}") from error
 
-    def restore(self, trainer: Trainer, store: Store) -> None:
-        """Restore a trainer from the newest checkpoint.
+    def restore(self, trainer: Trainer, store: Store, log: Callable[[str], None]) -> None:
+        """Restore a trainer from the newest checkpoint that is whole. `log` is told of damaged ones.
 
         Raises InvalidFileError where the checkpoint, the recipe and the data do not belong together.
         """
-        state = load_checkpoint(self.checkpoints)
+        state = load_checkpoint(self.checkpoints, log=log)
         if not isinstance(state, dict) or "fingerprint" not in state:
             raise InvalidFileError(f"{self.folder}: {_MISMATCH}")
         if state["fingerprint"] != store.fingerprint:
