@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +17,7 @@ import pytest
 from helpers.blobs import Blobs, Counted
 
 from zoo.data import Store, build_store
+from zoo.data import store as stores
 from zoo.errors import InvalidFileError, WriteError, ZooError
 
 
@@ -147,3 +152,67 @@ def test_a_store_may_hold_other_integers_and_assets(tmp_path: Path):
     assert built.samples[-1, 0] == 395
     assert (built.folder / "tokenizer.json").read_text() == "{}"
     assert built.fingerprint != other.fingerprint
+
+
+@pytest.mark.parametrize("name", ["samples.npy", "split.npy"])
+def test_a_store_whose_files_changed_is_refused(store: Store, name: str):
+    """A changed sample or split is not trained on in silence: the fingerprint is computed of what is there."""
+    array = np.load(store.folder / name)
+    array.reshape(-1)[5] ^= 1
+    np.save(store.folder / name, array)
+
+    with pytest.raises(InvalidFileError, match="not those that were built"):
+        Store.open(store.folder)
+
+
+def test_the_fingerprint_is_computed_again_only_where_a_file_may_have_changed(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    """A store is hashed once after it was built or copied, and again when a file has another size or time."""
+    seen = []
+    compute = stores._compute_fingerprint
+    monkeypatch.setattr(stores, "_compute_fingerprint", lambda folder: seen.append(folder) or compute(folder))
+
+    Store.open(store.folder)
+    assert len(seen) == 0
+    os.utime(store.folder / "samples.npy", ns=(0, 0))
+    for _ in range(2):
+        assert Store.open(store.folder).fingerprint == store.fingerprint
+    assert len(seen) == 1
+
+
+BUILD = """
+import sys, time
+from pathlib import Path
+from helpers.blobs import Blobs
+from zoo.data import build_store
+
+class Slow(Blobs):
+    def render(self, indices):
+        Path(sys.argv[2]).touch()
+        time.sleep(0.3)
+        return super().render(indices)
+
+print(build_store(Slow(), Path(sys.argv[1])).fingerprint)
+"""
+
+
+def test_three_processes_build_one_store(store: Store, tmp_path: Path):
+    """One builds it, and the others wait and open it; where the first is killed, one of the others goes on."""
+    started = [tmp_path / f"started-{i}" for i in range(3)]
+    path = os.pathsep.join([str(Path(__file__).parents[2]), str(Path(__file__).parents[1])])
+    processes = []
+    for i in range(3):
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, "-W", "always", "-c", BUILD, tmp_path / "new", started[i]],
+                env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            )
+        )  # fmt: skip
+        while i == 0 and not started[0].exists():
+            time.sleep(0.01)
+    processes[0].kill()
+    results = [process.communicate(timeout=120) for process in processes]
+
+    assert [out.strip() for out, _ in results] == ["", store.fingerprint, store.fingerprint]
+    assert sum(path.exists() for path in started) == 2

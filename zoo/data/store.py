@@ -7,6 +7,7 @@ A folder in the cache, readable with NumPy alone:
     attributes.npy   a structured array [N], one field per attribute, where the data set has attributes
     split.npy        uint8 [N]: 0 train, 1 test
     store.json       name, version, license, count, fingerprint
+    .checked.json    sizes and times of the files when the fingerprint was last computed
 
 and the assets of the source, such as a tokenizer.json: files without which the samples cannot be read.
 """
@@ -18,8 +19,10 @@ import json
 import multiprocessing
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,10 +32,13 @@ import numpy as np
 
 from zoo.errors import InvalidFileError, InvalidValueError, WriteError, ZooError
 from zoo.io.atomic import replace_atomically
+from zoo.io.lock import hold_lock
 
 Split = Literal["train", "test"]
 
 _CHUNK = 64  # samples rendered at once; an interrupted build resumes with the next chunk
+_ABOUT = "store.json"
+_CHECKED = ".checked.json"
 _DONE = "done.npy"  # which chunks are done, while a data set is being built
 
 
@@ -150,7 +156,10 @@ class Store:
 
     @classmethod
     def open(cls, folder: Path) -> Store:
-        """Open a store. Raises InvalidFileError where the folder holds none, or a damaged one."""
+        """Open a store. Raises InvalidFileError where the folder holds none, a damaged one, or one that was changed.
+
+        The fingerprint is computed again where the size or the time of a file is not the one that was noted.
+        """
         store = cls(folder)
         try:
             samples, split = store.samples, store.split
@@ -159,11 +168,18 @@ class Store:
             raise InvalidFileError(f"{folder}: no data set here, or a damaged one ({error}); build it again") from error
         if not len(samples) == len(split) == count or samples.dtype.kind not in "iu":
             raise InvalidFileError(f"{folder}: samples, split and store.json disagree; build it again")
+        if not _is_noted(folder, store.fingerprint):
+            if _compute_fingerprint(folder) != store.fingerprint:
+                raise InvalidFileError(
+                    f"{folder}: its files are not those that were built; delete the folder, and build it again"
+                )
+            with suppress(WriteError):  # a cache that may only be read
+                _note_files(folder, store.fingerprint)
         return store
 
     @cached_property
     def about(self) -> dict[str, Any]:
-        return json.loads((self.folder / "store.json").read_text(encoding="utf-8"))
+        return json.loads((self.folder / _ABOUT).read_text(encoding="utf-8"))
 
     @cached_property
     def samples(self) -> np.ndarray:
@@ -238,6 +254,8 @@ def build_store(
 ) -> Store:
     """Open the store at `folder`, or build it from `source`. An interrupted build is resumed.
 
+    Where another process builds it, this one waits, and then opens what the other has built.
+
     Args:
         workers: the number of processes that render. The bytes do not depend on it.
         progress: called with the number of samples done and the number of all.
@@ -245,13 +263,22 @@ def build_store(
     Raises:
         WriteError: no space or no permission. What is done so far is kept.
     """
-    if (folder / "store.json").exists():
+    if (folder / _ABOUT).exists():
         return Store.open(folder)
-    partial = folder.with_name(folder.name + ".partial")
     try:
-        partial.mkdir(parents=True, exist_ok=True)
-        if (partial / "store.json").exists():  # the last build was stopped after all was done
-            return _finish(partial, folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with hold_lock(folder.with_name(f".{folder.name}.lock"), what=f"{folder}: is built", wait=warnings.warn):
+            if not (folder / _ABOUT).exists():
+                _build(source, folder, workers=workers, progress=progress)
+    except OSError as error:
+        raise WriteError(f"{folder}: cannot build the data set: {error.strerror or error}") from error
+    return Store.open(folder)
+
+
+def _build(source: Source, folder: Path, *, workers: int, progress: Callable[[int, int], None] | None) -> None:
+    partial = folder.with_name(folder.name + ".partial")
+    partial.mkdir(exist_ok=True)
+    if not (partial / _ABOUT).exists():  # else the last build was stopped after all was done
         _check_space(partial, source)
         shape = (source.count, *source.shape)
         samples = _memmap(partial / "samples.npy", np.dtype(source.dtype), shape)
@@ -265,24 +292,19 @@ def build_store(
         del samples, attributes, done  # closes the maps
         for name, text in source.assets.items():
             (partial / name).write_text(text, encoding="utf-8")
+        fingerprint = _compute_fingerprint(partial)
+        _note_files(partial, fingerprint)
         about = {
             "name": source.name,
             "version": source.version,
             "license": source.license,
             "count": source.count,
-            "fingerprint": _compute_fingerprint(partial),
+            "fingerprint": fingerprint,
         }
-        with replace_atomically(partial / "store.json") as temporary:
+        with replace_atomically(partial / _ABOUT) as temporary:
             temporary.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-        return _finish(partial, folder)
-    except OSError as error:
-        raise WriteError(f"{folder}: cannot build the data set: {error.strerror or error}") from error
-
-
-def _finish(partial: Path, folder: Path) -> Store:
     (partial / _DONE).unlink(missing_ok=True)
     partial.replace(folder)
-    return Store.open(folder)
 
 
 def _fill(
@@ -369,13 +391,39 @@ def _check_space(folder: Path, source: Source) -> None:
         raise WriteError(f"{folder}: the data set needs {needed / 1e6:.0f} MB and {free / 1e6:.0f} MB are free")
 
 
+def _list_content(folder: Path) -> list[Path]:
+    """List all arrays and assets, sorted. A name with a dot in front is a note, or what a killed write left."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix in (".npy", ".json") and path.name not in (_DONE, _ABOUT) and not path.name.startswith(".")
+    )
+
+
 def _compute_fingerprint(folder: Path) -> str:
-    """Compute the sha256 of all arrays and assets. A name with a dot in front is what a killed write left."""
+    """Compute the sha256 of all arrays and assets."""
     digest = hashlib.sha256()
-    kept = [path for path in folder.iterdir() if path.name != _DONE and not path.name.startswith(".")]
-    for path in sorted(path for path in kept if path.suffix in (".npy", ".json")):
+    for path in _list_content(folder):
         digest.update(path.name.encode())
         with path.open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()
+
+
+def _describe_content(folder: Path, fingerprint: str) -> dict[str, Any]:
+    files = {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in _list_content(folder)}
+    return {"fingerprint": fingerprint, "files": files}
+
+
+def _note_files(folder: Path, fingerprint: str) -> None:
+    with replace_atomically(folder / _CHECKED) as temporary:
+        temporary.write_text(json.dumps(_describe_content(folder, fingerprint)) + "\n", encoding="utf-8")
+
+
+def _is_noted(folder: Path, fingerprint: str) -> bool:
+    """Tell whether this fingerprint was computed of the files as they are, by their sizes and times."""
+    try:
+        return json.loads((folder / _CHECKED).read_text(encoding="utf-8")) == _describe_content(folder, fingerprint)
+    except (OSError, ValueError):
+        return False

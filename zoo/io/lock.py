@@ -14,26 +14,26 @@ from zoo.errors import InUseError, WriteError
 
 
 @contextlib.contextmanager
-def lock_folder(folder: Path, *, what: str, wait: Callable[[str], None] | None = None) -> Iterator[None]:
-    """Hold the lock of a folder, which must exist, inside the block.
+def hold_lock(path: Path, *, what: str, wait: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Hold a lock inside the block. Its file is `path`, whose folder must exist.
 
     A file beside the lock names its holder, for the message of those who come second.
 
     Args:
-        what: what is being done to the folder, e.g. "a training runs".
+        what: what is being done, and where, e.g. "runs/a: a training runs".
         wait: if given, wait for the lock, after one call with a line that says for whom.
 
     Raises:
         InUseError: another process holds the lock, and `wait` is None. It names the process.
         WriteError: the folder cannot be written.
     """
-    holder = folder / ".lock-holder"
-    lock = FileLock(folder / ".lock")
+    holder = path.with_name(f"{path.name}-holder")
+    lock = FileLock(path)
     try:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            line = f"{folder}: {what} here already, by {_read_holder(holder)}"
+            line = f"{what} here already, by {_read_holder(holder)}"
             if wait is None:
                 raise InUseError(f"{line}; wait for it, stop it, or choose another folder") from None
             wait(f"{line}; waiting for it")
@@ -42,7 +42,7 @@ def lock_folder(folder: Path, *, what: str, wait: Callable[[str], None] | None =
     except OSError as error:
         if isinstance(error, InUseError):
             raise
-        raise WriteError(f"{folder}: cannot write: {error.strerror or error}") from error
+        raise WriteError(f"{path}: cannot write: {error.strerror or error}") from error
     try:
         yield
     finally:

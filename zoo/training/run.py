@@ -23,7 +23,7 @@ from zoo.data import Store
 from zoo.errors import AlreadyExistsError, InvalidFileError, InvalidValueError, WriteError
 from zoo.gan import GAN
 from zoo.io.atomic import replace_atomically
-from zoo.io.lock import lock_folder
+from zoo.io.lock import hold_lock
 from zoo.recipe import Recipe, difference, parse_recipe
 from zoo.training.checkpoint import BEST, list_checkpoints, load_checkpoint, read_step
 from zoo.training.trainer import Trainer
@@ -150,7 +150,7 @@ class Run:
 
     def lock(self) -> AbstractContextManager[None]:
         """Return the lock that a training holds on its folder. Entering it raises InUseError where another has it."""
-        return lock_folder(self.folder, what="a training runs")
+        return hold_lock(self.folder / ".lock", what=f"{self.folder}: a training runs")
 
     def _check_unchanged(self, recipe: Recipe, *, ignored: tuple[str, ...]) -> None:
         lines = difference(self.recipe.to_table(), recipe.to_table())
