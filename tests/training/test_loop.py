@@ -85,6 +85,26 @@ def test_log_of_a_resumed_run_has_no_line_twice(recipe: Recipe, store: Store, tm
     assert [json.loads(line)["kimg"] for line in (run / "log.jsonl").read_text().splitlines()] == [0.02, 0.04, 0.06]
 
 
+def test_a_damaged_checkpoint_costs_only_the_steps_since_the_one_before(recipe: Recipe, store: Store, tmp_path: Path):
+    """A run whose newest checkpoint has a flipped bit says so, goes on from the one before, and ends with the same."""
+    for name in ("whole", "damaged"):
+        run_it(recipe, tmp_path / name, store)
+    newest = list_checkpoints(tmp_path / "damaged" / "checkpoints")[-1]
+    data = bytearray(newest.read_bytes())
+    data[len(data) // 2] ^= 0x10
+    newest.write_bytes(data)
+
+    lines: list[str] = []
+    longer = replace(recipe, train=replace(recipe.train, total_kimg=0.06))
+    run_it(longer, tmp_path / "whole", store)
+    run_it(longer, tmp_path / "damaged", store, log=lines.append)
+
+    assert f"{newest.name}: this checkpoint is damaged" in lines[0]
+    assert lines[1] == "resuming from 0.020 kimg"
+    whole, damaged = (Run.open(tmp_path / name).load()[0].state_dict() for name in ("whole", "damaged"))
+    assert all(torch.equal(whole[key], damaged[key]) for key in whole)
+
+
 def test_divergence_stops_with_advice_and_keeps_the_last_good_state(recipe: Recipe, store: Store, tmp_path: Path):
     """A NaN is caught before the step is taken; the last checkpoint is finite and stays."""
     run = tmp_path / "run"
