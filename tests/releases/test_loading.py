@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from zoo.releases import loading
 from zoo.releases.card import card_suffixes
 from zoo.releases.exporting import copy_recipe, release
 from zoo.releases.loading import load_folder
+from zoo.releases.verifying import verify_weights
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +170,26 @@ def test_digests_cannot_lead_out_of_the_folder(folder: Path):
 
     with pytest.raises(InvalidFileError, match="leads out"):
         verify(folder, {})
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda text: "",
+        lambda text: "".join(line for line in text.splitlines(keepends=True) if "generator" not in line),
+        lambda text: text.replace("  generator", "  ./generator"),
+        lambda text: text.replace("  config", "  ./config"),
+    ],
+    ids=["empty", "a line lost", "a weight by another name", "the config by another name"],
+)
+def test_where_there_is_a_list_every_opened_file_is_on_it(folder: Path, edit: Callable[[str], str]):
+    """A changed weight is not accepted because its line in SHA256SUMS is gone; `zoo verify` says so, too."""
+    (folder / SUMS).write_text(edit((folder / SUMS).read_text()))
+
+    with pytest.raises(InvalidFileError, match=f"not in {SUMS}"):
+        zoo.load(folder)
+    (result,) = verify_weights(str(folder))
+    assert f"not in {SUMS}" in result.problem
 
 
 def test_names_that_are_nothing_say_what_they_could_be(tmp_path: Path):

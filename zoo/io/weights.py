@@ -20,6 +20,7 @@ from zoo.errors import InvalidFileError
 
 SUMS = "SHA256SUMS"
 BUNDLED = Path(__file__).parents[1] / "weights"
+_DIGESTED = (".safetensors", ".json", ".toml")
 MAX_SUMS_BYTES = 1 << 20
 
 _DTYPES = {"F16": torch.float16, "F32": torch.float32, "F64": torch.float64, "I64": torch.int64, "BOOL": torch.bool}
@@ -37,8 +38,13 @@ def verify(folder: Path, sha256: Mapping[str, str], *, names: Collection[str] | 
     Args:
         names: the files to check; if None, all that have a digest.
 
-    Raises InvalidFileError, naming the first file that is missing or has other bytes.
+    Raises InvalidFileError, naming the first file that is missing, has other bytes, or has no digest: where there is a
+    list, a weight file or what describes it must be on it.
     """
+    if (folder / SUMS).is_file():
+        there = {path.name for path in folder.iterdir() if path.suffix in _DIGESTED}
+        if unlisted := (there if names is None else there.intersection(names)) - read_sums(folder).keys():
+            raise InvalidFileError(f"{folder / min(unlisted)}: not in {SUMS}, which was cut or changed; get it again")
     stated = {name: (value, SUMS) for name, value in read_sums(folder).items()}
     trusted = {name: (value, "the recipe's digest") for name, value in sha256.items()}
     checked = set()
