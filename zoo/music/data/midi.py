@@ -120,12 +120,74 @@ def _read(path: Path) -> Any:
     import symusic
 
     try:
-        return symusic.Score.from_midi(path.read_bytes())
+        score: Any = symusic.Score.from_midi(_bound_chunks(path.read_bytes()))
     except OSError as error:
         raise InvalidFileError(f"{path}: cannot read: {error.strerror or error}") from error
     except (RuntimeError, ValueError, MemoryError) as error:
         why = str(error).removeprefix("MiniMidi: ").partition("\n")[0]
         raise InvalidFileError(f"{path}: not a MIDI file ({why})") from error
+    if not score.ticks_per_quarter:
+        raise InvalidFileError(f"{path}: not a MIDI file (a quarter note has 0 ticks)")
+    return score
+
+
+_END = b"\xff\x2f\x00"  # the event that ends a track
+
+
+def _bound_chunks(data: bytes) -> bytes:
+    """Return a MIDI file whose chunks have the lengths that they state.
+
+    `symusic` reads beyond the end of the memory where a track claims more than the file has. A track that was never
+    finished, as by a recorder that lost its power, ends with its last whole event.
+    """
+    chunks, position = [], 0
+    while position + 8 <= len(data):
+        kind, claimed = data[position : position + 4], int.from_bytes(data[position + 4 : position + 8], "big")
+        body = data[position + 8 : position + 8 + claimed]
+        if kind == b"MTrk" and (len(body) < claimed or not body.endswith(_END)):
+            body = body[: _find_end(body)]
+            position += 8 + min(claimed, len(body))
+            body += b"" if body.endswith(_END) else b"\0" + _END
+        else:
+            position += 8 + claimed
+        chunks.append(kind + len(body).to_bytes(4, "big") + body)
+    return b"".join(chunks)
+
+
+def _find_end(track: bytes) -> int:
+    """Return the position after a track's end event, or else after its last whole event."""
+    status, end = 0, 0
+    try:
+        while end < len(track):
+            _delta, position = _read_number(track, end)
+            if track[position] & 0x80:
+                status = track[position]
+                position += 1
+            if status == 0xFF:
+                length, position = _read_number(track, position + 1)
+            elif status in (0xF0, 0xF7):
+                length, position = _read_number(track, position)
+            elif 0x80 <= status < 0xF0:
+                length = 1 if 0xC0 <= status < 0xE0 else 2
+            else:
+                return end
+            if position + length > len(track):
+                return end
+            end = position + length
+            if status == 0xFF and track[end - 3 : end] == _END:
+                return end
+    except IndexError:  # in the middle of an event
+        pass
+    return end
+
+
+def _read_number(data: bytes, position: int) -> tuple[int, int]:
+    """Read a number of variable length; return it and the position after it. Raises IndexError where the data end."""
+    number = 0
+    while data[position] & 0x80:
+        number = number << 7 | data[position] & 0x7F
+        position += 1
+    return number << 7 | data[position], position + 1
 
 
 def _sort_by_pitch(tracks: Sequence[Any]) -> list[list[Any]]:
