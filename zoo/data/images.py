@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
+from zoo.errors import InvalidFileError
 from zoo.noise import Noise
 from zoo.recipe import DataConfig
 
@@ -34,3 +36,41 @@ def decode_images(pixels: np.ndarray, noise: Noise | None = None) -> Tensor:
         mirrored = noise.uniform(len(images), *[1] * (images.dim() - 1)) < 0.5
         images = torch.where(mirrored, images.flip(-1), images)
     return images.contiguous(memory_format=torch.channels_last if images.dim() == 4 else torch.channels_last_3d)
+
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What brings a picture of each EXIF orientation upright."""
+
+
+def convert_to_rgb(image: Image.Image) -> Image.Image:
+    """Convert a picture to 8-bit RGB, upright by EXIF, on white where it is transparent.
+
+    Of 16 bits, the upper ones are kept. Raises InvalidFileError for a picture of 32-bit numbers, whose range is not
+    known.
+    """
+    if image.mode in ("I", "F"):
+        raise InvalidFileError("a picture of 32-bit numbers, whose range is not known; save it with 8 or 16 bits")
+    turn = _TURNS.get(_read_orientation(image) or 1)
+    if image.mode.startswith("I;16"):  # Pillow would clip them all to white
+        image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = image.convert("RGB")
+    return image if turn is None else image.transpose(turn)
+
+
+def _read_orientation(image: Image.Image) -> int | None:
+    """Read the orientation alone: other tags of a telephone's pictures may be out of order."""
+    try:
+        return image.getexif().get(0x0112)
+    except Exception:
+        return None

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from zoo.data import Store, build_store, cache_dir, hash_split
+from zoo.data.images import convert_to_rgb
 from zoo.data.images import decode_images as decode
 from zoo.errors import InvalidFileError, NotFoundError, suggest
 from zoo.recipe import DataConfig
@@ -247,17 +248,12 @@ def crop_square(image: Image.Image, size: int) -> np.ndarray:
 
     The filter is Lanczos with antialiasing, as the metrics of the field assume (Pillow's filters have it).
     """
-    image = ImageOps.exif_transpose(image)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    image = ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.LANCZOS)
-    return np.asarray(image)
+    return np.asarray(ImageOps.fit(convert_to_rgb(image), (size, size), Image.Resampling.LANCZOS))
 
 
 def _is_readable(path: Path) -> bool:
     try:
         read_image(path, 8)
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except Exception:  # decoders raise almost anything on damaged files
         return False
     return True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import struct
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageOps, ImageSequence
 
+from zoo.data.images import convert_to_rgb
 from zoo.errors import InvalidFileError, MissingDependencyError
 
 VIDEOS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg")
@@ -104,14 +104,9 @@ def _resample(frames: Iterator[tuple[float, float | None, np.ndarray]], rate: fl
 
 
 def _square(frame: Image.Image, size: int, crop: Crop) -> np.ndarray:
-    picture = frame.convert("RGB")
     if crop == "center":
-        return np.asarray(ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS))
-    return np.asarray(ImageOps.pad(picture, (size, size), Image.Resampling.LANCZOS, color="black"))
-
-
-# What Pillow raises for a damaged picture; the last two, for a damaged animation.
-_UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError, IndexError, struct.error)
+        return np.asarray(ImageOps.fit(frame, (size, size), Image.Resampling.LANCZOS))
+    return np.asarray(ImageOps.pad(frame, (size, size), Image.Resampling.LANCZOS, color="black"))
 
 
 def list_frames(folder: Path) -> list[Path]:
@@ -126,8 +121,8 @@ def _read_folder(folder: Path) -> Iterator[Timed]:
     for number, path in enumerate(list_frames(folder)):
         try:
             with Image.open(path) as image:
-                yield float(number), None, ImageOps.exif_transpose(image).convert("RGB")
-        except _UNREADABLE as error:
+                yield float(number), None, convert_to_rgb(image)
+        except Exception as error:  # decoders raise almost anything on damaged files
             raise InvalidFileError(f"{folder}: {path.name} cannot be read: {error}") from error
 
 
@@ -136,11 +131,11 @@ def _read_animation(path: Path) -> Iterator[Timed]:
     try:
         with Image.open(path) as image:
             for frame in ImageSequence.Iterator(image):
-                picture = frame.convert("RGB")  # this decodes the frame, which sets its duration
+                picture = convert_to_rgb(frame)  # this decodes the frame, which sets its duration
                 end = time + (frame.info.get("duration") or 100) / 1000
                 yield time, end, picture
                 time = end
-    except _UNREADABLE as error:
+    except Exception as error:  # as above
         raise InvalidFileError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
