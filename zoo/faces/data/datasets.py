@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 from zoo.data import Store, build_store, cache_dir, hash_split
 from zoo.data.images import convert_to_rgb
 from zoo.data.images import decode_images as decode
+from zoo.data.own import list_files
 from zoo.errors import InvalidFileError, NotFoundError, suggest
 from zoo.recipe import DataConfig
 
@@ -202,7 +203,7 @@ def _open_folder(
 ) -> Store:
     if not folder.is_dir():
         raise InvalidFileError(f"{folder}: no such folder of images")
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    found = list_files(folder, IMAGE_SUFFIXES)
     stamp = hashlib.sha256(os.fsencode(f"{folder.resolve()} {size}"))
     for path in found:
         status = path.stat()

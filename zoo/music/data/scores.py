@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from zoo.data import About, Store, build_store, cache_dir, hash_split
-from zoo.data.own import find_own_files
+from zoo.data.own import find_own_files, list_files
 from zoo.errors import InvalidFileError, InvalidValueError, MissingDependencyError, NotFoundError, WriteError, suggest
 from zoo.io.atomic import replace_atomically
 from zoo.music.data.midi import HELD, NUM_PITCHES, SILENT, STRUCK, add_note, read_grid
@@ -417,7 +417,7 @@ def _open_folder(
     """Open the store of the MIDI files in a folder and below."""
     if not folder.is_dir():
         raise InvalidFileError(f"{folder}: no such folder of MIDI files")
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in MIDI_SUFFIXES and path.is_file())
+    files = list_files(folder, MIDI_SUFFIXES)
     if not files:
         raise InvalidFileError(f"{folder}: no MIDI file ({', '.join(MIDI_SUFFIXES)}) here nor in the folders below")
     try:

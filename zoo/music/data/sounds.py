@@ -11,7 +11,7 @@ import json
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal
 from xml.etree import ElementTree
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from zoo.data import About, Rows, Store, build_store, cache_dir, hash_split
 from zoo.data.labels import LABELS, check_labels
-from zoo.data.own import find_own_files
+from zoo.data.own import find_own_files, list_files
 from zoo.data.packages import DebianPackage
 from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError, suggest
 from zoo.music.data.rendered import RenderedMusic
@@ -53,6 +53,9 @@ class SoundDataConfig(DataConfig):
     """Show each class as often as any other, however rare it is."""
 
 
+_BLOCK = 1 << 20  # samples; a file that was written to a pipe does not say how many it has
+
+
 def read_sound(source: Path | bytes, name: str = "") -> tuple[Tensor, int]:
     """Read a sound file as float32 [T] in [-1, 1], with channels averaged; returns also its rate in Hz.
 
@@ -63,8 +66,13 @@ def read_sound(source: Path | bytes, name: str = "") -> tuple[Tensor, int]:
 
     name = name or str(source)
     try:
-        samples, rate = soundfile.read(io.BytesIO(source) if isinstance(source, bytes) else source, dtype="float32")
-    except (soundfile.SoundFileError, OSError, TypeError) as error:
+        with soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else source) as file:
+            file.seekable = lambda: False  # it seeks to an end that it does not know
+            rate, blocks = file.samplerate, [file.read(_BLOCK, dtype="float32")]
+            while len(blocks[-1]) == _BLOCK:
+                blocks.append(file.read(_BLOCK, dtype="float32"))
+        samples = np.concatenate(blocks)
+    except Exception as error:  # decoders raise almost anything on damaged files
         raise InvalidFileError(f"{name}: no sound file that can be read: {error}") from error
     wave = torch.from_numpy(samples if samples.ndim == 1 else samples.mean(axis=1))
     if not len(wave):
@@ -348,8 +356,7 @@ def _open_folder(
     """Open the store of a sound file or folder. If all files are in subfolders, these are the classes."""
     if not path.exists():
         raise InvalidFileError(f"{path}: no such file or folder of sounds")
-    found = sorted(path.rglob("*")) if path.is_dir() else [path]
-    files = [file for file in found if file.is_file() and (file == path or file.suffix.lower() in SUFFIXES)]
+    files = list_files(path, SUFFIXES) if path.is_dir() else [path]
     if not files:
         raise InvalidFileError(
             f"{path}: no sound file here nor in the folders below; those end in {', '.join(SUFFIXES)}"
@@ -379,6 +386,10 @@ def _open_folder(
         log(f"left out: {line}")
     if not sounds:
         raise InvalidFileError(f"{path}: none of its {len(files)} sound files can be used: {'; '.join(refused[:8])}")
+    if classes:  # those of which a sound could be read
+        used = sorted({sound.label for sound in sounds})
+        sounds = [replace(sound, label=used.index(sound.label)) for sound in sounds]
+        classes = [classes[label] for label in used] if len(used) > 1 else []
     source = make_rows(sounds, data, config, about=about, classes=classes, one_in=10)
     return build_store(source, place)
 

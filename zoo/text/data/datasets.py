@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from zoo.data import About, Rows, Store, build_store, cache_dir, hash_split
+from zoo.data.own import list_files
 from zoo.data.packages import NpmPackage
 from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError, suggest
 from zoo.io.weights import digest
@@ -287,10 +288,9 @@ def _open_folder(
     path: Path, data: TextDataConfig, length: int, *, progress: Callable[[int, int], None] | None, log: Report
 ) -> Store:
     """Open the store of a text file, one text a line, or of the .txt files in a folder."""
-    found = sorted(path.rglob("*")) if path.is_dir() else [path]
-    files = [file for file in found if file.is_file() and (file == path or file.suffix.lower() == TEXT_SUFFIX)]
     if not path.exists():
         raise InvalidFileError(f"{path}: no such file or folder of texts")
+    files = list_files(path, [TEXT_SUFFIX]) if path.is_dir() else [path]
     if not files:
         raise InvalidFileError(f"{path}: no {TEXT_SUFFIX} file here nor in the folders below")
     try:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps, ImageSequence
 
 from zoo.data.images import convert_to_rgb
+from zoo.data.own import list_files
 from zoo.errors import InvalidFileError, MissingDependencyError
 
 VIDEOS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg")
@@ -37,19 +38,10 @@ def import_pyav(what: str) -> ModuleType:
 
 
 def find_clips(folder: Path) -> list[Path]:
-    """Find video files, animated pictures, and folders with at least two pictures, anywhere below `folder`; sorted.
-
-    A picture inside a folder of frames is a frame, not a clip.
-    """
-    inside = [path for path in sorted(folder.rglob("*")) if path.is_dir()]
-    of_frames = [path for path in inside if os.access(path, os.R_OK | os.X_OK) and len(list_frames(path)) > 1]
-    frames = {frame for path in of_frames for frame in list_frames(path)}
-    files = [
-        path
-        for path in folder.rglob("*")
-        if path.is_file() and path.suffix.lower() in (*VIDEOS, *ANIMATIONS) and path not in frames
-    ]
-    return sorted([*of_frames, *files])
+    """Find video files, animated pictures, and folders with at least two pictures, anywhere below `folder`; sorted."""
+    pictures = Counter(path.parent for path in list_files(folder, FRAMES))
+    of_frames = [place for place, number in pictures.items() if number > 1 and place != folder]
+    return sorted([*of_frames, *list_files(folder, (*VIDEOS, *ANIMATIONS))])
 
 
 def stream_clip(path: Path, size: int, *, rate: float = 0.0, crop: Crop = "center") -> Iterator[np.ndarray]:
@@ -112,7 +104,7 @@ def _square(frame: Image.Image, size: int, crop: Crop) -> np.ndarray:
 def list_frames(folder: Path) -> list[Path]:
     """List the pictures in a folder by name, frame2.png before frame10.png."""
     return sorted(
-        (path for path in folder.iterdir() if path.suffix.lower() in FRAMES and path.is_file()),
+        list_files(folder, FRAMES, below=False),
         key=lambda path: [int(part) if i % 2 else part for i, part in enumerate(re.split(r"([0-9]+)", path.name))],
     )
 
