@@ -345,4 +345,4 @@ def _read_config(folder: Path) -> tuple[type[GAN], Any]:
         cls = load_architecture(str(content.get("modality")), str(content.get("architecture")))
         return cls, build(cls.Config, content.get("config", {}), where="config")
     except (NotFoundError, InvalidValueError, RecursionError) as error:
-        raise InvalidFileError(f"{path}: {shorten(' '.join(str(error).split()), 300)}") from error
+        raise InvalidFileError(f"{path}: {shorten(str(error), 300)}") from error

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.hanging import must_end
 
 from zoo.errors import InvalidFileError
 from zoo.music.data.midi import HELD, STRUCK, read_grid
@@ -59,6 +60,16 @@ def test_an_unfinished_recording_is_read_as_far_as_it_goes(tmp_path: Path, data:
     assert np.array_equal(unfinished, whole)
     assert whole[0, :8, 60].tolist() == [STRUCK, HELD, HELD, HELD, 0, 0, 0, 0]
     assert whole[0, :8, 64].tolist() == [0, 0, 0, 0, STRUCK, HELD, HELD, HELD]
+
+
+@pytest.mark.parametrize("piece", [b"\x80", b"MTrk\xff\xff\xff\xff", b"\xf0\xff"], ids=["number", "tracks", "sysex"])
+def test_a_large_file_of_nothing_ends_soon(tmp_path: Path, piece: bytes):
+    """A megabyte of a number's or a track's beginnings is refused in time that grows with its size and not faster."""
+    data = make_header() + b"MTrk\xff\xff\xff\xff" + piece * (1_000_000 // len(piece))
+    (tmp_path / "large.mid").write_bytes(data)
+
+    with must_end(), pytest.raises(InvalidFileError):
+        read_grid(tmp_path / "large.mid", tracks=1, steps=16)
 
 
 def test_no_ticks_are_refused(tmp_path: Path):

@@ -140,21 +140,20 @@ def _bound_chunks(data: bytes) -> bytes:
     `symusic` reads beyond the end of the memory where a track claims more than the file has. A track that was never
     finished, as by a recorder that lost its power, ends with its last whole event.
     """
-    chunks, position = [], 0
+    view, parts, position = memoryview(data), list[bytes | memoryview](), 0
     while position + 8 <= len(data):
         kind, claimed = data[position : position + 4], int.from_bytes(data[position + 4 : position + 8], "big")
-        body = data[position + 8 : position + 8 + claimed]
-        if kind == b"MTrk" and (len(body) < claimed or not body.endswith(_END)):
+        body, end = view[position + 8 : position + 8 + claimed], b""
+        is_whole = len(body) == claimed
+        if kind == b"MTrk" and not (is_whole and body[-3:] == _END):
             body = body[: _find_end(body)]
-            position += 8 + min(claimed, len(body))
-            body += b"" if body.endswith(_END) else b"\0" + _END
-        else:
-            position += 8 + claimed
-        chunks.append(kind + len(body).to_bytes(4, "big") + body)
-    return b"".join(chunks)
+            end = b"" if body[-3:] == _END else b"\0" + _END
+        parts += [kind, (len(body) + len(end)).to_bytes(4, "big"), body, end]
+        position += 8 + (claimed if is_whole else len(body))
+    return b"".join(parts)
 
 
-def _find_end(track: bytes) -> int:
+def _find_end(track: memoryview) -> int:
     """Return the position after a track's end event, or else after its last whole event."""
     status, end = 0, 0
     try:
@@ -176,18 +175,19 @@ def _find_end(track: bytes) -> int:
             end = position + length
             if status == 0xFF and track[end - 3 : end] == _END:
                 return end
-    except IndexError:  # in the middle of an event
+    except IndexError:  # in the middle of an event, or at none
         pass
     return end
 
 
-def _read_number(data: bytes, position: int) -> tuple[int, int]:
-    """Read a number of variable length; return it and the position after it. Raises IndexError where the data end."""
+def _read_number(data: memoryview, position: int) -> tuple[int, int]:
+    """Read a number of one to four bytes; return it and the position after it. Raises IndexError where none is."""
     number = 0
-    while data[position] & 0x80:
-        number = number << 7 | data[position] & 0x7F
-        position += 1
-    return number << 7 | data[position], position + 1
+    for place in range(position, position + 4):
+        number = number << 7 | data[place] & 0x7F
+        if not data[place] & 0x80:
+            return number, place + 1
+    raise IndexError(position)
 
 
 def _sort_by_pitch(tracks: Sequence[Any]) -> list[list[Any]]:
