@@ -39,6 +39,7 @@ WHOLE = make_header() + make_track(NOTES + END)
         make_header() + make_track(NOTES + b"\0\xff\x03\x20cut"),
         make_header() + b"ODD " + struct.pack(">I", 4) + b"\0\1\2\3" + make_track(NOTES, 1000),
         make_header(tracks=2) + make_track(END, 2000) + make_track(NOTES + END),
+        make_header(tracks=2) + make_track(END + b"more than eight bytes") + make_track(NOTES + END),
     ],
     ids=[
         "no end",
@@ -48,6 +49,7 @@ WHOLE = make_header() + make_track(NOTES + END)
         "half a text",
         "another chunk",
         "two tracks",
+        "a rest",
     ],
 )
 def test_an_unfinished_recording_is_read_as_far_as_it_goes(tmp_path: Path, data: bytes):
