@@ -15,6 +15,7 @@ from torch import Tensor
 
 from zoo.data import Store, build_store
 from zoo.errors import InvalidValueError, NotFoundError
+from zoo.io.weights import write_sums
 from zoo.recipe import EvaluateConfig, load_recipe
 from zoo.releases.loading import load_folder
 from zoo.video.architectures.mocogan import MoCoGAN, MoCoGANConfig
@@ -170,6 +171,7 @@ def test_the_command_reports_them(
     recipe = load_recipe("video-mocogan", ["model.resolution=16", "model.frames=8", "model.width=2"])
     folder = write_model(recipe, tmp_path / "model")
     (folder / "recipe.toml").write_text(replace(recipe, model=load_folder(folder).config).to_toml())
+    write_sums(folder)
     monkeypatch.setattr("zoo.evaluation.open_data", lambda *arguments, **options: moves)
     code, out, errors = command("evaluate", folder, "--samples", 8)
 
