@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from zoo.errors import InvalidFileError, InvalidValueError
+from zoo.errors import InvalidFileError, InvalidValueError, shorten
 from zoo.nn.fusion import fuse_norms
 from zoo.nn.memory_format import channels_last
 from zoo.nn.no_init import no_init
@@ -84,7 +84,7 @@ class GAN(nn.Module):
             with torch.device("meta"), no_init():
                 return {name: network.state_dict() for name, network in cls(config).networks.items()}
         except Exception as error:
-            why = " ".join(str(error).split())[:300]
+            why = shorten(str(error), 300)
             raise InvalidFileError(f"config.json: no {cls.__name__} can be built of this: {why}") from error
 
     @classmethod

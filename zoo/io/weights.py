@@ -41,11 +41,12 @@ def verify(folder: Path, sha256: Mapping[str, str], *, names: Collection[str] | 
     Raises InvalidFileError, naming the first file that is missing, has other bytes, or has no digest: where there is a
     list, a weight file or what describes it must be on it.
     """
+    listed = read_sums(folder)
     if (folder / SUMS).is_file():
         there = {path.name for path in folder.iterdir() if path.suffix in _DIGESTED}
-        if unlisted := (there if names is None else there.intersection(names)) - read_sums(folder).keys():
+        if unlisted := (there if names is None else there.intersection(names)) - listed.keys():
             raise InvalidFileError(f"{folder / min(unlisted)}: not in {SUMS}, which was cut or changed; get it again")
-    stated = {name: (value, SUMS) for name, value in read_sums(folder).items()}
+    stated = {name: (value, SUMS) for name, value in listed.items()}
     trusted = {name: (value, "the recipe's digest") for name, value in sha256.items()}
     checked = set()
     for name, (value, source) in [*stated.items(), *trusted.items()]:

@@ -39,9 +39,10 @@ def import_pyav(what: str) -> ModuleType:
 
 def find_clips(folder: Path) -> list[Path]:
     """Find video files, animated pictures, and folders with at least two pictures, anywhere below `folder`; sorted."""
-    pictures = Counter(path.parent for path in list_files(folder, FRAMES))
-    of_frames = [place for place, number in pictures.items() if number > 1 and place != folder]
-    return sorted([*of_frames, *list_files(folder, (*VIDEOS, *ANIMATIONS))])
+    files = list_files(folder, (*VIDEOS, *ANIMATIONS, *FRAMES))
+    clips = [path for path in files if path.suffix.lower() not in FRAMES]
+    pictures = Counter(path.parent for path in files if path.suffix.lower() in FRAMES)
+    return sorted([*clips, *(place for place, number in pictures.items() if number > 1 and place != folder)])
 
 
 def stream_clip(path: Path, size: int, *, rate: float = 0.0, crop: Crop = "center") -> Iterator[np.ndarray]:
