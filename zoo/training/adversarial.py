@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
 
 from zoo.gan import GAN
 from zoo.recipe import TrainConfig
@@ -21,18 +24,17 @@ def adversarial_phases(gan: GAN, train: TrainConfig) -> list[Phase]:
     discriminator, generator = gan.discriminator, gan.generator
     discriminator_optimizer = make_optimizer(discriminator, train.discriminator)
 
-    def score(samples: Tensor, step: Step) -> Tensor:
-        return discriminator(samples) if step.labels is None else discriminator(samples, step.labels)
-
     def discriminate(samples: Tensor, step: Step) -> Tensor:
-        return score(diff_augment(samples, train.augment, step.noise), step)
+        return _score(discriminator, diff_augment(samples, train.augment, step.noise), step)
 
     def discriminator_loss(step: Step) -> dict[str, Tensor]:
         fake_samples = step.fake.detach()
         real, fake = discriminate(step.real, step), discriminate(fake_samples, step)
         terms = {"loss": loss.discriminator(real, fake), "real": real, "fake": fake}
         if train.gradient_penalty:
-            penalty = gradient_penalty(lambda between: score(between, step), step.real, fake_samples, step.noise)
+            penalty = gradient_penalty(
+                lambda between: _score(discriminator, between, step), step.real, fake_samples, step.noise
+            )
             terms |= {"loss": terms["loss"] + train.gradient_penalty * penalty, "gradient_penalty": penalty}
         return terms
 
@@ -62,3 +64,45 @@ def adversarial_phases(gan: GAN, train: TrainConfig) -> list[Phase]:
         ),
     ]
     return [phase for phase in phases if phase.name != "D-R1" or train.r1_gamma]
+
+
+def penalized_phases(
+    gan: GAN, train: TrainConfig, *, encode: Callable[[Tensor], Tensor], generate: Callable[[Step], Tensor]
+) -> list[Phase]:
+    """Make the phases D and G of WGAN-GP for a critic that sees something else than samples, e.g. their spectrograms.
+
+    Args:
+        encode: what the critic sees of real samples.
+        generate: what the critic sees of new samples, with gradients.
+    """
+    generator, critic, loss = gan.generator, gan.discriminator, LOSSES[train.loss]
+
+    def discriminator_loss(step: Step) -> dict[str, Tensor]:
+        with torch.no_grad():
+            fakes, reals = generate(step), encode(step.real)
+        real, fake = _score(critic, reals, step), _score(critic, fakes, step)
+        penalty = gradient_penalty(lambda between: _score(critic, between, step), reals, fakes, step.noise)
+        return {
+            "loss": loss.discriminator(real, fake) + train.gradient_penalty * penalty,
+            "real": real,
+            "fake": fake,
+            "gradient_penalty": penalty,
+        }
+
+    def generator_loss(step: Step) -> dict[str, Tensor]:
+        return {"loss": loss.generator(_score(critic, generate(step), step))}
+
+    return [
+        Phase(name="D", module=critic, loss=discriminator_loss, optimizer=make_optimizer(critic, train.discriminator)),
+        Phase(
+            name="G",
+            module=generator,
+            loss=generator_loss,
+            optimizer=make_optimizer(generator, train.generator),
+            interval=train.generator_interval,
+        ),
+    ]
+
+
+def _score(discriminator: nn.Module, samples: Tensor, step: Step) -> Tensor:
+    return discriminator(samples) if step.labels is None else discriminator(samples, step.labels)

@@ -25,8 +25,8 @@ from zoo.music.data.sounds import decode
 from zoo.music.mel import griffin_lim, hann_window
 from zoo.music.sound_gan import CriticTrainConfig, Score, SoundConfig, SoundGAN, initialize
 from zoo.recipe import check_unused, within
-from zoo.training.losses import LOSSES, gradient_penalty
-from zoo.training.phases import Phase, Step, make_optimizer
+from zoo.training.adversarial import penalized_phases
+from zoo.training.phases import Phase
 
 FFT, HOP = 256, 128
 SIDE = 128  # frames, and frequencies
@@ -168,38 +168,9 @@ class SpecGAN(SoundGAN):
 
     def phases(self, train: SpecGANTrainConfig) -> list[Phase]:
         """Make the phases D and G of WGAN-GP, on spectrograms: training does not need Griffin-Lim."""
-        generator, critic, loss = self.generator, self.discriminator, LOSSES[train.loss]
-
-        def generate(step: Step) -> Tensor:
-            return generator.generate_picture(step.latents())
-
-        def discriminator_loss(step: Step) -> dict[str, Tensor]:
-            with torch.no_grad():
-                fakes, reals = generate(step), critic.spectra.to_picture(step.real)
-            real, fake = critic(reals, step.labels), critic(fakes, step.labels)
-            penalty = gradient_penalty(lambda between: critic(between, step.labels), reals, fakes, step.noise)
-            return {
-                "loss": loss.discriminator(real, fake) + train.gradient_penalty * penalty,
-                "real": real,
-                "fake": fake,
-                "gradient_penalty": penalty,
-            }
-
-        def generator_loss(step: Step) -> dict[str, Tensor]:
-            return {"loss": loss.generator(critic(generate(step), step.labels))}
-
-        return [
-            Phase(
-                name="D",
-                module=critic,
-                loss=discriminator_loss,
-                optimizer=make_optimizer(critic, train.discriminator),
-            ),
-            Phase(
-                name="G",
-                module=generator,
-                loss=generator_loss,
-                optimizer=make_optimizer(generator, train.generator),
-                interval=train.generator_interval,
-            ),
-        ]
+        return penalized_phases(
+            self,
+            train,
+            encode=self.discriminator.spectra.to_picture,
+            generate=lambda step: self.generator.generate_picture(step.latents()),
+        )

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -24,8 +23,8 @@ from zoo.recipe import LossName, OptimizerConfig, TrainConfig, check_unused, wit
 from zoo.text.config import TextConfig
 from zoo.text.gan import TextGAN
 from zoo.text.policies import fill_after_end
-from zoo.training.losses import LOSSES, gradient_penalty
-from zoo.training.phases import Phase, Step, make_optimizer
+from zoo.training.adversarial import penalized_phases
+from zoo.training.phases import Phase
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,36 +133,9 @@ class TextWGAN(TextGAN):
         return noise.normal(n, self.config.latent_dim)
 
     def phases(self, train: WGANTrainConfig) -> list[Phase]:
-        generator, critic, loss = self.generator, self.discriminator, LOSSES[train.loss]
-
-        def generate(step: Step) -> Tensor:
-            return generator.relax(step.latents())
-
-        def discriminator_loss(step: Step) -> dict[str, Tensor]:
-            with torch.no_grad():
-                fake_texts = generate(step)
-            real_texts = one_hot(step.real, self.config.vocabulary)
-            real, fake = critic(real_texts), critic(fake_texts)
-            penalty = gradient_penalty(critic, real_texts, fake_texts, step.noise)
-            return {
-                "loss": loss.discriminator(real, fake) + train.gradient_penalty * penalty,
-                "real": real,
-                "fake": fake,
-                "gradient_penalty": penalty,
-            }
-
-        def generator_loss(step: Step) -> dict[str, Tensor]:
-            return {"loss": loss.generator(critic(generate(step)))}
-
-        return [
-            Phase(
-                name="D", module=critic, loss=discriminator_loss, optimizer=make_optimizer(critic, train.discriminator)
-            ),
-            Phase(
-                name="G",
-                module=generator,
-                loss=generator_loss,
-                optimizer=make_optimizer(generator, train.generator),
-                interval=train.generator_interval,
-            ),
-        ]
+        return penalized_phases(
+            self,
+            train,
+            encode=lambda tokens: one_hot(tokens, self.config.vocabulary),
+            generate=lambda step: self.generator.relax(step.latents()),
+        )
