@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import reprlib
 from collections.abc import Iterable
 from typing import Any
@@ -13,7 +14,7 @@ class ZooError(Exception):
 
     def __str__(self) -> str:
         # KeyError would print the repr of its argument, with quotes and escapes.
-        return str(self.args[0]) if self.args else ""
+        return escape_controls(str(self.args[0])) if self.args else ""
 
 
 class NotFoundError(ZooError, KeyError):
@@ -61,6 +62,18 @@ def suggest(name: str, candidates: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, list(candidates), n=3, cutoff=0.5)
     quoted = [f'"{n}"' for n in near]
     return f" Did you mean {' or '.join(quoted)}?" if near else ""
+
+
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def escape_controls(text: str) -> str:
+    """Replace the control characters of a text, but for newline and tab, by escapes such as `\\x1b`.
+
+    Names and texts of others may hold them. A terminal obeys them: they move the cursor, change the title or the
+    clipboard, or show a text in another order. Lone surrogates, which no terminal can show, are replaced, too.
+    """
+    return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def shorten(text: str, most: int = 80) -> str:

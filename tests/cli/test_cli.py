@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import zoo
+import zoo.cli
 from zoo.registry import registry
 
 
@@ -198,3 +203,75 @@ def test_python_m_zoo_is_the_command():
     result = subprocess.run([sys.executable, "-m", "zoo", "list"], check=True, capture_output=True, text=True)
 
     assert result.stdout.split()[0] in zoo.list_models()
+
+
+HOSTILE = "\x1b]0;title\x07\x1b[2J\u202ename\x9b1A"
+"""What changes a terminal's title, clears it, turns a text around, and moves the cursor."""
+
+
+def write_hostile_config(folder: Path) -> list[object]:
+    (folder / "config.json").write_text(
+        json.dumps(
+            {"format": 1, "library": "gan-zoo", "modality": "faces", "architecture": "dcgan", "config": {HOSTILE: 1}}
+        )
+    )
+    return ["sample", folder]
+
+
+def write_hostile_recipe(folder: Path) -> list[object]:
+    key = json.dumps(HOSTILE)
+    (folder / "a.toml").write_text(f'modality = "faces"\narchitecture = "dcgan"\n[train]\n{key} = 1\n')
+    return ["recipe", "show", folder / "a.toml"]
+
+
+def write_hostile_tensor(folder: Path) -> list[object]:
+    copied = shutil.copytree(registry.entries["faces-dcgan"].bundled, folder / "copied")
+    (copied / "SHA256SUMS").unlink()
+    state = load_file(copied / "generator.safetensors")
+    save_file({**state, HOSTILE: torch.zeros(1)}, copied / "generator.safetensors")
+    return ["sample", copied]
+
+
+def write_hostile_tokenizer(folder: Path) -> list[object]:
+    copied = shutil.copytree(registry.entries["text-mle"].bundled, folder / "copied")
+    (copied / "SHA256SUMS").unlink()
+    facts = json.loads((copied / "tokenizer.json").read_text())
+    tokens = facts["model"]["vocab"]
+    facts["model"]["vocab"] = {token + HOSTILE * (number > 1): number for token, number in tokens.items()}
+    (copied / "tokenizer.json").write_text(json.dumps(facts))
+    return ["sample", copied, "-n", 1]
+
+
+def name_hostile_file(folder: Path) -> list[object]:
+    (folder / "photos").mkdir()
+    (folder / "photos" / f"{HOSTILE}.png").write_bytes(b"no picture")
+    return ["train", "faces-dcgan", "--data", folder / "photos", "--out", folder / "run"]
+
+
+@pytest.mark.parametrize(
+    "prepare",
+    [
+        write_hostile_config,
+        write_hostile_recipe,
+        write_hostile_tensor,
+        write_hostile_tokenizer,
+        name_hostile_file,
+        lambda folder: ["info", HOSTILE],
+    ],
+)
+def test_texts_of_others_cannot_command_the_terminal(command, prepare, tmp_path: Path):
+    """Control characters in keys, tensors, tokens and file names are printed as escapes."""
+    _, output, errors = command(*prepare(tmp_path))
+
+    assert "\\x1b" in output + errors
+    assert not set("\x1b\x07\x9b\u202e") & set(output + errors)
+
+
+def test_the_command_line_prints_through_echo_alone():
+    """No command prints by itself, so that none prints a text of others raw."""
+    commands = [
+        path for path in Path(zoo.cli.__file__).parent.glob("*.py") if path.name not in ("app.py", "progress.py")
+    ]
+
+    assert len(commands) > 8
+    assert [path.name for path in commands if re.search(r"(?<!\w)print\(", path.read_text())] == []

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
+
+from zoo.errors import escape_controls
 
 app = typer.Typer(
     name="zoo",
@@ -32,3 +35,8 @@ Name = Annotated[
 EntryName = Annotated[str, typer.Argument(metavar="ENTRY", help="An entry (zoo list) or the path of a recipe.")]
 
 MAX_SEED = 2**63 - 1
+
+
+def echo(text: object, *, end: str = "\n", to_stderr: bool = False) -> None:
+    """Print a text, in which names and texts of others may occur, without their control characters."""
+    print(escape_controls(str(text)), end=end, file=sys.stderr if to_stderr else sys.stdout)

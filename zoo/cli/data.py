@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from zoo.cli.app import data_app
+from zoo.cli.app import data_app, echo
 from zoo.cli.progress import progress_bars
 
 
@@ -17,7 +17,7 @@ def list_data() -> None:
     from zoo.modality import list_datasets
 
     for name, (modality, kind) in list_datasets().items():
-        print(f"{name}  {modality.name}  {(kind.datasets[name].__doc__ or '').strip().splitlines()[0]}")
+        echo(f"{name}  {modality.name}  {(kind.datasets[name].__doc__ or '').strip().splitlines()[0]}")
 
 
 @data_app.command("build")
@@ -32,4 +32,4 @@ def build_data(
     with progress_bars() as bar:
         store = build_dataset(name, size=size, workers=workers or os.cpu_count() or 1, progress=bar(name))
     train, test = len(store.indices("train")), len(store.indices("test"))
-    print(f"{store.folder}\n{train} train, {test} test, fingerprint {store.fingerprint}")
+    echo(f"{store.folder}\n{train} train, {test} test, fingerprint {store.fingerprint}")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from zoo.cli.app import MAX_SEED, Name, app
+from zoo.cli.app import MAX_SEED, Name, app, echo
 from zoo.cli.progress import progress_bars
 from zoo.errors import InvalidValueError
 
@@ -42,8 +42,8 @@ def evaluate(
             build_progress=bar("data"),
             progress=bar("evaluating"),
         )
-    print(report.table())
+    echo(report.table())
     if report.curve is None and plot is not None:
         raise InvalidValueError(f"{name}: no curve belongs to its metrics (evaluate.control), so nothing is in {plot}")
     if report.curve is not None:
-        print(report.curve.save(plot or Path(f"{Path(name).name}-curve.png")))
+        echo(report.curve.save(plot or Path(f"{Path(name).name}-curve.png")))

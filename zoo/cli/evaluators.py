@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zoo.cli.app import evaluator_app
+from zoo.cli.app import echo, evaluator_app
 from zoo.cli.progress import progress_bars
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ def train_evaluator(
     command = f"zoo evaluator train {source}" + (f" --epochs {epochs}" if epochs else "")
     config = network.save(folder, store, scores, command=command)
     for what, kind, value in cls.list_scores(config):
-        print(f"{what}  {kind}  {value:.3f}")
-    print(folder)
+        echo(f"{what}  {kind}  {value:.3f}")
+    echo(folder)
 
 
 def _find_evaluator(dataset: str) -> type[FeatureNetwork]:

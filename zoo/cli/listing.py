@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from zoo.cli.app import EntryName, app
+from zoo.cli.app import EntryName, app, echo
 from zoo.registry import MODALITIES, Entry, registry
 
 
@@ -26,14 +25,14 @@ def list_entries(
         return
     names = registry.names(modality, match=match)
     if markdown:
-        print(format_markdown_table(names))
+        echo(format_markdown_table(names))
         return
     width = max(map(len, names), default=0)
     for name in names:
         entry = registry.entries[name]
-        print(f"{name:<{width}}  {'weights' if entry.has_weights else 'recipe ':<7}  {entry.summary}")
+        echo(f"{name:<{width}}  {'weights' if entry.has_weights else 'recipe ':<7}  {entry.summary}")
     if not names:
-        print("no entry fits", file=sys.stderr)
+        echo("no entry fits", to_stderr=True)
 
 
 def _list_hub(modality: str | None, match: str) -> None:
@@ -47,11 +46,11 @@ def _list_hub(modality: str | None, match: str) -> None:
     for repo in found:
         kind = next((tag for tag in repo.tags or [] if tag in MODALITIES), "")
         changed = f"{repo.last_modified:%Y-%m-%d}" if repo.last_modified else ""
-        print(
+        echo(
             f"{repo.id:<{width}}  {kind:<5}  {repo.downloads or 0:>7} downloads  {repo.likes or 0:>5} likes  {changed}"
         )
     if not found:
-        print("no repository of gan-zoo fits", file=sys.stderr)
+        echo("no repository of gan-zoo fits", to_stderr=True)
 
 
 def format_markdown_table(names: list[str]) -> str:
@@ -94,7 +93,7 @@ def info(
         rows |= _format_metrics(entry.bundled / "metrics.json")
     width = max(map(len, rows))
     for key, value in rows.items():
-        print(f"{key:<{width}}  {value}")
+        echo(f"{key:<{width}}  {value}")
 
 
 def _format_options(entry: Entry) -> dict[str, str]:

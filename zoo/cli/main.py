@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from zoo.cli.app import app
+from zoo.cli.app import app, echo
 from zoo.errors import ZooError
 
 # Commands are listed in the order in which they are imported.
@@ -50,10 +50,10 @@ def _show_warning(message: Warning | str, category: type[Warning], filename: str
     """Print this library's own warnings as one line, others as Python does."""
     own = category is UserWarning and Path(__file__).parents[1] in Path(filename).parents
     line = f"zoo: {message}\n" if own else warnings.formatwarning(message, category, filename, lineno)
-    print(line, end="", file=sys.stderr)
+    echo(line, end="", to_stderr=True)
 
 
 def _fail(message: str) -> None:
     sys.stdout.flush()
-    print(f"zoo: {message}", file=sys.stderr)
+    echo(f"zoo: {message}", to_stderr=True)
     raise SystemExit(2)

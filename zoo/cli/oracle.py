@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from zoo.cli.app import app
+from zoo.cli.app import app, echo
 from zoo.cli.progress import training_progress
 
 
@@ -54,4 +54,4 @@ def bench_oracle(
     oracle_nll = {seed: Oracle(seed).own_nll(length)[0] for seed in range(seeds)}
     with replace_atomically(out / "rows.json") as temporary:
         temporary.write_text(json.dumps(to_json(rows, oracle_nll), indent=2) + "\n", encoding="utf-8")
-    print(format_table(rows, oracle_nll))
+    echo(format_table(rows, oracle_nll))

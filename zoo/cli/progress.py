@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from zoo.errors import escape_controls
+
 if TYPE_CHECKING:
     from zoo.training.loop import Progress as TrainingState
 
@@ -28,7 +30,7 @@ def progress_bars() -> Iterator[Callable[[str], Callable[[int, int], None]]]:
     )
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -60,7 +62,7 @@ def training_progress() -> Iterator[
 
     console = Console(stderr=True)
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.fields[state]}"),
         TimeElapsedColumn(),
@@ -90,6 +92,6 @@ def training_progress() -> Iterator[
                 print(f"{percent:3} %  {state}", file=sys.stderr, flush=True)
 
         def log(line: str) -> None:
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+            console.print(escape_controls(line), highlight=False, markup=False, soft_wrap=True)
 
         yield log, build_progress, on_step

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from zoo.cli.app import EntryName, recipe_app
+from zoo.cli.app import EntryName, echo, recipe_app
 
 
 @recipe_app.command("copy")
@@ -17,7 +17,7 @@ def copy_recipe(
     """Copy a recipe to change it: zoo recipe copy faces-dcgan ./mine.toml, then zoo train ./mine.toml."""
     from zoo.releases.exporting import copy_recipe as copy
 
-    print(copy(name, target))
+    echo(copy(name, target))
 
 
 @recipe_app.command("show")
@@ -28,4 +28,4 @@ def show_recipe(
     """Print a recipe resolved: every value that a training would use."""
     from zoo.recipe import load_recipe
 
-    print(load_recipe(name, overrides or []).to_toml(), end="")
+    echo(load_recipe(name, overrides or []).to_toml(), end="")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from zoo.cli.app import Name, app
+from zoo.cli.app import Name, app, echo
 from zoo.cli.progress import progress_bars
 from zoo.errors import InvalidFileError, InvalidValueError
 from zoo.registry import registry
@@ -23,7 +23,7 @@ def release(
     """Write a run's weights as they are published: safetensors, config, recipe, card, samples, digests."""
     from zoo.releases.exporting import release as release_run
 
-    print(release_run(run, out=out))
+    echo(release_run(run, out=out))
 
 
 @app.command()
@@ -73,18 +73,18 @@ def publish(
 
 def _print_commit(name: str, commit: Any, *, dry_run: bool) -> None:
     for change in commit.changes:
-        print(f"  {change.kind:<7}  {change.size / 1e6:9.3f} MB  {change.path}")
+        echo(f"  {change.kind:<7}  {change.size / 1e6:9.3f} MB  {change.path}")
     if not commit.changed:
-        print(f"{commit.url}: nothing to change")
+        echo(f"{commit.url}: nothing to change")
     elif dry_run:
         place = commit.url if commit.revision else f"{commit.url}, which would be made"
-        print(f"{len(commit.changed)} of {len(commit.changes)} files of {name} would go to {place}")
+        echo(f"{len(commit.changed)} of {len(commit.changes)} files of {name} would go to {place}")
     else:
-        print(f"{len(commit.changed)} of {len(commit.changes)} files of {name} are in {commit.url}")
+        echo(f"{len(commit.changed)} of {len(commit.changes)} files of {name} are in {commit.url}")
     if commit.revision and not (dry_run and commit.changed):
-        print(f'[weights]\nrepo = "{commit.repo}"\nrevision = "{commit.revision}"\n[weights.sha256]')
+        echo(f'[weights]\nrepo = "{commit.repo}"\nrevision = "{commit.revision}"\n[weights.sha256]')
         for file, value in commit.sha256.items():
-            print(f'"{file}" = "{value}"')
+            echo(f'"{file}" = "{value}"')
 
 
 @app.command()
@@ -102,7 +102,7 @@ def download(name: Name) -> None:
     release.load()
     folder = release.folder
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    print(f"{folder}\n{size / 1e6:.1f} MB, checked")
+    echo(f"{folder}\n{size / 1e6:.1f} MB, checked")
 
 
 @app.command()
@@ -124,6 +124,6 @@ def verify(
     width = max((len(result.name) for result in results), default=0)
     for result in results:
         state = f"{result.files} files, {result.bytes / 1e6:.1f} MB"
-        print(f"{'BAD' if result.problem else 'ok ':<3}  {result.name:<{width}}  {result.problem or state}")
+        echo(f"{'BAD' if result.problem else 'ok ':<3}  {result.name:<{width}}  {result.problem or state}")
     if bad := [result.name for result in results if result.problem]:
         raise InvalidFileError(f"{len(bad)} of {len(results)} are not what they should be: {', '.join(bad)}")

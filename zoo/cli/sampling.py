@@ -9,7 +9,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from zoo.cli.app import MAX_SEED, Name, app
+from zoo.cli.app import MAX_SEED, Name, app, echo
 from zoo.cli.progress import progress_bars
 from zoo.errors import InvalidValueError
 from zoo.options import COMMON, SampleOptions
@@ -95,7 +95,7 @@ def sample(
     if interpolate:
         samples = model.interpolate(n, steps=interpolate, seed=seed, batch_size=batch_size)
         if out is None and model.Output.READABLE:
-            print(samples)
+            echo(samples)
             return
         path = samples.save(target, columns=interpolate)  # type: ignore[call-arg]
     else:
@@ -105,11 +105,11 @@ def sample(
         if play:
             samples.play()  # type: ignore[attr-defined]
         if out is None and (play or model.Output.READABLE):
-            print(samples if model.Output.READABLE else f"{len(samples)} samples of {name}, seed {samples.seed}")
+            echo(samples if model.Output.READABLE else f"{len(samples)} samples of {name}, seed {samples.seed}")
             return
         path = samples.save(target)
     what = f"{given['input']} by" if "input" in given else f"{len(samples)} samples of"
-    print(f"{what} {name}{'' if samples.seed is None else f', seed {samples.seed}'}: {path}")
+    echo(f"{what} {name}{'' if samples.seed is None else f', seed {samples.seed}'}: {path}")
 
 
 def _parse_options(pairs: list[str], options: type[SampleOptions], model: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from zoo.cli.app import app
+from zoo.cli.app import app, echo
 from zoo.cli.progress import training_progress
 
 
@@ -54,4 +54,4 @@ def train(
             on_step=on_step,
             log=log,
         )
-    print(f"run: {run}")
+    echo(f"run: {run}")

@@ -1,8 +1,9 @@
 """The Hugging Face Hub: resolving revisions, listing files, fetching them into the cache.
 
-`huggingface_hub` does the protocol, the cache and most retries. Four of its gaps are closed here. It accepts wrong
+`huggingface_hub` does the protocol, the cache and most retries. Five of its gaps are closed here. It accepts wrong
 bytes of the right size. It names a file of its cache by whatever ETag the server sends, even a path. It waits for ever
-on a server that sends a byte now and then. And its errors describe requests, where a user needs to know what to do.
+on a server that sends a byte now and then. It keeps an answer of any size in memory. And its errors describe requests,
+where a user needs to know what to do.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from zoo.errors import (
     UnreachableError,
     WriteError,
     ZooError,
+    escape_controls,
     shorten,
     shorten_repr,
     suggest,
@@ -55,6 +57,7 @@ MAX_FILES = {"model": 1000, "dataset": 100_000}  # in a repository; a release ha
 ANSWER_SECONDS = 60.0  # for one question, retries included
 SLOWEST = 10_000  # bytes/s; a transfer may take ANSWER_SECONDS, and the time of its size at this rate
 LISTED_BYTES = 300  # of a listing, per file
+MAX_ANSWER_BYTES = 32 << 20  # of an answer that is no file; a page of a listing has up to 1000 files
 TRIES = 4
 FIRST_WAIT = 1.0  # seconds before the second try; it doubles with each further one
 LONGEST_WAIT = 60.0  # seconds; a server that asks for more raises an error instead
@@ -167,6 +170,7 @@ def run_bounded(call: Callable[[], T], *, seconds: float, cancelled: threading.E
     The client itself has no limit for a server that sends a byte now and then. `call` runs in a thread, which is left
     behind where it is late. `cancelled` is set when this function ends, so that `call` can stop.
     """
+    _guard_client()
     result: list[T] = []
     error: list[BaseException] = []
 
@@ -188,6 +192,32 @@ def run_bounded(call: Callable[[], T], *, seconds: float, cancelled: threading.E
     if error:
         raise error[0]
     return result[0]
+
+
+def _guard_client() -> None:
+    """Let the client call our checks when an answer's headers are there, before it reads the rest."""
+    hooks = get_session().event_hooks
+    for check in (_refuse_other_etags, _bound_answer):
+        if check not in hooks["response"]:
+            hooks["response"].append(check)
+    get_session().event_hooks = hooks
+
+
+def _bound_answer(response: httpx2.Response) -> None:
+    """Let reading an answer raise where it unpacks to more than MAX_ANSWER_BYTES; files have a bound of their own."""
+    if getattr(_expected, "file", None) is not None:
+        return
+    read_unbounded = response.iter_bytes
+
+    def iter_bytes(chunk_size: int | None = None) -> Iterator[bytes]:
+        received = 0
+        for chunk in read_unbounded(chunk_size):
+            received += len(chunk)
+            if received > MAX_ANSWER_BYTES:
+                raise ValueError(f"more than {MAX_ANSWER_BYTES >> 20} MB for {shorten(response.url.path)}")
+            yield chunk
+
+    response.iter_bytes = iter_bytes  # type: ignore[method-assign]
 
 
 @contextmanager
@@ -230,7 +260,9 @@ def translate_errors(address: Address) -> Iterator[None]:
         if error.errno is None:  # an error of the network, not of this machine's disk
             raise UnreachableError(_describe_failure(address, error)) from error
         raise WriteError(f"{constants.HF_HUB_CACHE}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:  # the answer cannot be read
+    except MemoryError:
+        raise
+    except Exception as error:  # the client reads JSON as if it were right, and fails in any way where it is not
         raise _make_answer_error(address, _read_first_line(error)) from error
 
 
@@ -414,9 +446,6 @@ def fetch(address: Address, name: str, listed: ListedFile, *, quiet: bool = Fals
 
 
 def _download(address: Address, name: str, listed: ListedFile, bar: type[tqdm]) -> Path:
-    hooks = get_session().event_hooks
-    if _refuse_other_etags not in hooks["response"]:
-        get_session().event_hooks = {**hooks, "response": [*hooks["response"], _refuse_other_etags]}
     _expected.file = (f"{address}: {name}", listed.digest)
     try:
         path = hf_hub_download(
@@ -461,7 +490,8 @@ def _make_limited_bar(name: str, size: int, cancelled: threading.Event, *, quiet
         received = 0
 
         def __init__(self, *args: Any, **options: Any) -> None:
-            super().__init__(*args, **{**options, **({"disable": True} if quiet else {})})
+            desc = {"desc": escape_controls(str(options["desc"]))} if "desc" in options else {}
+            super().__init__(*args, **{**options, **desc, **({"disable": True} if quiet else {})})
 
         def update(self, n: float | None = 1) -> bool | None:
             self.received += int(n or 0)
