@@ -124,8 +124,9 @@ def run(tmp_path: Path, store: Store) -> Path:
     from zoo.recipe import load_recipe
     from zoo.training.loop import run_training
     from zoo.training.run import Run
+    from zoo.training.trainer import Trainer
 
     recipe = load_recipe("faces-dcgan", [*SMALL, "train.batch=4", "train.total_kimg=0.008"])
     run = Run.create(recipe, tmp_path / "run")
-    run_training(run, store, kind_of(recipe).decode, device=torch.device("cpu"), log=lambda line: None)
+    run_training(run, Trainer(recipe, store, kind_of(recipe).decode, torch.device("cpu")), log=lambda line: None)
     return run.folder

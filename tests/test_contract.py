@@ -31,6 +31,7 @@ from zoo.training.loop import Progress, run_training
 from zoo.training.phases import Step, trainable
 from zoo.training.run import Run
 from zoo.training.session import fit_to_data
+from zoo.training.trainer import Trainer
 
 CLIP_SIZE = 32  # px of clips, a fourth of the work
 
@@ -87,8 +88,8 @@ def train(recipe: Recipe, folder: Path, store: Store, *, kimg: float, end_kimg: 
         if now.kimg >= end_kimg:
             raise PowerCut
 
-    decode = kind_of(recipe).decode
-    run_training(run, store, decode, device=torch.device("cpu"), on_step=on_step, log=lambda line: None)
+    trainer = Trainer(longer, store, kind_of(recipe).decode, torch.device("cpu"))
+    run_training(run, trainer, on_step=on_step, log=lambda line: None)
 
 
 def make_step(gan: GAN, recipe: Recipe, store: Store) -> Step:

@@ -53,6 +53,10 @@ class MissingDependencyError(ZooError, ImportError):
     """An optional package that is needed and not installed. The message names the extra that installs it."""
 
 
+class LostProcessError(ZooError, ConnectionError):
+    """Another process of the same training ended, was killed, or does not answer. The last checkpoint is kept."""
+
+
 class DivergenceError(ZooError, ArithmeticError):
     """A loss or gradient that is no longer finite. The last good checkpoint is kept."""
 

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 import zoo
 import zoo.cli
+from zoo.errors import InvalidValueError
 from zoo.registry import registry
 
 
@@ -275,3 +276,42 @@ def test_the_command_line_prints_through_echo_alone():
 
     assert len(commands) > 8
     assert [path.name for path in commands if re.search(r"(?<!\w)print\(", path.read_text())] == []
+
+
+def test_a_run_is_resumed_where_its_data_moved(command, photos: Path, tmp_path: Path):
+    """`--resume RUN --data ELSEWHERE` continues with the same pictures in another folder, and with no others."""
+    run = tmp_path / "run"
+    assert command("train", "faces-dcgan", *TINY, "--data", photos, "--out", run, "--workers", 1)[0] == 0
+    moved = photos.rename(tmp_path / "elsewhere")
+    longer = ["--resume", run, "--workers", 1, "train.total_kimg=0.024"]
+
+    code, _, errors = command("train", *longer)
+    assert code == 2
+    assert f"--resume {run} --data ELSEWHERE" in errors
+
+    others = shutil.copytree(moved, tmp_path / "others")
+    (others / "0.jpg").unlink(missing_ok=True)
+    (others / "1.png").unlink(missing_ok=True)
+    (others / "2.bmp").unlink(missing_ok=True)
+    code, _, errors = command("train", *longer, "--data", others)
+    assert code == 2
+    assert "is not what" in errors
+
+    code, _, errors = command("train", *longer, "--data", moved)
+    assert code == 0, errors
+    assert "resuming from 0.016 kimg" in errors
+    assert command("train", "--resume", run, "train.total_kimg=0.028")[0] == 0  # the run knows the new folder
+
+
+def test_a_refused_start_leaves_no_run_folder(command, photos: Path, tmp_path: Path, monkeypatch):
+    """Whatever refuses a training before its first step, there is no folder that blocks the corrected command."""
+
+    def refuse(*_: object) -> None:
+        raise InvalidValueError("train.batch = 4 does not suit this architecture")
+
+    monkeypatch.setattr("zoo.faces.architectures.dcgan.DCGAN.phases", refuse)
+
+    code, _, errors = command("train", "faces-dcgan", *TINY, "--data", photos, "--out", tmp_path / "run")
+
+    assert (code, errors.splitlines()[-1]) == (2, "zoo: train.batch = 4 does not suit this architecture")
+    assert not (tmp_path / "run").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 from pathlib import Path
 
@@ -110,3 +111,13 @@ def test_checkpoints_hold_no_code(tmp_path: Path):
         load_checkpoint(tmp_path)
 
     assert not (tmp_path / "pwned").exists()
+
+
+def test_a_full_disk_is_called_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Where no space is left, the error says so, and not where in its code torch noticed."""
+    full = tmp_path / "full.pt"
+    full.symlink_to("/dev/full")
+    monkeypatch.setattr("zoo.training.checkpoint.replace_atomically", lambda path: contextlib.nullcontext(full))
+
+    with pytest.raises(OSError, match="No space left on device"):
+        save_checkpoint({"step": 2, "weights": torch.zeros(100_000)}, tmp_path, step=2, keep=2)

@@ -20,6 +20,7 @@ from zoo.data import Store
 from zoo.data.images import decode_images as decode
 from zoo.errors import AlreadyExistsError, DivergenceError, InUseError, InvalidFileError, InvalidValueError
 from zoo.gan import GAN
+from zoo.io.atomic import replace_atomically
 from zoo.recipe import Recipe, load_recipe
 from zoo.training.checkpoint import list_checkpoints, load_checkpoint
 from zoo.training.loop import run_training
@@ -39,7 +40,8 @@ def recipe() -> Recipe:
 
 def run_it(recipe: Recipe, folder: Path, store: Store, **options: object) -> bool:
     run = Run(folder, recipe) if (folder / "recipe.toml").exists() else Run.create(recipe, folder)
-    return run_training(run, store, decode, device=torch.device("cpu"), **{"log": lambda line: None, **options})
+    trainer = Trainer(recipe, store, decode, torch.device("cpu"))
+    return run_training(run, trainer, **{"log": lambda line: None, **options})
 
 
 def resume(recipe: Recipe, folder: Path) -> Run:
@@ -250,6 +252,7 @@ from zoo.data.images import decode_images
 from zoo.recipe import load_recipe
 from zoo.training.loop import run_training
 from zoo.training.run import Run
+from zoo.training.trainer import Trainer
 torch.set_num_threads(1)
 folder, store = Path(sys.argv[1]), Store.open(Path(sys.argv[2]))
 if (folder / "recipe.toml").exists():
@@ -257,7 +260,7 @@ if (folder / "recipe.toml").exists():
 else:
     run = Run.create(load_recipe("faces-dcgan", sys.argv[3:]), folder)
 print("ready", flush=True)
-print("finished", run_training(run, store, decode_images, device=torch.device("cpu")), flush=True)
+print("finished", run_training(run, Trainer(run.recipe, store, decode_images, torch.device("cpu"))), flush=True)
 """
 
 
@@ -315,6 +318,7 @@ from zoo.recipe import load_recipe
 from zoo.training import distributed
 from zoo.training.loop import run_training
 from zoo.training.run import Run
+from zoo.training.trainer import Trainer
 torch.set_num_threads(1)
 recipe = load_recipe("faces-gan", sys.argv[3:])
 folder = Path(sys.argv[1])
@@ -322,7 +326,8 @@ with distributed.process_group() as device:
     with distributed.first_process_first():
         if distributed.rank() == 0:
             Run.create(recipe, folder)
-    run_training(Run(folder, recipe), Store.open(Path(sys.argv[2])), decode_images, device=device)
+    trainer = Trainer(recipe, Store.open(Path(sys.argv[2])), decode_images, device)
+    run_training(Run(folder, recipe), trainer)
 """
 
 
@@ -457,3 +462,17 @@ def test_two_trainings_of_one_run_folder_are_refused(recipe: Recipe, store: Stor
 
     assert (tmp_path / "run" / "recipe.toml").read_bytes() == before
     assert run_it(replace(recipe, train=replace(recipe.train, total_kimg=0.0)), tmp_path / "run", store)
+
+
+def test_what_killed_writes_left_is_swept_on_resume(recipe: Recipe, store: Store, tmp_path: Path):
+    """Temporary files of a killed run are deleted when it is resumed, and nothing else is."""
+    run_it(recipe, tmp_path / "run", store)
+    before = {path for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    writing = replace_atomically(tmp_path / "run" / "checkpoints" / "step-000000099.pt")
+    left = writing.__enter__()  # the process is killed inside
+    assert left.exists()
+
+    run_it(replace(recipe, train=replace(recipe.train, total_kimg=0.0)), tmp_path / "run", store)
+
+    assert not left.exists()
+    assert before <= set((tmp_path / "run").rglob("*"))

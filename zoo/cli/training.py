@@ -26,6 +26,9 @@ def train(
         str, typer.Option(help="Instead of the recipe's data: a data set's name, a folder, or hf:org/set.")
     ] = "",
     workers: Annotated[int, typer.Option(min=0, help="Processes that build the data; 0: one a core.")] = 0,
+    timeout: Annotated[
+        float, typer.Option(min=1, help="Seconds that a step waits for another process of torchrun.")
+    ] = 300,
 ) -> None:
     """Train a recipe. Ctrl-C stops with a checkpoint; --resume continues bit for bit.
 
@@ -40,7 +43,9 @@ def train(
     if recipe is not None and resume is not None and "=" in recipe:
         overrides, recipe = [recipe, *overrides], None
     if int(os.environ.get("RANK", 0)) > 0:
-        train_run(recipe, out=out, resume=resume, data=data, overrides=overrides, log=lambda line: None)
+        train_run(
+            recipe, out=out, resume=resume, data=data, overrides=overrides, timeout=timeout, log=lambda line: None
+        )
         return
     with training_progress() as (log, build_progress, on_step):
         run = train_run(
@@ -50,6 +55,7 @@ def train(
             data=data,
             overrides=overrides,
             workers=workers or os.cpu_count() or 1,
+            timeout=timeout,
             build_progress=build_progress,
             on_step=on_step,
             log=log,

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from zoo.errors import WriteError
 
+_PARTIAL = ".partial-"  # begins the names of files that are not complete yet
+
 
 @contextlib.contextmanager
 def replace_atomically(path: Path) -> Iterator[Path]:
@@ -20,7 +22,7 @@ def replace_atomically(path: Path) -> Iterator[Path]:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:40]}-", suffix=path.suffix)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{_PARTIAL}{path.stem[:40]}-", suffix=path.suffix)
         os.close(handle)
         temporary = Path(name)
         yield temporary
@@ -33,6 +35,12 @@ def replace_atomically(path: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def sweep_partial_files(folder: Path) -> None:
+    """Delete what killed processes left incomplete in `folder` and below. No other process may write there."""
+    for path in folder.rglob(f"{_PARTIAL}*"):
+        path.unlink(missing_ok=True)
 
 
 def _read_umask() -> int:

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from zoo.errors import InvalidFileError, NoWeightsError, WriteError
+from zoo.errors import InvalidFileError, NoWeightsError
 from zoo.io.atomic import replace_atomically
 
 BEST = "best.pt"
@@ -45,11 +45,14 @@ def save_best(state: dict[str, Any], folder: Path) -> Path:
 
 
 def _save(state: dict[str, Any], path: Path) -> None:
-    with replace_atomically(path) as temporary:
+    # Given a path, torch opens the file itself, and does not say why it failed: that the disk is full, for example.
+    with replace_atomically(path) as temporary, temporary.open("wb") as file:
         try:
-            torch.save(state, temporary)
-        except RuntimeError as error:  # which torch raises where the disk is full
-            raise WriteError(f"{path}: cannot write: {str(error).splitlines()[0]}") from error
+            torch.save(state, file)
+        except RuntimeError as error:  # of closing the archive, which hides the first one
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def list_checkpoints(folder: Path) -> list[Path]:

@@ -9,10 +9,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import nn
+
+from zoo.errors import LostProcessError
+
+TIMEOUT_SECONDS = 300.0  # without an answer, after which another process counts as lost
+_PATIENCE = timedelta(days=7)  # for what one process does alone: building data, evaluating
 
 
 def rank() -> int:
@@ -26,41 +33,72 @@ def world_size() -> int:
 
 
 @contextmanager
-def process_group() -> Iterator[torch.device]:
-    """Join the processes that torchrun started, if it did; yield the device of this one."""
+def process_group(timeout: float = TIMEOUT_SECONDS) -> Iterator[torch.device]:
+    """Join the processes that torchrun started, if it did; yield the device of this one.
+
+    Args:
+        timeout: seconds that a step may wait for another process.
+    """
+    global _patient
     local_rank = int(os.environ.get("LOCAL_RANK", 0))
     device = torch.device("cuda", local_rank) if torch.cuda.is_available() else torch.device("cpu")
     if device.type == "cuda":
         torch.cuda.set_device(device)
     started = "WORLD_SIZE" in os.environ and not dist.is_initialized()
     if started:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, timeout=timedelta(seconds=timeout))
+        _patient = dist.new_group(backend="gloo", timeout=_PATIENCE)
     try:
         yield device
-        if started:
-            dist.barrier()  # no process leaves while another may still need it
+        wait_for_all()  # no process leaves while another may still need it
     finally:
         if started:
             dist.destroy_process_group()
 
 
+_patient: Any = None  # a group of all processes, for long waits
+
+
+def wait_for_all() -> None:
+    """Wait until all processes are here, however long one of them works alone. Raises LostProcessError."""
+    if world_size() > 1:
+        with _translate_errors():
+            dist.barrier(group=_patient)
+
+
+@contextmanager
+def _translate_errors() -> Iterator[None]:
+    """Raise LostProcessError where a collective operation fails, whose errors describe sockets."""
+    try:
+        yield
+    except RuntimeError as error:
+        text = str(error)
+        what = "does not answer" if "imed out" in text or "imeout" in text else "ended or was killed"
+        raise LostProcessError(
+            f"process {rank()} of {world_size()}: another process of this training {what}. The last checkpoint is "
+            "kept: start all processes again, with --resume"
+        ) from error
+
+
 @contextmanager
 def first_process_first() -> Iterator[None]:
     """Run the block in the first process, then in all others, which find what the first one built."""
-    if world_size() > 1 and rank() > 0:
-        dist.barrier()
+    if rank() > 0:
+        wait_for_all()
     yield
-    if world_size() > 1 and rank() == 0:
-        dist.barrier()
+    if rank() == 0:
+        wait_for_all()
 
 
 @torch.no_grad()
 def broadcast(modules: Iterable[nn.Module]) -> None:
     """Give every process the weights of the first."""
     if world_size() > 1:
-        for module in modules:
-            for value in module.state_dict().values():
-                dist.broadcast(value, src=0)
+        with _translate_errors():
+            for module in modules:
+                for value in module.state_dict().values():
+                    dist.broadcast(value, src=0)
 
 
 @torch.no_grad()
@@ -73,7 +111,8 @@ def average_gradients(module: nn.Module) -> None:
         return
     parameters = [p for p in module.parameters() if p.requires_grad]
     flat = torch.cat([(p.grad if p.grad is not None else torch.zeros_like(p)).flatten() for p in parameters])
-    dist.all_reduce(flat)
+    with _translate_errors():
+        dist.all_reduce(flat)
     flat /= world_size()
     for p, mean in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
         # Fused optimizers read a weight and its gradient in memory order, so the gradient needs the weight's strides.
@@ -88,7 +127,8 @@ def average(values: dict[str, float]) -> dict[str, float]:
     flat = torch.tensor(list(values.values()), dtype=torch.float64)
     if torch.cuda.is_available():
         flat = flat.cuda()
-    dist.all_reduce(flat)
+    with _translate_errors():
+        dist.all_reduce(flat)
     return dict(zip(values, (flat / world_size()).tolist(), strict=True))
 
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 
-from zoo.data import Store
 from zoo.errors import ZooError
 from zoo.gan import GAN
-from zoo.modality import Decode, Log
+from zoo.io.atomic import sweep_partial_files
+from zoo.modality import Log
 from zoo.noise import Noise
 from zoo.training import distributed
 from zoo.training.checkpoint import save_best, save_checkpoint
@@ -48,10 +48,8 @@ class Progress:
 
 def run_training(
     run: Run,
-    store: Store,
-    decode: Decode,
+    trainer: Trainer,
     *,
-    device: torch.device,
     start: GAN | None = None,
     evaluate_fn: EvaluateFn | None = None,
     on_step: Callable[[Progress], None] | None = None,
@@ -62,7 +60,6 @@ def run_training(
     Ctrl-C and SIGTERM end the step, write a checkpoint and return. A second Ctrl-C stops at once.
 
     Args:
-        decode: turns stored rows into what the networks see.
         start: the weights that a new run starts from; random ones if None.
         evaluate_fn: evaluates the averaged generator every `evaluate_kimg`.
         on_step: called after each step in the first process.
@@ -73,14 +70,16 @@ def run_training(
 
     Raises:
         InUseError: another process trains in this folder.
+        LostProcessError: another process of this training ended, or does not answer. The last checkpoint is kept.
         DivergenceError: a loss or gradient is no longer finite. The last checkpoint is kept.
         WriteError: the disk is full or the folder read-only. The last checkpoint is whole.
     """
     # The first process holds the lock for all processes of a training.
     with _stop_signals() as stop_requested, run.lock() if distributed.rank() == 0 else nullcontext():
-        trainer = Trainer(run.recipe, store, decode, device)
+        if distributed.rank() == 0:
+            sweep_partial_files(run.folder)
         if run.has_checkpoint:
-            run.restore(trainer, store, log)
+            run.restore(trainer, log)
             log(f"resuming from {trainer.kimg:.3f} kimg")
         elif start is not None and (random := load_warm_start(trainer, start)):
             count = len(trainer.gan.state_dict())
@@ -88,7 +87,7 @@ def run_training(
                 f"starts from {run.recipe.train.start} except for {len(random)} of {count} tensors: "
                 f"{list_layers(random)}"
             )
-        loop = _Loop(trainer, run, store, decode, evaluate_fn=evaluate_fn, log=log)
+        loop = _Loop(trainer, run, evaluate_fn=evaluate_fn, log=log)
         return loop.run_to_end(stop_requested, on_step)
 
 
@@ -99,18 +98,17 @@ class _Loop:
         self,
         trainer: Trainer,
         run: Run,
-        store: Store,
-        decode: Decode,
         *,
         evaluate_fn: EvaluateFn | None,
         log: Log,
     ) -> None:
-        self.trainer, self.run, self.store, self.log = trainer, run, store, log
+        self.trainer, self.run, self.log = trainer, run, log
         self.settings = run.recipe.train
         self.evaluate_fn = evaluate_fn if self.settings.evaluate_kimg else None
         self.report, self.summary = TrainingReport(self.settings.loss), dict[str, float]()
         self.fixed = trainer.gan.latents(NUM_FIXED, Noise(self.settings.seed + 1))
-        self.real = decode(store.samples[store.indices("train")[: 2 * NUM_FIXED : 2]], None)
+        store = trainer.store
+        self.real = trainer.decode(store.samples[store.indices("train")[: 2 * NUM_FIXED : 2]], None)
         self.run_log = RunLog(run.folder, kimg=trainer.kimg) if distributed.rank() == 0 else None
 
     def run_to_end(self, stop_requested: Callable[[], bool], on_step: Callable[[Progress], None] | None) -> bool:
@@ -146,10 +144,12 @@ class _Loop:
             self.run_log.save_samples(self.trainer, self.fixed)
         if over or stopped or _is_due(before, kimg, settings.log_kimg):
             self._write_summary(speed)
+        if self.evaluate_fn is not None and (over or _is_due(before, kimg, settings.evaluate_kimg)):
+            if self.run_log is not None:
+                self._evaluate(self.evaluate_fn, self.run_log)
+            distributed.wait_for_all()
         if self.run_log is None:
             return
-        if self.evaluate_fn is not None and (over or _is_due(before, kimg, settings.evaluate_kimg)):
-            self._evaluate(self.evaluate_fn, self.run_log)
         if over or stopped or _is_due(before, kimg, settings.checkpoint_kimg):
             self._save_checkpoint()
 
@@ -181,7 +181,7 @@ class _Loop:
         save_checkpoint(self._state(), self.run.checkpoints, step=self.trainer.num_steps, keep=keep)
 
     def _state(self) -> dict[str, Any]:
-        return {**self.trainer.state_dict(), "fingerprint": self.store.fingerprint}
+        return {**self.trainer.state_dict(), "fingerprint": self.trainer.store.fingerprint}
 
 
 def _is_due(before_kimg: float, kimg: float, interval_kimg: float) -> bool:

@@ -19,7 +19,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from zoo.data import Store
 from zoo.errors import AlreadyExistsError, InvalidFileError, InvalidValueError, WriteError
 from zoo.gan import GAN
 from zoo.io.atomic import replace_atomically
@@ -34,6 +33,10 @@ _MAY_CHANGE = tuple(
     for key in ("total_kimg", "log_kimg", "samples_kimg", "checkpoint_kimg", "evaluate_kimg", "keep_checkpoints")
 )
 """What may differ when a run is resumed: how often something is written, and how long it is."""
+
+
+_ELSEWHERE = ("weights.", "evaluate.", "summary:", "model.", "data.folder:")
+"""What does not change a training, or is compared by other means than the recipe."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ class Run:
         except (RuntimeError, KeyError, TypeError) as error:
             raise InvalidFileError(f"{self.folder}: {_MISMATCH}") from error
 
-    def restore(self, trainer: Trainer, store: Store, log: Callable[[str], None]) -> None:
+    def restore(self, trainer: Trainer, log: Callable[[str], None]) -> None:
         """Restore a trainer from the newest checkpoint that is whole. `log` is told of damaged ones.
 
         Raises InvalidFileError where the checkpoint, the recipe and the data do not belong together.
@@ -112,22 +115,25 @@ class Run:
         state = load_checkpoint(self.checkpoints, log=log)
         if not isinstance(state, dict) or "fingerprint" not in state:
             raise InvalidFileError(f"{self.folder}: {_MISMATCH}")
-        if state["fingerprint"] != store.fingerprint:
-            raise InvalidFileError(f"{store.folder}: the data is not what {self.folder} was trained on; build it again")
+        if state["fingerprint"] != trainer.store.fingerprint:
+            raise InvalidFileError(
+                f"{trainer.store.folder}: the data is not what {self.folder} was trained on; build it again"
+            )
         try:
             trainer.load_state_dict(state)
         except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise InvalidFileError(f"{self.folder}: {_MISMATCH}") from error
 
     def check_same_training(self, recipe: Recipe) -> None:
-        """Refuse to resume as another training: only intervals and the length may change.
+        """Refuse to resume as another training: only intervals, the length and the folder of the data may change.
 
-        The model is compared by `resume_as`, since it may depend on data that are not open yet. A run whose learning
-        rates have started to fall cannot be made longer: they would have to rise again.
+        The model is compared by `resume_as`, since it may depend on data that are not open yet, and the bytes of the
+        data by `restore`. A run whose learning rates have started to fall cannot be made longer: they would have to
+        rise again.
 
         Raises InvalidValueError, naming the keys.
         """
-        self._check_unchanged(recipe, ignored=(*_MAY_CHANGE, "weights.", "evaluate.", "summary:", "model."))
+        self._check_unchanged(recipe, ignored=(*_MAY_CHANGE, *_ELSEWHERE))
         old, new = self.recipe.train, recipe.train
         if old.total_kimg != new.total_kimg:
             start = min(old.schedule_start_kimg, new.schedule_start_kimg)

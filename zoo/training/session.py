@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.data import Store
-from zoo.errors import AlreadyExistsError, InvalidValueError
+from zoo.errors import AlreadyExistsError, InvalidFileError, InvalidValueError
 from zoo.gan import GAN
 from zoo.modality import Log, kind_of
 from zoo.modality import Progress as BuildProgress
@@ -20,6 +20,7 @@ from zoo.registry import registry
 from zoo.training import distributed
 from zoo.training.loop import EvaluateFn, Progress, run_training
 from zoo.training.run import Run, check_no_run
+from zoo.training.trainer import Trainer
 from zoo.training.warm_start import check_warm_start
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def train(
     data: str = "",
     overrides: Iterable[str] = (),
     workers: int = 1,
+    timeout: float = distributed.TIMEOUT_SECONDS,
     build_progress: BuildProgress | None = None,
     on_step: Callable[[Progress], None] | None = None,
     log: Log = print,
@@ -48,6 +50,7 @@ def train(
         overrides: `key=value`, e.g. `train.batch=16`.
         workers: processes that build the data set if it is not there yet. More than one needs the usual
             `if __name__ == "__main__":` around a script.
+        timeout: seconds that a step may wait for another process of torchrun.
         build_progress: called with the samples built and their total.
         on_step: called after every step.
         log: called with lines for the user.
@@ -64,7 +67,7 @@ def train(
         recipe, folder = _resolve_new(recipe, out=out, data=data, overrides=list(overrides))
     is_new = run is None or not run.has_checkpoint  # a run that was stopped early has none
     start = _load_start(recipe) if is_new else None
-    with distributed.process_group() as device:
+    with distributed.process_group(timeout) as device:
         with distributed.first_process_first():
             store = open_data(recipe, workers=workers, progress=build_progress, log=log)
             recipe = fit_to_data(recipe, store)
@@ -77,15 +80,17 @@ def train(
                 raise InvalidValueError(f"train.batch = {recipe.train.batch} is more than the {count} training samples")
             if start is not None:
                 check_warm_start(recipe, start)
-            if distributed.rank() == 0:
-                run = Run.create(recipe, folder, store.folder) if run is None else run.resume_as(recipe)
-            else:
-                run = Run(folder, recipe)
+        trainer = Trainer(recipe, store, kind_of(recipe).decode, device)
+        # What can be refused was refused, so now the run's folder may be made.
+        if distributed.rank() > 0:
+            run = Run(folder, recipe)
+        elif run is None:
+            run = Run.create(recipe, folder, store.folder)
+        else:
+            run = run.resume_as(recipe)
         finished = run_training(
             run,
-            store,
-            kind_of(recipe).decode,
-            device=device,
+            trainer,
             start=start,
             evaluate_fn=_evaluate_fn(recipe, store),
             on_step=on_step,
@@ -140,8 +145,14 @@ def _open_resumed(
     with run.lock() if int(os.environ.get("RANK", 0)) == 0 else nullcontext():
         pass  # refused before any work where another process trains here
     if recipe is None:
-        return run, override_recipe(run.recipe, overrides, data=data)
-    return run, recipe if isinstance(recipe, Recipe) else _load_given(os.fspath(recipe), overrides, data)
+        recipe = override_recipe(run.recipe, overrides, data=data)
+    elif not isinstance(recipe, Recipe):
+        recipe = _load_given(os.fspath(recipe), overrides, data)
+    if (place := recipe.data.folder) and not Path(place).expanduser().exists():
+        raise InvalidFileError(
+            f"{place}: the data of this run are not here. If they moved: zoo train --resume {folder} --data ELSEWHERE"
+        )
+    return run, recipe
 
 
 def _resolve_new(

@@ -52,6 +52,7 @@ class Trainer:
             world_size=world_size,
             balanced=recipe.data.balanced,
         )
+        self.store, self.decode = store, decode
         self.device, self.recipe, self.num_steps = device, recipe, 0
         self.best = math.inf  # the lowest value so far of the first held-out metric
         self.optimizers = list(dict.fromkeys(phase.optimizer for phase in self.phases))

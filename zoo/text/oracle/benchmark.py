@@ -33,6 +33,7 @@ from zoo.text.policies import Policy
 from zoo.training.loop import Progress, run_training
 from zoo.training.run import Run
 from zoo.training.session import fit_to_data
+from zoo.training.trainer import Trainer
 
 NUM_TRAIN, NUM_TEST, NUM_SCORED = 9984, 2048, 9984  # 9,984 is the paper's 10,000 in whole batches of 64
 COOLING = (1.1, 1.2, 1.5)  # factors of the control's logits
@@ -152,7 +153,8 @@ def run_benchmark(
             log(f"seed {seed}: {name}")
             exists = (place / "recipe.toml").exists()
             run = Run(place, recipe) if exists else Run.create(recipe, place, store.folder)
-            run_training(run, store, decode, device=torch.device("cpu"), on_step=on_step, log=lambda line: None)
+            trainer = Trainer(recipe, store, decode, torch.device("cpu"))
+            run_training(run, trainer, on_step=on_step, log=lambda line: None)
             gan = run.load()[0]
             assert isinstance(gan, PolicyGAN)
             return gan

@@ -1,0 +1,66 @@
+"""Processes of one training that hang or die: the others say so in one line, and do not wait for long."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers.hanging import LIMIT_SECONDS
+
+from zoo.training.run import Run
+
+SCRIPT = """
+import os, signal, sys, time, torch
+from zoo.cli import main
+from zoo.training import distributed
+from zoo.training.trainer import Trainer
+
+torch.set_num_threads(1)
+fault, sys.argv[1:] = sys.argv[1], sys.argv[2:]
+step = Trainer.step
+
+def step_or_fail(self, report):
+    if distributed.rank() == 1 and self.num_steps == 3:
+        time.sleep(1000) if fault == "hang" else os.kill(os.getpid(), signal.SIGKILL)
+    step(self, report)
+
+Trainer.step = step_or_fail
+main()
+"""
+TINY = ["model.generator_units=8", "model.maxout_units=4", "train.batch=4", "train.checkpoint_kimg=0.004"]
+
+
+@pytest.mark.parametrize(("fault", "told"), [("hang", "does not answer"), ("die", "ended or was killed")])
+def test_a_lost_process_is_named_by_the_others(fault: str, told: str, photos: Path, tmp_path: Path):
+    """Where one process hangs or is killed, the other ends with one line, and the last checkpoint is whole."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    arguments = ["train", "faces-gan", *TINY, "--data", photos, "--out", tmp_path / "run", "--timeout", "5"]
+    command = [sys.executable, "-c", SCRIPT, fault, *map(str, arguments)]
+    together = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    processes = [
+        subprocess.Popen(
+            command,
+            env={**os.environ, **together, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    try:
+        _, errors = processes[0].communicate(timeout=LIMIT_SECONDS)
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+
+    assert processes[0].returncode == 2
+    assert "Traceback" not in errors
+    assert f"zoo: process 0 of 2: another process of this training {told}" in errors.splitlines()[-1]
+    assert Run.open(tmp_path / "run").load()[1] == pytest.approx(0.012)
