@@ -5,8 +5,10 @@ import json
 import os
 import sys
 import tarfile
+import unicodedata
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -118,6 +120,48 @@ def test_the_same_text_twice_is_one_text(file: Path):
     file.write_text("\n".join(LINES * 3))
 
     assert len(open_store(TextDataConfig(folder=str(file)), Config(), log=ignore_log).samples) == 10
+
+
+OTHER_FORMS = {
+    "NFD": lambda text: unicodedata.normalize("NFD", text),
+    "two spaces": lambda text: text.replace(" ", "  "),
+    "no-break spaces": lambda text: text.replace(" ", "\u00a0"),
+    "tabs": lambda text: text.replace(" ", "\t"),
+}
+
+
+@pytest.mark.parametrize("form", OTHER_FORMS.values(), ids=OTHER_FORMS)
+@pytest.mark.parametrize("tokenizer", [False, True], ids=["own tokens", "given tokenizer"])
+def test_a_text_in_another_form_is_the_same_text(form, tokenizer: bool, tmp_path: Path):
+    """Unicode forms, kinds of space and runs of them make no other text, so none of the test rows is trained on."""
+    texts = [f"le café numéro {i} est fermé" for i in range(200)]
+    (tmp_path / "a.txt").write_text("\n".join([*texts, *map(form, texts)]), encoding="utf-8")
+    (tmp_path / "tokenizer.json").write_text(Vocabulary.build(texts).to_json())
+    tokens = {"tokenizer": str(tmp_path / "tokenizer.json")} if tokenizer else {"unit": "character"}
+    data = build(TextDataConfig, {"folder": str(tmp_path / "a.txt"), **tokens}, where="test")
+    store = open_store(data, Config(), log=ignore_log)
+
+    rows = {part: {row.tobytes() for row in store.samples[store.indices(part)]} for part in ("train", "test")}
+    assert len(store.samples) == len(rows["train"]) + len(rows["test"]) == 200
+    assert not rows["train"] & rows["test"]
+
+
+@pytest.mark.parametrize("long", ["cut", "drop"])
+def test_an_enormous_line_is_cut_before_it_is_encoded(file: Path, long: str, monkeypatch: pytest.MonkeyPatch):
+    """No tokenizer sees more than MAX_CHARACTERS of a text; the log says how many texts are longer."""
+    monkeypatch.setattr(module, "MAX_CHARACTERS", 100)
+    seen: list[int] = []
+    encode = Vocabulary.encode
+    monkeypatch.setattr(Vocabulary, "encode", lambda self, text: seen.append(len(text)) or encode(self, text))
+    file.write_text("\n".join([*LINES, "word " * 1000]))
+    lines: list[str] = []
+
+    data = build(TextDataConfig, {"folder": str(file), "long": long}, where="test")
+    store = open_store(data, Config(), log=lines.append)
+
+    assert max(seen) <= 100
+    assert "1 of 11 texts have more than 100 characters" in lines[0]
+    assert len(store.samples) == (11 if long == "cut" else 10)
 
 
 def test_an_unchanged_file_is_read_once(file: Path, monkeypatch: pytest.MonkeyPatch):
@@ -450,3 +494,19 @@ def test_a_hub_data_set_is_read_through_datasets(file: Path):
     assert len(store.samples) == 10
     with pytest.raises(InvalidFileError, match="hf:nobody/nothing"):
         open_store(TextDataConfig(hub="nobody/nothing"), Config())
+
+
+def test_lines_end_at_newlines_alone_in_files_and_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A text with form feeds or Unicode's separators is one text, in a file as in a table of the Hub."""
+    texts = [f"one two{sign}three {i}" for i in range(20) for sign in ("\u2028", "\x85", "\x0c")]
+    (tmp_path / "a.txt").write_text("\n".join(texts), encoding="utf-8")
+    column = SimpleNamespace(dtype="string")
+    table = SimpleNamespace(features={"text": column}, _fingerprint="f", info=SimpleNamespace(license=""))
+    table_class = type("Table", (), {**vars(table), "__getitem__": lambda self, name: texts})
+    monkeypatch.setattr("zoo.data.hub.load_table", lambda hub: table_class())
+
+    from_file = open_store(TextDataConfig(folder=str(tmp_path / "a.txt")), Config(), log=ignore_log)
+    from_hub = open_store(TextDataConfig(hub="me/texts"), Config(), log=ignore_log)
+
+    assert np.array_equal(from_file.samples, from_hub.samples)
+    assert len(from_file.samples) == 20  # any of these signs is a space

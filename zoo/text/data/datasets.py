@@ -26,12 +26,14 @@ from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError, sugge
 from zoo.io.weights import digest
 from zoo.noise import Noise
 from zoo.recipe import DataConfig, within
-from zoo.text.data.vocabulary import END, UNK, Unit, Vocabulary
+from zoo.text.data.vocabulary import END, UNK, Unit, Vocabulary, make_normalizer
 
 __all__ = ["DATASETS", "TextDataConfig", "build_dataset", "decode", "open_store", "open_vocabulary"]
 
 TOKENIZER = "tokenizer.json"
 MAX_TOKENS = 1 << 16  # ids that fit into the uint16 of a row
+MAX_CHARACTERS = 1 << 16  # of a text, before it is encoded; tokenizers abort on a line of 100 MB
+_VERSION = 2  # of how rows are made of texts
 
 Report = Callable[[str], None]
 
@@ -320,6 +322,11 @@ def _read_lines(file: Path, content: bytes) -> list[str]:
         place = error.start - content.rfind(b"\n", 0, error.start)
         wrong = f"byte {place} ({content[error.start]:#04x}) is not UTF-8"
         raise InvalidFileError(f"{file}: line {line}, {wrong}; save the file as UTF-8") from None
+    return _split_lines(text)
+
+
+def _split_lines(text: str) -> list[str]:
+    """Split at newlines alone. `str.splitlines` would also split at form feeds and at separators of Unicode."""
     return [line.strip() for line in text.split("\n") if line.strip()]
 
 
@@ -336,7 +343,7 @@ def _open_hub(data: TextDataConfig, length: int, *, progress: Callable[[int, int
     place = cache_dir() / "data" / f"hub-texts-{stamp}"
     if (place / "store.json").exists():
         return Store.open(place)
-    texts = [line.strip() for text in loaded[columns[0]] for line in str(text).splitlines() if line.strip()]
+    texts = [line for text in loaded[columns[0]] for line in _split_lines(str(text))]
     if not texts:
         raise InvalidFileError(f"hf:{data.hub}: its column {columns[0]} holds no text")
     about = About(name=data.hub, license=loaded.info.license or "unknown")
@@ -353,7 +360,7 @@ def _hash_settings(data: TextDataConfig, length: int) -> str:
     """Hash what determines the rows besides the texts."""
     given = Path(data.tokenizer).expanduser()
     tokenizer = digest(given) if data.tokenizer and given.is_file() else data.tokenizer
-    facts = (data.unit, tokenizer, data.vocabulary_size, data.min_count, data.long, length)
+    facts = (_VERSION, data.unit, tokenizer, data.vocabulary_size, data.min_count, data.long, length)
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
 
@@ -369,19 +376,25 @@ def make_rows(
 ) -> Rows:
     """Make rows of ids [N, T] of the different texts, and their tokenizer. T is `length`, or 0 for that of the longest.
 
-    A tenth of the texts, chosen by the sha256 of each, is the test split. The vocabulary is built from the others.
+    Texts are different where the tokenizer's normalizer leaves a difference. A tenth of them, chosen by the sha256 of
+    each as it is normalized, is the test split. The vocabulary is built from the others.
 
     Raises InvalidValueError for fewer than two different tokens or texts.
     """
-    texts = list(dict.fromkeys(texts))
+    texts = _bound_texts(texts, data.long, log)
+    given = _open_tokenizer(data.tokenizer) if data.tokenizer else None
+    normalize = given.normalize if given is not None else make_normalizer(line_length=line_length).normalize_str
+    different: dict[str, str] = {}
+    for text in texts:
+        different.setdefault(normalize(text), text)
+    texts, normalized = list(different.values()), list(different)
     if len(texts) < 2:
         raise InvalidValueError(
             f"{about.name}: two different texts are needed at least, one to train on and one to test on"
         )
-    test = hash_split(texts)
-    if data.tokenizer:
-        vocabulary = _open_tokenizer(data.tokenizer)
-    else:
+    test = hash_split(normalized)
+    vocabulary = given
+    if vocabulary is None:
         vocabulary = Vocabulary.build(
             (text for text, in_test in zip(texts, test, strict=True) if not in_test),
             unit,
@@ -417,6 +430,16 @@ def make_rows(
     if unknown > 0:
         log(f"{unknown:.2%} of the tokens are not in the vocabulary of {len(vocabulary):,} and are read as <unk>")
     return Rows(about, rows, test[chosen], assets={TOKENIZER: vocabulary.to_json()})
+
+
+def _bound_texts(texts: Sequence[str], long: str, log: Report) -> list[str]:
+    """Cut texts of more than MAX_CHARACTERS there, or leave them out."""
+    too_long = sum(len(text) > MAX_CHARACTERS for text in texts)
+    if not too_long:
+        return list(texts)
+    done = "are cut there" if long == "cut" else "are left out"
+    log(f"{too_long} of {len(texts)} texts have more than {MAX_CHARACTERS:,} characters, and {done}")
+    return [text[:MAX_CHARACTERS] for text in texts if long == "cut" or len(text) <= MAX_CHARACTERS]
 
 
 def _open_tokenizer(name: str) -> Vocabulary:

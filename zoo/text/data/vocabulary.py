@@ -153,6 +153,11 @@ class Vocabulary:
         """Write the contents of a tokenizer.json."""
         return self._tokenizer.to_str(pretty=True)
 
+    def normalize(self, text: str, *, where: str = "tokenizer") -> str:
+        """Return what is left of a text before it is split: texts that differ elsewhere are the same to a model."""
+        normalizer = self._tokenizer.normalizer
+        return text if normalizer is None else _call_guarded(where, normalizer.normalize_str, text)
+
     def encode(self, text: str, *, where: str = "tokenizer") -> list[int]:
         """Convert a text to ids, without an `<end>`."""
         return _call_guarded(where, self._tokenizer.encode, text, add_special_tokens=False).ids
@@ -174,10 +179,7 @@ class Vocabulary:
 
 def _make_tokenizer(vocab: dict[str, int], unit: Unit, *, line_length: int, lowercase: bool) -> Tokenizer:
     tokenizer = Tokenizer(models.WordLevel(vocab, unk_token=UNK_TOKEN))
-    between = normalizers.Replace(Regex(r"[\p{P}\p{Z}\s]+"), "") if line_length else None
-    spaces = between or normalizers.Replace(Regex(r"\s+"), " ")
-    steps = [normalizers.NFC(), spaces, normalizers.Strip()]
-    tokenizer.normalizer = normalizers.Sequence([*steps, normalizers.Lowercase()] if lowercase else steps)
+    tokenizer.normalizer = make_normalizer(line_length=line_length, lowercase=lowercase)
     if unit == "character":
         tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
         tokenizer.decoder = decoders.Fuse()
@@ -189,6 +191,14 @@ def _make_tokenizer(vocab: dict[str, int], unit: Unit, *, line_length: int, lowe
         line_break = decoders.Replace(Regex(rf"(?<=\G.{{{line_length}}})(?=.)"), "\n")
         tokenizer.decoder = decoders.Sequence([decoders.Fuse(), line_break])
     return tokenizer
+
+
+def make_normalizer(*, line_length: int = 0, lowercase: bool = False) -> normalizers.Normalizer:
+    """Make what a text passes before it is split: NFC, and one space for any run of spaces; no signs in verse."""
+    between = normalizers.Replace(Regex(r"[\p{P}\p{Z}\s]+"), "") if line_length else None
+    spaces = between or normalizers.Replace(Regex(r"\s+"), " ")
+    steps = [normalizers.NFC(), spaces, normalizers.Strip()]
+    return normalizers.Sequence([*steps, normalizers.Lowercase()] if lowercase else steps)
 
 
 def _split(tokenizer: Tokenizer, line: str) -> list[str]:
