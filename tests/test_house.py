@@ -18,7 +18,7 @@ ROOMS = [  # from the ground up: a file may import at its top from its own room 
     ["errors"],
     ["registry", "noise", "options"],
     ["recipe"],
-    ["io", "nn", "modality"],
+    ["io", "nn", "modality", "device"],
     ["samples", "metrics", "render"],
     ["data"],
     ["gan"],

@@ -75,7 +75,7 @@ class LabelledGAN(ConditionalGAN):
     def latents_for_batch(self, real: Tensor, noise: Noise, labels: Tensor | None = None) -> Tensor:
         if labels is None:
             return self.latents(len(real), noise)
-        return self.add_labels(self.prior(len(real), noise), labels.cpu())
+        return self.add_labels(self.prior(len(real), noise).to(labels.device), labels)
 
     def add_labels(self, prior: Tensor, labels: Tensor) -> Tensor:
         """Append the classes [N] to [N, Z], one-hot -> [N, Z + K]; unchanged where there are no classes."""

@@ -9,6 +9,7 @@ import time
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from zoo.device import choose_device
 from zoo.gan import GAN
 from zoo.noise import Noise
 from zoo.recipe import load_recipe
@@ -18,15 +19,16 @@ SECONDS = 3.0
 BATCH = 64
 
 
-def measure_cost(entry: Entry) -> dict[str, str]:
+def measure_cost(entry: Entry, *, device: str = "auto") -> dict[str, str]:
     """Measure the rows of `zoo info NAME --cost`. The cost does not depend on the weights, so none are loaded."""
+    place = choose_device(device)
     recipe = load_recipe(entry)
-    gan: GAN = recipe.build().eval()
+    gan: GAN = recipe.build().eval().to(place)
     rows = {
         f"{name} parameters": f"{sum(p.numel() for p in network.parameters()):,}"
         for name, network in gan.networks.items()
     }
-    latents = gan.latents(1, Noise(0))
+    latents = gan.latents(1, Noise(0)).to(place)
     with torch.no_grad():
         with FlopCounterMode(display=False) as counter:
             samples = gan.generator(latents)
@@ -40,8 +42,16 @@ def measure_cost(entry: Entry) -> dict[str, str]:
     while (elapsed := time.perf_counter() - start) < SECONDS:
         gan.sample(BATCH, seed=0, batch_size=BATCH)
         done += BATCH
-    rows["speed"] = f"{done / elapsed:,.0f} samples/s at batch {BATCH}, {torch.get_num_threads()} CPU threads"
+    rows["speed"] = f"{done / elapsed:,.0f} samples/s at batch {BATCH}, {_describe_device(place)}"
+    if place.type == "cuda":
+        rows["device memory"] = f"{torch.cuda.max_memory_allocated(place) / 1e6:,.0f} MB at most"
     bytes_per_unit = 1 if sys.platform == "darwin" else 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * bytes_per_unit / 1e6
     rows["peak memory"] = f"{peak:,.0f} MB of the whole process, with Python and torch"
     return rows
+
+
+def _describe_device(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{torch.get_num_threads()} CPU threads" if device.type == "cpu" else str(device)

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.device import choose_device
 from zoo.errors import InvalidFileError, InvalidValueError
 from zoo.io.atomic import replace_atomically
 from zoo.io.weights import resolve_inside
@@ -22,6 +23,8 @@ from zoo.training.run import Run, is_run, read_resolved_recipe
 from zoo.training.session import open_data
 
 if TYPE_CHECKING:
+    import torch
+
     from zoo.data import Store
     from zoo.gan import GAN
 
@@ -73,6 +76,7 @@ def evaluate(
     seed: int | None = None,
     features: str | None = None,
     data: str = "",
+    device: str | torch.device = "auto",
     workers: int = 1,
     build_progress: Progress | None = None,
     progress: Progress | None = None,
@@ -88,6 +92,7 @@ def evaluate(
         features: "zoo:NAME", "timm:NAME" for images, "transformers:MODEL" for texts or "i3d:FILE" for clips, instead of
             the recipe's.
         data: a data set's name, a folder, or `hf:org/set`, instead of the recipe's data.
+        device: where samples and features are computed, as for `zoo.load`.
         workers: processes that build the data set if it is not there yet.
         build_progress: called with the samples built and their total.
         progress: called with the evaluation's progress and its total.
@@ -97,8 +102,9 @@ def evaluate(
 
     Raises:
         NotFoundError, NoWeightsError, InvalidFileError: as `zoo.load`.
-        InvalidValueError: more samples than held-out data; features for metrics that use none.
+        InvalidValueError: more samples than held-out data; features for metrics that use none; no such device.
     """
+    place = choose_device(device)
     text = os.fspath(name)
     if samples is not None and samples < MIN_SAMPLES:
         raise InvalidValueError(f"samples = {samples}: at least {MIN_SAMPLES} are needed for a distance")
@@ -108,6 +114,7 @@ def evaluate(
         recipe, (gan, kimg) = run.recipe, run.load()
     else:
         recipe, gan, kimg = *_open_released(text, data=data, features=features), None
+    gan.to(place)
     if features and not gan.FEATURES:
         raise InvalidValueError(f"{text}: its metrics use no features, so there is nothing to compute with {features}")
     if data:
@@ -150,7 +157,7 @@ def _compare_curves(
         raise InvalidValueError(f"evaluate.control = {settings.control!r}: {recipe.modality} has no such curves")
     return compare(
         gan,
-        load(settings.control),
+        load(settings.control, device=gan.device),
         store,
         settings,
         name=recipe.name,
@@ -166,7 +173,7 @@ def _open_released(text: str, *, data: str, features: str | None) -> tuple[Recip
     model is fetched to compute features.
     """
     if text in registry.entries:
-        return load_recipe(text), load(text)
+        return load_recipe(text), load(text, device="cpu")
     release = find_release(text)
     recipe = read_released_recipe(release)
     if not data and not recipe.data.name:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from zoo.device import device_of
 from zoo.errors import InvalidFileError, InvalidValueError, shorten
 from zoo.nn.fusion import fuse_norms
 from zoo.nn.memory_format import channels_last
@@ -56,6 +57,11 @@ class GAN(nn.Module):
     def networks(self) -> dict[str, nn.Module]:
         """The networks by name, the generator first."""
         return dict(self.named_children())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the generator is, and so where samples are made."""
+        return device_of(self.generator)
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -146,7 +152,7 @@ class GAN(nn.Module):
         self, n: int, seed: int, batch_size: int, progress: Callable[[int], None] | None, options: Any
     ) -> Samples:
         latents, arguments = self.prepare_sampling(n, seed, options)
-        return self.output(self._generate(latents, batch_size, progress, **arguments), latents, seed)
+        return self.output(self._generate(latents, batch_size, progress, **arguments), latents.cpu(), seed)
 
     def prepare_sampling(self, n: int, seed: int, options: Any) -> tuple[Tensor, dict[str, Any]]:
         """Return the latents of n samples with these options, and further arguments of the generator."""
@@ -166,7 +172,7 @@ class GAN(nn.Module):
             raise InvalidValueError(f"n = {n} should be at least 1 and steps = {steps} at least 2")
         seed = _choose_seed(seed)
         latents = self.interpolate_latents(n, steps, Noise(seed))
-        return self.output(self._generate(latents, batch_size, None), latents, seed)
+        return self.output(self._generate(latents, batch_size, None), latents.cpu(), seed)
 
     def interpolate_latents(self, n: int, steps: int, noise: Noise) -> Tensor:
         """Draw the latents of `interpolate` [n * steps, Z]."""
@@ -178,10 +184,12 @@ class GAN(nn.Module):
         if batch_size < 1:
             raise InvalidValueError(f"batch_size = {batch_size} should be at least 1")
         generator = channels_last(fuse_norms(self.generator))
-        device = next(generator.parameters()).device
+        weight = next(generator.parameters())
+        if latents.is_floating_point():
+            latents = latents.to(weight.dtype)
         parts = []
         for start in range(0, len(latents), batch_size):
-            samples = generator(latents[start : start + batch_size].to(device), **arguments).cpu()
+            samples = generator(latents[start : start + batch_size].to(weight.device), **arguments).cpu()
             parts.append(samples.float() if samples.is_floating_point() else samples)
             if progress is not None:
                 progress(min(start + batch_size, len(latents)))

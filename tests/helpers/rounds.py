@@ -64,6 +64,8 @@ class Generator(nn.Module):
 class Fake:
     """A text GAN as far as the metrics need it: its samples are given texts. It may have likelihoods."""
 
+    device = torch.device("cpu")
+
     def __init__(self, texts: np.ndarray, *, likelihood: bool = True) -> None:
         self.texts = torch.from_numpy(texts)
         self.generator = Generator() if likelihood else nn.Linear(1, 1)

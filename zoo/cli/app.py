@@ -34,6 +34,10 @@ Name = Annotated[
 ]
 EntryName = Annotated[str, typer.Argument(metavar="ENTRY", help="An entry (zoo list) or the path of a recipe.")]
 
+Device = Annotated[
+    str, typer.Option(metavar="DEVICE", help="auto (CUDA, else MPS, else the CPU), cpu, cuda, cuda:1 or mps.")
+]
+
 MAX_SEED = 2**63 - 1
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from zoo.cli.app import MAX_SEED, Name, app, echo
+from zoo.cli.app import MAX_SEED, Device, Name, app, echo
 from zoo.cli.progress import progress_bars
 from zoo.errors import InvalidValueError
 
@@ -22,6 +22,7 @@ def evaluate(
     seed: Annotated[int | None, typer.Option(min=0, max=MAX_SEED, help="The recipe's seed if absent.")] = None,
     features: Annotated[str, typer.Option(help=_FEATURES)] = "",
     data: Annotated[str, typer.Option(help="Instead of the recipe's data, as in zoo train.")] = "",
+    device: Device = "auto",
     plot: Annotated[
         Path | None, typer.Option(help="Where the picture of a text model's curve goes; NAME-curve.png if absent.")
     ] = None,
@@ -38,6 +39,7 @@ def evaluate(
             seed=seed,
             features=features or None,
             data=data,
+            device=device,
             workers=os.cpu_count() or 1,
             build_progress=bar("data"),
             progress=bar("evaluating"),

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from zoo.cli.app import EntryName, app, echo
+from zoo.cli.app import Device, EntryName, app, echo
 from zoo.registry import MODALITIES, Entry, registry
 
 
@@ -70,6 +70,7 @@ def info(
     cost: Annotated[
         bool, typer.Option("--cost", help="Measure: parameters, FLOPs, memory and samples/s on this machine.")
     ] = False,
+    device: Device = "auto",
 ) -> None:
     """Show what an entry is: architecture, paper, license, recipe, weights, sample options, metrics."""
     entry = registry.entry(name)
@@ -88,7 +89,7 @@ def info(
     if cost:
         from zoo.cost import measure_cost
 
-        rows |= measure_cost(entry)
+        rows |= measure_cost(entry, device=device)
     else:
         rows |= _format_metrics(entry.bundled / "metrics.json")
     width = max(map(len, rows))

@@ -9,7 +9,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from zoo.cli.app import MAX_SEED, Name, app, echo
+from zoo.cli.app import MAX_SEED, Device, Name, app, echo
 from zoo.cli.progress import progress_bars
 from zoo.errors import InvalidValueError
 from zoo.options import COMMON, SampleOptions
@@ -51,6 +51,7 @@ def sample(
     batch_size: Annotated[
         int, typer.Option(min=1, max=1 << 31, help="Samples generated at once; limits the memory.")
     ] = 64,
+    device: Device = "auto",
     play: Annotated[bool, typer.Option("--play", help="Play the samples, where this machine has a player.")] = False,
     interpolate: Annotated[
         int, typer.Option(metavar="STEPS", min=0, help="Instead, N rows of STEPS samples from one latent to another.")
@@ -78,7 +79,7 @@ def sample(
     if out is not None and name in registry.entries:  # before any work
         entry = registry.entries[name]
         load_architecture(entry.modality, entry.architecture).Output.check_path(out)
-    model = load(name)
+    model = load(name, device=device)
     given = {key: value for key, value in options.items() if value is not None}
     given |= _parse_options(option or [], model.SampleOptions, type(model).__name__)
     model.SampleOptions.read(given, name)  # refuses what the model lacks

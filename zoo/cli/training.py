@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from zoo.cli.app import app, echo
+from zoo.cli.app import Device, app, echo
 from zoo.cli.progress import training_progress
 
 
@@ -25,6 +25,7 @@ def train(
     data: Annotated[
         str, typer.Option(help="Instead of the recipe's data: a data set's name, a folder, or hf:org/set.")
     ] = "",
+    device: Device = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Processes that build the data; 0: one a core.")] = 0,
     timeout: Annotated[
         float, typer.Option(min=1, help="Seconds that a step waits for another process of torchrun.")
@@ -44,7 +45,14 @@ def train(
         overrides, recipe = [recipe, *overrides], None
     if int(os.environ.get("RANK", 0)) > 0:
         train_run(
-            recipe, out=out, resume=resume, data=data, overrides=overrides, timeout=timeout, log=lambda line: None
+            recipe,
+            out=out,
+            resume=resume,
+            data=data,
+            overrides=overrides,
+            device=device,
+            timeout=timeout,
+            log=lambda line: None,
         )
         return
     with training_progress() as (log, build_progress, on_step):
@@ -54,6 +62,7 @@ def train(
             resume=resume,
             data=data,
             overrides=overrides,
+            device=device,
             workers=workers or os.cpu_count() or 1,
             timeout=timeout,
             build_progress=build_progress,

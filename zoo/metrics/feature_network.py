@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.device import device_of
 from zoo.errors import InvalidFileError
 from zoo.io.weights import check_weights, load_weights, to_float16, verify, write_sums, write_weights
 from zoo.nn.no_init import no_init
@@ -50,6 +51,11 @@ class FeatureNetwork(nn.Module):
     """What config.json states of the data."""
     ASSETS: ClassVar[tuple[str, ...]] = ()
     """Files of the data that belong to the network."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where its features are computed."""
+        return device_of(self)
 
     @classmethod
     def release_name(cls, dataset: str) -> str:

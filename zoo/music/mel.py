@@ -103,13 +103,13 @@ def griffin_lim(magnitude: Tensor, fft: int, hop: int, *, iterations: int, lengt
     """Estimate waves [N, length] with these magnitudes [N, fft // 2 + 1, frames] of centered frames.
 
     Griffin & Lim 1984, with the momentum of Perraudin et al. 2013. The first phases have a fixed seed, so the same
-    magnitudes always give the same waves.
+    magnitudes always give the same waves. It runs on the CPU, because each device would draw other phases.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return import_torchaudio().functional.griffinlim(
-            magnitude,
-            window=hann_window(fft, magnitude.device),
+        waves = import_torchaudio().functional.griffinlim(
+            magnitude.cpu(),
+            window=hann_window(fft, torch.device("cpu")),
             n_fft=fft,
             hop_length=hop,
             win_length=fft,
@@ -119,6 +119,7 @@ def griffin_lim(magnitude: Tensor, fft: int, hop: int, *, iterations: int, lengt
             length=length,
             rand_init=True,
         )
+    return waves.to(magnitude.device)
 
 
 def invert_mel(mel: Tensor, config: MelConfig, *, iterations: int = 32) -> Tensor:

@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
+from zoo.device import choose_device
 from zoo.errors import (
     InvalidFileError,
     InvalidValueError,
@@ -110,31 +112,41 @@ class Release:
         return gan.eval()
 
 
-def load(name: str | os.PathLike[str]) -> GAN:
+def load(name: str | os.PathLike[str], *, device: str | torch.device = "auto") -> GAN:
     """Load a trained GAN, generator and discriminator, ready to sample.
 
     Args:
         name: an entry ("faces-dcgan"), a folder of released weights, a run folder, or a repository of the Hugging Face
             Hub ("org/name", "org/name@revision"), which is fetched at first use. A full commit sha as revision names
             the same bytes for ever, and needs no network once they are cached.
+        device: "cpu", "cuda", "cuda:1" or "mps". "auto" is CUDA where there is one, else MPS, else the CPU. Samples of
+            a seed are the same on every device, to rounding, and come back on the CPU.
 
     Raises:
         NotFoundError: no such entry or repository, with the nearest names.
         NoWeightsError: an entry or a run that has no weights yet.
         InvalidFileError: weights that are missing, corrupt, of another architecture, or pickled.
         UnreachableError: not in the cache, and the Hub gives no complete answer.
+        InvalidValueError: a device that this machine does not have.
     """
+    place = choose_device(device)
     folder = Path(name).expanduser()
     if os.fspath(name) not in registry.entries and is_run(folder):
-        return Run.open(folder).load()[0]
-    return find_release(name).load()
+        return Run.open(folder).load()[0].to(place)
+    return find_release(name).load().to(place)
 
 
 def sample(
-    name: str | os.PathLike[str], n: int = 16, *, seed: int | None = None, batch_size: int = 64, **options: Any
+    name: str | os.PathLike[str],
+    n: int = 16,
+    *,
+    seed: int | None = None,
+    batch_size: int = 64,
+    device: str | torch.device = "auto",
+    **options: Any,
 ) -> Samples:
-    """Load a model and sample it: `load(name).sample(n, ...)`; see `GAN.sample`. Raises as both."""
-    return load(name).sample(n, seed=seed, batch_size=batch_size, **options)
+    """Load a model and sample it: `load(name, device=...).sample(n, ...)`; see `GAN.sample`. Raises as both."""
+    return load(name, device=device).sample(n, seed=seed, batch_size=batch_size, **options)
 
 
 def load_folder(folder: Path, *, sha256: Mapping[str, str] | None = None) -> GAN:

@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from zoo.device import choose_device
 from zoo.errors import LostProcessError
 
 TIMEOUT_SECONDS = 300.0  # without an answer, after which another process counts as lost
@@ -33,24 +34,27 @@ def world_size() -> int:
 
 
 @contextmanager
-def process_group(timeout: float = TIMEOUT_SECONDS) -> Iterator[torch.device]:
+def process_group(device: str | torch.device = "auto", timeout: float = TIMEOUT_SECONDS) -> Iterator[torch.device]:
     """Join the processes that torchrun started, if it did; yield the device of this one.
 
     Args:
+        device: as `zoo.device.choose_device` takes it. Without a number, "cuda" and "auto" take one for each process
+            of a machine.
         timeout: seconds that a step may wait for another process.
     """
     global _patient
-    local_rank = int(os.environ.get("LOCAL_RANK", 0))
-    device = torch.device("cuda", local_rank) if torch.cuda.is_available() else torch.device("cpu")
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
+    place = choose_device(device)
+    if place.type == "cuda" and place.index is None:
+        place = choose_device(f"cuda:{os.environ.get('LOCAL_RANK', 0)}")
+    if place.type == "cuda":
+        torch.cuda.set_device(place)
     started = "WORLD_SIZE" in os.environ and not dist.is_initialized()
     if started:
-        backend = "nccl" if device.type == "cuda" else "gloo"
+        backend = "nccl" if place.type == "cuda" else "gloo"
         dist.init_process_group(backend, timeout=timedelta(seconds=timeout))
         _patient = dist.new_group(backend="gloo", timeout=_PATIENCE)
     try:
-        yield device
+        yield place
         wait_for_all()  # no process leaves while another may still need it
     finally:
         if started:

@@ -24,6 +24,8 @@ from zoo.training.trainer import Trainer
 from zoo.training.warm_start import check_warm_start
 
 if TYPE_CHECKING:
+    import torch
+
     from zoo.metrics.report import Metric
 
 
@@ -34,6 +36,7 @@ def train(
     resume: str | os.PathLike[str] | None = None,
     data: str = "",
     overrides: Iterable[str] = (),
+    device: str | torch.device = "auto",
     workers: int = 1,
     timeout: float = distributed.TIMEOUT_SECONDS,
     build_progress: BuildProgress | None = None,
@@ -48,6 +51,8 @@ def train(
         resume: the run folder to resume.
         data: a data set's name, a folder, or `hf:org/set`, instead of the recipe's data.
         overrides: `key=value`, e.g. `train.batch=16`.
+        device: "cpu", "cuda", "cuda:1" or "mps"; "auto" is CUDA where there is one, else MPS, else the CPU. Under
+            torchrun, "cuda" gives each process its own.
         workers: processes that build the data set if it is not there yet. More than one needs the usual
             `if __name__ == "__main__":` around a script.
         timeout: seconds that a step may wait for another process of torchrun.
@@ -67,7 +72,7 @@ def train(
         recipe, folder = _resolve_new(recipe, out=out, data=data, overrides=list(overrides))
     is_new = run is None or not run.has_checkpoint  # a run that was stopped early has none
     start = _load_start(recipe) if is_new else None
-    with distributed.process_group(timeout) as device:
+    with distributed.process_group(device, timeout) as place:
         with distributed.first_process_first():
             store = open_data(recipe, workers=workers, progress=build_progress, log=log)
             recipe = fit_to_data(recipe, store)
@@ -80,7 +85,7 @@ def train(
                 raise InvalidValueError(f"train.batch = {recipe.train.batch} is more than the {count} training samples")
             if start is not None:
                 check_warm_start(recipe, start)
-        trainer = Trainer(recipe, store, kind_of(recipe).decode, device)
+        trainer = Trainer(recipe, store, kind_of(recipe).decode, place)
         # What can be refused was refused, so now the run's folder may be made.
         if distributed.rank() > 0:
             run = Run(folder, recipe)

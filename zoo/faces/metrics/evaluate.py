@@ -53,7 +53,7 @@ def evaluate(gan: GAN, store: Store, settings: EvaluateConfig, *, progress: Prog
         InvalidValueError: more samples than the test split holds.
     """
     count = settings.samples
-    features = load_features(settings.features)
+    features = load_features(settings.features).to(gan.device)
     report = progress or (lambda done, total: None)
     total = 4 * count
     real, other = _real_images(store, settings)
@@ -77,7 +77,7 @@ def held_out(store: Store, settings: EvaluateConfig) -> Callable[[GAN], list[Met
     real, other = (features(images) for images in _real_images(store, settings))
 
     def evaluate_generator(gan: GAN) -> list[Metric]:
-        fake = features(gan.sample(settings.samples, seed=settings.seed).tensor)
+        fake = features.to(gan.device)(gan.sample(settings.samples, seed=settings.seed).tensor)
         return distribution_metrics(real, fake, other, extractor=features.name, seed=settings.seed)
 
     return evaluate_generator

@@ -144,9 +144,7 @@ class Generator(nn.Module):
         bars = self.config.bars
         noise = latents[:, : bars * self.config.latent_dim].unflatten(1, (bars, -1))
         chords = latents[:, bars * self.config.latent_dim :].unflatten(1, (bars, CHORD))
-        melody = [
-            torch.zeros(len(latents), 1, STEPS, PITCHES, device=latents.device)
-        ]  # before the first bar is silence
+        melody = [latents.new_zeros(len(latents), 1, STEPS, PITCHES)]  # before the first bar is silence
         for i in range(bars):
             loudest = self.generate_bar(noise[:, i], chords[:, i], melody[-1]).argmax(dim=3)
             melody.append(F.one_hot(loudest, PITCHES).to(latents))
@@ -244,8 +242,8 @@ class MidiNet(ConditionalGAN):
 
     def add_condition(self, prior: Tensor, positions: Tensor) -> Tensor:
         """Append the chords of the generator's progressions, one after the other: [N, B Z] -> [N, B Z + B Y]."""
-        chords = self.generator.progressions[positions % NUM_PROGRESSIONS].cpu()
-        return torch.cat([prior, chords.flatten(1)], dim=1)
+        chords = self.generator.progressions[positions % NUM_PROGRESSIONS]
+        return torch.cat([prior.to(chords), chords.flatten(1)], dim=1)
 
     def output(self, tensor: Tensor, latents: Tensor | None = None, seed: int | None = None) -> Scores:
         return make_scores(tensor, latents, seed, self.config)

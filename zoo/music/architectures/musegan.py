@@ -485,8 +485,8 @@ class MuseGAN(ConditionalGAN):
         """Append the given track, notes and onsets: the generator's tunes, one after the other."""
         if self.config.given < 0:
             return prior
-        tunes = self.generator.tunes[positions % NUM_TUNES].cpu()
-        return torch.cat([prior, tunes.mul(2).sub(1).flatten(1)], dim=1)
+        tunes = self.generator.tunes[positions % NUM_TUNES]
+        return torch.cat([prior.to(tunes), tunes.mul(2).sub(1).flatten(1)], dim=1)
 
     def latents_for_batch(self, real: Tensor, noise: Noise, labels: Tensor | None = None) -> Tensor:
         """Draw the latents of a training step. Real rolls [N, R, T, P] give the track to accompany."""

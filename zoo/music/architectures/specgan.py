@@ -109,7 +109,7 @@ class Generator(nn.Module):
         return self.main(self.enter(latents).unflatten(1, (-1, START, START)))
 
     def forward(self, latents: Tensor) -> Tensor:
-        magnitudes = self.spectra.to_magnitudes(self.generate_picture(latents))
+        magnitudes = self.spectra.to_magnitudes(self.generate_picture(latents)).float()
         # One by one, so that the first phases do not depend on the batch size.
         waves = [griffin_lim(one[None], FFT, HOP, iterations=self.iterations, length=SIDE * HOP) for one in magnitudes]
         return torch.stack(waves).clamp(-1, 1)

@@ -88,8 +88,8 @@ class PostFilter(nn.Module):
     def forward(self, wave: Tensor) -> Tensor:
         length, taps = wave.shape[-1], self.weight.shape[-1]
         size = length + taps - 1
-        spectrum = torch.fft.rfft(wave, size) * torch.fft.rfft(self.weight.flip(-1), size)
-        return torch.fft.irfft(spectrum, size)[..., taps // 2 :][..., :length]
+        spectrum = torch.fft.rfft(wave.float(), size) * torch.fft.rfft(self.weight.float().flip(-1), size)
+        return torch.fft.irfft(spectrum, size)[..., taps // 2 :][..., :length].to(wave.dtype)
 
 
 class PhaseShuffle(nn.Module):

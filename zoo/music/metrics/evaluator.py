@@ -68,9 +68,9 @@ class Evaluator(FeatureNetwork):
 
     @torch.no_grad()
     def hear(self, waves: Tensor, *, batch: int = 100) -> tuple[Tensor, Tensor]:
-        """Compute features [N, 128] and class probabilities [N, K], a batch at a time."""
-        features = torch.cat([self(some) for some in waves.split(batch)])
-        return features, self.head(features).softmax(1)
+        """Compute features [N, 128] and class probabilities [N, K] on the CPU, a batch at a time."""
+        features = torch.cat([self(some.to(self.device)) for some in waves.split(batch)])
+        return features.cpu(), self.head(features).softmax(1).cpu()
 
     @classmethod
     def release_name(cls, dataset: str) -> str:

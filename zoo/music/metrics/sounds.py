@@ -79,7 +79,7 @@ def load_extractor(name: str, gan: GAN) -> Evaluator:
         )
     if name not in ("", f"zoo:{NAME}"):
         raise NotFoundError(f'no features "{name}" of sounds; there are zoo:{NAME}')
-    return load_evaluator()
+    return load_evaluator().to(gan.device)
 
 
 # --- generators --------------------------------------------------------------------------------------------------
@@ -158,14 +158,14 @@ def vocoder_metrics(
 ) -> list[Metric]:
     """Compute the errors of resynthesized sounds, and with `control` those of Griffin-Lim."""
     mel = gan.config.mel
-    kinds: dict[str, Callable[[Tensor], Tensor]] = {"": lambda mels: gan.vocode(mels)[:, 0]}
+    kinds: dict[str, Callable[[Tensor], Tensor]] = {"": lambda mels: gan.vocode(mels.to(gan.device))[:, 0]}
     if control:
         kinds["griffin_lim_"] = lambda mels: invert_mel(mels, mel, iterations=ITERATIONS)
     errors: dict[str, list[float]] = {}
     for i, sound in enumerate(sounds):
         mels = log_mel(sound[None], mel)
         for prefix, make in kinds.items():
-            for name, value in compute_sound_errors(make(mels), sound[None], gan).items():
+            for name, value in compute_sound_errors(make(mels).cpu(), sound[None], gan).items():
                 errors.setdefault(f"{prefix}{name}", []).append(value)
         if progress is not None:
             progress(i + 1, len(sounds))

@@ -101,7 +101,8 @@ class RelationalMemory(RecurrentPolicy):
                 nn.init.trunc_normal_(parameter, 0.0, deviation, -2 * deviation, 2 * deviation)
 
     def initial_state(self, n: int) -> Tensor:
-        return torch.eye(self.slots, self.size, device=self.output.weight.device).expand(n, -1, -1)
+        weight = self.output.weight
+        return torch.eye(self.slots, self.size, dtype=weight.dtype, device=weight.device).expand(n, -1, -1)
 
     def read(self, tokens: Tensor, state: Tensor) -> Tensor:
         inputs = self.enter(self.dropout(self.embedding(tokens)))[:, None]  # [N, 1, D]

@@ -290,6 +290,7 @@ def compare_curves(
         )
     num_reverse = min(NUM_REVERSE, len(train))
     evaluator_name, evaluator = open_evaluator(store)
+    evaluator.to(gan.device)
     references = trim_texts(test)
     total, done = 1 + sum(len(ordered) if _has_temperature(model) else 1 for model in (gan, control)), 0
 

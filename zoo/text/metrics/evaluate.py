@@ -59,7 +59,8 @@ def evaluate(gan: GAN, store: Store, settings: EvaluateConfig, *, progress: Prog
     report = progress or (lambda done, total: None)
 
     name, evaluator = open_evaluator(store)
-    encoder = load_encoder(settings.features, store)
+    evaluator.to(gan.device)
+    encoder = load_encoder(settings.features, store, device=gan.device)
     samples = sample_texts(gan, max(count, num_reverse), seed=seed)
     fake = samples[:count]
     report(2 * count, total)
@@ -109,14 +110,14 @@ def held_out(store: Store, settings: EvaluateConfig) -> Callable[[GAN], list[Met
     real, other = _real_texts(store, settings)
 
     @cache
-    def encoder() -> TextEncoder:  # at first use, because that of your own data is trained then
-        return load_encoder(settings.features, store)
+    def encoder(device: torch.device) -> TextEncoder:  # at first use, because that of your own data is trained then
+        return load_encoder(settings.features, store, device=device)
 
     def evaluate_generator(gan: GAN) -> list[Metric]:
         fake = sample_texts(gan, settings.samples, seed=settings.seed)
         first = _likelihood_metrics(gan, test)
         if not first:
-            first = _distance_metrics(encoder(), real, fake, other, seed=settings.seed)
+            first = _distance_metrics(encoder(gan.device), real, fake, other, seed=settings.seed)
         return [*first, *_overlap_metrics(test, fake, other, orders=(4,))]
 
     return evaluate_generator
@@ -177,8 +178,7 @@ def _likelihood_metrics(gan: GAN, test: Tensor) -> list[Metric]:
     logits_of: Callable[[Tensor], Tensor] | None = getattr(gan.generator, "logits", None)
     if logits_of is None:
         return []
-    device = next((parameter.device for parameter in gan.generator.parameters()), test.device)
-    nll = nll_per_token(logits_of, test.to(device))
+    nll = nll_per_token(logits_of, test.to(gan.device))
     return [Metric(name="nll_held_out", value=nll, higher_is_better=False, count=len(test))]
 
 

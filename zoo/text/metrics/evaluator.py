@@ -105,8 +105,10 @@ generator of texts. Its training kept the weights that were best on texts held o
         return [(names[name], "nats per token", value) for name, value in config["scores"].items()]
 
 
-def load_encoder(features: str, store: Store, *, log: Log | None = None) -> TextEncoder:
-    """Load the encoder that a recipe's `evaluate.features` names, for the tokens of `store`.
+def load_encoder(
+    features: str, store: Store, *, device: torch.device | str = "cpu", log: Log | None = None
+) -> TextEncoder:
+    """Load the encoder that a recipe's `evaluate.features` names, for the tokens of `store`. It runs on `device`.
 
     `zoo:text-evaluator` or an empty name is the evaluator of the store's data. `transformers:NAME` is any encoder of
     the Hub or in a local folder.
@@ -115,13 +117,13 @@ def load_encoder(features: str, store: Store, *, log: Log | None = None) -> Text
     """
     kind, _, model = features.partition(":")
     if kind == "transformers" and model:
-        return load_transformers_encoder(model, Vocabulary.open(store.folder / TOKENIZER).decode)
+        return load_transformers_encoder(model, Vocabulary.open(store.folder / TOKENIZER).decode, device=device)
     if features not in ("", f"zoo:{NAME}"):
         raise NotFoundError(
             f'no features "{features}" of texts; there are zoo:{NAME} and transformers:MODEL, a Hub id or folder'
         )
     name, evaluator = open_evaluator(store, log=log)
-    return TextEncoder(name, evaluator.features)
+    return TextEncoder(name, evaluator.to(device).features)
 
 
 def open_evaluator(store: Store, *, log: Log | None = None) -> tuple[str, Evaluator]:
@@ -170,7 +172,9 @@ def _save_in_cache(network: Evaluator, folder: Path, store: Store, scores: Mappi
         raise WriteError(f"{folder}: cannot keep the evaluator: {error.strerror or error}") from error
 
 
-def load_transformers_encoder(name: str, decode: Callable[[list[int]], str], *, batch: int = 64) -> TextEncoder:
+def load_transformers_encoder(
+    name: str, decode: Callable[[list[int]], str], *, batch: int = 64, device: torch.device | str = "cpu"
+) -> TextEncoder:
     """Load an encoder of `transformers`, by Hub id or local folder. Features are its mean last hidden states.
 
     `decode` turns our tokens into the text that the encoder's own tokenizer reads. Weights are safetensors, and no code
@@ -188,6 +192,7 @@ def load_transformers_encoder(name: str, decode: Callable[[list[int]], str], *, 
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, **options)
         model = AutoModel.from_pretrained(name, use_safetensors=True, **options).eval().requires_grad_(False)
+        model.to(device)
     except Exception as error:  # its loaders raise anything
         raise InvalidFileError(
             f'the transformers encoder "{name}" could not be loaded: {error} Where the Hub is out of reach, give the '
@@ -205,10 +210,11 @@ def load_transformers_encoder(name: str, decode: Callable[[list[int]], str], *, 
         for rows in tokens.split(batch):
             texts = [decode(row) or tokenizer.pad_token for row in rows.tolist()]
             inputs = tokenizer(texts, padding=True, truncation=True, max_length=longest, return_tensors="pt")
+            inputs = inputs.to(device)
             states = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).last_hidden_state
             mask = inputs["attention_mask"][:, :, None]  # [N, L, 1]
             parts.append((states * mask).sum(1) / mask.sum(1).clamp(min=1))
-        return torch.cat(parts).float().clone()
+        return torch.cat(parts).float().cpu().clone()
 
     return TextEncoder(f"transformers:{_identify(folder) if folder.is_dir() else name}", encode)
 

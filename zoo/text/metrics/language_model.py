@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.device import device_of
 from zoo.errors import InvalidValueError
 from zoo.text.data.vocabulary import END
 
@@ -79,18 +80,18 @@ class LanguageModel(nn.Module):
     def nll(self, tokens: Tensor) -> float:
         """Compute nats per token of texts [N, T], ends included. Raises InvalidValueError as `check_texts`."""
         check_texts(tokens, self.vocabulary)
-        return nll_per_token(self, tokens)
+        return nll_per_token(self, tokens.to(device_of(self)))
 
     @torch.no_grad()
     def features(self, tokens: Tensor) -> Tensor:
-        """Compute the mean [N, hidden] of the states after the start and after each token before the end."""
+        """Compute the mean [N, hidden] on the CPU of the states after the start and each token before the end."""
         check_texts(tokens, self.vocabulary)
         parts = []
-        for rows in tokens.split(CHUNK):
+        for rows in tokens.to(device_of(self)).split(CHUNK):
             start = rows.new_full((len(rows), 1), END)
             mask = torch.cat([start == END, (rows == END).cumsum(1) == 0], dim=1)[:, :, None]  # [N, 1 + T, 1]
             parts.append((self.read_states(torch.cat([start, rows], dim=1)) * mask).sum(1) / mask.sum(1))
-        return torch.cat(parts)
+        return torch.cat(parts).cpu()
 
 
 def mask_padding(tokens: Tensor) -> Tensor:

@@ -162,7 +162,7 @@ class Motion(nn.Module):
     """Motion noise [N, A + 20, V] and times [N, S], in frames -> motion codes [N, S, V].
 
     It computes in float64, which costs little here. The phase of the shortest wave is 64 times a number of the network,
-    and so is its rounding error.
+    and so is its rounding error. MPS has no float64; there, motion is less exact.
     """
 
     frequencies: Tensor
@@ -181,7 +181,8 @@ class Motion(nn.Module):
 
     def forward(self, noise: Tensor, times: Tensor) -> Tensor:
         first, second = self.convolutions
-        noise, times = noise.double(), times.double()
+        dtype, exact = noise.dtype, torch.float32 if noise.device.type == "mps" else torch.float64
+        noise, times = noise.to(exact), times.to(exact)
         codes = second(rectify(first(noise.transpose(1, 2)))).transpose(1, 2)  # u, [N, A, V]
         left = (times / self.distance).floor().long()  # [N, S]
         rows = torch.arange(len(times), device=times.device)[:, None]
@@ -197,7 +198,7 @@ class Motion(nn.Module):
 
         line = torch.lerp(waves(start.to(times)), waves(start.to(times) + self.distance), share)
         codes = waves(times) - line + torch.lerp(self.aligners(u_left), self.aligners(u_right), share)
-        return codes.float()
+        return codes.to(dtype)
 
 
 class ModulatedConvolution(nn.Module):
@@ -287,7 +288,7 @@ class Generator(nn.Module):
         return as_clips(image, len(latents))
 
     def forward(self, latents: Tensor, frames: int | None = None) -> Tensor:
-        times = torch.arange(frames or self.config.frames, device=latents.device, dtype=latents.dtype)
+        times = torch.arange(frames or self.config.frames, device=latents.device, dtype=torch.float32)
         return self.frames_at(latents, times.expand(len(latents), -1))
 
 

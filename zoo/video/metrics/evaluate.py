@@ -19,6 +19,7 @@ from torch import Tensor
 
 from zoo.data import Store
 from zoo.data.labels import read_labels
+from zoo.device import device_of
 from zoo.errors import NotFoundError
 from zoo.gan import GAN
 from zoo.metrics.frechet import frechet_distance
@@ -63,7 +64,7 @@ def evaluate(gan: GAN, store: Store, settings: EvaluateConfig, *, progress: Prog
     """
     if settings.features.startswith(I3D_PREFIX):
         return make_video_distances(store, settings, progress=progress)(gan)
-    evaluator = _load_evaluator(settings.features)
+    evaluator = _load_evaluator(settings.features).to(gan.device)
     content, extractor = (
         (foreground_color, "foreground color")
         if _is_of_shapes(store)
@@ -142,7 +143,7 @@ def make_video_distances(
         parts = []
         for clips in chunks:
             for part in clips.split(I3D_AT_ONCE):
-                parts.append(network(part))
+                parts.append(network(part.to(device_of(network))).cpu())
                 done += len(part)
                 if progress is not None:
                     progress(done, 3 * count)
@@ -157,6 +158,7 @@ def make_video_distances(
             f"I3D {stamp[:16]}, logits, {count} clips of each, {length} frames of {size} px at {samples.rate:g} a "
             f"second, resized to {SIZE}, test split"
         )
+        network.to(gan.device)
         fake = logits(samples.tensor.split(CLIPS_AT_ONCE))
         return distance_metrics(real, fake, other, extractor=protocol, seed=settings.seed, names=("fvd", "kvd"))
 
@@ -175,6 +177,7 @@ def held_out(store: Store, settings: EvaluateConfig) -> Callable[[GAN], list[Met
 
     def evaluate_fn(gan: GAN) -> list[Metric]:
         samples = gan.sample(settings.samples, seed=settings.seed).tensor
+        evaluator.to(gan.device)
         fake = _extract_clip_features(evaluator, samples.split(CLIPS_AT_ONCE))
         return distribution_metrics(real, fake, other, extractor=_name_extractor(settings), seed=settings.seed)
 
@@ -194,7 +197,8 @@ def extract_features(
     rng = torch.Generator().manual_seed(seed)
     clip_features, frame_features, drift = [], [], []
     windows: list[Tensor] = []
-    for clips in chunks:
+    for chunk in chunks:
+        clips = chunk.to(evaluator.device)
         n, length = len(clips), clips.shape[2]
         moments = torch.randint(length, (n,), generator=rng)
         starts = torch.randint(max(1, length - WINDOW + 1), (n,), generator=rng)
@@ -206,10 +210,10 @@ def extract_features(
             windows.append(torch.stack(cut))
         report(n)
     return ClipFeatures(
-        clips=torch.cat(clip_features),
-        frames=torch.cat(frame_features),
-        drift=torch.cat(drift),
-        windows=torch.cat(windows)[:NUM_PATCHED] if windows else torch.empty(0),
+        clips=torch.cat(clip_features).cpu(),
+        frames=torch.cat(frame_features).cpu(),
+        drift=torch.cat(drift).cpu(),
+        windows=torch.cat(windows)[:NUM_PATCHED].cpu() if windows else torch.empty(0),
     )
 
 
@@ -268,7 +272,8 @@ def _compute_patch_metrics(real: ClipFeatures, fake: ClipFeatures, other: ClipFe
 
 @torch.no_grad()
 def _compute_accuracy(evaluator: Evaluator, features: ClipFeatures, labels: Tensor) -> float:
-    return float((evaluator.classify(features.clips).argmax(1) == labels).float().mean())
+    predicted = evaluator.classify(features.clips.to(evaluator.device)).argmax(1).cpu()
+    return float((predicted == labels).float().mean())
 
 
 def _compute_real_accuracy(evaluator: Evaluator, real: ClipFeatures, store: Store, rows: np.ndarray) -> float | None:
@@ -280,7 +285,7 @@ def _compute_real_accuracy(evaluator: Evaluator, real: ClipFeatures, store: Stor
 
 @torch.no_grad()
 def _extract_clip_features(evaluator: Evaluator, chunks: Iterable[Tensor]) -> Tensor:
-    return torch.cat([evaluator(clips) for clips in chunks])
+    return torch.cat([evaluator(clips.to(evaluator.device)).cpu() for clips in chunks])
 
 
 def _read_clips(store: Store, rows: np.ndarray) -> Iterator[Tensor]:
