@@ -43,6 +43,10 @@ class GAN(nn.Module):
     """Whether its metrics are computed on features, which `evaluate.features` may choose."""
     USES_LABELS: ClassVar[bool] = False
     """Whether its latents and discriminator take the classes of the real samples."""
+    FLOAT32: ClassVar[tuple[str, ...] | None] = None
+    """Modules that stay in float32 where `train.precision` asks for less. None: it is trained in float32 only."""
+    COPIED_BUFFERS: ClassVar[tuple[str, ...]] = ()
+    """Last parts of the names of buffers that the averaged generator copies, because they are averages already."""
     ASSETS: ClassVar[tuple[str, ...]] = ()
     """Files that belong to the weights because samples cannot be read without them, e.g. a tokenizer."""
 

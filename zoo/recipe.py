@@ -122,6 +122,17 @@ class TrainConfig:
     """Steps between two R1 penalties; each is multiplied by this number."""
     gradient_penalty: float = field(default=0.0, metadata=within(0))
     """Weight of the WGAN-GP penalty on lines between real and fake samples."""
+    penalty: Literal["exact", "approximate"] = "exact"
+    """How the gradient norms of penalties are computed: by differentiating twice, or from finite differences, which
+    leave a quarter of the work."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Of matrix products and convolutions. Weights, their average, and what an architecture names stay in float32."""
+    tf32: bool = False
+    """On GPUs, let float32 products round their inputs to 10 bits. They are several times faster then."""
+    compile: bool = False
+    """Compile the networks with `torch.compile`. It takes a minute or two at the start."""
+    cuda_graphs: bool = False
+    """Of compiled networks on a GPU, replay whole passes as CUDA graphs. This helps small networks."""
     augment: tuple[Literal["color", "translation", "cutout"], ...] = ()
     """DiffAugment policies."""
     ema_halflife_kimg: float = field(default=5.0, metadata=within(0))
@@ -218,6 +229,11 @@ class Recipe:
     test: TestConfig = field(default=TestConfig(), compare=False)
 
     def __post_init__(self) -> None:
+        train = self.train
+        if train.penalty == "approximate" and not (train.r1_gamma or train.gradient_penalty):
+            raise InvalidValueError('train.penalty = "approximate": no penalty is on: set train.r1_gamma')
+        if self.train.cuda_graphs and not self.train.compile:
+            raise InvalidValueError("train.cuda_graphs = true: only compiled networks are graphed: train.compile=true")
         if self.train.keep == "best" and not self.train.evaluate_kimg:
             raise InvalidValueError('train.keep = "best": nothing is scored; say how often with train.evaluate_kimg')
 

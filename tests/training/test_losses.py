@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from zoo.noise import Noise
-from zoo.training.losses import LOSSES, gradient_penalty, r1_penalty
+from zoo.training.losses import LOSSES, Penalties
 
 REAL = torch.tensor([1.5, -0.5, 0.25])
 FAKE = torch.tensor([-2.0, 0.75, 0.0])
@@ -85,7 +85,7 @@ def test_r1_of_a_linear_discriminator_is_its_squared_weight():
     """For D(x) = w.x the penalty is |w|^2, and its gradient 2 w reaches the weights."""
     linear = nn.Linear(5, 1, bias=False)
 
-    penalty = r1_penalty(lambda x: linear(x)[:, 0], torch.randn(7, 5))
+    penalty = Penalties().r1(lambda x: linear(x)[:, 0], torch.randn(7, 5), Noise(0))
     penalty.backward()
 
     torch.testing.assert_close(penalty, linear.weight.square().sum())
@@ -96,7 +96,7 @@ def test_gradient_penalty_of_a_linear_critic_is_its_distance_from_slope_one():
     """For D(x) = w.x the penalty is (|w| - 1)^2 wherever on the line it is taken."""
     linear = nn.Linear(5, 1, bias=False)
 
-    penalty = gradient_penalty(lambda x: linear(x)[:, 0], torch.randn(4, 5), torch.randn(4, 5), Noise(0))
+    penalty = Penalties().gradient_penalty(lambda x: linear(x)[:, 0], torch.randn(4, 5), torch.randn(4, 5), Noise(0))
 
     torch.testing.assert_close(penalty, (linear.weight.norm() - 1) ** 2)
 
@@ -109,7 +109,7 @@ def test_gradient_penalty_is_taken_between_real_and_fake():
         seen.append(x.detach())
         return x.flatten(1).sum(1)
 
-    gradient_penalty(critic, torch.zeros(6, 2, 3), torch.ones(6, 2, 3), Noise(0))
+    Penalties().gradient_penalty(critic, torch.zeros(6, 2, 3), torch.ones(6, 2, 3), Noise(0))
 
     (points,) = seen
     assert bool(((points >= 0) & (points <= 1)).all())

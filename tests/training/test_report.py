@@ -10,8 +10,8 @@ from zoo.training.report import TrainingReport, explain, measure_diversity
 
 def summary_of(loss: str, real: torch.Tensor, fake: torch.Tensor, norms: tuple[float, float]) -> dict[str, float]:
     report = TrainingReport(loss)
-    report.add("D", {"loss": torch.tensor(0.0), "real": real, "fake": fake}, norms[0])
-    report.add("G", {"loss": torch.tensor(0.0)}, norms[1])
+    report.add("D", {"loss": torch.tensor(0.0), "real": real, "fake": fake}, torch.tensor(float(norms[0])))
+    report.add("G", {"loss": torch.tensor(0.0)}, torch.tensor(float(norms[1])))
     return report.summary()
 
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from zoo.gan import GAN
 from zoo.recipe import TrainConfig
-from zoo.training.augment import diff_augment
-from zoo.training.losses import LOSSES, gradient_penalty, r1_penalty
+from zoo.training.augment import apply_augmentation, diff_augment, draw_augmentation
+from zoo.training.losses import LOSSES, Penalties
 from zoo.training.phases import Phase, Step, make_optimizer
 
 
@@ -20,26 +20,34 @@ def adversarial_phases(gan: GAN, train: TrainConfig) -> list[Phase]:
     The lazy penalty is multiplied by its interval. So `r1_interval` changes its cost and not its strength (Karras et
     al. 2020, arXiv:1912.04958, appendix B).
     """
-    loss = LOSSES[train.loss]
+    loss, penalties = LOSSES[train.loss], Penalties.of(train)
     discriminator, generator = gan.discriminator, gan.generator
     discriminator_optimizer = make_optimizer(discriminator, train.discriminator)
 
     def discriminate(samples: Tensor, step: Step) -> Tensor:
-        return _score(discriminator, diff_augment(samples, train.augment, step.noise), step)
+        return _score(discriminator, diff_augment(samples, train.augment, step.noise), step.labels)
 
     def discriminator_loss(step: Step) -> dict[str, Tensor]:
         fake_samples = step.fake.detach()
         real, fake = discriminate(step.real, step), discriminate(fake_samples, step)
         terms = {"loss": loss.discriminator(real, fake), "real": real, "fake": fake}
         if train.gradient_penalty:
-            penalty = gradient_penalty(
-                lambda between: _score(discriminator, between, step), step.real, fake_samples, step.noise
+            labels = step.labels
+            penalty = penalties.gradient_penalty(
+                lambda between: _score(discriminator, between, labels), step.real, fake_samples, step.noise
             )
             terms |= {"loss": terms["loss"] + train.gradient_penalty * penalty, "gradient_penalty": penalty}
         return terms
 
     def r1_loss(step: Step) -> dict[str, Tensor]:
-        penalty = r1_penalty(lambda samples: discriminate(samples, step), step.real)
+        real, labels = step.real, step.labels
+        # The numbers come first, so that a compiled penalty has no stream of random numbers inside.
+        draws = draw_augmentation(len(real), train.augment, step.noise, real.device)
+        penalty = penalties.r1(
+            lambda samples: _score(discriminator, apply_augmentation(samples, train.augment, draws), labels),
+            real,
+            step.noise,
+        )
         return {"loss": train.r1_gamma / 2 * train.r1_interval * penalty, "r1_penalty": penalty}
 
     def generator_loss(step: Step) -> dict[str, Tensor]:
@@ -75,13 +83,14 @@ def penalized_phases(
         encode: what the critic sees of real samples.
         generate: what the critic sees of new samples, with gradients.
     """
-    generator, critic, loss = gan.generator, gan.discriminator, LOSSES[train.loss]
+    generator, critic, loss, penalties = gan.generator, gan.discriminator, LOSSES[train.loss], Penalties.of(train)
 
     def discriminator_loss(step: Step) -> dict[str, Tensor]:
         with torch.no_grad():
             fakes, reals = generate(step), encode(step.real)
-        real, fake = _score(critic, reals, step), _score(critic, fakes, step)
-        penalty = gradient_penalty(lambda between: _score(critic, between, step), reals, fakes, step.noise)
+        labels = step.labels
+        real, fake = _score(critic, reals, labels), _score(critic, fakes, labels)
+        penalty = penalties.gradient_penalty(lambda between: _score(critic, between, labels), reals, fakes, step.noise)
         return {
             "loss": loss.discriminator(real, fake) + train.gradient_penalty * penalty,
             "real": real,
@@ -90,7 +99,7 @@ def penalized_phases(
         }
 
     def generator_loss(step: Step) -> dict[str, Tensor]:
-        return {"loss": loss.generator(_score(critic, generate(step), step))}
+        return {"loss": loss.generator(_score(critic, generate(step), step.labels))}
 
     return [
         Phase(name="D", module=critic, loss=discriminator_loss, optimizer=make_optimizer(critic, train.discriminator)),
@@ -104,5 +113,5 @@ def penalized_phases(
     ]
 
 
-def _score(discriminator: nn.Module, samples: Tensor, step: Step) -> Tensor:
-    return discriminator(samples) if step.labels is None else discriminator(samples, step.labels)
+def _score(discriminator: nn.Module, samples: Tensor, labels: Tensor | None) -> Tensor:
+    return discriminator(samples) if labels is None else discriminator(samples, labels)

@@ -20,17 +20,26 @@ def diff_augment(images: Tensor, policies: Sequence[str], noise: Noise) -> Tenso
 
     Clips [N, C, T, H, W] are changed alike in all their frames.
     """
-    for policy in policies:
+    return apply_augmentation(images, policies, draw_augmentation(len(images), policies, noise, images.device))
+
+
+def draw_augmentation(n: int, policies: Sequence[str], noise: Noise, device: torch.device) -> list[Tensor]:
+    """Draw the random numbers of n images, [n, K] for each policy."""
+    return [noise.uniform(n, _NUM_DRAWS[policy]).to(device, non_blocking=True) for policy in policies]
+
+
+def apply_augmentation(images: Tensor, policies: Sequence[str], draws: Sequence[Tensor]) -> Tensor:
+    """Change images [N, C, H, W], or clips, by the numbers that `draw_augmentation` drew."""
+    for policy, numbers in zip(policies, draws, strict=True):
         if images.dim() == 5 and policy != "color":
-            flat = _POLICIES[policy](images.flatten(1, 2), noise)  # all channels of a sample change alike
+            flat = _POLICIES[policy](images.flatten(1, 2), numbers)  # all channels of a sample change alike
             images = flat.unflatten(1, images.shape[1:3])
         else:
-            images = _POLICIES[policy](images, noise)
+            images = _POLICIES[policy](images, numbers)
     return images
 
 
-def _color(images: Tensor, noise: Noise) -> Tensor:
-    draws = noise.uniform(len(images), 3).to(images.device)
+def _color(images: Tensor, draws: Tensor) -> Tensor:
     brightness, saturation, contrast = (draw.view(-1, *[1] * (images.dim() - 1)) for draw in draws.unbind(1))
     images = images + (brightness - 0.5)  # shift by -0.5..0.5
     gray = images.mean(dim=1, keepdim=True)
@@ -39,9 +48,8 @@ def _color(images: Tensor, noise: Noise) -> Tensor:
     return torch.lerp(mean, images, contrast + 0.5)  # 0.5..1.5 times the distance from the mean
 
 
-def _translation(images: Tensor, noise: Noise) -> Tensor:
+def _translation(images: Tensor, draws: Tensor) -> Tensor:
     n, _, height, width = images.shape
-    draws = noise.uniform(n, 2).to(images.device)
     reach_y, reach_x = height // 8, width // 8
     shift_y = (draws[:, 0] * (2 * reach_y + 1)).long() - reach_y
     shift_x = (draws[:, 1] * (2 * reach_x + 1)).long() - reach_x
@@ -52,9 +60,8 @@ def _translation(images: Tensor, noise: Noise) -> Tensor:
     return padded.permute(0, 2, 3, 1)[sample, rows, columns].permute(0, 3, 1, 2)
 
 
-def _cutout(images: Tensor, noise: Noise) -> Tensor:
-    n, _, height, width = images.shape
-    draws = noise.uniform(n, 2).to(images.device)
+def _cutout(images: Tensor, draws: Tensor) -> Tensor:
+    _, _, height, width = images.shape
     center_y = (draws[:, 0, None] * (height + 1)).floor()  # [N, 1]
     center_x = (draws[:, 1, None] * (width + 1)).floor()
     inside_y = (torch.arange(height, device=images.device) + 0.5 - center_y).abs() < height / 4  # [N, H]
@@ -63,4 +70,5 @@ def _cutout(images: Tensor, noise: Noise) -> Tensor:
     return images.masked_fill(hole, 0.0)
 
 
+_NUM_DRAWS = {"color": 3, "translation": 2, "cutout": 2}
 _POLICIES = {"color": _color, "translation": _translation, "cutout": _cutout}

@@ -140,6 +140,9 @@ class _Loop:
     def _write_what_is_due(self, before: float, speed: float, *, stopped: bool) -> None:
         settings, kimg = self.settings, self.trainer.kimg
         over = kimg >= settings.total_kimg
+        intervals = (settings.log_kimg, settings.samples_kimg, settings.checkpoint_kimg)
+        if over or stopped or any(_is_due(before, kimg, interval) for interval in intervals):
+            self.trainer.check_finite()  # before anything is written of it
         if self.run_log is not None and (over or _is_due(before, kimg, settings.samples_kimg)):
             self.run_log.save_samples(self.trainer, self.fixed)
         if over or stopped or _is_due(before, kimg, settings.log_kimg):

@@ -14,7 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from zoo.nn.compiling import compile_function
+from zoo.nn.counter_noise import counter_noise
 from zoo.noise import Noise
+from zoo.recipe import TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,25 +76,86 @@ LOSSES: dict[str, Loss] = {
 }
 
 
-def r1_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
-    """Compute E |grad D(x)|^2 on real samples [N, ...]; the loss adds gamma / 2 of it.
+class Penalties:
+    """The penalties on the gradients of a discriminator, computed as `train.penalty` and `train.compile` say.
 
-    Mescheder, Geiger & Nowozin 2018, arXiv:1801.04406, equation 9.
+    Exact norms are differentiated twice. `torch.compile` cannot do that to a compiled network, and has returned wrong
+    gradients where it tried. So the network is run uncompiled, or its gradient is taken inside one compiled function.
+
+    Approximate norms are finite differences along one random direction, and need no second derivative. With
+    e ~ N(0, I), the mean of d^2 with d = (D(x + s e) - D(x)) / s is |grad D(x)|^2, and that of |d| is sqrt(2 / pi)
+    times the norm.
     """
-    return _squared_gradient_norm(discriminator, real).mean()
+
+    STEP = 0.01
+    """The length s of a finite difference."""
+
+    def __init__(self, *, approximate: bool = False, compiled: bool = False) -> None:
+        self.approximate = approximate
+        self._exact = compile_function(_differentiate_inside) if compiled else _differentiate
+
+    @classmethod
+    def of(cls, train: TrainConfig) -> Penalties:
+        return cls(approximate=train.penalty == "approximate", compiled=train.compile)
+
+    def r1(self, discriminator: Callable[[Tensor], Tensor], real: Tensor, noise: Noise) -> Tensor:
+        """Compute E |grad D(x)|^2 on real samples [N, ...]; the loss adds gamma / 2 of it.
+
+        Mescheder, Geiger & Nowozin 2018, arXiv:1801.04406, equation 9.
+        """
+        if self.approximate:
+            return self._difference(discriminator, real, noise).square().mean()
+        return self._squared_norm(discriminator, real).mean()
+
+    def gradient_penalty(
+        self, discriminator: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, noise: Noise
+    ) -> Tensor:
+        """Compute E (|grad D(x)| - 1)^2 at one uniform point on each line from a real to a fake sample [N, ...].
+
+        Gulrajani et al. 2017, arXiv:1704.00028, equation 3; the paper weighs it by 10.
+        """
+        share = noise.uniform(len(real), *[1] * (real.dim() - 1)).to(real.device)
+        between = torch.lerp(real, fake, share)
+        if self.approximate:
+            difference = self._difference(discriminator, between, noise).abs()
+            return (difference.square() - 2 * math.sqrt(math.pi / 2) * difference + 1).mean()
+        return (self._squared_norm(discriminator, between).clamp_min(1e-12).sqrt() - 1).square().mean()
+
+    def _squared_norm(self, discriminator: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+        with torch.autocast(inputs.device.type, enabled=False):
+            gradient = self._exact(discriminator, inputs.detach().float())
+            return gradient.square().flatten(1).sum(1)  # [N]
+
+    def _difference(self, discriminator: Callable[[Tensor], Tensor], inputs: Tensor, noise: Noise) -> Tensor:
+        """Compute directional derivatives [N], each along a random direction of its own."""
+        keys = (noise.uniform(len(inputs), 2) * (1 << 16)).long().to(inputs.device)  # two numbers of 16 bits
+        direction = counter_noise(keys[:, 0] << 16 | keys[:, 1], *inputs.shape[1:])
+        inputs = inputs.detach()
+        restart = _keep_random_state(inputs.device)
+        moved = discriminator(torch.add(inputs, direction.to(inputs), alpha=self.STEP))
+        restart()
+        difference = (moved - discriminator(inputs)).float() / self.STEP
+        return difference.flatten(1).sum(1) if difference.dim() > 1 else difference
 
 
-def gradient_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, noise: Noise) -> Tensor:
-    """Compute E (|grad D(x)| - 1)^2 at one uniform point on each line from a real to a fake sample [N, ...].
+def _keep_random_state(device: torch.device) -> Callable[[], None]:
+    """Return a function that lets dropout and the like draw again the numbers that follow now."""
+    cpu = torch.get_rng_state()
+    own = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
 
-    Gulrajani et al. 2017, arXiv:1704.00028, equation 3; the paper weighs it by 10.
-    """
-    share = noise.uniform(len(real), *[1] * (real.dim() - 1)).to(real.device)
-    between = torch.lerp(real, fake, share)
-    return (_squared_gradient_norm(discriminator, between).clamp_min(1e-12).sqrt() - 1).square().mean()
+    def restart() -> None:
+        torch.set_rng_state(cpu)
+        if own is not None:
+            torch.cuda.set_rng_state(own, device)
+
+    return restart
 
 
-def _squared_gradient_norm(discriminator: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
-    inputs = inputs.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(discriminator(inputs).sum(), inputs, create_graph=True)
-    return gradient.square().flatten(1).sum(1)  # [N]
+def _differentiate(discriminator: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+    inputs = inputs.requires_grad_()
+    with torch.compiler.set_stance("force_eager"):
+        return torch.autograd.grad(discriminator(inputs).sum(), inputs, create_graph=True)[0]
+
+
+def _differentiate_inside(discriminator: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+    return torch.func.grad(lambda samples: discriminator(samples).sum())(inputs)

@@ -101,14 +101,18 @@ def trainable(module: nn.Module) -> Iterator[None]:
             p.requires_grad_(False)
 
 
+_FUSED = ("cpu", "cuda", "mps")  # devices with fused optimizers
+
+
 def make_optimizer(module: nn.Module, settings: OptimizerConfig) -> torch.optim.Optimizer:
     """Make the optimizer of a module. Fused Adam passes over the weights once: eight times faster on a CPU."""
     parameters = list(module.parameters())
+    fused = all(p.device.type in _FUSED for p in parameters)
     lr, decay = settings.lr, settings.weight_decay
     if settings.kind == "sgd":
-        return torch.optim.SGD(parameters, lr=lr, momentum=settings.momentum, weight_decay=decay, fused=True)
+        return torch.optim.SGD(parameters, lr=lr, momentum=settings.momentum, weight_decay=decay, fused=fused)
     if settings.kind == "rmsprop":
         return torch.optim.RMSprop(parameters, lr=lr, momentum=settings.momentum, weight_decay=decay)
     if settings.kind == "adamw":
-        return torch.optim.AdamW(parameters, lr=lr, betas=settings.betas, weight_decay=0.01, fused=True)
-    return torch.optim.Adam(parameters, lr=lr, betas=settings.betas, weight_decay=decay, fused=True)
+        return torch.optim.AdamW(parameters, lr=lr, betas=settings.betas, weight_decay=0.01, fused=fused)
+    return torch.optim.Adam(parameters, lr=lr, betas=settings.betas, weight_decay=decay, fused=fused)

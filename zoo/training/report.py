@@ -31,32 +31,29 @@ class TrainingReport:
 
     def __init__(self, loss: str) -> None:
         self._loss = LOSSES[loss]
-        self._sums: dict[str, float] = defaultdict(float)
-        self._counts: dict[str, int] = defaultdict(int)
+        self._values: dict[str, list[Tensor]] = defaultdict(list)
 
-    def add(self, phase: str, terms: Mapping[str, Tensor], gradient_norm: float) -> None:
-        """Add the terms of one phase: scalars are averaged, "real" and "fake" outputs kept as mean and deviation."""
-        self._add(f"loss/{phase}", float(terms["loss"]))
-        self._add(f"gradient_norm/{phase}", gradient_norm)
+    def add(self, phase: str, terms: Mapping[str, Tensor], gradient_norm: Tensor) -> None:
+        """Add the terms of one phase: scalars are averaged, "real" and "fake" outputs kept as mean and deviation.
+
+        The numbers stay on their device until `summary`, so that no step waits for them.
+        """
+        self._values[f"loss/{phase}"].append(terms["loss"].detach())
+        self._values[f"gradient_norm/{phase}"].append(gradient_norm)
         for name, value in terms.items():
             if name in ("real", "fake"):
-                self._add(f"output/{name}", float(value.mean()))
-                self._add(f"output_squared/{name}", float(value.square().mean()))
+                self._values[f"output/{name}"].append(value.detach().float().mean())
+                self._values[f"output_squared/{name}"].append(value.detach().float().square().mean())
                 if name == "real":
-                    advantage_loss = self._loss.discriminator(terms["real"].detach(), terms["fake"].detach())
-                    self._add("adversarial_loss", float(advantage_loss))
+                    real, fake = (terms[part].detach().float() for part in ("real", "fake"))
+                    self._values["adversarial_loss"].append(self._loss.discriminator(real, fake))
             elif name != "loss":
-                self._add(name, float(value))
-
-    def _add(self, name: str, value: float) -> None:
-        self._sums[name] += value
-        self._counts[name] += 1
+                self._values[name].append(value.detach())
 
     def summary(self) -> dict[str, float]:
         """Return the means since the last summary, with the advantage and the gradient ratio where they exist."""
-        means = {name: total / self._counts[name] for name, total in self._sums.items()}
-        self._sums.clear()
-        self._counts.clear()
+        means = {name: sum(_read(values)) / len(values) for name, values in self._values.items()}
+        self._values.clear()
         squares = [means.pop(f"output_squared/{name}", 0.0) for name in ("real", "fake")]
         adversarial = means.pop("adversarial_loss", None)
         if adversarial is not None:
@@ -69,6 +66,12 @@ class TrainingReport:
         if "gradient_norm/G" in means and "gradient_norm/D" in means:
             means["report/gradient_ratio"] = means["gradient_norm/G"] / (means["gradient_norm/D"] + 1e-12)
         return means
+
+
+def _read(values: list[Tensor]) -> list[float]:
+    """Read numbers from their device, all of them in one transfer."""
+    device = values[0].device
+    return torch.stack([value.to(device).flatten()[0] for value in values]).tolist()
 
 
 def measure_diversity(samples: Tensor, real: Tensor) -> float:

@@ -13,12 +13,14 @@ from zoo.data import Batches, Store
 from zoo.errors import DivergenceError, InvalidValueError
 from zoo.gan import GAN
 from zoo.modality import Decode
+from zoo.nn.compiling import compile_network
 from zoo.nn.memory_format import channels_last
 from zoo.noise import Noise
 from zoo.recipe import Recipe
 from zoo.training import distributed
-from zoo.training.ema import update_ema
+from zoo.training.ema import Average
 from zoo.training.phases import Phase, Step, trainable
+from zoo.training.precision import Precision
 from zoo.training.report import TrainingReport
 
 
@@ -40,7 +42,11 @@ class Trainer:
         self.gan.init_from_data(store)
         distributed.broadcast([self.gan.to(device)])
         channels_last(self.gan).requires_grad_(False)
-        self.average = copy.deepcopy(self.gan.generator).eval()
+        self.average = Average(self.gan.generator, copied=self.gan.COPIED_BUFFERS)
+        self.precision = Precision(self.gan, train, device)
+        if train.compile:
+            for network in self.gan.networks.values():
+                compile_network(network, cuda_graphs=train.cuda_graphs)
         self.phases: list[Phase] = self.gan.phases(train)
         self.noise = Noise(train.seed, rank=rank, world_size=world_size)
         self.batches = Batches(
@@ -56,6 +62,7 @@ class Trainer:
         self.device, self.recipe, self.num_steps = device, recipe, 0
         self.best = math.inf  # the lowest value so far of the first held-out metric
         self.optimizers = list(dict.fromkeys(phase.optimizer for phase in self.phases))
+        self._is_finite = torch.ones((), dtype=torch.bool, device=device)
         self._base_lr = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
 
     @property
@@ -70,8 +77,11 @@ class Trainer:
     def step(self, report: TrainingReport) -> None:
         """Run every phase that is due, then update the average.
 
-        Raises DivergenceError before the weights take a step that is not finite.
+        Weights never take a step that is not finite. The CPU raises DivergenceError at once. Other devices are not
+        waited for: there, `check_finite` raises it.
         """
+        if self.recipe.train.cuda_graphs:
+            torch.compiler.cudagraph_mark_step_begin()
         self._set_learning_rates()
         due = [phase for phase in self.phases if phase.is_due(self.num_steps, self.kimg)]
         step = self._next_step(due)
@@ -79,13 +89,8 @@ class Trainer:
             self._run_phase(phase, step, report)
         self.num_steps += 1
         train = self.recipe.train
-        update_ema(
-            self.average,
-            self.gan.generator,
-            batch=train.batch,
-            kimg=self.kimg,
-            halflife_kimg=train.ema_halflife_kimg,
-            rampup=train.ema_rampup,
+        self.average.update(
+            batch=train.batch, kimg=self.kimg, halflife_kimg=train.ema_halflife_kimg, rampup=train.ema_rampup
         )
 
     def _next_step(self, due: list[Phase]) -> Step:
@@ -102,21 +107,34 @@ class Trainer:
 
     def _run_phase(self, phase: Phase, step: Step, report: TrainingReport) -> None:
         with trainable(phase.module):
-            terms = phase.loss(step)
+            with self.precision.autocast():
+                terms = phase.loss(step)
             phase.optimizer.zero_grad(set_to_none=True)
-            terms["loss"].backward()
+            self.precision.scale(terms["loss"]).backward()
             distributed.average_gradients(phase.module)
-        norm = _gradient_norm(phase.module)
-        if not math.isfinite(norm):
-            raise DivergenceError(
-                f"phase {phase.name} has no finite gradient at {self.kimg:.3f} kimg (loss {terms['loss'].item()})."
-                " Try lower learning rates, train.r1_gamma above 0, or a larger batch."
-            )
-        if norm > phase.max_grad_norm:
-            gradients = [p.grad for p in phase.module.parameters() if p.grad is not None]
-            torch._foreach_mul_(gradients, phase.max_grad_norm / norm)
-        phase.optimizer.step()
+        self.precision.unscale(phase.optimizer)
+        gradients = [p.grad for p in phase.module.parameters() if p.grad is not None]
+        norm = measure_norm(gradients)
+        # Scaled gradients of float16 overflow now and then. Such a step is left out, and the scale falls.
+        self._is_finite &= (terms["loss"] if self.precision.scales else norm).isfinite()
+        if self.device.type == "cpu" or not self._can_skip(phase.optimizer):
+            self.check_finite(phase.name)
+        if phase.max_grad_norm < math.inf:
+            clip_norm(gradients, norm, phase.max_grad_norm)
+        self.precision.step(phase.optimizer, self._is_finite)
         report.add(phase.name, {name: value.detach() for name, value in terms.items()}, norm)
+
+    def _can_skip(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Whether the optimizer leaves out a step by itself, so that nobody need wait for the numbers."""
+        return bool(optimizer.defaults.get("fused")) or self.device.type == "meta"
+
+    def check_finite(self, phase: str = "") -> None:
+        """Raise DivergenceError where a loss or gradient was not finite; it waits for the device."""
+        if self.device.type != "meta" and not self._is_finite.item():
+            raise DivergenceError(
+                f"{f'phase {phase}' if phase else 'a phase'} has no finite gradient at {self.kimg:.3f} kimg. "
+                "Try lower learning rates, train.r1_gamma above 0, or a larger batch."
+            )
 
     def _set_learning_rates(self) -> None:
         train = self.recipe.train
@@ -131,9 +149,10 @@ class Trainer:
         """Return all that a resumed training needs."""
         return {
             "gan": self.gan.state_dict(),
-            "average": self.average.state_dict(),
+            "average": self.average.module.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "extra_states": [state.state_dict() for state in self._extra_states],
+            "precision": self.precision.state_dict(),
             "noise": self.noise.state_dict(),
             "torch_rng": torch.get_rng_state(),
             "step": self.num_steps,
@@ -143,7 +162,8 @@ class Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         self.gan.load_state_dict(state["gan"])
-        self.average.load_state_dict(state["average"])
+        self.average.module.load_state_dict(state["average"])
+        self.precision.load_state_dict(state["precision"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         for module, saved in zip(self._extra_states, state["extra_states"], strict=True):
@@ -158,16 +178,24 @@ class Trainer:
     def averaged_gan(self) -> GAN:
         """Copy the GAN as it is sampled, evaluated and released: the averaged generator, the live discriminator."""
         gan = copy.deepcopy(self.gan)
-        gan.generator.load_state_dict(self.average.state_dict())
+        gan.generator.load_state_dict(self.average.module.state_dict())
         return gan.eval()
 
     @torch.no_grad()
     def sample_average(self, latents: torch.Tensor) -> torch.Tensor:
         """Sample the averaged generator, on the CPU, in chunks that fit where a training batch does."""
         chunks = latents.to(self.device).split(max(16, self.recipe.train.batch))
-        return torch.cat([self.average(chunk).float().cpu() for chunk in chunks])
+        return torch.cat([self.average.module(chunk).float().cpu() for chunk in chunks])
 
 
-def _gradient_norm(module: nn.Module) -> float:
-    gradients = [p.grad for p in module.parameters() if p.grad is not None]
-    return float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))) if gradients else 0.0
+def measure_norm(gradients: list[torch.Tensor]) -> torch.Tensor:
+    """Compute the Euclidean norm of all gradients together, a number on their device; 0 without any."""
+    if not gradients:
+        return torch.zeros(())
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+
+
+def clip_norm(gradients: list[torch.Tensor], norm: torch.Tensor, most: float) -> None:
+    """Scale gradients of this norm down to `most`, in place, where they exceed it; no value is waited for."""
+    exact = norm if norm.device.type == "mps" else norm.double()
+    torch._foreach_mul_(gradients, (most / exact).clamp_max(1.0))

@@ -43,7 +43,7 @@ def load_warm_start(trainer: Trainer, start: GAN) -> list[str]:
     fitting = matching_tensors(start.state_dict(), own)
     random = [name for name in own if name not in fitting]
     trainer.gan.load_state_dict(fitting, strict=not random)
-    trainer.average.load_state_dict(trainer.gan.generator.state_dict())
+    trainer.average.module.load_state_dict(trainer.gan.generator.state_dict())
     return random
 
 

@@ -15,7 +15,7 @@ from zoo.data import build_store
 from zoo.errors import InvalidValueError, NotFoundError
 from zoo.noise import Noise
 from zoo.recipe import load_recipe
-from zoo.training.losses import r1_penalty
+from zoo.training.losses import Penalties
 from zoo.training.phases import Step, trainable
 from zoo.training.trainer import Trainer
 from zoo.training.warm_start import load_warm_start
@@ -210,7 +210,7 @@ def test_a_larger_picture_begins_with_the_layers_of_a_smaller_one(tmp_path: Path
     for layer in ("generator.recurrent.weight_ih", "generator.image.0.weight", "generator.image.1.weight"):
         assert layer not in random
         torch.testing.assert_close(state[layer], start.state_dict()[layer])
-    torch.testing.assert_close(trainer.average.state_dict(), trainer.gan.generator.state_dict())
+    torch.testing.assert_close(trainer.average.module.state_dict(), trainer.gan.generator.state_dict())
     other = load_recipe("video-mocogan-shapes", [*small, "model.resolution=32", "model.width=5"])
     with pytest.raises(InvalidValueError, match="width = 8 instead of width = 5"):
         load_warm_start(Trainer(other, store, decode, torch.device("cpu")), start)
@@ -225,7 +225,7 @@ def test_r1_of_the_image_discriminator_is_of_a_patch():
     phase = next(one for one in gan.phases(MoCoGANTrainConfig(r1_gamma=2.0, r1_interval=1)) if one.name == "D-image-R1")
     with trainable(phase.module):
         penalty = phase.loss(step)["r1_penalty_of_images"]
-        whole = r1_penalty(gan.image_discriminator, clips[:, :, 0])
+        whole = Penalties().r1(gan.image_discriminator, clips[:, :, 0], Noise(0))
 
     assert gan.config.num_patches == 4
     torch.testing.assert_close(4 * penalty, whole)

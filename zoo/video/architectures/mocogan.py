@@ -34,7 +34,7 @@ from zoo.errors import InvalidValueError
 from zoo.noise import Noise
 from zoo.options import FrameOptions, LabelOptions
 from zoo.recipe import OptimizerConfig, TrainConfig, check_unused, within
-from zoo.training.losses import LOSSES, r1_penalty
+from zoo.training.losses import LOSSES, Penalties
 from zoo.training.phases import Phase, Step, make_optimizer
 from zoo.video.clip_gan import ClipConfig, LongClipGAN, as_clips, frames_at_once
 from zoo.video.samples import Clips
@@ -339,7 +339,7 @@ class MoCoGAN(LongClipGAN, LabelledGAN):
 
     def phases(self, train: MoCoGANTrainConfig) -> list[Phase]:
         """Make the phases D for clips and classes, D-image for single frames, D-content if there is one, then G."""
-        loss, discriminate = LOSSES[train.loss], self.discriminator.logits
+        loss, discriminate, penalties = LOSSES[train.loss], self.discriminator.logits, Penalties.of(train)
         discriminate_images = self.image_discriminator
 
         def category_loss(logits: Tensor, step: Step) -> Tensor:
@@ -357,7 +357,7 @@ class MoCoGAN(LongClipGAN, LabelledGAN):
             return {"loss": loss.discriminator(real, fake) + category, "real": real, "fake": fake, "category": category}
 
         def r1_loss(step: Step) -> dict[str, Tensor]:
-            return lazy_r1(r1_penalty(self.discriminator, step.real), "r1_penalty")
+            return lazy_r1(penalties.r1(self.discriminator, step.real, step.noise), "r1_penalty")
 
         def image_discriminator_loss(step: Step) -> dict[str, Tensor]:
             real, fake = (sample_frames(clips, step.noise) for clips in (step.real, step.fake.detach()))
@@ -365,7 +365,8 @@ class MoCoGAN(LongClipGAN, LabelledGAN):
 
         def image_r1_loss(step: Step) -> dict[str, Tensor]:
             """Compute the penalty of one patch: where patches do not overlap, an image's is the sum of theirs."""
-            penalty = r1_penalty(discriminate_images, sample_frames(step.real, step.noise)) / self.config.num_patches
+            frames = sample_frames(step.real, step.noise)
+            penalty = penalties.r1(discriminate_images, frames, step.noise) / self.config.num_patches
             return lazy_r1(penalty, "r1_penalty_of_images")
 
         def content_discriminator_loss(step: Step) -> dict[str, Tensor]:

@@ -36,8 +36,8 @@ from torch import Tensor, nn
 from zoo.errors import InvalidValueError
 from zoo.noise import Noise
 from zoo.recipe import OptimizerConfig, TrainConfig, check_unused, within
-from zoo.training.augment import diff_augment
-from zoo.training.losses import LOSSES, r1_penalty
+from zoo.training.augment import apply_augmentation, diff_augment, draw_augmentation
+from zoo.training.losses import LOSSES, Penalties
 from zoo.training.phases import Phase, Step, make_optimizer
 from zoo.video.clip_gan import ClipConfig, LongClipGAN, as_clips, as_frames, frames_at_once
 
@@ -441,7 +441,7 @@ class StyleGANV(LongClipGAN):
 
     def phases(self, train: StyleGANVTrainConfig) -> list[Phase]:
         """Make the phases D, its lazy R1 and G. Each samples its own times; D and G draw their own latents."""
-        loss, discriminator = LOSSES[train.loss], self.discriminator
+        loss, discriminator, penalties = LOSSES[train.loss], self.discriminator, Penalties.of(train)
         optimizer = make_optimizer(discriminator, train.discriminator)
 
         def discriminate(frames: Tensor, times: Tensor, step: Step) -> Tensor:
@@ -461,7 +461,10 @@ class StyleGANV(LongClipGAN):
 
         def r1_loss(step: Step) -> dict[str, Tensor]:
             frames, times = select_frames(step)
-            penalty = r1_penalty(lambda real: discriminate(real, times, step), frames)
+            draws = draw_augmentation(len(frames), train.augment, step.noise, frames.device)
+            penalty = penalties.r1(
+                lambda real: discriminator(apply_augmentation(real, train.augment, draws), times), frames, step.noise
+            )
             return {"loss": train.r1_gamma / 2 * train.r1_interval * penalty, "r1_penalty": penalty}
 
         def generator_loss(step: Step) -> dict[str, Tensor]:

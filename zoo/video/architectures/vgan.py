@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from zoo.errors import InvalidValueError
 from zoo.recipe import TrainConfig, check_unused, within
-from zoo.training.losses import LOSSES, r1_penalty
+from zoo.training.losses import LOSSES, Penalties
 from zoo.training.phases import Phase, Step, make_optimizer
 from zoo.video.clip_gan import ClipConfig, ClipGAN
 
@@ -165,7 +165,7 @@ class VGAN(ClipGAN):
 
     def phases(self, train: VGANTrainConfig) -> list[Phase]:
         """Make the phases D, its lazy R1 if any, and G. G's loss needs the mask, so it generates fakes of its own."""
-        loss, discriminator = LOSSES[train.loss], self.discriminator
+        loss, discriminator, penalties = LOSSES[train.loss], self.discriminator, Penalties.of(train)
         optimizer = make_optimizer(discriminator, train.discriminator)
 
         def discriminator_loss(step: Step) -> dict[str, Tensor]:
@@ -180,7 +180,7 @@ class VGAN(ClipGAN):
             return {"loss": adversarial + train.mask_weight * mask.abs().mean(), "mask": mask.mean()}
 
         def r1_loss(step: Step) -> dict[str, Tensor]:
-            penalty = r1_penalty(discriminator, step.real)
+            penalty = penalties.r1(discriminator, step.real, step.noise)
             return {"loss": train.r1_gamma / 2 * train.r1_interval * penalty, "r1_penalty": penalty}
 
         phases = [

@@ -1,0 +1,30 @@
+"""Layers that stay in float32 while the others run in half precision."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def keep_float32(module: nn.Module) -> None:
+    """Make `module` compute in float32 inside `torch.autocast`, in place. Its parameters and their names stay."""
+    cls = type(module)
+    if cls not in _CLASSES:
+        _CLASSES[cls] = _make_float32_class(cls)
+    module.__class__ = _CLASSES[cls]
+
+
+_CLASSES: dict[type[nn.Module], type[nn.Module]] = {}
+
+
+def _make_float32_class(cls: type[nn.Module]) -> type[nn.Module]:
+    """Make a subclass. Unlike a wrapped `forward`, a copy of its modules computes with its own weights."""
+
+    def forward(self: nn.Module, *inputs: Any) -> Any:
+        floats = [x.float() if isinstance(x, Tensor) and x.is_floating_point() else x for x in inputs]
+        with torch.autocast(inputs[0].device.type, enabled=False):
+            return cls.forward(self, *floats)
+
+    return type(cls.__name__, (cls,), {"forward": forward, "__module__": cls.__module__})
