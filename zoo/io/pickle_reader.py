@@ -111,7 +111,7 @@ class Reader(pickle._Unpickler):
     ) -> None:
         super().__init__(file, encoding=encoding)
         self._names, self._make, self._what = names, make, what
-        self.dispatch = _Instructions(self._known)  # type: ignore[misc] - each reader counts its own
+        self.dispatch = _Instructions(self._known)  # type: ignore[misc]  # each counts its own
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self._names:
