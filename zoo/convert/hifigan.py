@@ -193,7 +193,7 @@ def _read_config(weights: Path) -> dict[str, Any]:
         ups = about["ups"]
         if not isinstance(ups, list) or len(ups) > MAX_ITEMS or not all(type(up) is int for up in ups):
             raise InvalidFileError(
-                f"{path}: its upsample_rates = {shorten_repr(ups)} should be a list of whole numbers, {MAX_ITEMS} at most"
+                f"{path}: upsample_rates = {shorten_repr(ups)} should be a list of at most {MAX_ITEMS} whole numbers"
             )
         about["hop"] = math.prod(about["ups"])
         about["length"] = 32 * about["hop"]
