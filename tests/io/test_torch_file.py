@@ -214,30 +214,42 @@ def old_file(program: bytes) -> bytes:
     return b"".join([*start, program, pickle.dumps([], protocol=2)])
 
 
-ENDLESS = {
-    "a list that holds itself": b"\x80\x02]q\x00(h\x00h\x00e.",
-    "lists that hold each other twice": b"\x80\x02]q\x00" + b"](h\x00h\x00eq\x00" * 60 + b".",
-    "a dictionary that holds itself": b"\x80\x02}q\x00X\x05\x00\x00\x00modelh\x00s.",
-    "a state in lists": b"\x80\x02}X\x05\x00\x00\x00model]q\x00(h\x00h\x00es.",
-    "a key of nested tuples": b"\x80\x02})q\x00" + b"h\x00h\x00\x86q\x00" * 60 + b"K\x01s.",
-    "keys of nested tuples": b"\x80\x02})q\x00" + b"h\x00h\x00\x86q\x00" * 60 + b"(h\x00K\x01u.",
-    "memory by a call": b"\x80\x02c__builtin__\nbytearray\n\x8a\x06\x00\x00\x00\x00\x00\x0f\x85R.",
-    "memory by a tensor": b"\x80\x02ctorch\nFloatTensor\n\x8a\x06\x00\x00\x00\x00\x00\x0f\x85R.",
+TUPLES = b"\x80\x02)q\x00" + b"h\x00h\x00\x86q\x00" * 60  # each holds the one before twice: 2^60 in all
+LISTS = b"\x80\x02]q\x00" + b"](h\x00h\x00eq\x00" * 60
+MODEL = b"}X\x05\x00\x00\x00model"
+HUGE = b"\x8a\x06\x00\x00\x00\x00\x00\x0f\x85R."  # a call with 16 trillion as its argument
+
+PROGRAMS = {
+    "a list that holds itself twice": (b"\x80\x02]q\x00(h\x00h\x00e.", "something other than a dictionary"),
+    "lists in lists": (LISTS + b".", "something other than a dictionary"),
+    "lists in lists for a state": (LISTS + MODEL + b"h\x00s.", "no state of a network"),
+    "tuples in tuples for a state": (TUPLES + MODEL + b"h\x00s.", "no state of a network"),
+    "a dictionary that holds itself": (b"\x80\x02}q\x00X\x05\x00\x00\x00modelh\x00s.", "no state of a network"),
+    "a key of tuples": (TUPLES + b"}h\x00K\x01s.", "other keys"),
+    "keys of tuples": (TUPLES + b"}(h\x00K\x01u.", "other keys"),
+    "a shape of tuples": (TUPLES + b"ctorch\nSize\nh\x00\x85R.", "something other than a dictionary"),
+    "memory by a call": (b"\x80\x02c__builtin__\nbytearray\n" + HUGE, "no tensor needs"),
+    "memory by a tensor": (b"\x80\x02ctorch\nFloatTensor\n" + HUGE, "no tensor needs"),
+    "memory by a length": (b"\x80\x02X\xff\xff\xff\x7fabc", "EOFError"),
+    "memory by a memo": (b"\x80\x02}r\xff\xff\xff\x7f.", "it holds nothing"),
 }
 
 
 @pytest.mark.parametrize("old", [False, True])
-@pytest.mark.parametrize("kind", ENDLESS)
+@pytest.mark.parametrize("kind", PROGRAMS)
 def test_small_programs_take_little_time_and_memory(tmp_path: Path, kind: str, old: bool):
     """A few hundred bytes that share their parts many times over, or ask for terabytes, are refused at once."""
     path = tmp_path / "a.pth"
+    program, message = PROGRAMS[kind]
     if old:
-        path.write_bytes(old_file(ENDLESS[kind]))
+        path.write_bytes(old_file(program))
     else:
         with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("a/data.pkl", ENDLESS[kind])
+            archive.writestr("a/data.pkl", program)
+    if old and message == "EOFError":
+        message = ""  # the next pickle in the file is read as the rest of this one
 
-    with must_end(), pytest.raises(InvalidFileError, match="not a file of tensors"):
+    with must_end(), pytest.raises(InvalidFileError, match=f"not a file of tensors.*{message}"):
         read_tensors(path)
 
 

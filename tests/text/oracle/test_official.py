@@ -103,7 +103,7 @@ HOSTILE = {
     "doubled for ever": b"\x80\x02)q\x00" + b"h\x00h\x00\x86q\x00" * 60 + b".",
     "a list that holds itself twice": b"\x80\x02]q\x00(h\x00h\x00e.",
     "lists that hold each other twice": b"\x80\x02]q\x00" + b"](h\x00h\x00eq\x00" * 60 + b".",
-    "a key of nested tuples": b"\x80\x02})q\x00" + b"h\x00h\x00\x86q\x00" * 60 + b"K\x01s.",
+    "a key of nested tuples": b"\x80\x02)q\x00" + b"h\x00h\x00\x86q\x00" * 60 + b"}h\x00K\x01s.",
     "deep nesting": b"(" * 100_000 + b"." + b"t",
 }
 

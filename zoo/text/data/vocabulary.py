@@ -144,12 +144,13 @@ class Vocabulary:
         try:
             facts = json.loads(text)
             _check_parts(facts, where)
-            checked = json.dumps(facts)  # so what is read is what was checked, even where a key stands twice
+            checked = json.dumps(facts)
         except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
             if isinstance(error, InvalidFileError):
                 raise
             raise InvalidFileError(f"{where}: not a tokenizer: {shorten(str(error))}") from error
         tokenizer = _call_guarded(where, Tokenizer.from_str, checked)
+        _check_parts(json.loads(tokenizer.to_str()), where)  # again: the package also reads parts by their other keys
         tokenizer.no_padding()
         tokenizer.no_truncation()
         vocabulary = cls(tokenizer)
