@@ -230,6 +230,13 @@ PROGRAMS = {
     "a shape of tuples": (TUPLES + b"ctorch\nSize\nh\x00\x85R.", "something other than a dictionary"),
     "memory by a call": (b"\x80\x02c__builtin__\nbytearray\n" + HUGE, "no tensor needs"),
     "memory by a tensor": (b"\x80\x02ctorch\nFloatTensor\n" + HUGE, "no tensor needs"),
+    "a call of many arguments": (b"\x80\x02ctorch\nSize\n(" + b"N" * 1000 + b"tR.", "1,000 arguments"),
+    "a storage of many parts": (
+        b"\x80\x02(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x01"
+        + b"N" * 1000
+        + b"tQ.",
+        "describes a storage",
+    ),
     "memory by a length": (b"\x80\x02X\xff\xff\xff\x7fabc", "EOFError"),
     "memory by a memo": (b"\x80\x02}r\xff\xff\xff\x7f.", "it holds nothing"),
 }
@@ -272,4 +279,28 @@ def test_a_program_of_too_many_instructions_is_refused(tmp_path: Path, monkeypat
     (tmp_path / "a.pth").write_bytes(old_file(b"\x80\x02" + b"}" * 1001 + b"."))
 
     with pytest.raises(InvalidFileError, match="instructions"):
+        read_tensors(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("order", [b"big", b"little" * 1000])
+def test_other_orders_of_bytes_are_refused(tmp_path: Path, order: bytes):
+    """Numbers of a big-endian machine would be read wrong."""
+    torch.save({"a": torch.ones(3)}, tmp_path / "a.pth")
+    with zipfile.ZipFile(tmp_path / "a.pth") as whole, zipfile.ZipFile(tmp_path / "b.pth", "w") as changed:
+        for name in whole.namelist():
+            changed.writestr(name, order if name.endswith("byteorder") else whole.read(name))
+
+    with pytest.raises(InvalidFileError, match="little-endian"):
+        read_tensors(tmp_path / "b.pth")
+
+
+def test_overlapping_members_are_refused(tmp_path: Path):
+    """An archive whose list says that its members are larger than the file is refused before one is read."""
+    torch.save({"a": torch.ones(1000)}, tmp_path / "a.pth")
+    content = (tmp_path / "a.pth").read_bytes()
+    size, large = (4000).to_bytes(4, "little"), (400_000).to_bytes(4, "little")
+    at = content.index(b"PK\x01\x02")
+    (tmp_path / "a.pth").write_bytes(content[:at] + content[at:].replace(size, large))
+
+    with pytest.raises(InvalidFileError, match="unpacks to more"):
         read_tensors(tmp_path / "a.pth")

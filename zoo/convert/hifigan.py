@@ -178,12 +178,10 @@ def _read_config(weights: Path) -> dict[str, Any]:
     path = weights.with_name("config.json")
     if not path.is_file():
         return {}
+    if path.stat().st_size > MAX_CONFIG_BYTES:
+        raise InvalidFileError(f"{path}: larger than any config of a vocoder; refused")
     try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise InvalidFileError(f"{path}: larger than any config of a vocoder; refused")
         content = json.loads(path.read_text(encoding="utf-8"))
-    except InvalidFileError:
-        raise
     except (OSError, ValueError, RecursionError) as error:
         raise InvalidFileError(f"{path}: cannot read: {error}") from error
     if not isinstance(content, dict):

@@ -4,8 +4,9 @@ A pickle is a program, and anybody may have written it. This reader knows only t
 dictionaries of numbers, and only the names that the caller lists. For a name the pickle gets a record of its own
 arguments, and not the function or class of that name. Anything else is refused.
 
-Memory and time are bounded by the size of the pickle: each instruction makes one small object, and a key is never
-hashed for long. Lists may still hold themselves or share their parts, so whoever walks the result must expect that.
+Memory and time are bounded by the size of the pickle: each instruction makes one small object, keys are quickly hashed,
+and calls have few arguments. Lists may still hold themselves or share their parts, so whoever walks the result must
+expect that.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ _INSTRUCTIONS = (
 
 MAX_INSTRUCTIONS = 1 << 20  # tensors take some 30 each: 30,000 of them; the objects of so many take 100 MB at most
 
+MAX_ARGUMENTS = 16  # of a call, which takes the time of its arguments; a program can make it with the same ones again
+
 Make = Callable[[str, tuple[Any, ...]], Any]
 
 
@@ -52,6 +55,8 @@ class Name(Record):
         self.name, self._make = name, make
 
     def __call__(self, *args: Any) -> Any:
+        if len(args) > MAX_ARGUMENTS:
+            raise InvalidFileError(f"it calls {self.name} with {len(args):,} arguments")
         return self._make(self.name, args)
 
 

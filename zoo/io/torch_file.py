@@ -132,7 +132,7 @@ def _read_archive(file: IO[bytes]) -> dict[str, Tensor]:
             raise InvalidFileError("its data.pkl is larger than any description of tensors")
         folder = pickles[0].removesuffix("data.pkl")
         order = members.get(f"{folder}byteorder")
-        if order is not None and archive.read(order) != b"little":
+        if order is not None and (order.file_size > len(b"little") or archive.read(order) != b"little"):
             raise InvalidFileError("its numbers are not little-endian")
 
         def read(storage: _Storage) -> bytes:
@@ -190,9 +190,14 @@ class _Descriptions(Reader):
 
     def persistent_load(self, pid: Any) -> _Storage:
         match pid:
-            case ("storage", Name(name=kind), str(key), str(), int(size), *view) if (
-                kind in _DTYPES and size >= 0 and not any(view)
-            ):
+            case ("storage", Name(name=kind), str(key), str(), int(size)) | (
+                "storage",
+                Name(name=kind),
+                str(key),
+                str(),
+                int(size),
+                None,
+            ) if kind in _DTYPES and size >= 0:
                 return self.storages.setdefault(key, _Storage(key, _DTYPES[kind], size))
         raise InvalidFileError("it describes a storage as torch.save never does")
 
