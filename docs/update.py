@@ -24,7 +24,7 @@ from zoo.cli.app import app
 from zoo.cli.listing import format_markdown_table
 from zoo.cli.main import main as _commands  # noqa: F401 - registers all commands
 from zoo.modality import load_modality
-from zoo.recipe import DataConfig, EvaluateConfig, TestConfig, TrainConfig, load_architecture
+from zoo.recipe import MAX_ITEMS, DataConfig, EvaluateConfig, TestConfig, TrainConfig, load_architecture
 from zoo.registry import MODALITIES, Weights, registry
 
 ROOT = Path(__file__).parents[1]
@@ -56,7 +56,8 @@ def format_values(hint: Any, metadata: Any) -> str:
     if get_origin(hint) is tuple:
         inner = get_args(hint)
         if inner[-1] is Ellipsis:
-            return f"a list of {format_values(inner[0], metadata)}"
+            most = metadata.get("items", MAX_ITEMS)
+            return f"a list of at most {most}, each {format_values(inner[0], metadata)}"
         return f"{len(inner)} numbers, each {format_values(inner[0], metadata).removeprefix('number, ')}"
     if get_origin(hint) in (dict, Mapping):
         return f"a table of {TYPE_NAMES[get_args(hint)[1]]}s"

@@ -1,14 +1,27 @@
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from zoo.errors import InvalidValueError, NotFoundError
-from zoo.recipe import DataConfig, apply_override, difference, load_recipe, parse_recipe
+from zoo.recipe import (
+    MAX_ITEMS,
+    DataConfig,
+    TestConfig,
+    apply_override,
+    build,
+    difference,
+    load_architecture,
+    load_recipe,
+    parse_recipe,
+)
 from zoo.registry import registry
 
 
@@ -59,6 +72,62 @@ def test_bad_overrides_say_what_would_have_worked(override: str, error: type[Exc
     """Errors of unknown keys suggest the nearest; errors of values state the right type or range."""
     with pytest.raises(error, match=text.replace("[", r"\[")):
         load_recipe("faces-dcgan", [override])
+
+
+@pytest.mark.parametrize("key", ["train.batch", "train.seed", "train.total_kimg", "train.loss", "model.resolution"])
+def test_a_number_of_thousands_of_digits_is_refused_in_a_line(key: str):
+    """Python refuses to write such a number down, and the message does without it."""
+    with pytest.raises(InvalidValueError, match="should be") as refused:
+        load_recipe("faces-dcgan", [f"{key}=0x{'f' * 5000}"])
+    assert len(str(refused.value)) < 200
+
+
+ARCHITECTURES = sorted({(entry.modality, entry.architecture) for entry in registry.entries.values()})
+
+
+def find_list_keys(cls: type, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any, int]]:
+    """Find the keys of a table that take lists of any length: the path, the type and the most values of each."""
+    hints = get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        hint = hints[field.name]
+        if dataclasses.is_dataclass(hint):
+            yield from find_list_keys(hint, (*path, field.name))
+        if get_origin(hint) is tuple and get_args(hint)[-1] is Ellipsis:
+            yield (*path, field.name), hint, field.metadata.get("items", MAX_ITEMS)
+
+
+@pytest.mark.parametrize(("modality", "name"), ARCHITECTURES)
+def test_every_list_is_bounded_before_a_layer_is_made_of_it(modality: str, name: str, monkeypatch: pytest.MonkeyPatch):
+    """A config or recipe with a list that is longer than any network needs, or holds such a list, is refused."""
+    gan = load_architecture(modality, name)
+    monkeypatch.setattr(gan, "__init__", lambda *args: pytest.fail("a network was made"))
+    for section, cls in (("model", gan.Config), ("data", gan.DataConfig), ("train", gan.TrainConfig)):
+        for path, hint, most in find_list_keys(cls):
+            item, outer = get_args(hint)[0], []
+            if get_origin(item) is tuple:
+                item, outer = get_args(item)[0], [[[2] * (most + 1)]]
+            one = {int: 2, str: "a"}.get(item) or get_args(item)[0]  # a Literal's first value
+            assert most <= 64
+            for value in [[one] * (most + 1), [one] * 20_000, *outer]:
+                table: Any = value
+                for key in reversed(path):
+                    table = {key: table}
+                with pytest.raises(
+                    InvalidValueError, match=rf"{path[-1]} has .* values; it should have at most {most}"
+                ):
+                    build(cls, table, where=section)
+
+
+def test_every_table_is_bounded():
+    with pytest.raises(InvalidValueError, match="at most 64"):
+        build(TestConfig, {"parameters": {str(i): i for i in range(65)}}, where="recipe")
+
+
+@pytest.mark.parametrize("never", [[65535], [0, 1], [1, 0, 0]])
+def test_banned_tokens_leave_others_to_sample(never: list[int]):
+    """A token beyond the vocabulary, or no token that is left, is an error of the config and none of torch."""
+    with pytest.raises(InvalidValueError, match=r"model\.banned"):
+        build(load_architecture("text", "seqgan").Config, {"vocabulary": 2, "banned": never}, where="config")
 
 
 def test_recipe_architectures_are_those_of_the_registry():

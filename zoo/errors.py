@@ -94,5 +94,13 @@ def shorten_repr(value: Any) -> str:
     return shorten(_REPR.repr(value), 120)
 
 
-_REPR = reprlib.Repr()
+class _Repr(reprlib.Repr):
+    def repr_int(self, x: int, level: int) -> str:
+        try:
+            return super().repr_int(x, level)
+        except ValueError:  # Python converts no number of more than 4300 digits, and a hexadecimal one can have them
+            return f"a number of {x.bit_length():,} bits"
+
+
+_REPR = _Repr()
 _REPR.maxstring = _REPR.maxother = 80

@@ -11,7 +11,7 @@ import dataclasses
 import importlib
 import math
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -32,9 +32,18 @@ OTHER_LIBRARIES = ("transformers:",)
 """Prefixes of a `train.start` that names weights of another library. The architecture reads those by itself."""
 
 
-def within(low: float = -math.inf, high: float = math.inf, *, above: float | None = None) -> dict[str, Any]:
-    """Return the metadata of a number field: the closed range [low, high], or the open one from `above`."""
-    return {"low": low, "high": high, "above": above}
+MAX_ITEMS = 64
+"""The most values of a list or table whose field says no other number. Each may be a layer, and a layer takes time."""
+
+
+def within(
+    low: float = -math.inf, high: float = math.inf, *, above: float | None = None, items: int = MAX_ITEMS
+) -> dict[str, Any]:
+    """Return the metadata of a number field: the closed range [low, high], or the open one from `above`.
+
+    Of a list, each number is in the range, and there are at most `items`. The same holds for lists in lists.
+    """
+    return {"low": low, "high": high, "above": above, "items": items}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -431,13 +440,15 @@ def _convert(value: Any, hint: Any, metadata: Mapping[str, Any], where: str, key
         if not any(value == known and type(value) is type(known) for known in args):  # True is no 1
             known = ", ".join(map(str, args))
             raise InvalidValueError(
-                f"{where}: {key} = {shorten_repr(value)} should be one of {known}.{suggest(str(value), map(str, args))}"
+                f"{where}: {key} = {shorten_repr(value)} should be one of {known}."
+                f"{suggest(value if isinstance(value, str) else '', map(str, args))}"
             )
         return value
     if origin is tuple:
         if not isinstance(value, list | tuple) or (args[-1] is not Ellipsis and len(value) != len(args)):
             count = "a list" if args[-1] is Ellipsis else f"a list of {len(args)}"
             raise InvalidValueError(f"{where}: {key} = {shorten_repr(value)} should be {count}")
+        _check_count(value, metadata, where, key)
         inner = [args[0]] * len(value) if args[-1] is Ellipsis else args
         return tuple(_convert(v, t, metadata, where, key) for v, t in zip(value, inner, strict=True))
     if origin is Mapping:
@@ -445,6 +456,7 @@ def _convert(value: Any, hint: Any, metadata: Mapping[str, Any], where: str, key
             raise InvalidValueError(
                 f"{where}: {key} = {shorten_repr(value)} should be a table of {_TYPE_NAMES[args[1]]}s"
             )
+        _check_count(value, metadata, where, key)
         return dict(value)
     if hint is float and type(value) is int:
         value = float(value) if abs(value) < 1e300 else math.inf
@@ -458,6 +470,12 @@ def _convert(value: Any, hint: Any, metadata: Mapping[str, Any], where: str, key
 
 
 _TYPE_NAMES = {int: "whole number", float: "number", str: "string", bool: "boolean (true or false)"}
+
+
+def _check_count(value: Sized, metadata: Mapping[str, Any], where: str, key: str) -> None:
+    most = metadata.get("items", MAX_ITEMS)
+    if len(value) > most:
+        raise InvalidValueError(f"{where}: {key} has {len(value):,} values; it should have at most {most}")
 
 
 def _check_range(value: float, metadata: Mapping[str, Any], where: str, key: str) -> None:

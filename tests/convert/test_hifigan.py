@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from helpers.hanging import must_end
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from zoo.convert import hifigan
@@ -87,6 +90,103 @@ def test_pickled_releases_convert(mel: Tensor, tmp_path: Path, weight_norm: bool
     assert wave.std() > 0.01
     torch.testing.assert_close(vocoder.vocode(mel), wave, rtol=0, atol=1e-5)
     assert vocoder.config.block == (2 if third else 1)
+
+
+def prefix(state: dict[str, Tensor], *prefixes: str) -> dict[str, Tensor]:
+    return {f"{prefix}{name}": value for prefix in prefixes for name, value in state.items()}
+
+
+LAYOUTS = {
+    "of a parallel training": lambda state: prefix(state, "module."),
+    "of a parallel training, in a checkpoint": lambda state: {"generator": prefix(state, "module."), "steps": 7},
+    "two levels down": lambda state: {"model": {"generator": state, "discriminator": {"a": torch.ones(2)}}},
+    "beside a discriminator": lambda state: {
+        "state_dict": {
+            **prefix(state, "generator."),
+            "discriminator.0.weight": torch.ones(2),
+            "mpd.0.bias": torch.ones(1),
+        }
+    },
+    "a part of a model": lambda state: prefix(state, "model.generator."),
+    "a part of a parallel model": lambda state: {
+        "model": {**prefix(state, "module.model_g."), "module.model_d.a": torch.ones(2)}
+    },
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_state_is_found_wherever_trainings_put_it(mel: Tensor, tmp_path: Path, layout: str):
+    """Prefixes of modules, levels of dictionaries and discriminators do not matter."""
+    made = generator()
+    torch.save(LAYOUTS[layout](original_layout(made, weight_norm=True)), tmp_path / "g.pth")
+
+    with torch.no_grad():
+        torch.testing.assert_close(read_vocoder(tmp_path / "g.pth").vocode(mel), made(mel), rtol=0, atol=1e-5)
+
+
+def test_safetensors_of_a_whole_model_are_read(mel: Tensor, tmp_path: Path):
+    """They have no levels, but prefixes and discriminators."""
+    made = generator()
+    state = prefix(original_layout(made, weight_norm=True), "module.generator.")
+    save_file({**state, "module.discriminator.a": torch.ones(2)}, tmp_path / "g.safetensors")
+
+    with torch.no_grad():
+        torch.testing.assert_close(read_vocoder(tmp_path / "g.safetensors").vocode(mel), made(mel), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("weight_norm", [True, False])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_other_floats_are_read(mel: Tensor, tmp_path: Path, dtype: torch.dtype, weight_norm: bool):
+    """Weights of fewer bits, and of more, sound as they do in float32."""
+    state = {name: value.to(dtype) for name, value in original_layout(generator(), weight_norm=weight_norm).items()}
+    torch.save({"generator": state}, tmp_path / "half.pth")
+    torch.save({name: value.float() for name, value in state.items()}, tmp_path / "float.pth")
+
+    half, whole = (read_vocoder(tmp_path / f"{name}.pth") for name in ("half", "float"))
+
+    torch.testing.assert_close(half.vocode(mel), whole.vocode(mel), rtol=0, atol=1e-6)
+
+
+def test_two_tensors_of_one_name_are_refused(tmp_path: Path):
+    """Where a file has two generators, none is chosen silently."""
+    state = original_layout(generator(), weight_norm=False)
+    torch.save(prefix(state, "generator.", "module.generator."), tmp_path / "a.pth")
+
+    with pytest.raises(InvalidFileError, match="the same name"):
+        read_vocoder(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"upsample_rates": [2] * 20_000},
+        {"upsample_rates": [10**4000] * 20},
+        {"upsample_rates": [8, 8, 2, 2], "upsample_kernel_sizes": [16] * 20_000},
+        {"resblock_kernel_sizes": [3] * 20_000},
+        {"resblock_dilation_sizes": [[1] * 20_000] * 3},
+        {"upsample_initial_channel": 4096},
+        {"upsample_rates": "8" * 300},
+        {"padding": "a" * (1 << 20), "upsample_rates": [8, 8, 2, 2]},
+    ],
+    ids=["rates", "huge rates", "kernels", "blocks", "dilations", "width", "a text", "a large file"],
+)
+def test_a_config_of_another_network_is_refused_before_that_is_made(
+    tmp_path: Path, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
+    """What a config.json asks for is compared with the weights before it takes memory."""
+    torch.save(original_layout(generator(), weight_norm=False), tmp_path / "generator")
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    convolution = nn.Conv1d.__init__
+
+    def make(self: nn.Conv1d, *args: Any, **options: Any) -> None:
+        convolution(self, *args, **options)
+        assert self.weight.device.type == "meta"
+
+    monkeypatch.setattr(nn.Conv1d, "__init__", make)
+    with must_end(), pytest.raises(InvalidFileError) as refused:
+        read_vocoder(tmp_path)
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 600
 
 
 def test_config_beside_the_weights_decides(tmp_path: Path):

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 import zoo
 from zoo.errors import AlreadyExistsError, InvalidFileError, InvalidValueError, NotFoundError, NoWeightsError
 from zoo.faces.architectures.dcgan import DCGAN
+from zoo.io import weights
 from zoo.io.weights import SUMS, digest, read_sums, verify, write_sums
 from zoo.nn.no_init import no_init
 from zoo.recipe import load_recipe
@@ -170,6 +171,31 @@ def test_digests_cannot_lead_out_of_the_folder(folder: Path):
 
     with pytest.raises(InvalidFileError, match="leads out"):
         verify(folder, {})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{'0' * 64}  {'a/' * 490_000}b\n",
+        f"{'0' * 64}  {'a/' * 127}bc\n",
+        "".join(f"{'0' * 64}  {i}\n" for i in range(4097)),
+        "a" * 1_000_000,
+    ],
+    ids=["a path of many parts", "a path of 256 characters", "many lines", "a long line"],
+)
+def test_a_list_of_digests_is_bounded_before_a_path_is_looked_up(
+    folder: Path, text: str, monkeypatch: pytest.MonkeyPatch
+):
+    """Each part of a path is looked up on the disk, so long paths and many lines are refused before."""
+    (folder / SUMS).write_text(text)
+    resolve = weights.resolve_inside
+    monkeypatch.setattr(
+        weights, "resolve_inside", lambda here, name: resolve(here, name) if name == SUMS else pytest.fail(name[:80])
+    )
+
+    with pytest.raises(InvalidFileError, match=SUMS) as refused:
+        read_sums(folder)
+    assert len(str(refused.value)) < 400
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import struct
 import tomllib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import pytest
 import torch
 from helpers.hanging import must_end
 from helpers.loopback_hub import LoopbackHub, Request, answer_with
+from helpers.memory import limited_memory
 from helpers.properties import examples
 from helpers.releases import SMALL, write_model
 from huggingface_hub import constants
@@ -37,7 +37,6 @@ from zoo.releases.loading import Release
 
 Mutation = Callable[[Path], None]
 
-MEMORY = 256 << 20  # bytes that one load may allocate beyond those of this process; the model has 0.2 MB
 WEIGHTS = ("generator.safetensors", "discriminator.safetensors")
 TEXTS = ("config.json", "recipe.toml", SUMS)
 
@@ -90,22 +89,6 @@ def check(whole: Path, expected: GAN, tmp_path_factory: pytest.TempPathFactory):
         return outcome
 
     return check
-
-
-@contextmanager
-def limited_memory(most: int = MEMORY) -> Iterator[None]:
-    """Let larger allocations raise MemoryError, which is no error of zoo, if the system can set such a limit."""
-    statm = Path("/proc/self/statm")
-    if not statm.exists():
-        yield
-        return
-    limits = resource.getrlimit(resource.RLIMIT_AS)
-    now = int(statm.read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (now + most, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, limits)
 
 
 def whole_and_usable(model: GAN, expected: GAN, *, changed: bool) -> None:

@@ -5,7 +5,9 @@
 
 It reads the layouts of the authors' release (a pickle with `generator`), of torchaudio (a pickled state), and of
 `transformers.SpeechT5HifiGan` and its source (a folder with config.json and model.safetensors). Weight norm may be
-there in any of its forms, or already removed. Pickles are read by `zoo.io.torch_file`, which runs no code.
+there in any of its forms, or already removed. The state may be some levels down, have the prefixes of modules around
+the generator (`module.`, `model.generator.`), and stand beside discriminators, which are left out. Pickles are read by
+`zoo.io.torch_file`, which runs no code.
 
 A converted vocoder has no discriminators, and no spectrograms to sample from. A vocoder of SpeechT5 takes that model's
 spectrograms, with logarithms to base 10, by `vocode`. `--input` would give it others.
@@ -24,14 +26,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.errors import InvalidFileError, ZooError
+from zoo.errors import InvalidFileError, ZooError, shorten, shorten_repr
 from zoo.io.torch_file import read_tensors
 from zoo.io.weights import write_sums, write_weights
 from zoo.music.architectures.hifigan import HiFiGAN, HiFiGANConfig
-from zoo.recipe import build
+from zoo.recipe import MAX_ITEMS, build
+
+MAX_CONFIG_BYTES = 1 << 20
+
+_AROUND = re.compile(r"^(?:(?:module|model|state_dict|generator|model_g)\.)+")  # modules that a generator was a part of
+_OTHERS = re.compile(r"(?:\w*discriminator\w*|model_d|mpd|msd|mrd)\.")
 
 _RENAMES = (  # patterns of names in other layouts, and their names here
-    (r"^generator\.", ""),
     (r"^upsampler\.", "ups."),
     (r"^input_conv\.", "conv_pre."),
     (r"^upsamples\.(\d+)\.1\.", r"ups.\1."),
@@ -95,27 +101,36 @@ def build_vocoder(state: Mapping[str, Tensor], about: Mapping[str, Any], *, wher
 
     Raises InvalidFileError.
     """
-    state = {_rename(name): value for name, value in state.items()}
+    names = [name for name in state if not _OTHERS.match(_AROUND.sub("", name))]
+    state = {_rename(name): state[name] for name in names}
+    if len(state) < len(names):
+        raise InvalidFileError(
+            f"{where}: no HiFi-GAN generator: two of its tensors have the same name without prefixes"
+        )
     try:
         sizes = {**_read_sizes(state), **about, "held": 0, "periods": [], "scales": 0}
         config = build(HiFiGANConfig, sizes, where=where)
     except (ValueError, KeyError, IndexError) as error:  # a tensor that is missing, or of other dimensions
-        raise InvalidFileError(f"{where}: no HiFi-GAN generator: {error}") from error
-    gan = HiFiGAN(config).eval()
-    wanted = gan.generator.state_dict()
-    found = {name: value.float() for name, value in parametrize(state).items()}
-    found = {"held": wanted["held"], "mean": wanted["mean"], "scale": wanted["scale"], **found}
+        raise InvalidFileError(f"{where}: no HiFi-GAN generator: {shorten(str(error), 300)}") from error
     for name in ("mean", "scale"):
-        found[name] = found[name].reshape(wanted[name].shape) if found[name].numel() == config.mels else found[name]
+        if name in state and state[name].numel() == config.mels:
+            state[name] = state[name].reshape(config.mels, 1)
+    wanted = HiFiGAN.state_shapes(config)["generator"]
+    optional = ("held", "mean", "scale")
+    laid_out = parametrize({name: value.to("meta") for name, value in state.items()})  # no memory until all fits
+    found = {**{name: wanted[name] for name in optional}, **laid_out}
     wrong = [
         name
         for name in {**wanted, **found}
         if name not in wanted or name not in found or wanted[name].shape != found[name].shape
     ]
     if wrong:
-        some = ", ".join(sorted(wrong)[:4])
+        some = ", ".join(shorten(name) for name in sorted(wrong)[:4])
         raise InvalidFileError(f"{where}: no HiFi-GAN generator of {config.width} channels: {some} do not fit")
-    gan.generator.load_state_dict(found)
+    gan = HiFiGAN(config).eval()
+    own = gan.generator.state_dict()
+    found = {name: value.float() for name, value in parametrize(state).items()}
+    gan.generator.load_state_dict({**{name: own[name] for name in optional}, **found})
     return gan
 
 
@@ -132,6 +147,7 @@ def find_weights(source: Path) -> Path:
 
 
 def _rename(name: str) -> str:
+    name = _AROUND.sub("", name)
     for pattern, here in _RENAMES:
         name = re.sub(pattern, here, name)
     return name
@@ -162,6 +178,8 @@ def _read_config(weights: Path) -> dict[str, Any]:
     path = weights.with_name("config.json")
     if not path.is_file():
         return {}
+    if path.stat().st_size > MAX_CONFIG_BYTES:
+        raise InvalidFileError(f"{path}: larger than any config of a vocoder; refused")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -170,9 +188,10 @@ def _read_config(weights: Path) -> dict[str, Any]:
         raise InvalidFileError(f"{path}: should be an object")
     about = {key: content[name] for key, names in _KEYS.items() for name in names if content.get(name) is not None}
     if "ups" in about and "hop" not in about:
-        if not isinstance(about["ups"], list) or not all(type(up) is int for up in about["ups"]):
+        ups = about["ups"]
+        if not isinstance(ups, list) or len(ups) > MAX_ITEMS or not all(type(up) is int for up in ups):
             raise InvalidFileError(
-                f"{path}: its upsample_rates = {about['ups']!r:.80} should be a list of whole numbers"
+                f"{path}: upsample_rates = {shorten_repr(ups)} should be a list of at most {MAX_ITEMS} whole numbers"
             )
         about["hop"] = math.prod(about["ups"])
         about["length"] = 32 * about["hop"]

@@ -1,99 +1,263 @@
 """Files of tensors that others published: of safetensors, or of `torch.save`.
 
-`torch.load` reads the latter with `weights_only=True`, so no file can run code. Sizes are checked before anything is
-read, since a file can claim to be far larger than it is.
+A file of `torch.save` is a pickle that describes tensors, and their numbers: in a zip archive, or behind the pickle as
+torch wrote it before version 1.6. `zoo.io.pickle_reader` reads the description, so no file can run code. `torch.load`
+runs none with `weights_only=True` either, but it reserves whatever memory a pickle asks for. Here the wanted numbers
+alone are read, and they take no more memory than the file has bytes.
 """
 
 from __future__ import annotations
 
-import re
-import warnings
+import io
+import math
+import os
 import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from zoo.errors import InvalidFileError
+from zoo.errors import InvalidFileError, shorten
+from zoo.io.pickle_reader import Name, Reader, Record, Table
 
-MAX_BYTES = 2 << 30
+MAX_BYTES = 4 << 30  # training checkpoints with their optimizers take up to 3 GB
 MAX_PICKLE_BYTES = 16 << 20
-MAX_MEMBERS = 100_000  # of an archive: one a tensor and a few more
+MAX_DIRECTORY_BYTES = 8 << 20  # of a zip archive: 100,000 tensors
+MAX_DIMENSIONS = 16
 
 STATES = ("generator", "model_g", "model", "state_dict")  # the usual names of a state in a file that holds more
-_DAMAGED = ", or damaged ({})"
+MAX_LEVELS = 4  # of dictionaries around a state: {"model": {"generator": ...}} has two
+
+_ZIP_START = b"PK\x03\x04"
+_OLD_START = 0x1950A86A20F9469CFC6C  # the first object of an old file, and the second
+_OLD_VERSION = 1001
+
+_DTYPES = {
+    "DoubleStorage": torch.float64,
+    "FloatStorage": torch.float32,
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "ShortStorage": torch.int16,
+    "CharStorage": torch.int8,
+    "ByteStorage": torch.uint8,
+    "BoolStorage": torch.bool,
+}
+_NAMES = {
+    **{("torch", name): name for name in _DTYPES},
+    ("torch._utils", "_rebuild_tensor"): "tensor",
+    ("torch._utils", "_rebuild_tensor_v2"): "tensor",
+    ("torch._utils", "_rebuild_parameter"): "parameter",
+    ("torch", "Size"): "size",
+    ("collections", "OrderedDict"): "table",
+    ("collections", "Counter"): "table",  # in the state of a learning rate's schedule
+}
+
+
+@dataclass(frozen=True)
+class _Storage(Record):
+    """The numbers that tensors are views of, not read yet. `size` counts numbers."""
+
+    key: str
+    dtype: torch.dtype
+    size: int
+
+    @property
+    def num_bytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class _View(Record):
+    """The description of a tensor."""
+
+    storage: _Storage
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    @property
+    def num_bytes(self) -> int:
+        return math.prod(self.shape) * self.storage.dtype.itemsize
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read the state of a network from a file. A file of `torch.save` may hold it one level down, by a usual name.
+    """Read the state of a network from a file. A file of `torch.save` may hold it some levels down, by usual names.
 
-    Raises InvalidFileError where the file is anything else.
-    """
-    if path.suffix == ".safetensors":
-        try:
-            return load_file(path)
-        except (SafetensorError, OSError, ValueError) as error:
-            raise InvalidFileError(f"{path}: not a whole safetensors file: {error}") from error
-    found = read_torch_file(path)
-    found = next((found[key] for key in STATES if isinstance(found.get(key), dict)), found)
-    if not found or not all(isinstance(value, Tensor) for value in found.values()):
-        raise InvalidFileError(
-            f"{path}: no state of a network: it holds {', '.join(map(str, list(found)[:4])) or 'nothing'}"
-        )
-    return found
-
-
-def read_torch_file(path: Path) -> dict[str, Any]:
-    """Read the dictionary in a file of `torch.save`. Its values are tensors, numbers, texts, or such dictionaries.
-
-    Raises InvalidFileError where the file is anything else.
+    Tensors that share numbers in the file share them here. Raises InvalidFileError where the file is anything else.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise InvalidFileError("it is larger than any file that is read here")
-        if zipfile.is_zipfile(path):
-            _check_archive(path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch warns of files that it then refuses
-            found = torch.load(path, map_location="cpu", weights_only=True)
-        if not isinstance(found, dict):
-            raise InvalidFileError("it holds something other than a dictionary")
-        return _check_values(found)
+            raise InvalidFileError(f"{path}: larger than {MAX_BYTES >> 30} GiB, the most that is read here; refused")
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        with path.open("rb") as file:
+            is_zip = file.read(len(_ZIP_START)) == _ZIP_START
+            return _read_archive(file) if is_zip else _read_old_file(file)
     except OSError as error:
         raise InvalidFileError(f"{path}: cannot read: {error.strerror or error}") from error
+    except SafetensorError as error:
+        raise InvalidFileError(f"{path}: not a whole safetensors file: {shorten(str(error))}") from error
     except InvalidFileError as error:
         raise InvalidFileError(f"{path}: not a file of tensors: {error}; refused") from error
     except Exception as error:  # a broken program can fail in any way
-        asked = re.search(r"Unsupported global: GLOBAL (\S+)", str(error))
-        why = f": it asks for {asked[1]:.80}, which no tensor needs" if asked else _DAMAGED.format(type(error).__name__)
-        raise InvalidFileError(f"{path}: not a file of tensors{why}; refused") from error
+        raise InvalidFileError(
+            f"{path}: not a file of tensors, or damaged ({type(error).__name__}); refused"
+        ) from error
 
 
-def _check_archive(path: Path) -> None:
-    """Check the sizes that a zip archive claims. Raises InvalidFileError."""
-    with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-    if len(members) > MAX_MEMBERS or sum(member.file_size for member in members) > MAX_BYTES:
-        raise InvalidFileError("it unpacks to more than any file that is read here")
-    if any(member.file_size > MAX_PICKLE_BYTES for member in members if member.filename.endswith(".pkl")):
-        raise InvalidFileError("its data.pkl is larger than any description of tensors")
+def _read_archive(file: IO[bytes]) -> dict[str, Tensor]:
+    """Read a state from a zip archive: `NAME/data.pkl`, `NAME/byteorder`, and a `NAME/data/KEY` for each storage."""
+    end = zipfile._EndRecData(file)  # type: ignore[attr-defined]
+    if end is None or end[zipfile._ECD_SIZE] > MAX_DIRECTORY_BYTES:  # type: ignore[attr-defined]
+        raise InvalidFileError("it is an archive without a list of its members, or with too long a one")
+    with zipfile.ZipFile(file) as archive:
+        members = {member.filename: member for member in archive.infolist()}
+        if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+            raise InvalidFileError(
+                "it is compressed, as torch.save never does; unpack it, and zip it without compression"
+            )
+        if sum(member.file_size for member in archive.infolist()) > _measure(file):
+            raise InvalidFileError("it unpacks to more bytes than it has")
+        pickles = [name for name in members if name.endswith("/data.pkl") and name.count("/") == 1]
+        if len(pickles) != 1:
+            raise InvalidFileError("it is an archive without a data.pkl")
+        if members[pickles[0]].file_size > MAX_PICKLE_BYTES:
+            raise InvalidFileError("its data.pkl is larger than any description of tensors")
+        folder = pickles[0].removesuffix("data.pkl")
+        order = members.get(f"{folder}byteorder")
+        if order is not None and (order.file_size > len(b"little") or archive.read(order) != b"little"):
+            raise InvalidFileError("its numbers are not little-endian")
+
+        def read(storage: _Storage) -> bytes:
+            member = members[f"{folder}data/{storage.key}"]
+            if member.file_size != storage.num_bytes:
+                raise InvalidFileError("it has other numbers than its data.pkl says")
+            return archive.read(member)
+
+        return _read_state(_Descriptions(archive.read(pickles[0])).load(), read, most=_measure(file))
 
 
-def _check_values(found: Any) -> Any:
-    """Copy tensors, numbers, texts, and lists and dictionaries of these. Raises InvalidFileError for anything else."""
-    if isinstance(found, Tensor):
-        if found.layout is not torch.strided or found.device.type != "cpu" or found.is_quantized:
-            raise InvalidFileError("it has a tensor of another kind than networks have")
-        if found.numel() * found.element_size() > found.untyped_storage().nbytes():  # a copy would take that memory
-            raise InvalidFileError("it has a tensor that reaches beyond its storage")
-        return found.detach().clone()
-    if isinstance(found, dict):
-        return {key: _check_values(value) for key, value in found.items()}
-    if isinstance(found, list | tuple):
-        return [_check_values(value) for value in found]
-    if found is None or isinstance(found, str | int | float):
-        return found
-    raise InvalidFileError("it holds something other than tensors, numbers and texts")
+def _read_old_file(file: IO[bytes]) -> dict[str, Tensor]:
+    """Read a state from five pickles and the storages behind them, each after its size in 8 bytes."""
+    file.seek(0)
+    start = io.BytesIO(file.read(MAX_PICKLE_BYTES))
+    described = _Descriptions(start)
+    if Reader(start, {}, _make, what="tensor").load() != _OLD_START:
+        raise InvalidFileError("it begins as no file of torch.save does")
+    version, system = (Reader(start, {}, _make, what="tensor").load() for _ in range(2))
+    if version != _OLD_VERSION or not isinstance(system, dict) or system.get("little_endian") is not True:
+        raise InvalidFileError("it is of another version of torch.save, or not little-endian")
+    found, keys = described.load(), Reader(start, {}, _make, what="tensor").load()
+    places: dict[str, int] = {}
+    at = start.tell()
+    for key in keys:
+        if not isinstance(key, str) or key in places:
+            raise InvalidFileError("its list of storages has something else, or one of them twice")
+        storage = described.storages[key]
+        file.seek(at)
+        if int.from_bytes(file.read(8), "little") != storage.size:
+            raise InvalidFileError("it has other numbers than its pickle says")
+        places[key] = at + 8
+        at += 8 + storage.num_bytes
+    if at > _measure(file):
+        raise InvalidFileError("it ends before its numbers do")
+
+    def read(storage: _Storage) -> bytes:
+        file.seek(places[storage.key])
+        return file.read(storage.num_bytes)
+
+    return _read_state(found, read, most=_measure(file))
+
+
+def _measure(file: IO[bytes]) -> int:
+    return os.fstat(file.fileno()).st_size
+
+
+class _Descriptions(Reader):
+    """A reader of tensors' descriptions. `storages` has all storages that it met."""
+
+    def __init__(self, data: bytes | io.BytesIO) -> None:
+        file = io.BytesIO(data) if isinstance(data, bytes) else data
+        super().__init__(file, _NAMES, _make, what="tensor", encoding="utf-8")
+        self.storages: dict[str, _Storage] = {}
+
+    def persistent_load(self, pid: Any) -> _Storage:
+        match pid:
+            case ("storage", Name(name=kind), str(key), str(), int(size)) | (
+                "storage",
+                Name(name=kind),
+                str(key),
+                str(),
+                int(size),
+                None,
+            ) if kind in _DTYPES and size >= 0:
+                return self.storages.setdefault(key, _Storage(key, _DTYPES[kind], size))
+        raise InvalidFileError("it describes a storage as torch.save never does")
+
+
+def _make(name: str, args: tuple[Any, ...]) -> Any:
+    match name, args:
+        case "table", ():
+            return Table()
+        case "table", (Table() as counts,):
+            return counts
+        case "size", (tuple() as sides,):
+            return sides
+        case "parameter", (_View() as view, *_):
+            return view
+        case "tensor", (_Storage() as storage, int(offset), tuple(shape), tuple(strides), *more) if not any(more[1:]):
+            _check_view(storage, offset, shape, strides)
+            return _View(storage, offset, shape, strides)
+    raise InvalidFileError("it has a tensor of another kind than networks have")
+
+
+def _check_view(storage: _Storage, offset: int, shape: tuple[Any, ...], strides: tuple[Any, ...]) -> None:
+    """Raise InvalidFileError where a tensor has no shape, or reaches beyond its storage."""
+    if len(shape) != len(strides) or len(shape) > MAX_DIMENSIONS:
+        raise InvalidFileError("it has a tensor of too many dimensions")
+    if not all(isinstance(number, int) and number >= 0 for number in (offset, *shape, *strides)):
+        raise InvalidFileError("it has a tensor whose shape is not of whole numbers")
+    size = math.prod(shape)
+    last = offset + sum((side - 1) * stride for side, stride in zip(shape, strides, strict=True))
+    if size > storage.size or (size and last >= storage.size):
+        raise InvalidFileError("it has a tensor that reaches beyond its storage")
+
+
+def _read_state(found: Any, read: Callable[[_Storage], bytes], *, most: int) -> dict[str, Tensor]:
+    """Find the state in what a pickle describes, and read its tensors, of at most `most` bytes together."""
+    views = _find_state(found)
+    distinct = dict.fromkeys(views.values())
+    if sum(view.num_bytes for view in distinct) > most:  # many views of one storage
+        raise InvalidFileError("its tensors are larger together than the file")
+    numbers: dict[str, Tensor] = {}
+    tensors: dict[_View, Tensor] = {}
+    for view in distinct:
+        storage = view.storage
+        if not storage.size:
+            tensors[view] = torch.empty(view.shape, dtype=storage.dtype)
+            continue
+        if storage.key not in numbers:
+            numbers[storage.key] = torch.frombuffer(bytearray(read(storage)), dtype=storage.dtype)
+        tensors[view] = numbers[storage.key].as_strided(view.shape, view.strides, view.offset)
+    return {name: tensors[view] for name, view in views.items()}
+
+
+def _find_state(found: Any) -> Mapping[str, _View]:
+    for _ in range(MAX_LEVELS):
+        inner = [found[key] for key in STATES if isinstance(found.get(key), dict)] if isinstance(found, dict) else []
+        if not inner:
+            break
+        found = inner[0]
+    if not isinstance(found, dict):
+        raise InvalidFileError("it holds something other than a dictionary")
+    if not found or not all(isinstance(key, str) and isinstance(value, _View) for key, value in found.items()):
+        some = ", ".join(shorten(str(key), 20) for key in list(found)[:4])
+        raise InvalidFileError(f"it has no state of a network: it holds {some or 'nothing'}")
+    return found

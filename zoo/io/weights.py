@@ -16,12 +16,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from zoo.errors import InvalidFileError
+from zoo.errors import InvalidFileError, shorten_repr
 
 SUMS = "SHA256SUMS"
 BUNDLED = Path(__file__).parents[1] / "weights"
 _DIGESTED = (".safetensors", ".json", ".toml")
 MAX_SUMS_BYTES = 1 << 20
+MAX_SUMS_LINES = 4096  # a release has some dozens of files
+MAX_NAME = 255  # characters of a path in a release; each of its parts is looked up on the disk
 
 _DTYPES = {"F16": torch.float16, "F32": torch.float32, "F64": torch.float64, "I64": torch.int64, "BOOL": torch.bool}
 
@@ -78,22 +80,33 @@ def resolve_inside(folder: Path, name: str) -> Path:
     except (OSError, RuntimeError, ValueError):  # a loop of links, or a name that no file can have
         within = False
     if not within or ".." in Path(name).parts:
-        raise InvalidFileError(f"{folder}: {name!r} leads out of the folder; refused")
+        raise InvalidFileError(f"{folder}: {shorten_repr(name)} leads out of the folder; refused")
     return path
 
 
 def read_sums(folder: Path) -> dict[str, str]:
-    """Read the digests in the folder's SHA256SUMS, by file name; an empty dictionary where it has no such file."""
+    """Read the digests in the folder's SHA256SUMS, by file name; an empty dictionary where it has no such file.
+
+    Raises InvalidFileError for anything else than at most 4096 lines of a digest, two spaces, and a path of at most 255
+    characters that leads to a place in the folder.
+    """
     path = resolve_inside(folder, SUMS)
     if not path.is_file():
         return {}
-    if path.stat().st_size > MAX_SUMS_BYTES:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_SUMS_BYTES + 1)
+    except OSError as error:
+        raise InvalidFileError(f"{path}: cannot read: {error.strerror or error}") from error
+    lines = content.decode(errors="replace").splitlines()
+    if len(content) > MAX_SUMS_BYTES or len(lines) > MAX_SUMS_LINES:
         raise InvalidFileError(f"{path}: larger than any list of digests; refused")
     sums = {}
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in lines:
         value, separator, name = line.partition("  ")
-        if not separator or not re.fullmatch("[0-9a-f]{64}", value) or not name.isprintable():
-            raise InvalidFileError(f"{path}: not a list of sha256 digests: {line[:80]!r}")
+        is_name = name.isprintable() and len(name) <= MAX_NAME
+        if not separator or not re.fullmatch("[0-9a-f]{64}", value) or not is_name:
+            raise InvalidFileError(f"{path}: not a list of sha256 digests: {shorten_repr(line)}")
         resolve_inside(folder, name)
         sums[name] = value
     return sums

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from zoo.errors import InvalidValueError, shorten_repr
 from zoo.recipe import within
 
 
@@ -21,7 +22,14 @@ class TextConfig:
     ends: bool = False
     """Whether a text may end before T: its last token is then 0, and so are all after it."""
     banned: tuple[int, ...] = field(default=(), metadata=within(0, 65535))
-    """Tokens that are never sampled."""
+    """Tokens that are never sampled. Each is below V, and at least one other token is left."""
+
+    def __post_init__(self) -> None:
+        if any(token >= self.vocabulary for token in self.banned) or len(set(self.banned)) >= self.vocabulary:
+            raise InvalidValueError(
+                f"model.banned = {shorten_repr(list(self.banned))} should name tokens below model.vocabulary = "
+                f"{self.vocabulary}, and not all of them"
+            )
 
     def banned_logits(self) -> Tensor:
         """Return what is added to logits [V]: minus infinity for banned tokens, 0 for all others."""

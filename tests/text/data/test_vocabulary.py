@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import base64
 import json
 import unicodedata
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
+from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 
 from zoo.errors import InvalidFileError, InvalidValueError
 from zoo.text.data.vocabulary import END, UNK, Vocabulary
@@ -187,13 +190,93 @@ def test_a_strangers_file_is_refused_in_one_line(text: str, tmp_path: Path):
     assert "\n" not in str(refused.value)
 
 
-def test_a_pattern_that_takes_forever_is_given_up():
-    """A pattern of exponential time is stopped by the package, and its panic is a InvalidFileError like any other."""
-    slow = changed(
-        pre_tokenizer={"type": "Split", "pattern": {"Regex": "(a+)+b"}, "behavior": "Removed", "invert": True}
-    )
-    with pytest.raises(InvalidFileError, match="not a tokenizer that works"):
-        Vocabulary.from_json(slow).encode("a" * 60)
+@pytest.mark.parametrize("key", ["normalizer", "pre_tokenizer", "decoder"])
+@pytest.mark.parametrize("pattern", ["(a+)+b", "a*a*a*b", "x" * 100_000, "[^\\n]*[^\\n]*[^\\n]*b"])
+@pytest.mark.parametrize("deep", [False, True])
+def test_patterns_of_others_are_refused(key: str, pattern: str, deep: bool):
+    """The time of a pattern may grow with any power of the length of a text, so only known ones are read."""
+    kind = {"type": "Split", "behavior": "Removed", "invert": True} if key == "pre_tokenizer" else {
+        "type": "Replace", "content": ""
+    }  # fmt: skip
+    part = {**kind, "pattern": {"Regex": pattern}}
+    inner = {"normalizer": "normalizers", "pre_tokenizer": "pretokenizers", "decoder": "decoders"}[key]
+    with pytest.raises(InvalidFileError, match=f"its {key} has the pattern") as refused:
+        Vocabulary.from_json(changed(**{key: {"type": "Sequence", inner: [part]} if deep else part}))
+    assert len(str(refused.value)) < 400
+
+
+def charsmap(form: bytes) -> str:
+    """A table of normal forms that has an index of one unit, and this form."""
+    return base64.b64encode((4).to_bytes(4, "little") + bytes(4) + form + b"\0").decode()
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"normalizer": {"type": "Sequence", "normalizers": [{"type": "NFC"}] * 20}}, "more than 16 parts"),
+        ({"pre_tokenizer": {"type": "FixedLength", "length": 0}}, "has a part 'FixedLength'"),
+        ({"decoder": {"pattern": {"String": "a"}, "content": "aa"}}, "has a part None"),
+        ({"normalizer": {"type": "Prepend", "prepend": "a" * 10_000}}, "a text of 10,000 characters"),
+        ({"decoder": {"type": "WordPiece", "prefix": "a" * 10_000, "cleanup": False}}, "a text of 10,000 characters"),
+        ({"pre_tokenizer": {
+            "type": "Split", "pattern": {"String": "a" * 10_000}, "behavior": "Removed", "invert": False
+        }}, "a text of 10,000 characters"),
+        ({"normalizer": {"type": "Sequence", "normalizers": [{"type": "ByteLevel"}] * 2}}, "by longer ones"),
+        ({"normalizer": {"type": "ByteLevel"}, "pre_tokenizer": {
+            "type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False
+        }}, "by longer ones"),
+        ({"decoder": {"type": "Sequence", "decoders": [{"type": "BPEDecoder", "suffix": ""}] * 5}}, "by longer ones"),
+        ({"normalizer": {"type": "Precompiled", "precompiled_charsmap": charsmap(b"a" * 999)}}, "long texts of single"),
+        ({"normalizer": {"type": "Precompiled", "precompiled_charsmap": "!"}}, "not a tokenizer"),
+    ],
+)  # fmt: skip
+def test_parts_that_could_take_long_or_grow_a_text_are_refused(parts: dict[str, Any], message: str):
+    """Unknown parts, many parts, long texts in parts, and parts that widen a text twice."""
+    with pytest.raises(InvalidFileError, match=message):
+        Vocabulary.from_json(changed(**parts))
+
+
+@pytest.mark.parametrize("kind", ["Fuse", "ByteFallback", "Sequence", "ByteLevel", "Metaspace", "CTC", "Strip"])
+@pytest.mark.parametrize("twice", [False, True])
+def test_a_part_cannot_pass_for_another(kind: str, twice: bool):
+    """`tokenizers` reads a part by its other keys where the type does not fit, and may take the first of two types."""
+    first = '"type": "Replace", ' if twice else ""
+    part = f'{{{first}"type": "{kind}", "pattern": {{"String": "t"}}, "content": "tttt"}}'
+    text = changed(decoder="here").replace('"here"', part)
+
+    with suppress(InvalidFileError):
+        assert "tttt" not in Vocabulary.from_json(text).decode(range(2, len(words)))
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"normalizer": {"type": "Sequence", "normalizers": [
+            {"type": "Prepend", "prepend": "▁"}, {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
+        ]}},
+        {"normalizer": {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True,
+                        "strip_accents": None, "lowercase": True}, "pre_tokenizer": {"type": "BertPreTokenizer"}},
+        {"pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+            {"type": "Digits", "individual_digits": True},
+            {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
+        ]}},
+        {"pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+            {"type": "Split", "behavior": "Isolated", "invert": False, "pattern": {"Regex": PRETOKENIZE_REGEX}},
+            {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False},
+        ]}},
+        {"normalizer": {"type": "Sequence", "normalizers": [
+            {"type": "NFKD"}, {"type": "StripAccents"}, {"type": "Lowercase"},
+            {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "},
+        ]}, "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}},
+        {"decoder": {"type": "Sequence", "decoders": [
+            {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"},
+            {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 1, "stop": 0},
+        ]}},
+    ],
+    ids=["Llama", "BERT", "StarCoder", "Qwen", "ALBERT", "Mistral"],
+)  # fmt: skip
+def test_parts_of_published_tokenizers_are_read(parts: dict[str, Any]):
+    assert len(Vocabulary.from_json(changed(**parts))) == len(words)
 
 
 @given(st.recursive(st.none() | st.integers() | st.text(max_size=5), lambda inner: st.dictionaries(

@@ -1,9 +1,11 @@
 import pickle
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from helpers.hanging import must_end
 
 from zoo.errors import InvalidFileError
 from zoo.text.oracle import model, official
@@ -99,6 +101,9 @@ HOSTILE = {
     "nothing": b"",
     "noise": bytes(range(256)),
     "doubled for ever": b"\x80\x02)q\x00" + b"h\x00h\x00\x86q\x00" * 60 + b".",
+    "a list that holds itself twice": b"\x80\x02]q\x00(h\x00h\x00e.",
+    "lists that hold each other twice": b"\x80\x02]q\x00" + b"](h\x00h\x00eq\x00" * 60 + b".",
+    "a key of nested tuples": b"\x80\x02)q\x00" + b"h\x00h\x00\x86q\x00" * 60 + b"}h\x00K\x01s.",
     "deep nesting": b"(" * 100_000 + b"." + b"t",
 }
 
@@ -109,9 +114,33 @@ def test_anything_else_is_refused(kind, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "params.pkl"
     path.write_bytes(HOSTILE[kind])
-    with pytest.raises(InvalidFileError, match=r"params\.pkl"):
+    with must_end(), pytest.raises(InvalidFileError, match=r"params\.pkl") as refused:
         read_official(path)
+    assert "\n" not in str(refused.value)
     assert not (tmp_path / "touched").exists()
+
+
+def test_no_array_is_made_before_all_are_counted(arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A list that names one array many times is short, and its arrays would take gigabytes."""
+    (tmp_path / "params.pkl").write_bytes(pickle.dumps([arrays[0]] * 20_000))
+    monkeypatch.setattr(official._Array, "to_numpy", lambda array: pytest.fail("an array was made"))
+
+    with pytest.raises(InvalidFileError, match="15 arrays"):
+        read_official(tmp_path / "params.pkl")
+
+
+def test_a_text_that_is_encoded_many_times_takes_no_memory(tmp_path: Path):
+    """Each of 3000 calls for the bytes of 10 kB of text would take 10 kB."""
+    text = b"X" + (10_000).to_bytes(4, "little") + b"a" * 10_000 + b"q\x00"
+    call = b"c_codecs\nencode\nh\x00X\x06\x00\x00\x00latin1\x86R"
+    (tmp_path / "params.pkl").write_bytes(b"\x80\x02](" + text + call * 3000 + b"e.")
+
+    tracemalloc.start()
+    with pytest.raises(InvalidFileError, match="a list of arrays"):
+        read_official(tmp_path / "params.pkl")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10 << 20
 
 
 def test_a_cut_file_and_a_large_one_are_refused(arrays, tmp_path: Path):

@@ -55,19 +55,19 @@ class HiFiGANConfig(MelConfig):
 
     length: int = field(default=8192, metadata=within(256, 1 << 20))
     """Samples of a real sound in training."""
-    ups: tuple[int, ...] = field(default=(8, 8, 2, 2), metadata=within(2, 64))
-    """Stride of each transposed convolution. Their product is `hop`."""
-    up_kernels: tuple[int, ...] = field(default=(16, 16, 4, 4), metadata=within(2, 256))
+    ups: tuple[int, ...] = field(default=(8, 8, 2, 2), metadata=within(2, 64, items=13))
+    """Stride of each transposed convolution. Their product is `hop`, so there are 13 at most."""
+    up_kernels: tuple[int, ...] = field(default=(16, 16, 4, 4), metadata=within(2, 256, items=13))
     """Kernel of each transposed convolution."""
     width: int = field(default=512, metadata=within(1, 4096))
     """Channels at the rate of the spectrogram. Each transposed convolution halves them."""
     block: Literal[1, 2] = 1
     """The kind of residual block: of pairs of convolutions (1), or of single ones (2)."""
-    kernels: tuple[int, ...] = field(default=(3, 7, 11), metadata=within(1, 63))
-    """Kernels of the residual blocks after each transposed convolution."""
-    dilations: tuple[tuple[int, ...], ...] = field(default=((1, 3, 5),) * 3, metadata=within(1, 64))
+    kernels: tuple[int, ...] = field(default=(3, 7, 11), metadata=within(1, 63, items=8))
+    """Kernels of the residual blocks after each transposed convolution. Few: each has layers at every rate."""
+    dilations: tuple[tuple[int, ...], ...] = field(default=((1, 3, 5),) * 3, metadata=within(1, 64, items=8))
     """For each kernel, the dilations of its block."""
-    periods: tuple[int, ...] = field(default=(2, 3, 5, 7, 11), metadata=within(1, 64))
+    periods: tuple[int, ...] = field(default=(2, 3, 5, 7, 11), metadata=within(1, 64, items=16))
     """Periods of the multi-period discriminators. Converted vocoders have none: []."""
     period_width: int = field(default=32, metadata=within(1, 256))
     """Channels of their first layer. The last has 32 times as many."""

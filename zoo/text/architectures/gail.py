@@ -95,6 +95,7 @@ class GAILConfig(TextConfig):
     """Dropout of the discriminator."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for heads, width in (("num_heads", "width"), ("discriminator_heads", "discriminator_width")):
             if getattr(self, width) % getattr(self, heads):
                 raise InvalidValueError(

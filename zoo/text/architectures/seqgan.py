@@ -59,6 +59,7 @@ class SeqGANConfig(LSTMConfig):
     """Dropout before the discriminator's last layer."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if len(self.kernel_widths) != len(self.kernel_maps) or not self.kernel_widths:
             raise InvalidValueError(
                 f"model.kernel_widths has {len(self.kernel_widths)} numbers and model.kernel_maps "

@@ -7,7 +7,9 @@ joined, so `transformers.PreTrainedTokenizerFast(tokenizer_file=...)` gives the 
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import Any, Literal, ParamSpec, TypeVar
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from zoo.errors import InvalidFileError, InvalidValueError
+from zoo.errors import InvalidFileError, InvalidValueError, shorten, shorten_repr
 
 Unit = Literal["character", "word"]
 
@@ -24,9 +26,48 @@ END_TOKEN, UNK_TOKEN = "<end>", "<unk>"
 
 MAX_BYTES = 32 << 20  # of a tokenizer.json; those of language models take up to 20 MB
 _MAX_REPLACEMENTS = 4
+_MAX_PARTS = 16  # of the normalizer, and of the others; published ones have up to six
+_MAX_PART_TEXT = 512  # characters of each text in a part: a prefix, a name
+_MAX_CHARSMAP = 1 << 21  # characters of a table of normal forms in base64; SentencePiece's has 320,000
+_MAX_NORMAL_FORM = 64  # bytes that one character may become; Unicode's longest has 33
 
 _WORDS = r"\w+(?:['’-]\w+)*|[^\w\s]"  # don't, well-known; any other sign is a token
 _NO_SPACE = r" (?=[,.;:!?)\]}…%])|(?<=[(\[{]) "  # before closing signs and after opening ones
+_SIGNS = r"[\p{P}\p{Z}\s]+"
+
+_SIGNS_AND_SPACES = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+
+# The time of a pattern can grow with a power of the length of a text, or worse, and its form does not show it reliably.
+# So patterns are known ones: of this library, and of well-known tokenizers that it can use.
+_KNOWN_PATTERNS = frozenset({
+    _WORDS, _NO_SPACE, _SIGNS, ".", r"\s+",
+    " {2,}", r"\n", r"[\n\r\t]", r"\s{2,}|[\n\r\t]",  # SentencePiece models
+    "[0-9][0-9][0-9]",  # Falcon
+    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",  # GPT-2
+    r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",  # the same, as tiktoken has it
+    r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+",  # CLIP
+    rf"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{{1,3}}{_SIGNS_AND_SPACES}",  # Llama 3
+    rf"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{_SIGNS_AND_SPACES}",  # Qwen
+})  # fmt: skip
+_LINE_PATTERN = re.compile(r"\(\?<=\\G\.\{\d{1,4}\}\)\(\?=\.\)")  # of `_make_tokenizer`, for lines of any length
+
+# The parts of a tokenizer.json that are known not to take long: the key, the key of parts in a Sequence, and the types.
+_PARTS = {
+    "normalizer": ("normalizers", frozenset({
+        "Sequence", "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents", "Strip", "Replace", "Prepend",
+        "BertNormalizer", "Nmt", "ByteLevel", "Precompiled",
+    })),
+    "pre_tokenizer": ("pretokenizers", frozenset({
+        "Sequence", "Whitespace", "WhitespaceSplit", "ByteLevel", "Metaspace", "BertPreTokenizer", "Punctuation",
+        "Digits", "Split", "CharDelimiterSplit", "UnicodeScripts",
+    })),
+    "decoder": ("decoders", frozenset({
+        "Sequence", "ByteLevel", "WordPiece", "Metaspace", "BPEDecoder", "CTC", "ByteFallback", "Fuse", "Strip",
+        "Replace",
+    })),
+}  # fmt: skip
+_REPLACING = ("Replace", "BPEDecoder", "CTC")  # each can double a text
+_WIDENING = ("ByteLevel", "Precompiled")  # twice, each would widen what the other has widened
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -101,12 +142,15 @@ class Vocabulary:
     def from_json(cls, text: str, *, where: str = "tokenizer.json") -> Vocabulary:
         """Read the vocabulary that `to_json` wrote. Raises InvalidFileError, whose message starts with `where`."""
         try:
-            _check_parts(json.loads(text), where)
+            facts = json.loads(text)
+            _check_parts(facts, where)
+            checked = json.dumps(facts)
         except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
             if isinstance(error, InvalidFileError):
                 raise
-            raise InvalidFileError(f"{where}: not a tokenizer: {error}") from error
-        tokenizer = _call_guarded(where, Tokenizer.from_str, text)
+            raise InvalidFileError(f"{where}: not a tokenizer: {shorten(str(error))}") from error
+        tokenizer = _call_guarded(where, Tokenizer.from_str, checked)
+        _check_parts(json.loads(tokenizer.to_str()), where)  # again: the package also reads parts by their other keys
         tokenizer.no_padding()
         tokenizer.no_truncation()
         vocabulary = cls(tokenizer)
@@ -195,7 +239,7 @@ def _make_tokenizer(vocab: dict[str, int], unit: Unit, *, line_length: int, lowe
 
 def make_normalizer(*, line_length: int = 0, lowercase: bool = False) -> normalizers.Normalizer:
     """Make what a text passes before it is split: NFC, and one space for any run of spaces; no signs in verse."""
-    between = normalizers.Replace(Regex(r"[\p{P}\p{Z}\s]+"), "") if line_length else None
+    between = normalizers.Replace(Regex(_SIGNS), "") if line_length else None
     spaces = between or normalizers.Replace(Regex(r"\s+"), " ")
     steps = [normalizers.NFC(), spaces, normalizers.Strip()]
     return normalizers.Sequence([*steps, normalizers.Lowercase()] if lowercase else steps)
@@ -234,20 +278,59 @@ def _renumber(facts: dict[str, Any], ids: dict[str, int], end: str, unk: str | N
 
 
 def _check_parts(facts: dict[str, Any], where: str) -> None:
-    """Raise InvalidFileError for chains of replacements that could grow a text beyond memory."""
-    parts = [*_list_parts(facts.get("normalizer")), *_list_parts(facts.get("decoder"))]
-    replacements = [part["content"] for part in parts if part.get("type") == "Replace"]
-    if len(replacements) > _MAX_REPLACEMENTS or any(len(content) > 1 for content in replacements):
+    """Raise InvalidFileError for parts that could take long, or grow a text beyond memory."""
+    parts = {key: list(_list_parts(facts.get(key), inner)) for key, (inner, _) in _PARTS.items()}
+    for key, (_, kinds) in _PARTS.items():
+        if len(parts[key]) > _MAX_PARTS:
+            raise InvalidFileError(f"{where}: its {key} has more than {_MAX_PARTS} parts; refused")
+        for part in parts[key]:
+            if part.get("type") not in kinds:
+                raise InvalidFileError(
+                    f"{where}: its {key} has a part {shorten_repr(part.get('type'))}; the known ones are "
+                    f"{', '.join(sorted(kinds))}"
+                )
+            _check_texts(part, f"{where}: its {key}")
+    listed = [part for some in parts.values() for part in some]
+    replacing = [part for part in listed if part["type"] in _REPLACING]
+    widening = [part["type"] for part in (*parts["normalizer"], *parts["pre_tokenizer"]) if part["type"] in _WIDENING]
+    if (
+        len(replacing) > _MAX_REPLACEMENTS
+        or any(len(part.get("content", "")) > 1 for part in replacing)
+        or len(set(widening)) < len(widening)
+    ):
         raise InvalidFileError(
             f"{where}: not a tokenizer of this library: it replaces parts of a text by longer ones; refused"
         )
 
 
-def _list_parts(part: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(part, dict):
+def _list_parts(part: Any, inner: str) -> Iterator[dict[str, Any]]:
+    """List a part of a tokenizer.json, and the parts that it has by the key `inner`."""
+    if part is not None:
         yield part
-        for inner in [*part.get("normalizers", []), *part.get("decoders", [])]:
-            yield from _list_parts(inner)
+        for each in part.get(inner, []):
+            yield from _list_parts(each, inner)
+
+
+def _check_texts(part: dict[str, Any], what: str) -> None:
+    """Raise InvalidFileError for long texts in a part, unknown patterns, and tables of long normal forms."""
+    pattern = part.get("pattern")
+    if isinstance(pattern, dict) and "Regex" in pattern:
+        regex = pattern["Regex"]
+        if regex not in _KNOWN_PATTERNS and not _LINE_PATTERN.fullmatch(regex):
+            raise InvalidFileError(
+                f"{what} has the pattern {shorten_repr(regex)}, whose time is not known; those of this library, of "
+                "SentencePiece, GPT-2, CLIP, Falcon, Llama and Qwen are read"
+            )
+    for name, value in [*part.items(), *(pattern.items() if isinstance(pattern, dict) else ())]:
+        if isinstance(value, str) and len(value) > (
+            _MAX_CHARSMAP if name == "precompiled_charsmap" else _MAX_PART_TEXT
+        ):
+            raise InvalidFileError(f"{what} has a text of {len(value):,} characters as its {shorten(name)}; refused")
+    if part["type"] == "Precompiled":
+        table = base64.b64decode(part["precompiled_charsmap"], validate=True)
+        forms = table[4 + int.from_bytes(table[:4], "little") :]  # behind the size of an index and that index
+        if max(map(len, forms.split(b"\0"))) > _MAX_NORMAL_FORM:
+            raise InvalidFileError(f"{what} makes long texts of single characters; refused")
 
 
 def _call_guarded(where: str, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -256,5 +339,5 @@ def _call_guarded(where: str, call: Callable[P, R], *args: P.args, **kwargs: P.k
         return call(*args, **kwargs)
     except BaseException as error:
         if isinstance(error, Exception) or type(error).__name__ == "PanicException":
-            raise InvalidFileError(f"{where}: not a tokenizer that works: {error}") from error
+            raise InvalidFileError(f"{where}: not a tokenizer that works: {shorten(str(error))}") from error
         raise

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.errors import InvalidFileError, ZooError
+from zoo.errors import InvalidFileError, ZooError, shorten_repr
 from zoo.io.atomic import replace_atomically
 from zoo.io.pickle_reader import Name, Reader, Record
 from zoo.io.weights import write_weights
@@ -51,11 +51,6 @@ def convert(source: Path, out: Path) -> None:
 def read_official(path: Path) -> dict[str, Tensor]:
     """Read the state of an `Oracle` from the official file. Raises InvalidFileError where it is anything else."""
     arrays = _read_arrays(path)
-    shapes = [array.shape for array in arrays]
-    if shapes != _SHAPES:
-        raise InvalidFileError(
-            f"{path}: not the oracle's parameters: 15 arrays of {_SHAPES} were expected; got {shapes}"
-        )
     if not all(np.isfinite(array).all() for array in arrays):
         raise InvalidFileError(f"{path}: not the oracle's parameters: a number is not finite")
     embedding, *gates, output_weight, output_bias = arrays
@@ -81,6 +76,9 @@ def _read_arrays(path: Path) -> list[np.ndarray]:
         found = Reader(io.BytesIO(data), _NAMES, _make, what="array", encoding="latin1").load()
         if not isinstance(found, list) or not all(isinstance(part, _Array) for part in found):
             raise InvalidFileError("it holds something other than a list of arrays")
+        shapes = [part.shape for part in found[: len(_SHAPES) + 1]]
+        if shapes != _SHAPES:  # before any array is made: many may share their bytes
+            raise InvalidFileError(f"15 arrays of {_SHAPES} were expected; got {shorten_repr(shapes)}")
         return [part.to_numpy() for part in found]
     except InvalidFileError as error:
         raise InvalidFileError(f"{path}: not the oracle's parameters: {error}; refused") from error
@@ -97,7 +95,7 @@ def _make(name: str, args: tuple[Any, ...]) -> Any:
         case "dtype", (str(kind), *_):
             return _DType(kind)
         case "encode", (str(text), "latin1"):
-            return text.encode("latin1")
+            return text  # `_Array.to_numpy` encodes it: a short program could ask for the same long text many times
     raise InvalidFileError(f"it calls {name} as no array does")
 
 
@@ -108,7 +106,7 @@ class _DType(Record):
 
     def __init__(self, kind: str) -> None:
         if kind not in ("f4", "f8"):
-            raise InvalidFileError(f"it has an array of {kind!r:.20}, not of floats")
+            raise InvalidFileError(f"it has an array of {shorten_repr(kind)}, not of floats")
         self.code = f"<{kind}"
 
     def __setstate__(self, state: Any) -> None:
@@ -129,6 +127,14 @@ class _Array(Record):
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
+
+    @property
+    def shape(self) -> Any:
+        """The second part of the state, or None where it has none."""
+        match self.state:
+            case (_, shape, *_):
+                return shape
+        return None
 
     def to_numpy(self) -> np.ndarray:
         """Convert to float32. Raises InvalidFileError unless the bytes fill the shape exactly."""

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.errors import InvalidFileError, InvalidValueError
+from zoo.errors import InvalidFileError, InvalidValueError, shorten
 from zoo.io.torch_file import read_tensors
 from zoo.io.weights import digest
 
@@ -142,7 +142,7 @@ def load_i3d(path: Path) -> tuple[I3D, str]:
                 f"{path}: not I3D's weights of {CLASSES} classes: {name} is {list(tensor.shape)}; it {has}"
             )
     if other := sorted(state.keys() - own.keys()):
-        raise InvalidFileError(f"{path}: not I3D's weights: it has {other[0]}, too")
+        raise InvalidFileError(f"{path}: not I3D's weights: it has {shorten(other[0])}, too")
     network.load_state_dict(
         state, strict=False
     )  # not strict: the counters of batches may be missing, and nothing reads them
