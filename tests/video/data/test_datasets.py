@@ -267,8 +267,8 @@ def test_clips_that_cannot_be_used_are_counted_and_named(tmp_path: Path):
 
     assert len(store.samples) == 1
     assert "3 of 4 clips are left out" in lines[0]
-    assert "short (3 frames, 4 are needed)" in lines[0]
-    assert "mixed (frames of mixed sizes: 16 x 16 and 20 x 16)" in lines[0]
+    assert "short: 3 frames, 4 are needed" in lines[0]
+    assert "mixed: frames of mixed sizes: 16 x 16 and 20 x 16" in lines[0]
     assert "broken.gif" in lines[0]
 
 
