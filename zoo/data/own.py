@@ -85,9 +85,7 @@ def name_unreadable_steps(name: Path | str, items: Iterator[Item]) -> Iterator[I
         yield item
 
 
-def find_readable(
-    items: Iterable[Item], read: Callable[[Item], object]
-) -> tuple[list[Item], list[InvalidFileError]]:
+def find_readable(items: Iterable[Item], read: Callable[[Item], object]) -> tuple[list[Item], list[InvalidFileError]]:
     """Find the items that `read` can read; returns also the errors that it raises for the others."""
     readable: list[Item] = []
     errors: list[InvalidFileError] = []

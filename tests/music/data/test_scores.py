@@ -189,7 +189,7 @@ def test_files_that_cannot_be_used_are_left_out_one_by_one_with_the_reason(folde
         "short.mid: 1 bars, and the model's scores have 2",
         "many.mid: 3 tracks with notes, more than the model's 2; train one with model.tracks=3",
         "late.mid: its last note ends in bar 20,001; at most 10,000 are read",
-        "broken.mid: not a MIDI file",
+        "broken.mid: cannot be read",
     ):
         assert reason in line
 

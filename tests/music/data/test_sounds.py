@@ -75,7 +75,7 @@ def test_a_folder_of_any_rate_and_length_becomes_rows(sounds: Path):
     reasons = " ".join(said)
     assert "silent" in reasons
     assert "zero length" in reasons
-    assert "no sound file that can be read" in reasons
+    assert "broken.wav: cannot be read" in reasons
 
 
 def test_resampling_keeps_the_pitch(sounds: Path):
@@ -167,8 +167,8 @@ def test_clipped_input_warns(tmp_path: Path):
         warnings.simplefilter("error")
         soundfile.write(tmp_path / "fine.wav", tone(16000, 0.5), 16000)
         read_sound(tmp_path / "fine.wav")
-    assert count_clipped(np.array([1.0, 0, 1, 1, 1, 0])) == 3
-    assert count_clipped(np.zeros(3)) == 0
+    assert count_clipped(np.array([True, False, True, True, True, False])) == 3
+    assert count_clipped(np.zeros(3, dtype=bool)) == 0
 
 
 def test_numbers_that_are_not_finite_are_refused(tmp_path: Path):

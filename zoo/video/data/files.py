@@ -67,16 +67,12 @@ def stream_clip(path: Path, size: int, *, rate: float = 0.0, crop: Crop = "cente
     yield from _resample(frames, rate) if rate else (frame for _, _, frame in frames)
 
 
-def _square_frames(
-    timed: Iterator[Timed], size: int, crop: Crop
-) -> Iterator[tuple[float, float | None, np.ndarray]]:
+def _square_frames(timed: Iterator[Timed], size: int, crop: Crop) -> Iterator[tuple[float, float | None, np.ndarray]]:
     """Make frames square. It and what reads a file raise InvalidFileError without its name, which their caller adds."""
     first: tuple[int, int] | None = None
     for start, end, frame in timed:
         if first is not None and frame.size != first:
-            raise InvalidFileError(
-                f"frames of mixed sizes: {first[0]} x {first[1]} and {frame.width} x {frame.height}"
-            )
+            raise InvalidFileError(f"frames of mixed sizes: {first[0]} x {first[1]} and {frame.width} x {frame.height}")
         first = frame.size
         yield start, end, _square(frame, size, crop)
     if first is None:
