@@ -41,6 +41,7 @@ LEAST_RATE, MOST_RATE = 1000, 1_000_000  # Hz of a sound file
 MOST_SAMPLES = 100_000_000  # of a file: 38 minutes at 44.1 kHz, 400 MB
 FULL_SCALE = 0.999  # from here on a sample counts as clipped
 CANCELED = 0.1  # the level of channels' mean over that of the strongest one, below which they cancel one another
+OFFSET_SECONDS = 0.1  # two periods of the lowest audible tone: of a shorter sound the offset is not known
 FOLDER_VERSION = 2  # raised when files become other rows
 SUFFIXES = (".wav", ".flac", ".ogg", ".aif", ".aiff", ".mp3")
 
@@ -74,7 +75,7 @@ def read_sound(source: Path | bytes, name: str = "") -> tuple[Tensor, int]:
     name = name or str(source)
     with name_unreadable(name):
         wave, rate, clipped, is_longer = _mix_channels(source)
-        wave -= np.median(wave)  # of a short stroke the mean is not the offset: silence, in most of the samples, is
+        wave -= _measure_offset(wave, rate)
         peak = float(np.abs(wave).max())
         if peak < SILENT:
             raise InvalidFileError(f"silent: its loudest sample is {peak:.2g} of full scale")
@@ -84,6 +85,18 @@ def read_sound(source: Path | bytes, name: str = "") -> tuple[Tensor, int]:
     if clipped >= 8:
         warnings.warn(f"{name}: clipped: {clipped} samples in a row are at full scale", stacklevel=2)
     return torch.from_numpy(wave), rate
+
+
+def _measure_offset(wave: np.ndarray, rate: int) -> float:
+    """Measure the DC offset of a wave [T]: the median or the mean of its samples, whichever is nearer to zero.
+
+    An offset moves both. Narrow peaks move one of them, or the two apart. A sound below OFFSET_SECONDS has none: its few
+    periods would move both, too.
+    """
+    if len(wave) < OFFSET_SECONDS * rate:
+        return 0.0
+    median = float(np.median(wave))
+    return float(np.clip(wave.mean(dtype=np.float64), min(0.0, median), max(0.0, median)))
 
 
 def _mix_channels(source: Path | bytes) -> tuple[np.ndarray, int, int, bool]:
