@@ -14,7 +14,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from zoo.data import images
-from zoo.data.images import check_pixels, convert_to_rgb
+from zoo.data.images import FORMATS, check_pixels, convert_to_rgb
 from zoo.errors import InvalidFileError
 from zoo.faces.data.datasets import read_image
 from zoo.video.data.files import stream_clip
@@ -82,6 +82,22 @@ def test_too_many_pixels_are_refused_by_the_header(tmp_path: Path, monkeypatch, 
         warnings.simplefilter("error")
         with pytest.raises(InvalidFileError, match=r"a\.(png|gif).*at most 50 megapixels"):
             read_image(path, 8) if kind == "photo" else next(stream_clip(tmp_path if kind == "frame" else path, 8))
+
+
+def test_a_file_that_would_run_another_program_is_refused(tmp_path: Path):
+    """Pillow looks at the content and not at the name, and draws EPS by Ghostscript."""
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png", "EPS")
+
+    with pytest.raises(InvalidFileError, match=r"a\.png: cannot be read: cannot identify"):
+        read_image(tmp_path / "a.png", 8)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_formats_are_told_by_the_content(tmp_path: Path, kind: str):
+    """A JPEG that is called .png is read, as viewers read it."""
+    Image.new("RGB", (4, 4), "white").save(tmp_path / "a.png", kind)
+
+    assert read_image(tmp_path / "a.png", 4).min() == 255
 
 
 def test_fifty_megapixels_are_allowed(monkeypatch: pytest.MonkeyPatch):

@@ -66,16 +66,21 @@ def check_pixels(width: int, height: int) -> None:
         raise InvalidFileError(f"a picture of {width} x {height} px; at most {most} are read: save it smaller")
 
 
+FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "TIFF", "WEBP")
+"""What a file may hold, whatever its name says. Others run programs of the system: Pillow draws EPS by Ghostscript."""
+
+
 @contextmanager
 def open_image(source: Path | io.BytesIO) -> Iterator[Image.Image]:
     """Open a picture, whose pixels are not read yet. `convert_to_rgb` checks how many they are.
 
-    Raises InvalidFileError, without the file's name, where Pillow alone refuses their number.
+    Raises InvalidFileError, without the file's name, where Pillow itself refuses their number; and what Pillow raises
+    for a file of none of FORMATS.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is lower
         try:
-            opened = Image.open(source)
+            opened = Image.open(source, formats=FORMATS)
         except Image.DecompressionBombError as error:
             raise InvalidFileError(
                 f"a picture of too many pixels; at most {MOST_PIXELS / 1e6:.0f} megapixels are read: save it smaller"

@@ -17,7 +17,7 @@ from zoo.data import Store, build_store, cache_dir, hash_split
 from zoo.data.images import convert_to_rgb, open_image
 from zoo.data.images import decode_images as decode
 from zoo.data.own import describe_skipped, find_readable, list_files, name_unreadable
-from zoo.errors import InvalidFileError, NotFoundError, suggest
+from zoo.errors import InvalidFileError, NotFoundError, shorten, suggest
 from zoo.recipe import DataConfig
 
 __all__ = ["DATASETS", "decode", "open_store"]
@@ -239,7 +239,8 @@ def _open_hub(hub: str, size: int, *, progress: Callable[[int, int], None] | Non
 
     columns = [name for name, kind in loaded.features.items() if isinstance(kind, datasets.Image)]
     if not columns:
-        raise InvalidFileError(f"hf:{hub}: no column of images; its columns are {', '.join(loaded.features)}")
+        found = shorten(", ".join(loaded.features))
+        raise InvalidFileError(f"hf:{hub}: no column of images; its columns are {found}")
     stamp = hashlib.sha256(f"{hub} {size} {loaded._fingerprint}".encode()).hexdigest()[:16]
     place = cache_dir() / "data" / f"hub-{stamp}-{size}px"
     if (place / "store.json").exists():

@@ -90,8 +90,8 @@ def read_sound(source: Path | bytes, name: str = "") -> tuple[Tensor, int]:
 def _measure_offset(wave: np.ndarray, rate: int) -> float:
     """Measure the DC offset of a wave [T]: the median or the mean of its samples, whichever is nearer to zero.
 
-    An offset moves both. Narrow peaks move one of them, or the two apart. A sound below OFFSET_SECONDS has none: its few
-    periods would move both, too.
+    An offset moves both. Narrow peaks move one of them, or the two apart. A sound below OFFSET_SECONDS has none: its
+    few periods would move both, too.
     """
     if len(wave) < OFFSET_SECONDS * rate:
         return 0.0
