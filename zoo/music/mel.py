@@ -42,7 +42,7 @@ ATTENUATION = 110.0  # dB of the Kaiser window's design
 
 
 def resample(wave: Tensor, rate: int, new_rate: int) -> Tensor:
-    """Resample a wave float32 [..., T] at `rate` Hz to [..., ceil(T * new_rate / rate)] at `new_rate` Hz.
+    """Resample a wave float32 [..., T] at `rate` Hz to about [..., T * new_rate / rate] at `new_rate` Hz.
 
     Up to 0.9 of the lower Nyquist frequency less than 0.1 dB is lost; above it, at least 100 dB are taken away. Rates
     without a common divisor are taken at the nearest ratio of small terms, which changes the pitch by 0.05 cents at
