@@ -458,6 +458,29 @@ def test_a_video_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path: Pa
         read_clip(path, 16)
 
 
+def test_frames_that_are_larger_than_a_video_says_are_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The decoder itself has the limit, where a stream changes its size in the middle."""
+    streams = [write_video(tmp_path / f"{size}", moving(6, size, size), format="h264") for size in (64, 512)]
+    small, large = (path.read_bytes() for path in streams)
+    (tmp_path / "a.mp4").write_bytes(3 * small + large)
+    monkeypatch.setattr(files, "MOST_PIXELS", 256 * 256)
+
+    with pytest.raises(InvalidFileError, match=r"a\.mp4: cannot be read: "):
+        read_clip(tmp_path / "a.mp4", 16)
+
+
+def test_frames_that_are_larger_than_an_animation_says_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A later frame of a GIF may be larger than its header states."""
+    small, large = (write_gif(tmp_path / f"{n}.gif", moving(1, n, n)).read_bytes() for n in (4, 100))
+    image = b"\x2c" + struct.pack("<4H", 0, 0, 100, 100)
+    assert image in large
+    (tmp_path / "a.gif").write_bytes(small[: small.rindex(b";")] + large[large.index(image) :])
+    monkeypatch.setattr(images, "MOST_PIXELS", 1000)
+
+    with pytest.raises(InvalidFileError, match=r"a\.gif: a picture of 100 x 100 px"):
+        read_clip(tmp_path / "a.gif", 4)
+
+
 @pytest.mark.parametrize("error", [MemoryError(), KeyError("x"), SystemError("damaged")])
 @pytest.mark.parametrize("name", ["a.mp4", "a.gif", "a"])
 def test_whatever_a_decoder_raises_leaves_the_clip_out(tmp_path: Path, monkeypatch, name: str, error: Exception):
