@@ -130,7 +130,7 @@ def test_train_resume_and_sample_a_run_of_the_user(command, photos: Path, tmp_pa
         "train", "faces-dcgan", *TINY, "--data", photos, "--out", tmp_path / "run", "--workers", 1
     )
     assert (code, output.strip()) == (0, f"run: {tmp_path / 'run'}"), errors
-    assert "3 of 27 files cannot be read" in errors
+    assert "3 of 27 files are left out" in errors
     assert "100 %" in errors
 
     code, _, errors = command("train", "--resume", tmp_path / "run", "train.batch=8")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from zoo.data.own import list_files
+from zoo.data.own import describe_skipped, list_files, name_unreadable, name_unreadable_steps
+from zoo.errors import InvalidFileError, MissingDependencyError
 from zoo.music.data.sounds import SoundDataConfig, open_store
 from zoo.recipe import load_recipe
 
@@ -87,3 +89,55 @@ def test_a_sound_that_was_written_to_a_pipe_is_read(tmp_path: Path, own_cache: P
 
     assert rate == 16000
     assert read.equal(whole)
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), MemoryError(), OSError(5, "broken"), RuntimeError("a\nb" * 999)])
+def test_whatever_a_decoder_raises_names_the_file(error: Exception):
+    """The error is one line of bounded length that begins with the file and has its cause."""
+    with (
+        pytest.raises(InvalidFileError, match=r"^some/file: cannot be read: .+$") as caught,
+        name_unreadable("some/file"),
+    ):
+        raise error
+
+    assert caught.value.__cause__ is error
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 250
+
+
+def test_what_is_not_the_fault_of_the_file_passes():
+    """Ctrl-C and a package that is not installed leave no file out; our own errors get the name alone."""
+    for error in (KeyboardInterrupt(), MissingDependencyError("install it")):
+        with pytest.raises(type(error)) as caught, name_unreadable("file"):
+            raise error
+        assert caught.value is error
+    with pytest.raises(InvalidFileError, match=r"^file: too short$"), name_unreadable("file"):
+        raise InvalidFileError("too short")
+
+
+def test_errors_of_the_consumer_are_not_those_of_the_decoder():
+    """Only what happens while the decoder works is turned; its end is an end."""
+
+    def decode() -> Iterator[int]:
+        yield 1
+        yield 2
+        raise ValueError("damaged")
+
+    assert list(name_unreadable_steps("file", iter([1, 2]))) == [1, 2]
+    steps = name_unreadable_steps("file", decode())
+    assert [next(steps), next(steps)] == [1, 2]
+    with pytest.raises(InvalidFileError, match="file: cannot be read: damaged"):
+        next(steps)
+    steps = name_unreadable_steps("file", decode())
+    next(steps)
+    with pytest.raises(ZeroDivisionError):
+        steps.throw(ZeroDivisionError())  # type: ignore[attr-defined]
+
+
+def test_five_of_the_files_that_are_left_out_are_named():
+    errors = [InvalidFileError(f"{i}.png: cannot be read: broken") for i in range(7)]
+
+    line = describe_skipped(errors, 9, "files")
+
+    assert line.startswith("7 of 9 files are left out: 0.png: cannot be read: broken; 1.png")
+    assert line.endswith("4.png: cannot be read: broken; ...")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,8 +18,59 @@ def test_without_torchaudio_the_message_says_what_fits(monkeypatch: pytest.Monke
     """Where the package is missing or was built for another torch, sounds say so; the modules can be imported."""
     monkeypatch.setitem(sys.modules, "torchaudio", None)
     with pytest.raises(MissingDependencyError, match="pip install --upgrade torch torchaudio"):
-        resample(torch.zeros(10), 8000, 16000)
-    assert torch.equal(resample(torch.zeros(10), 8000, 8000), torch.zeros(10))
+        make_mel_filters(MelConfig(mels=3), torch.device("cpu"))
+
+
+def test_the_same_rate_changes_nothing():
+    wave = torch.randn(2, 10)
+    assert resample(wave, 8000, 8000).equal(wave)
+
+
+def make_tone(rate: int, pitch: float) -> torch.Tensor:
+    """A second of a tone at full scale."""
+    return torch.sin(2 * torch.pi * pitch * torch.arange(rate, dtype=torch.float64) / rate).float()
+
+
+@pytest.mark.parametrize(("rate", "new_rate"), [(44100, 16000), (48000, 22050), (22254, 16000), (192000, 16000)])
+def test_what_is_above_the_new_rate_does_not_fold_back(rate: int, new_rate: int):
+    """A tone above the Nyquist frequency is gone by 100 dB, and one up to 0.9 of it loses less than 0.1 dB."""
+    for share in (0.01, 0.5, 0.9, 1.005, 1.05, 1.3):
+        made = resample(make_tone(rate, share * new_rate / 2), rate, new_rate)
+        level = 10 * math.log10(2 * float(made[new_rate // 4 : -new_rate // 4].double().square().mean()))
+        assert abs(level) < 0.1 if share < 1 else level < -100
+
+
+def test_a_higher_rate_adds_no_tones():
+    """Upwards there is the tone itself, and nothing else above -100 dB."""
+    made = resample(make_tone(8000, 3600), 8000, 48000).double().numpy()[12000:36000]
+    window = np.kaiser(len(made), 20)
+    spectrum = np.abs(np.fft.rfft(made * window)) / (window.sum() / 2)
+
+    assert spectrum.argmax() == 3600 // 2  # bins are 2 Hz apart
+    assert spectrum[1800] == pytest.approx(1, abs=0.01)
+    spectrum[1780:1821] = 0
+    assert spectrum.max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("rate", "new_rate"), [(48001, 16000), (22254, 16000), (44099, 16000), (16000, 15993), (999_983, 4000)]
+)
+def test_any_rate_takes_bounded_memory_and_keeps_the_pitch(rate: int, new_rate: int, monkeypatch: pytest.MonkeyPatch):
+    """Rates without a common divisor are taken at a ratio of small terms, off by less than 0.05 cents."""
+    import scipy.signal
+
+    asked: list[tuple[int, int, int]] = []
+
+    def resample_poly(wave: np.ndarray, up: int, down: int, *, axis: int, window: np.ndarray) -> np.ndarray:
+        asked.append((up, down, window.nbytes))
+        return wave
+
+    monkeypatch.setattr(scipy.signal, "resample_poly", resample_poly)
+    resample(torch.zeros(10), rate, new_rate)
+
+    ((up, down, size),) = asked
+    assert abs(1200 * math.log2(up / down * rate / new_rate)) < 0.05
+    assert size < 12e6
 
 
 def test_importing_music_imports_no_torchaudio():

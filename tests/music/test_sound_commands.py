@@ -72,7 +72,7 @@ def test_a_vocoder_gives_back_a_sound(command, sounds: Path, tmp_path: Path):
     assert len(errors.splitlines()) == 1
 
     soundfile.write(tmp_path / "silent.wav", np.zeros(4000), 44100)
-    for path, message in (("silent.wav", "silent"), ("none.wav", "no sound file that can be read")):
+    for path, message in (("silent.wav", "silent"), ("none.wav", "cannot be read")):
         code, _, errors = command("sample", run, "--input", tmp_path / path)
         assert (code, message in errors) == (2, True)
     code, _, errors = command("sample", run, "--label", "kick")

@@ -56,6 +56,25 @@ def test_diversity_compares_with_the_data():
     assert measure_diversity(real[:1].expand(32, 3, 8, 8), real) == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    "real", [torch.zeros(32, 8), torch.zeros(32, 8) + 1e-9 * torch.randn(32, 8), torch.zeros(1, 8)]
+)
+def test_diversity_beside_data_that_are_alike_is_no_percentage(real: torch.Tensor):
+    """Where real samples hardly differ, the report says so instead of billions of percent."""
+    for samples in (torch.randn(32, 8), torch.zeros(32, 8)):
+        (line,) = explain({"report/diversity": measure_diversity(samples, real)}, "minimax")
+
+        assert "the real samples hardly differ" in line
+        assert "%" not in line
+
+
+def test_diversity_has_a_largest_value():
+    """Noise beside data that differ little is said to be many times as varied, and not how many."""
+    (line,) = explain({"report/diversity": measure_diversity(torch.randn(32, 8), 1e-3 * torch.randn(32, 8))}, "minimax")
+
+    assert "10 times as varied as the data or more" in line
+
+
 def test_diversity_of_tokens_counts_the_positions_that_differ():
     """Tokens are equal or different, and nothing between: 9 is no further from 1 than 2 is."""
     texts = torch.tensor([[1, 2, 3, 4], [1, 2, 3, 9]])

@@ -55,6 +55,23 @@ def test_mp4_keeps_rate_size_and_frames(tmp_path: Path):
     assert np.abs(read_clip(path, 16).astype(int) - some.to_uint8()[0]).max() <= 4
 
 
+@pytest.mark.parametrize("size", [16, 720])
+def test_mp4_says_how_its_colors_were_made(tmp_path: Path, size: int):
+    """Matrix, primaries, transfer and range are those of BT.709, by which the colors come back at any size."""
+    av = pytest.importorskip("av")
+    skin = torch.tensor([200.0, 140.0, 110.0])
+    tensor = (skin / 127.5 - 1).view(1, 3, 1, 1, 1).expand(1, 3, 2, size, size)
+    path = Clips(tensor=tensor, rate=12.5).save(tmp_path / "out.mp4")
+    with av.open(str(path)) as container:
+        codec = container.streams.video[0].codec_context
+        assert (codec.colorspace, codec.color_primaries, codec.color_trc, codec.color_range) == (1, 1, 1, 1)
+        frame = next(container.decode(video=0))
+        shown = frame.to_ndarray(format="rgb24", src_colorspace="ITU709")[size // 2, size // 2]
+
+    assert np.abs(shown.astype(int) - skin.numpy()).max() <= 3
+    assert np.abs(read_clip(path, 16)[0, 8, 8].astype(int) - skin.numpy()).max() <= 3
+
+
 def test_odd_sizes_have_no_mp4(tmp_path: Path):
     """A single clip of an odd size is refused, with the formats that take it; no file is made."""
     pytest.importorskip("av")

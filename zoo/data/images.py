@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageCms
 from torch import Tensor
 
 from zoo.errors import InvalidFileError
@@ -50,22 +55,74 @@ _TURNS = {
 """What brings a picture of each EXIF orientation upright."""
 
 
-def convert_to_rgb(image: Image.Image) -> Image.Image:
-    """Convert a picture to 8-bit RGB, upright by EXIF, on white where it is transparent.
+MOST_PIXELS = 50_000_000
+"""Of a picture or frame, which takes up to 200 MB. A file of a kilobyte can state thousands of megapixels."""
 
-    Of 16 bits, the upper ones are kept. Raises InvalidFileError for a picture of 32-bit numbers, whose range is not
-    known.
+
+def check_pixels(width: int, height: int) -> None:
+    """Raise InvalidFileError, without the file's name, where a picture has more than MOST_PIXELS."""
+    if width * height > MOST_PIXELS:
+        most = f"{MOST_PIXELS / 1e6:.0f} megapixels"
+        raise InvalidFileError(f"a picture of {width} x {height} px; at most {most} are read: save it smaller")
+
+
+FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "TIFF", "WEBP")
+"""What a file may hold, whatever its name says. Others run programs of the system: Pillow draws EPS by Ghostscript."""
+
+
+@contextmanager
+def open_image(source: Path | io.BytesIO) -> Iterator[Image.Image]:
+    """Open a picture, whose pixels are not read yet. `convert_to_rgb` checks how many they are.
+
+    Raises InvalidFileError, without the file's name, where Pillow itself refuses their number; and what Pillow raises
+    for a file of none of FORMATS.
     """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is lower
+        try:
+            opened = Image.open(source, formats=FORMATS)
+        except Image.DecompressionBombError as error:
+            raise InvalidFileError(
+                f"a picture of too many pixels; at most {MOST_PIXELS / 1e6:.0f} megapixels are read: save it smaller"
+            ) from error
+    with opened as image:
+        yield image
+
+
+def convert_to_rgb(image: Image.Image) -> Image.Image:
+    """Convert a picture to 8-bit sRGB by its color profile, upright by EXIF, on white where it is transparent.
+
+    Of 16 bits, the upper ones are kept. A broken profile is passed over. Raises InvalidFileError, without the file's
+    name, for a picture of more than MOST_PIXELS, and for one of 32-bit numbers, whose range is not known.
+    """
+    check_pixels(*image.size)
     if image.mode in ("I", "F"):
         raise InvalidFileError("a picture of 32-bit numbers, whose range is not known; save it with 8 or 16 bits")
     turn = _TURNS.get(_read_orientation(image) or 1)
     if image.mode.startswith("I;16"):  # Pillow would clip them all to white
         image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+    if profile := image.info.get("icc_profile"):
+        image = _convert_to_srgb(image, profile)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     image = image.convert("RGB")
     return image if turn is None else image.transpose(turn)
+
+
+def _convert_to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    """Convert a picture with a color profile to sRGB, with its transparency; unchanged if the profile is broken."""
+    alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
+    try:
+        plain = image if image.mode in ("L", "CMYK") else image.convert("L" if image.mode == "LA" else "RGB")
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        converted = ImageCms.profileToProfile(plain, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except Exception:  # damaged profiles raise almost anything
+        return image
+    assert converted is not None  # it is not converted in place
+    if alpha is not None:
+        converted.putalpha(alpha)
+    return converted
 
 
 def _read_orientation(image: Image.Image) -> int | None:

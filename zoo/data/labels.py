@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from zoo.errors import InvalidFileError
+from zoo.errors import InvalidFileError, shorten_repr
 
 LABELS = "labels.json"
 
@@ -31,4 +31,4 @@ def check_labels(labels: Iterable[object], where: Path) -> None:
     """Raise InvalidFileError where a label cannot be part of a file name: samples are saved under these names."""
     for label in labels:
         if not isinstance(label, str) or not label.isprintable() or label in ("", ".", "..") or set(label) & set("/\\"):
-            raise InvalidFileError(f"{where}: the name of a class cannot be {label!r}")
+            raise InvalidFileError(f"{where}: the name of a class cannot be {shorten_repr(label)}")

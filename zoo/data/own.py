@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from zoo.data.store import About
+from zoo.errors import InvalidFileError, ZooError, shorten
 from zoo.recipe import DataConfig
+
+Item = TypeVar("Item")
 
 
 def find_own_files(
@@ -49,6 +54,55 @@ def list_files(folder: Path, suffixes: Collection[str], *, below: bool = True) -
         found = (Path(place, name) for name in names if not _is_of_system(name))
         files += [path for path in found if path.suffix.lower() in suffixes and path.is_file()]
     return sorted(files)
+
+
+@contextmanager
+def name_unreadable(name: Path | str) -> Iterator[None]:
+    """Turn whatever a decoder raises into InvalidFileError that begins with the file's name.
+
+    Decoders raise almost anything on damaged files, from KeyError to MemoryError. An InvalidFileError gets the name in
+    front. Other errors of this library are not the file's fault, and pass.
+    """
+    try:
+        yield
+    except InvalidFileError as error:
+        raise InvalidFileError(f"{name}: {error}") from error
+    except ZooError:
+        raise
+    except Exception as error:
+        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise InvalidFileError(f"{name}: cannot be read: {shorten(why, 200)}") from error
+
+
+def name_unreadable_steps(name: Path | str, items: Iterator[Item]) -> Iterator[Item]:
+    """Yield what a decoder yields, each step within `name_unreadable`; what the consumer raises is not concerned."""
+    while True:
+        with name_unreadable(name):
+            try:
+                item = next(items)
+            except StopIteration:
+                return
+        yield item
+
+
+def find_readable(items: Iterable[Item], read: Callable[[Item], object]) -> tuple[list[Item], list[InvalidFileError]]:
+    """Find the items that `read` can read; returns also the errors that it raises for the others."""
+    readable: list[Item] = []
+    errors: list[InvalidFileError] = []
+    for item in items:
+        try:
+            read(item)
+        except InvalidFileError as error:
+            errors.append(error)
+        else:
+            readable.append(item)
+    return readable, errors
+
+
+def describe_skipped(errors: Sequence[InvalidFileError], total: int, what: str) -> str:
+    """Describe in one line what is left out: how many of the `total`, and the first five with their reasons."""
+    shown = "; ".join(map(str, errors[:5]))
+    return f"{len(errors)} of {total} {what} are left out: {shown}" + ("; ..." if len(errors) > 5 else "")
 
 
 def _is_of_system(name: str) -> bool:

@@ -158,7 +158,8 @@ class Store:
     def open(cls, folder: Path) -> Store:
         """Open a store. Raises InvalidFileError where the folder holds none, a damaged one, or one that was changed.
 
-        The fingerprint is computed again where the size or the time of a file is not the one that was noted.
+        So it does where there are two samples or more to train on, and all are the same. The fingerprint is computed
+        again where the size or the time of a file is not the one that was noted.
         """
         store = cls(folder)
         try:
@@ -175,6 +176,12 @@ class Store:
                 )
             with suppress(WriteError):  # a cache that may only be read
                 _note_files(folder, store.fingerprint)
+        train = store.indices("train")
+        if len(train) > 1 and all(np.array_equal(samples[row], samples[train[0]]) for row in train[1:]):
+            raise InvalidFileError(
+                f"{store.about['name']}: all {len(train)} samples to train on are the same, and nothing can be learned "
+                "from them; add others"
+            )
         return store
 
     @cached_property
@@ -262,6 +269,7 @@ def build_store(
 
     Raises:
         WriteError: no space or no permission. What is done so far is kept.
+        InvalidFileError: as `Store.open`.
     """
     if (folder / _ABOUT).exists():
         return Store.open(folder)

@@ -1,14 +1,17 @@
 """Waves and spectrograms: resampling, log-mel spectrograms, and the way back by Griffin-Lim.
 
-torchaudio does the work. It is imported at first use, because it needs the torch that it was built for.
+torchaudio does the spectrograms. It is imported at first use, because it needs the torch that it was built for. SciPy
+resamples: its memory grows with a ratio's terms, and torchaudio's with their product.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cache
+from fractions import Fraction
+from functools import cache, lru_cache
 from types import ModuleType
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -31,9 +34,37 @@ def import_torchaudio() -> ModuleType:
     return package
 
 
+MOST_TERM = 20_000
+"""The largest term of a ratio of rates. Its filter has 2.7 million numbers; the pitch is off by 0.05 cents at most."""
+ZERO_CROSSINGS = 64  # of the filter on each side; it weighs 135 samples at the lower rate
+CUTOFF = 0.9476  # of the lower rate's Nyquist frequency, where the filter has -6 dB
+ATTENUATION = 110.0  # dB of the Kaiser window's design
+
+
 def resample(wave: Tensor, rate: int, new_rate: int) -> Tensor:
-    """Resample a wave [..., T] at `rate` Hz to [..., T'] at `new_rate` Hz."""
-    return import_torchaudio().functional.resample(wave, rate, new_rate) if rate != new_rate else wave
+    """Resample a wave float32 [..., T] at `rate` Hz to about [..., T * new_rate / rate] at `new_rate` Hz.
+
+    Up to 0.9 of the lower Nyquist frequency less than 0.1 dB is lost; above it, at least 100 dB are taken away. Rates
+    without a common divisor are taken at the nearest ratio of small terms, which changes the pitch by 0.05 cents at
+    most.
+    """
+    if rate == new_rate:
+        return wave
+    from scipy.signal import resample_poly
+
+    ratio = Fraction(min(rate, new_rate), max(rate, new_rate)).limit_denominator(MOST_TERM)
+    terms = (ratio.numerator, ratio.denominator)
+    up, down = terms if new_rate < rate else terms[::-1]
+    return torch.from_numpy(resample_poly(wave.numpy(), up, down, axis=-1, window=_make_filter(max(terms))))
+
+
+@lru_cache(maxsize=4)
+def _make_filter(term: int) -> np.ndarray:
+    """Compute a low-pass filter float32, at `term` times the lower rate of the two."""
+    from scipy.signal import firwin, kaiser_beta
+
+    length = 2 * round(ZERO_CROSSINGS / CUTOFF * term) + 1
+    return firwin(length, CUTOFF / term, window=("kaiser", kaiser_beta(ATTENUATION))).astype(np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)

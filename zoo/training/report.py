@@ -24,6 +24,8 @@ from zoo.training.losses import LOSSES
 DOMINANT = 0.9  # advantage above which the discriminator is nearly perfect
 STARVED = 0.01  # gradient ratio below which the generator hardly learns
 COLLAPSED = 0.6  # diversity relative to the data's below which modes are missing
+MOST_DIVERSE = 10.0  # the largest diversity that is reported: that of noise, and of any samples beside data all alike
+ALIKE = 1e-6  # the mean distance between two real samples below which they hardly differ
 
 
 class TrainingReport:
@@ -77,11 +79,14 @@ def _read(values: list[Tensor]) -> list[float]:
 def measure_diversity(samples: Tensor, real: Tensor) -> float:
     """Compute the mean distance between two of `samples` [N, ...], over that between two of `real` [M, ...].
 
-    The distance is Euclidean. Between texts it is the number of places with different tokens.
+    The distance is Euclidean. Between texts it is the number of places with different tokens. The result is at most
+    MOST_DIVERSE, which also stands for real samples that hardly differ, and for a single one.
     """
     norm = 2.0 if samples.is_floating_point() else 0.0
     distances = [torch.pdist(batch.flatten(1).float(), p=norm).mean() for batch in (samples, real)]
-    return float(distances[0] / distances[1].clamp_min(1e-12))
+    if not distances[1] > ALIKE:  # also NaN, of a single sample
+        return MOST_DIVERSE
+    return min(float(distances[0] / distances[1]), MOST_DIVERSE)
 
 
 def explain(summary: Mapping[str, float], loss: str) -> list[str]:
@@ -114,7 +119,12 @@ def explain(summary: Mapping[str, float], loss: str) -> list[str]:
         )
         lines.append(f"Starvation: the generator's gradient is {ratio:.2g} times the discriminator's; {how}.")
     variety = summary.get("report/diversity")
-    if variety is not None:
+    if variety is not None and variety >= MOST_DIVERSE:
+        lines.append(
+            f"Collapse: samples are {MOST_DIVERSE:.0f} times as varied as the data or more; they are still noise, or "
+            "the real samples hardly differ from one another."
+        )
+    elif variety is not None:
         how = (
             "samples resemble one another: modes are missing; try a lower rate, R1, or DiffAugment"
             if variety < COLLAPSED

@@ -22,6 +22,8 @@ from zoo.video.data.files import import_pyav, list_frames
 
 PADDING = 2  # white pixels around each clip of a grid and each frame of a contact sheet
 SHEET_FRAMES = 16  # the most frames of a clip in a contact sheet
+BT709 = 1  # FFmpeg's number for the matrix, the primaries and the transfer of ITU-R BT.709 alike
+LIMITED_RANGE = 1  # FFmpeg's number for luma from 16 to 235
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -152,6 +154,12 @@ def _write_mp4(path: Path, frames: np.ndarray, rate: float) -> None:
         stream = container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1001))
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt, stream.options = "yuv420p", {"crf": "18"}
+        # Players guess what a file does not say, by its height: large ones were shown in other colors.
+        codec = stream.codec_context
+        codec.colorspace = codec.color_primaries = codec.color_trc = BT709
+        codec.color_range = LIMITED_RANGE
         for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+            converted = picture.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
+            container.mux(stream.encode(converted))
         container.mux(stream.encode())

@@ -10,6 +10,7 @@ from PIL import Image
 from zoo.data.images import ImageDataConfig
 from zoo.errors import InvalidFileError, NotFoundError
 from zoo.faces.architectures.dcgan import DCGANConfig
+from zoo.faces.data import datasets as module
 from zoo.faces.data.datasets import SyntheticFaces, decode, open_store, read_image
 from zoo.noise import Noise
 
@@ -23,7 +24,7 @@ def test_a_folder_of_photos_becomes_a_store(photos: Path):
     assert store.samples.shape == (24, 32, 32, 3)
     assert len(lines) == 1
     assert "3 of 27 files" in lines[0]
-    assert "broken.png" in lines[0]
+    assert f"{photos / 'broken.png'}: cannot be read: " in lines[0]
     assert 0 < len(store.indices("test")) < 12
 
 
@@ -88,6 +89,71 @@ def test_a_hub_data_set_is_read_through_datasets(photos: Path):
     store = open_store(ImageDataConfig(hub=str(photos)), DCGANConfig(resolution=32))
 
     assert store.samples.shape == (24, 32, 32, 3)
+
+
+def make_table(folder: Path, cells: list[bytes | None]) -> Path:
+    """A data set of the Hub as a table in which the pictures are, some of them damaged."""
+    datasets = pytest.importorskip("datasets")
+    kind = datasets.Features({"image": datasets.Image()})
+    rows = [None if cell is None else {"bytes": cell, "path": None} for cell in cells]
+    datasets.Dataset.from_dict({"image": rows}, features=kind).to_parquet(folder / "table.parquet")
+    return folder
+
+
+def test_damaged_pictures_of_a_hub_table_are_left_out(tmp_path: Path, photos: Path, own_cache: Path):
+    """Each is named by its row, and the others are used; so is a picture that is missing, or too large."""
+    good = (photos / "4.png").read_bytes(), (photos / "7.png").read_bytes()
+    huge = good[0][:16] + (100_000).to_bytes(4, "big") * 2 + good[0][24:]
+    (tmp_path / "table").mkdir()
+    hub = make_table(tmp_path / "table", [good[0], b"no picture", None, good[0][:99], huge, good[1]])
+    lines: list[str] = []
+
+    store = open_store(ImageDataConfig(hub=str(hub)), DCGANConfig(resolution=32), log=lines.append)
+
+    assert np.array_equal(store.samples[0], read_image(photos / "4.png", 32))
+    assert np.array_equal(store.samples[1], read_image(photos / "7.png", 32))
+    assert len(store.samples) == 2
+    assert len(lines) == 1
+    assert "4 of 6 images are left out" in lines[0]
+    assert all(f"image {row}: " in lines[0] for row in (1, 2, 3, 4))
+
+
+def test_a_hub_table_without_a_readable_picture_is_named(tmp_path: Path, own_cache: Path):
+    hub = make_table(tmp_path, [b"no picture", b"nor here"])
+    with pytest.raises(InvalidFileError, match=r'no image of its column "image" can be read'):
+        open_store(ImageDataConfig(hub=str(hub)), DCGANConfig(resolution=32), log=lambda line: None)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), KeyError("x"), SystemError("damaged")])
+def test_whatever_a_decoder_raises_leaves_the_picture_out(photos: Path, monkeypatch, error: Exception):
+    """Whichever exception it is: the file is named, and the others are used."""
+    converted = module.convert_to_rgb
+
+    def convert(image: Image.Image) -> Image.Image:
+        if str(getattr(image, "filename", "")).endswith("/4.png"):
+            raise error
+        return converted(image)
+
+    monkeypatch.setattr(module, "convert_to_rgb", convert)
+    lines: list[str] = []
+    store = open_store(ImageDataConfig(folder=str(photos)), DCGANConfig(resolution=32), log=lines.append)
+
+    assert len(store.samples) == 23
+    assert f"{photos / '4.png'}: cannot be read" in lines[0]
+
+
+def test_pictures_that_are_all_alike_are_refused(tmp_path: Path):
+    """A folder of copies of one picture is named before it is trained on; a second picture is enough."""
+    for i in range(12):
+        Image.new("RGB", (8, 8), "teal").save(tmp_path / f"{i}.png")
+    data, model = ImageDataConfig(folder=str(tmp_path)), DCGANConfig(resolution=32)
+    for _ in range(2):  # built, and opened
+        with pytest.raises(InvalidFileError, match=rf"^{tmp_path.name}: all \d+ samples to train on are the same"):
+            open_store(data, model)
+
+    for i in range(12, 18):
+        Image.new("RGB", (8, 8), "navy").save(tmp_path / f"{i}.png")
+    assert len(open_store(data, model).samples) == 18
 
 
 def test_a_hub_data_set_that_cannot_be_loaded_is_named():

@@ -12,6 +12,7 @@ import pytest
 from helpers.hanging import must_end
 
 from zoo.errors import InvalidFileError
+from zoo.music.data import midi
 from zoo.music.data.midi import HELD, STRUCK, read_grid
 
 NOTES = bytes.fromhex("00903c50 8360803c00 00904050 8360804000")  # two quarter notes, c and e
@@ -80,6 +81,30 @@ def test_no_ticks_are_refused(tmp_path: Path):
 
     with pytest.raises(InvalidFileError, match="0 ticks"):
         read_grid(tmp_path / "none.mid", tracks=1, steps=16)
+
+
+def test_a_file_of_millions_of_notes_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Nothing decodes it, and no more than the limit is read of it."""
+    monkeypatch.setattr(midi, "MOST_BYTES", len(WHOLE))
+    monkeypatch.setattr(midi, "_bound_chunks", lambda data: pytest.fail("decoded") if len(data) > len(WHOLE) else data)
+    (tmp_path / "long.mid").write_bytes(make_header() + make_track(NOTES * 2 + END))
+    (tmp_path / "whole.mid").write_bytes(WHOLE)
+
+    with pytest.raises(InvalidFileError, match=r"long\.mid: a MIDI file of more than \d+ MiB"):
+        read_grid(tmp_path / "long.mid", tracks=1, steps=16)
+    assert read_grid(tmp_path / "whole.mid", tracks=1, steps=16).any()
+
+
+@pytest.mark.parametrize("error", [MemoryError(), KeyError("x"), SystemError("damaged")])
+def test_whatever_the_decoder_raises_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception):
+    def fail(data: bytes) -> bytes:
+        raise error
+
+    monkeypatch.setattr(midi, "_bound_chunks", fail)
+    (tmp_path / "a.mid").write_bytes(WHOLE)
+
+    with pytest.raises(InvalidFileError, match=r"a\.mid: cannot be read: "):
+        read_grid(tmp_path / "a.mid", tracks=1, steps=16)
 
 
 FUZZ = """

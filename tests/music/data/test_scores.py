@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -189,9 +190,33 @@ def test_files_that_cannot_be_used_are_left_out_one_by_one_with_the_reason(folde
         "short.mid: 1 bars, and the model's scores have 2",
         "many.mid: 3 tracks with notes, more than the model's 2; train one with model.tracks=3",
         "late.mid: its last note ends in bar 20,001; at most 10,000 are read",
-        "broken.mid: not a MIDI file",
+        "broken.mid: cannot be read",
     ):
         assert reason in line
+
+
+def test_a_file_without_permission_is_left_out(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    write(folder / "closed.mid", [tune()])
+    opened = Path.open
+
+    def refuse(path: Path, *args: Any, **options: Any) -> Any:
+        if path.name == "closed.mid":
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *args, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    said: list[str] = []
+    open_store(ScoreDataConfig(folder=str(folder)), CONFIG, log=said.append)
+
+    assert "closed.mid: cannot be read: Permission denied" in said[0]
+
+
+def test_scores_that_are_all_alike_are_refused(tmp_path: Path):
+    """A folder of copies of one piece is named before it is trained on."""
+    for i in range(12):
+        write(tmp_path / f"{i}.mid", [[(4 * bar, 4, 60) for bar in range(8)]])
+    with pytest.raises(InvalidFileError, match=rf"^{tmp_path.name}: all \d+ samples to train on are the same"):
+        open_store(ScoreDataConfig(folder=str(tmp_path)), CONFIG)
 
 
 def test_a_folder_without_usable_files_says_why(tmp_path: Path):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import struct
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,9 +16,11 @@ import pytest
 from helpers.moves import read_clip
 from PIL import Image
 
+from zoo.data import images
 from zoo.errors import InvalidFileError, InvalidValueError, MissingDependencyError, NotFoundError
 from zoo.noise import Noise
 from zoo.render.motion import ACTIONS, FRAMES, sample_clip
+from zoo.video.data import files
 from zoo.video.data.datasets import (
     ClipDataConfig,
     MovingDigits,
@@ -53,13 +57,17 @@ def write_gif(path: Path, clip: np.ndarray, duration: int = 40) -> Path:
     return path
 
 
-def write_video(path: Path, clip: np.ndarray, rate: int = 25) -> Path:
+def write_video(
+    path: Path, clip: np.ndarray, rate: int = 25, *, format: str | None = None, aspect: Fraction | None = None
+) -> Path:
     av = pytest.importorskip("av")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", format=format) as container:
         stream = container.add_stream("libx264", rate=rate)
         stream.height, stream.width = clip.shape[1:3]
         stream.pix_fmt, stream.options = "yuv420p", {"crf": "10"}
+        if aspect is not None:
+            stream.sample_aspect_ratio = aspect
         for frame in clip:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
@@ -267,8 +275,8 @@ def test_clips_that_cannot_be_used_are_counted_and_named(tmp_path: Path):
 
     assert len(store.samples) == 1
     assert "3 of 4 clips are left out" in lines[0]
-    assert "short (3 frames, 4 are needed)" in lines[0]
-    assert "mixed (frames of mixed sizes: 16 x 16 and 20 x 16)" in lines[0]
+    assert "short: 3 frames, 4 are needed" in lines[0]
+    assert "mixed: frames of mixed sizes: 16 x 16 and 20 x 16" in lines[0]
     assert "broken.gif" in lines[0]
 
 
@@ -352,16 +360,159 @@ def test_a_single_clip_is_both_for_training_and_for_testing(tmp_path: Path, name
     np.testing.assert_array_equal(store.samples.reshape(16, 16, 16, 3), moving(16))
 
 
-def test_a_video_is_shown_upright(tmp_path: Path):
-    """A phone saves how it was held in the track's header, as a rotation matrix."""
-    path = write_video(tmp_path / "phone.mp4", moving(4))
-    lying = read_clip(path, 16)
+def set_matrix(path: Path, matrix: tuple[int, ...]) -> None:
+    """Write a display matrix into an MP4 track's header."""
     content = path.read_bytes()
     header = content.index(b"tkhd")
-    straight, turned = (struct.pack(">9i", *(n << 16 for n in matrix[:8]), 1 << 30) for matrix in (STRAIGHT, TURNED))
-    path.write_bytes(content[:header] + content[header:].replace(straight, turned, 1))
+    straight, other = (struct.pack(">9i", *(n << 16 for n in m[:8]), 1 << 30) for m in (STRAIGHT, matrix))
+    assert straight in content[header:]
+    path.write_bytes(content[:header] + content[header:].replace(straight, other, 1))
 
-    np.testing.assert_array_equal(read_clip(path, 16), np.rot90(lying, -1, axes=(1, 2)))
+
+@pytest.mark.parametrize(
+    ("matrix", "show"),
+    [
+        (TURNED, lambda clip: np.rot90(clip, -1, axes=(1, 2))),
+        ((0, -1, 0, 1, 0, 0, 0, 0), lambda clip: np.rot90(clip, 1, axes=(1, 2))),
+        ((-1, 0, 0, 0, -1, 0, 0, 0), lambda clip: clip[:, ::-1, ::-1]),
+        ((-1, 0, 0, 0, 1, 0, 0, 0), lambda clip: clip[:, :, ::-1]),
+        ((1, 0, 0, 0, -1, 0, 0, 0), lambda clip: clip[:, ::-1]),
+        ((0, 1, 0, 1, 0, 0, 0, 0), lambda clip: clip.swapaxes(1, 2)),
+        ((0, -1, 0, -1, 0, 0, 0, 0), lambda clip: clip[:, ::-1, ::-1].swapaxes(1, 2)),
+    ],
+    ids=["right", "left", "half", "mirror", "upside down", "transpose", "transverse"],
+)
+def test_a_video_is_turned_and_mirrored_as_its_file_says(tmp_path: Path, matrix: tuple[int, ...], show):
+    """A phone saves in the track's header how it was held, and some mirror the front camera there."""
+    clip = moving(4)
+    clip[:, :5, :3] = (0, 0, 200)
+    path = write_video(tmp_path / "phone.mp4", clip)
+    lying = read_clip(path, 16)
+    set_matrix(path, matrix)
+
+    np.testing.assert_array_equal(read_clip(path, 16), show(lying))
+
+
+@pytest.mark.parametrize(("aspect", "height", "width"), [(Fraction(2), 32, 16), (Fraction(1, 2), 16, 32)])
+def test_pixels_that_are_not_square_are_shown_right(tmp_path: Path, aspect: Fraction, height: int, width: int):
+    """A disc of an anamorphic video is a disc: as wide as it is high."""
+    y, x = np.mgrid[:height, :width]
+    disc = ((x + 0.5 - width / 2) / width) ** 2 + ((y + 0.5 - height / 2) / height) ** 2 < 0.11
+    clip = np.repeat(np.where(disc, 255, 0).astype(np.uint8)[None, :, :, None], 3, axis=-1)
+    path = write_video(tmp_path / "wide.mp4", clip, aspect=aspect)
+
+    seen = read_clip(path, 32, crop="none")[0, :, :, 0] > 128
+
+    assert abs(seen.any(0).sum() - seen.any(1).sum()) <= 2
+    assert seen.any(0).sum() > 18
+
+
+def test_pixels_as_they_are_shown_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Pixels that are many times as wide as high would take gigabytes."""
+    path = write_video(tmp_path / "wide.mp4", moving(4, 64, 64), aspect=Fraction(50))
+    monkeypatch.setattr(images, "MOST_PIXELS", 3200 * 64 - 1)
+
+    with pytest.raises(InvalidFileError, match=r"wide\.mp4: a picture of 3200 x 64 px"):
+        read_clip(path, 16)
+
+
+@pytest.mark.parametrize("name", ["frames.avi", "stream.mp4"])
+def test_frames_without_times_follow_one_another_at_the_rate_of_the_file(tmp_path: Path, name: str):
+    """An AVI with frames in another order has wrong times, and a bare stream has none: frames are counted."""
+    path = write_video(tmp_path / name, moving(25, 64, 64), format="h264" if name == "stream.mp4" else None)
+    own = read_clip(path, 16)
+
+    assert len(own) == 25
+    np.testing.assert_array_equal(read_clip(path, 16, rate=25), own)
+
+
+def test_times_that_go_back_are_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """From the first one on, frames are counted."""
+    av = pytest.importorskip("av")
+    path = write_video(tmp_path / "a.mp4", moving(8))
+    own = read_clip(path, 16)
+    opened = av.open
+
+    @contextmanager
+    def open_with_wrong_times(name: str) -> Iterator[SimpleNamespace]:
+        with opened(name) as container:
+
+            def decode(stream: Any) -> Iterator[Any]:
+                for frame in container.decode(stream):
+                    frame.pts = min(frame.pts, 3 * 512)
+                    yield frame
+
+            yield SimpleNamespace(streams=container.streams, format=container.format, decode=decode)
+
+    monkeypatch.setattr(av, "open", open_with_wrong_times)
+    np.testing.assert_array_equal(read_clip(path, 16, rate=25), own)
+
+
+def test_a_video_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Its header says how many they are, and the error names the file."""
+    path = write_video(tmp_path / "large.mp4", moving(4, 64, 32))
+    monkeypatch.setattr(images, "MOST_PIXELS", 64 * 32 - 1)
+    monkeypatch.setattr(files, "_show", lambda *_: pytest.fail("decoded"))
+
+    with pytest.raises(InvalidFileError, match=r"large\.mp4: a picture of 64 x 32 px"):
+        read_clip(path, 16)
+
+
+def test_frames_that_are_larger_than_a_video_says_are_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The decoder itself has the limit, where a stream changes its size in the middle."""
+    streams = [write_video(tmp_path / f"{size}", moving(6, size, size), format="h264") for size in (64, 512)]
+    small, large = (path.read_bytes() for path in streams)
+    (tmp_path / "a.mp4").write_bytes(3 * small + large)
+    monkeypatch.setattr(files, "MOST_PIXELS", 256 * 256)
+
+    with pytest.raises(InvalidFileError, match=r"a\.mp4: cannot be read: "):
+        read_clip(tmp_path / "a.mp4", 16)
+
+
+def test_frames_that_are_larger_than_an_animation_says_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A later frame of a GIF may be larger than its header states."""
+    small, large = (write_gif(tmp_path / f"{n}.gif", moving(1, n, n)).read_bytes() for n in (4, 100))
+    image = b"\x2c" + struct.pack("<4H", 0, 0, 100, 100)
+    assert image in large
+    (tmp_path / "a.gif").write_bytes(small[: small.rindex(b";")] + large[large.index(image) :])
+    monkeypatch.setattr(images, "MOST_PIXELS", 1000)
+
+    with pytest.raises(InvalidFileError, match=r"a\.gif: a picture of 100 x 100 px"):
+        read_clip(tmp_path / "a.gif", 4)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), KeyError("x"), SystemError("damaged")])
+@pytest.mark.parametrize("name", ["a.mp4", "a.gif", "a"])
+def test_whatever_a_decoder_raises_leaves_the_clip_out(tmp_path: Path, monkeypatch, name: str, error: Exception):
+    """Whichever exception it is and whichever decoder: the clip is named, and the others are used."""
+    write = {"a.mp4": write_video, "a.gif": write_gif, "a": write_frames}[name]
+    write(tmp_path / name, moving(4))
+    write_frames(tmp_path / "good", moving(4))
+    converted = files.convert_to_rgb
+
+    def convert(image: Image.Image) -> Image.Image:
+        if "good" not in str(getattr(image, "filename", "")):
+            raise error
+        return converted(image)
+
+    def show(*_: Any) -> Image.Image:
+        raise error
+
+    monkeypatch.setattr(files, "convert_to_rgb", convert)
+    monkeypatch.setattr(files, "_show", show)
+    lines: list[str] = []
+    store = open_store(ClipDataConfig(folder=str(tmp_path)), MODEL, log=lines.append)
+
+    assert len(store.samples) == 1
+    assert f"1 of 2 clips are left out: {tmp_path / name}: " in lines[0]
+
+
+def test_clips_that_are_all_alike_are_refused(tmp_path: Path):
+    """A folder of copies of one clip is named before it is trained on."""
+    for i in range(12):
+        write_frames(tmp_path / str(i), moving(4))
+    with pytest.raises(InvalidFileError, match=rf"^{tmp_path.name}: all \d+ samples to train on are the same"):
+        open_store(ClipDataConfig(folder=str(tmp_path)), MODEL)
 
 
 def test_crop_takes_the_middle_or_all_on_black(tmp_path: Path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,10 +14,10 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from zoo.data import Store, build_store, cache_dir, hash_split
-from zoo.data.images import convert_to_rgb
+from zoo.data.images import convert_to_rgb, open_image
 from zoo.data.images import decode_images as decode
-from zoo.data.own import list_files
-from zoo.errors import InvalidFileError, NotFoundError, suggest
+from zoo.data.own import describe_skipped, find_readable, list_files, name_unreadable
+from zoo.errors import InvalidFileError, NotFoundError, shorten, suggest
 from zoo.recipe import DataConfig
 
 __all__ = ["DATASETS", "decode", "open_store"]
@@ -136,11 +137,13 @@ class ImageFolder:
 
 @dataclass
 class HubImages:
-    """The images of a Hub data set, or of a local folder that the package `datasets` can load."""
+    """The readable images of a Hub data set, or of a local folder that the package `datasets` can load."""
 
     name: str
     size: int
-    images: Any  # a column of PIL images
+    images: Any  # a column of encoded images: dictionaries of "bytes" and "path"
+    rows: Sequence[int]
+    """The rows of the column that can be read."""
     version: str = field(default="1", init=False)
     license: str = "unknown"
     attributes: None = field(default=None, init=False)
@@ -149,17 +152,25 @@ class HubImages:
 
     @property
     def count(self) -> int:
-        return len(self.images)
+        return len(self.rows)
 
     @property
     def shape(self) -> tuple[int, int, int]:
         return (self.size, self.size, 3)
 
     def render(self, indices: Sequence[int]) -> tuple[np.ndarray, None]:
-        return np.stack([crop_square(self.images[i], self.size) for i in indices]), None
+        return np.stack([self.read(self.rows[i], self.size) for i in indices]), None
+
+    def read(self, row: int, size: int) -> np.ndarray:
+        """Read a row of the column as uint8 [size, size, 3]. Raises InvalidFileError where it cannot be read."""
+        with name_unreadable(f"hf:{self.name}: image {row}"):
+            cell = self.images[row]
+            source = Path(cell["path"]) if cell["bytes"] is None else io.BytesIO(cell["bytes"])
+            with open_image(source) as image:
+                return crop_square(image, size)
 
     def split(self) -> np.ndarray:
-        return hash_split([str(i) for i in range(self.count)])
+        return hash_split([str(row) for row in self.rows])
 
 
 def open_store(
@@ -182,7 +193,7 @@ def open_store(
         return build_dataset(data.name, size=size, workers=workers, progress=progress)
     if data.folder:
         return _open_folder(Path(data.folder).expanduser(), size, workers=workers, progress=progress, log=log)
-    return _open_hub(data.hub, size, progress=progress)
+    return _open_hub(data.hub, size, progress=progress, log=log)
 
 
 def build_dataset(
@@ -210,13 +221,9 @@ def _open_folder(
         stamp.update(os.fsencode(f"{path.relative_to(folder)} {status.st_size} {status.st_mtime_ns}\n"))
     place = cache_dir() / "data" / f"folder-{stamp.hexdigest()[:16]}-{size}px"
     if not (place / "store.json").exists():
-        readable = [path for path in found if _is_readable(path)]
-        if skipped := len(found) - len(readable):
-            names = [path.name for path in found if path not in set(readable)]
-            log(
-                f"{skipped} of {len(found)} files cannot be read as images and are left out: {', '.join(names[:5])}"
-                + (" ..." if skipped > 5 else "")
-            )
+        readable, errors = find_readable(found, lambda path: read_image(path, 8))
+        if errors:
+            log(describe_skipped(errors, len(found), "files"))
         if not readable:
             known = ", ".join(IMAGE_SUFFIXES)
             raise InvalidFileError(f"{folder}: no readable image here; looked for {known} in it and the folders below")
@@ -224,7 +231,7 @@ def _open_folder(
     return Store.open(place)
 
 
-def _open_hub(hub: str, size: int, *, progress: Callable[[int, int], None] | None) -> Store:
+def _open_hub(hub: str, size: int, *, progress: Callable[[int, int], None] | None, log: Report) -> Store:
     from zoo.data.hub import load_table
 
     loaded = load_table(hub)
@@ -232,29 +239,31 @@ def _open_hub(hub: str, size: int, *, progress: Callable[[int, int], None] | Non
 
     columns = [name for name, kind in loaded.features.items() if isinstance(kind, datasets.Image)]
     if not columns:
-        raise InvalidFileError(f"hf:{hub}: no column of images; its columns are {', '.join(loaded.features)}")
+        found = shorten(", ".join(loaded.features))
+        raise InvalidFileError(f"hf:{hub}: no column of images; its columns are {found}")
     stamp = hashlib.sha256(f"{hub} {size} {loaded._fingerprint}".encode()).hexdigest()[:16]
-    source = HubImages(hub, size, loaded[columns[0]], license=loaded.info.license or "unknown")
-    return build_store(source, cache_dir() / "data" / f"hub-{stamp}-{size}px", progress=progress)
+    place = cache_dir() / "data" / f"hub-{stamp}-{size}px"
+    if (place / "store.json").exists():
+        return Store.open(place)
+    images = loaded.cast_column(columns[0], datasets.Image(decode=False))[columns[0]]
+    source = HubImages(hub, size, images, range(len(images)), license=loaded.info.license or "unknown")
+    source.rows, errors = find_readable(source.rows, lambda row: source.read(row, 8))
+    if errors:
+        log(describe_skipped(errors, len(images), "images"))
+    if not source.rows:
+        raise InvalidFileError(f'hf:{hub}: no image of its column "{columns[0]}" can be read')
+    return build_store(source, place, progress=progress)
 
 
 def read_image(path: Path, size: int) -> np.ndarray:
-    """Read an image file as uint8 [size, size, 3]."""
-    with Image.open(path) as image:
+    """Read an image file as uint8 [size, size, 3]. Raises InvalidFileError where it cannot be read."""
+    with name_unreadable(path), open_image(path) as image:
         return crop_square(image, size)
 
 
 def crop_square(image: Image.Image, size: int) -> np.ndarray:
-    """Resize the central square of an image to uint8 [size, size, 3], upright by EXIF, on white where transparent.
+    """Resize the central square of an image to uint8 [size, size, 3]: sRGB, upright, on white where transparent.
 
     The filter is Lanczos with antialiasing, as the metrics of the field assume (Pillow's filters have it).
     """
     return np.asarray(ImageOps.fit(convert_to_rgb(image), (size, size), Image.Resampling.LANCZOS))
-
-
-def _is_readable(path: Path) -> bool:
-    try:
-        read_image(path, 8)
-    except Exception:  # decoders raise almost anything on damaged files
-        return False
-    return True

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from zoo.data.own import name_unreadable
 from zoo.errors import InvalidFileError
 from zoo.io.atomic import replace_atomically
 
@@ -21,6 +22,7 @@ NUM_PITCHES = 128
 TICKS = 480  # per quarter note, in files that are written
 VELOCITY = 84
 MOST_BARS = 10_000  # of a file; their grid takes up to 160 MB per track
+MOST_BYTES = 4 << 20  # of a file, about half a million notes; a symphony has a tenth
 
 Mapping = Literal["pitch", "families"]
 
@@ -119,15 +121,14 @@ def write_midi(
 def _read(path: Path) -> Any:
     import symusic
 
-    try:
-        score: Any = symusic.Score.from_midi(_bound_chunks(path.read_bytes()))
-    except OSError as error:
-        raise InvalidFileError(f"{path}: cannot read: {error.strerror or error}") from error
-    except Exception as error:  # decoders raise almost anything on damaged files
-        why = str(error).removeprefix("MiniMidi: ").partition("\n")[0]
-        raise InvalidFileError(f"{path}: not a MIDI file ({why})") from error
-    if not score.ticks_per_quarter:
-        raise InvalidFileError(f"{path}: not a MIDI file (a quarter note has 0 ticks)")
+    with name_unreadable(path):
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
+        if len(data) > MOST_BYTES:
+            raise InvalidFileError(f"a MIDI file of more than {MOST_BYTES >> 20} MiB; cut it into pieces")
+        score: Any = symusic.Score.from_midi(_bound_chunks(data))
+        if not score.ticks_per_quarter:
+            raise InvalidFileError("not a MIDI file: a quarter note has 0 ticks")
     return score
 
 

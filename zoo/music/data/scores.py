@@ -20,7 +20,7 @@ from torch import Tensor
 
 from zoo.data import About, Store, build_store, cache_dir, hash_split
 from zoo.data.own import find_own_files, list_files
-from zoo.errors import InvalidFileError, InvalidValueError, MissingDependencyError, NotFoundError, WriteError, suggest
+from zoo.errors import InvalidFileError, InvalidValueError, MissingDependencyError, NotFoundError, suggest
 from zoo.io.atomic import replace_atomically
 from zoo.music.data.midi import HELD, NUM_PITCHES, SILENT, STRUCK, add_note, read_grid
 from zoo.music.data.midi import Mapping as TrackMapping
@@ -420,10 +420,7 @@ def _open_folder(
     files = list_files(folder, MIDI_SUFFIXES)
     if not files:
         raise InvalidFileError(f"{folder}: no MIDI file ({', '.join(MIDI_SUFFIXES)}) here nor in the folders below")
-    try:
-        digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
-    except OSError as error:
-        raise WriteError(f"{error.filename}: cannot read: {error.strerror}") from error
+    digests = [_digest(path) for path in files]
     sizes = (config.tracks, config.bars, config.steps, config.pitches, config.lowest, data.mapping, type(data).__name__)
     names = [str(path.relative_to(folder)) for path in files]
     stamp = hashlib.sha256(repr((sizes, names, digests)).encode()).hexdigest()[:16]
@@ -434,6 +431,15 @@ def _open_folder(
     anywhere = (1,) if isinstance(data, LeadSheetDataConfig) else ()
     source = Windows(about.name, about.license, pieces, config, anywhere=anywhere)
     return build_store(source, place, progress=progress)
+
+
+def _digest(path: Path) -> str:
+    """Compute the sha256 of a file; none of a file that cannot be read, which is left out later."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
 
 
 def _read_pieces(

@@ -11,9 +11,9 @@ import json
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from xml.etree import ElementTree
 
 import numpy as np
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from zoo.data import About, Rows, Store, build_store, cache_dir, hash_split
 from zoo.data.labels import LABELS, check_labels
-from zoo.data.own import find_own_files, list_files
+from zoo.data.own import find_own_files, list_files, name_unreadable
 from zoo.data.packages import DebianPackage
 from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError, suggest
 from zoo.music.data.rendered import RenderedMusic
@@ -30,11 +30,19 @@ from zoo.music.mel import resample
 from zoo.noise import Noise
 from zoo.recipe import DataConfig, within
 
+if TYPE_CHECKING:
+    from soundfile import SoundFile
+
 __all__ = ["DATASETS", "SoundDataConfig", "build_dataset", "decode", "open_store", "read_sound"]
 
 PEAK = 0.95  # of every sound, before its copies are changed
 SILENT = 1e-3  # a sound with a lower peak is silent
-LEAST_RATE = 1000  # Hz of a sound file
+LEAST_RATE, MOST_RATE = 1000, 1_000_000  # Hz of a sound file
+MOST_SAMPLES = 100_000_000  # of a file: 38 minutes at 44.1 kHz, 400 MB
+FULL_SCALE = 0.999  # from here on a sample counts as clipped
+CANCELED = 0.1  # the level of channels' mean over that of the strongest one, below which they cancel one another
+OFFSET_SECONDS = 0.1  # two periods of the lowest audible tone: of a shorter sound the offset is not known
+FOLDER_VERSION = 2  # raised when files become other rows
 SUFFIXES = (".wav", ".flac", ".ogg", ".aif", ".aiff", ".mp3")
 
 Log = Callable[[str], None]
@@ -57,42 +65,88 @@ _BLOCK = 1 << 20  # samples; a file that was written to a pipe does not say how 
 
 
 def read_sound(source: Path | bytes, name: str = "") -> tuple[Tensor, int]:
-    """Read a sound file as float32 [T] in [-1, 1], with channels averaged; returns also its rate in Hz.
+    """Read a sound file as float32 [T] in [-1, 1], without its DC offset; returns also its rate in Hz.
 
-    It warns of a clipped file. Raises InvalidFileError where it is not a sound file, is empty or silent, or has numbers
-    that are not finite.
+    Channels are averaged. Where they cancel one another, the strongest one is taken. At most MOST_SAMPLES are read.
+
+    It warns of a clipped file and of one that is longer. Raises InvalidFileError where it is not a sound file, is empty
+    or silent, or has numbers that are not finite.
     """
-    import soundfile
-
     name = name or str(source)
-    try:
-        with soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else source) as file:
-            file.seekable = lambda: False  # it seeks to an end that it does not know
-            rate, blocks = file.samplerate, [file.read(_BLOCK, dtype="float32")]
-            while len(blocks[-1]) == _BLOCK:
-                blocks.append(file.read(_BLOCK, dtype="float32"))
-        samples = np.concatenate(blocks)
-    except Exception as error:  # decoders raise almost anything on damaged files
-        raise InvalidFileError(f"{name}: no sound file that can be read: {error}") from error
-    wave = torch.from_numpy(samples if samples.ndim == 1 else samples.mean(axis=1))
-    if not len(wave):
-        raise InvalidFileError(f"{name}: an empty sound, of zero length")
-    if not bool(wave.isfinite().all()):
-        raise InvalidFileError(f"{name}: holds numbers that are not finite")
-    if rate < LEAST_RATE:
-        raise InvalidFileError(f"{name}: has {rate} samples a second, and should have at least {LEAST_RATE}")
-    peak = float(wave.abs().max())
-    if peak < SILENT:
-        raise InvalidFileError(f"{name}: silent: its loudest sample is {peak:.2g} of full scale")
-    clipped = count_clipped(np.abs(samples).reshape(len(samples), -1).max(axis=1))
+    with name_unreadable(name):
+        wave, rate, clipped, is_longer = _mix_channels(source)
+        wave -= _measure_offset(wave, rate)
+        peak = float(np.abs(wave).max())
+        if peak < SILENT:
+            raise InvalidFileError(f"silent: its loudest sample is {peak:.2g} of full scale")
+    if is_longer:
+        minutes = MOST_SAMPLES / rate / 60
+        warnings.warn(f"{name}: only its first {minutes:.0f} minutes are read; cut it into files", stacklevel=2)
     if clipped >= 8:
         warnings.warn(f"{name}: clipped: {clipped} samples in a row are at full scale", stacklevel=2)
-    return wave, rate
+    return torch.from_numpy(wave), rate
 
 
-def count_clipped(magnitudes: np.ndarray) -> int:
-    """Count the most samples in a row at full scale."""
-    runs = np.flatnonzero(np.diff(np.concatenate([[0], (magnitudes >= 0.999).astype(np.int8), [0]])))
+def _measure_offset(wave: np.ndarray, rate: int) -> float:
+    """Measure the DC offset of a wave [T]: the median or the mean of its samples, whichever is nearer to zero.
+
+    An offset moves both. Narrow peaks move one of them, or the two apart. A sound below OFFSET_SECONDS has none: its
+    few periods would move both, too.
+    """
+    if len(wave) < OFFSET_SECONDS * rate:
+        return 0.0
+    median = float(np.median(wave))
+    return float(np.clip(wave.mean(dtype=np.float64), min(0.0, median), max(0.0, median)))
+
+
+def _mix_channels(source: Path | bytes) -> tuple[np.ndarray, int, int, bool]:
+    """Read a sound file as float32 [T], block by block, with channels averaged, or the strongest one if they cancel.
+
+    Returns also its rate in Hz, the most samples in a row at full scale, and whether the file goes on.
+    """
+    blocks: list[np.ndarray] = []
+    full: list[np.ndarray] = []
+    count, sums, squares = 0, np.zeros(1), np.zeros(1)  # of each channel, and of their mean
+    with _open_sound(source) as file:
+        rate = file.samplerate
+        if not LEAST_RATE <= rate <= MOST_RATE:
+            raise InvalidFileError(f"has {rate} samples a second; {LEAST_RATE:,} to {MOST_RATE:,} are read")
+        for block in _read_blocks(file):
+            if not np.isfinite(block).all():
+                raise InvalidFileError("holds numbers that are not finite")
+            blocks.append(block.mean(axis=1))
+            full.append(np.abs(block).max(axis=1) >= FULL_SCALE)
+            all_of_them = np.column_stack([block, blocks[-1]]).astype(np.float64)
+            count, sums, squares = count + len(block), sums + all_of_them.sum(0), squares + (all_of_them**2).sum(0)
+    if not count:
+        raise InvalidFileError("an empty sound, of zero length")
+    *levels, mixed_level = np.sqrt((squares / count - (sums / count) ** 2).clip(0))
+    if mixed_level < CANCELED * max(levels):
+        strongest = int(np.argmax(levels))
+        with _open_sound(source) as file:
+            blocks = [block[:, strongest].copy() for block in _read_blocks(file)]
+    return np.concatenate(blocks), rate, count_clipped(np.concatenate(full)), count >= MOST_SAMPLES
+
+
+def _open_sound(source: Path | bytes) -> SoundFile:
+    from soundfile import SoundFile
+
+    file = SoundFile(io.BytesIO(source) if isinstance(source, bytes) else source)
+    file.seekable = lambda: False  # it seeks to an end that it does not know
+    return file
+
+
+def _read_blocks(file: SoundFile) -> Iterator[np.ndarray]:
+    """Read blocks of samples float32 [n, channels], at most MOST_SAMPLES of each channel."""
+    left, size = MOST_SAMPLES, max(1, _BLOCK // file.channels)
+    while left and len(block := file.read(min(size, left), dtype="float32", always_2d=True)):
+        left -= len(block)
+        yield block
+
+
+def count_clipped(full: np.ndarray) -> int:
+    """Count the most samples in a row at full scale, where bool [T] is true."""
+    runs = np.flatnonzero(np.diff(full.astype(np.int8), prepend=0, append=0))
     return int((runs[1::2] - runs[::2]).max(initial=0))
 
 
@@ -159,9 +213,18 @@ class Sound:
 
 
 def make_rows(
-    sounds: Iterable[Sound], data: SoundDataConfig, config: Any, *, about: About, classes: Sequence[str], one_in: int
+    sounds: Iterable[Sound],
+    data: SoundDataConfig,
+    config: Any,
+    *,
+    about: About,
+    classes: Sequence[str],
+    one_in: int,
+    keep_empty: bool = False,
 ) -> Rows:
     """Make the rows of sounds and of their copies. One group in `one_in` is for tests, by the sha256 of its name.
+
+    One sound at a time is in memory. Classes without a sound are left out, unless `keep_empty`.
 
     Raises InvalidValueError for fewer than two rows.
     """
@@ -177,6 +240,10 @@ def make_rows(
         raise InvalidValueError(
             f"{about.name}: one row of {config.length / config.rate:.2g} s is not enough to train on and to test on"
         )
+    if not keep_empty:
+        used = sorted(set(labels))
+        labels = [used.index(label) for label in labels]
+        classes = [classes[label] for label in used] if len(used) > 1 else []
     owners = np.repeat(np.arange(len(rows), dtype=np.int32), counts)
     fields = [("label", np.int16), ("sound", np.int32)] if classes else [("sound", np.int32)]
     table = np.empty(len(owners), dtype=fields)
@@ -258,7 +325,7 @@ class DrumHits:
     """
 
     name = "drum-hits"
-    version = "1"
+    version = "2"
     license = "GPL-2.0"
     rate = 16000
     length = 16384
@@ -273,7 +340,7 @@ class DrumHits:
         hits = list(cls().hits())
         about = About(name=cls.name, version=cls.version, license=cls.license)
         reported = report_progress(hits, len(hits), progress)
-        source = make_rows(reported, data, config, about=about, classes=list(CLASSES), one_in=5)
+        source = make_rows(reported, data, config, about=about, classes=list(CLASSES), one_in=5, keep_empty=True)
         return build_store(source, place)
 
     def hits(self) -> Iterator[Sound]:
@@ -337,7 +404,7 @@ def open_store(
     Raises:
         NotFoundError: no data set of that name.
         InvalidFileError: no such file or folder, or no usable sound in it; the message says why for each file.
-        MissingDependencyError: torchaudio cannot be imported; apt-get is needed and absent.
+        MissingDependencyError: apt-get is needed and absent.
         WriteError: the store cannot be written, or apt-get fails.
     """
     if not data.name:
@@ -363,7 +430,7 @@ def _open_folder(
         )
     facts = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
     stamp = hashlib.sha256(repr((facts, data.copies, data.cut, config.rate, config.length)).encode()).hexdigest()[:16]
-    place = cache_dir() / "data" / f"sounds-{stamp}"
+    place = cache_dir() / "data" / f"sounds-v{FOLDER_VERSION}-{stamp}"
     if (place / "store.json").exists():
         return Store.open(place)
     folders = [file.relative_to(path).parts[0] if len(file.relative_to(path).parts) > 1 else "" for file in files]
@@ -381,16 +448,14 @@ def _open_folder(
             name = file.relative_to(path).as_posix() if file != path else file.name
             yield Sound(name, classes.index(folder) if classes else 0, wave, rate)
 
-    sounds = list(report_progress(usable(), len(files), progress))
+        if len(refused) == len(files):
+            first = "; ".join(refused[:8])
+            raise InvalidFileError(f"{path}: none of its {len(files)} sound files can be used: {first}")
+
+    sounds = report_progress(usable(), len(files), progress)
+    source = make_rows(sounds, data, config, about=about, classes=classes, one_in=10)
     for line in refused:
         log(f"left out: {line}")
-    if not sounds:
-        raise InvalidFileError(f"{path}: none of its {len(files)} sound files can be used: {'; '.join(refused[:8])}")
-    if classes:  # those of which a sound could be read
-        used = sorted({sound.label for sound in sounds})
-        sounds = [replace(sound, label=used.index(sound.label)) for sound in sounds]
-        classes = [classes[label] for label in used] if len(used) > 1 else []
-    source = make_rows(sounds, data, config, about=about, classes=classes, one_in=10)
     return build_store(source, place)
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from zoo.data import About, Store, build_store, cache_dir, hash_split
 from zoo.data.images import decode_images as decode
 from zoo.data.labels import LABELS, check_labels
-from zoo.data.own import find_own_files
+from zoo.data.own import describe_skipped, find_own_files
 from zoo.errors import InvalidFileError, InvalidValueError, MissingDependencyError, NotFoundError, suggest
 from zoo.recipe import DataConfig, within
 from zoo.video.data.files import ANIMATIONS, FRAMES, VIDEOS, Crop, find_clips, list_frames, stream_clip
@@ -430,10 +430,9 @@ def _open_folder(
     if (place / "store.json").exists():
         return Store.open(place)
     needed = span(model.frames, data.stride)
-    lengths, unusable = _measure_lengths(found, data, needed, progress)
-    if unusable:
-        shown = "; ".join(f"{path.name} ({why})" for path, why in unusable[:5])
-        log(f"{len(unusable)} of {len(found)} clips are left out: {shown}" + ("; ..." if len(unusable) > 5 else ""))
+    lengths, errors = _measure_lengths(found, data, needed, progress)
+    if errors:
+        log(describe_skipped(errors, len(found), "clips"))
     if not lengths:
         raise InvalidFileError(
             f"{folder}: no clip of {needed} frames or more that can be read, which model.frames = {model.frames} at "
@@ -445,20 +444,19 @@ def _open_folder(
 
 def _measure_lengths(
     found: Sequence[Path], data: ClipDataConfig, needed: int, progress: Progress | None
-) -> tuple[dict[Path, int], list[tuple[Path, str]]]:
-    """Count the frames of each usable clip; returns also the unusable ones and what is wrong with each."""
+) -> tuple[dict[Path, int], list[InvalidFileError]]:
+    """Count the frames of each usable clip; returns also what is wrong with the others."""
     lengths: dict[Path, int] = {}
-    unusable: list[tuple[Path, str]] = []
+    errors: list[InvalidFileError] = []
     for number, path in enumerate(found):
         if progress is not None:
             progress(number, len(found))
         try:
             length = sum(1 for _ in stream_clip(path, 8, rate=data.rate, crop=data.crop))
+            if length < needed:
+                raise InvalidFileError(f"{path}: {length} frames, {needed} are needed")
         except InvalidFileError as error:
-            unusable.append((path, str(error).partition(": ")[2]))
-            continue
-        if length < needed:
-            unusable.append((path, f"{length} frames, {needed} are needed"))
+            errors.append(error)
         else:
             lengths[path] = length
-    return lengths, unusable
+    return lengths, errors

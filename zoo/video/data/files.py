@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image, ImageOps, ImageSequence
 
-from zoo.data.images import convert_to_rgb
-from zoo.data.own import list_files
+from zoo.data.images import MOST_PIXELS, check_pixels, convert_to_rgb, open_image
+from zoo.data.own import list_files, name_unreadable, name_unreadable_steps
 from zoo.errors import InvalidFileError, MissingDependencyError
 
 VIDEOS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg")
 ANIMATIONS = (".gif", ".webp", ".apng")
 FRAMES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+
+RATE = 25  # frames a second of videos that do not say: FFmpeg's default for streams without a container
 
 Crop = Literal["center", "none"]
 Timed = tuple[float, float | None, Image.Image]
@@ -60,23 +63,20 @@ def stream_clip(path: Path, size: int, *, rate: float = 0.0, crop: Crop = "cente
         timed = _read_video(path)
     else:
         timed = _read_animation(path)
-    frames = _square_frames(timed, path, size, crop)
+    frames = name_unreadable_steps(path, _square_frames(timed, size, crop))
     yield from _resample(frames, rate) if rate else (frame for _, _, frame in frames)
 
 
-def _square_frames(
-    timed: Iterator[Timed], path: Path, size: int, crop: Crop
-) -> Iterator[tuple[float, float | None, np.ndarray]]:
+def _square_frames(timed: Iterator[Timed], size: int, crop: Crop) -> Iterator[tuple[float, float | None, np.ndarray]]:
+    """Make frames square. It and what reads a file raise InvalidFileError without its name, which their caller adds."""
     first: tuple[int, int] | None = None
     for start, end, frame in timed:
         if first is not None and frame.size != first:
-            raise InvalidFileError(
-                f"{path}: frames of mixed sizes: {first[0]} x {first[1]} and {frame.width} x {frame.height}"
-            )
+            raise InvalidFileError(f"frames of mixed sizes: {first[0]} x {first[1]} and {frame.width} x {frame.height}")
         first = frame.size
         yield start, end, _square(frame, size, crop)
     if first is None:
-        raise InvalidFileError(f"{path}: a video without frames")
+        raise InvalidFileError("a video without frames")
 
 
 def _resample(frames: Iterator[tuple[float, float | None, np.ndarray]], rate: float) -> Iterator[np.ndarray]:
@@ -112,36 +112,57 @@ def list_frames(folder: Path) -> list[Path]:
 
 def _read_folder(folder: Path) -> Iterator[Timed]:
     for number, path in enumerate(list_frames(folder)):
-        try:
-            with Image.open(path) as image:
-                yield float(number), None, convert_to_rgb(image)
-        except Exception as error:  # decoders raise almost anything on damaged files
-            raise InvalidFileError(f"{folder}: {path.name} cannot be read: {error}") from error
+        with name_unreadable(path.name), open_image(path) as image:
+            frame = convert_to_rgb(image)
+        yield float(number), None, frame
 
 
 def _read_animation(path: Path) -> Iterator[Timed]:
     time = 0.0
-    try:
-        with Image.open(path) as image:
-            for frame in ImageSequence.Iterator(image):
-                picture = convert_to_rgb(frame)  # this decodes the frame, which sets its duration
-                end = time + (frame.info.get("duration") or 100) / 1000
-                yield time, end, picture
-                time = end
-    except Exception as error:  # as above
-        raise InvalidFileError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    with open_image(path) as image:
+        for frame in ImageSequence.Iterator(image):
+            picture = convert_to_rgb(frame)  # this decodes the frame, which sets its duration
+            end = time + (frame.info.get("duration") or 100) / 1000
+            yield time, end, picture
+            time = end
 
 
 def _read_video(path: Path) -> Iterator[Timed]:
     av = import_pyav(f"reading {path.name}")
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise InvalidFileError(f"{path}: a file without a video stream")
-            for i, frame in enumerate(container.decode(video=0)):
-                upright = frame.to_image().rotate(frame.rotation, expand=True)  # as the phone was held
-                yield (float(i) if frame.time is None else frame.time), None, upright
-    except (av.FFmpegError, OSError, ValueError) as error:
-        if isinstance(error, InvalidFileError):
-            raise
-        raise InvalidFileError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    with av.open(str(path)) as container:
+        if not container.streams.video:
+            raise InvalidFileError("a file without a video stream")
+        stream = container.streams.video[0]
+        check_pixels(stream.width, stream.height)
+        stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}  # frames may be larger than the stream says
+        average = float(stream.average_rate or RATE)
+        # AVI has no times of its own. Where frames are stored in another order, those that FFmpeg guesses are wrong.
+        is_timed = not (container.format.name == "avi" and stream.codec_context.has_b_frames)
+        begin = last = None
+        for number, frame in enumerate(container.decode(stream)):
+            is_timed = is_timed and frame.time is not None and (last is None or frame.time > last)
+            if begin is None:
+                begin = frame.time if is_timed else 0.0
+            last = frame.time if is_timed else begin + number / average
+            yield last, None, _show(frame, float(stream.sample_aspect_ratio or 1))
+
+
+def _show(frame: Any, aspect: float) -> Image.Image:
+    """Convert a frame of a video to a picture as players show it.
+
+    Its pixels, `aspect` times as wide as high, become square ones. Its display matrix turns and mirrors it, as the
+    phone was held.
+    """
+    picture = frame.to_image()
+    if aspect != 1:  # the shorter side is stretched, so that no detail is lost
+        width, height = (frame.width * aspect, frame.height) if aspect > 1 else (frame.width, frame.height / aspect)
+        check_pixels(round(width), round(height))
+        picture = picture.resize((round(width), round(height)), Image.Resampling.LANCZOS)
+    data = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return picture
+    # x' = a x + c y and y' = b x + d y, with y downwards. `frame.rotation` does not tell of mirrors.
+    a, b, _, c, d = np.frombuffer(bytes(data), dtype=np.int32)[:5].tolist()
+    if a * d - b * c < 0:
+        picture, a, b = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT), -a, -b
+    return picture.rotate(round(math.degrees(math.atan2(-b, a))), expand=True)
