@@ -6,6 +6,7 @@ import io
 import shutil
 import tarfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from zoo.music.data.sounds import (
     list_instruments,
     make_copies,
     open_store,
+    read_pieces,
     read_sound,
     trim,
 )
@@ -434,6 +436,23 @@ def test_a_long_file_is_cut_and_named(tmp_path: Path, monkeypatch: pytest.Monkey
     assert max(asked) <= 1000
 
 
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+def test_a_file_of_hours_is_read_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str):
+    """The pieces are the whole file, without those that are silent; each is a sound of the store."""
+    monkeypatch.setattr(module, "_BLOCK", 1000)
+    wave = tone(16000, 1.0) * 0.9
+    wave[5000:7500] = 0
+    path = write_sound(tmp_path / f"a.{suffix}", wave)
+    monkeypatch.setattr(module, "MOST_SAMPLES", 2500)
+
+    pieces = [piece.numpy() for piece, _ in read_pieces(path)]
+
+    assert [len(piece) for piece in pieces] == [2500] * 5 + [1000]
+    np.testing.assert_allclose(np.concatenate(pieces), np.delete(wave, range(5000, 7500)), atol=5e-3)
+    store = open_store(SoundDataConfig(folder=str(path)), CONFIG, log=print)
+    assert sorted(set(store.attributes["sound"])) == list(range(6))
+
+
 def test_one_sound_at_a_time_is_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A folder of many hours is not read whole before its first row is made."""
     for i in range(5):
@@ -441,15 +460,15 @@ def test_one_sound_at_a_time_is_in_memory(tmp_path: Path, monkeypatch: pytest.Mo
     order: list[str] = []
     made = module.make_copies
 
-    def note_read(path: Path) -> tuple[torch.Tensor, int]:
+    def note_read(path: Path) -> Iterator[tuple[torch.Tensor, int]]:
         order.append("read")
-        return read_sound(path)
+        yield from read_pieces(path)
 
     def note_made(*args: object, **options: object) -> torch.Tensor:
         order.append("made")
         return made(*args, **options)
 
-    monkeypatch.setattr(module, "read_sound", note_read)
+    monkeypatch.setattr(module, "read_pieces", note_read)
     monkeypatch.setattr(module, "make_copies", note_made)
     open_store(SoundDataConfig(folder=str(tmp_path), cut="first"), CONFIG, log=print)
 

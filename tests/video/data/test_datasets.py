@@ -525,3 +525,11 @@ def test_crop_takes_the_middle_or_all_on_black(tmp_path: Path):
     whole = read_clip(path, 16, crop="none")
     assert whole[:, 0].max() == 0
     assert whole[:, 8, 8:].min() > 190
+
+
+def test_a_frame_that_stays_for_hours_is_refused(tmp_path: Path):
+    """A few bytes do not become hours of frames: the clip is refused by its name."""
+    path = write_gif(tmp_path / "a.gif", moving(3), duration=650_000)
+
+    with pytest.raises(InvalidFileError, match=r"a\.gif: .*longer than 600 seconds"):
+        read_clip(path, 16, rate=25.0)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import json
 import re
 import warnings
@@ -73,18 +74,47 @@ def read_sound(source: Path | bytes, name: str = "") -> tuple[Tensor, int]:
     or silent, or has numbers that are not finite.
     """
     name = name or str(source)
-    with name_unreadable(name):
-        wave, rate, clipped, is_longer = _mix_channels(source)
-        wave -= _measure_offset(wave, rate)
-        peak = float(np.abs(wave).max())
-        if peak < SILENT:
-            raise InvalidFileError(f"silent: its loudest sample is {peak:.2g} of full scale")
+    wave, rate, is_longer = _read_piece(source, name, 0)
     if is_longer:
         minutes = MOST_SAMPLES / rate / 60
         warnings.warn(f"{name}: only its first {minutes:.0f} minutes are read; cut it into files", stacklevel=2)
+    with name_unreadable(name):
+        _check_loud(wave)
+    return wave, rate
+
+
+def read_pieces(source: Path) -> Iterator[tuple[Tensor, int]]:
+    """Read a sound file of any length in pieces of at most MOST_SAMPLES, each as `read_sound` does, without silent ones.
+
+    Raises as `read_sound`.
+    """
+    num_loud, is_longer = 0, True
+    for piece in itertools.count():
+        wave, rate, is_longer = _read_piece(source, str(source), piece)
+        if float(wave.abs().max()) >= SILENT:
+            num_loud += 1
+            yield wave, rate
+        if not is_longer:
+            break
+    if not num_loud:
+        with name_unreadable(str(source)):
+            _check_loud(wave)
+
+
+def _read_piece(source: Path | bytes, name: str, piece: int) -> tuple[Tensor, int, bool]:
+    """Read a piece of a sound file; returns also the rate, and whether the file goes on. Warns of a clipped one."""
+    with name_unreadable(name):
+        wave, rate, clipped, is_longer = _mix_channels(source, start=piece * MOST_SAMPLES)
+        wave -= _measure_offset(wave, rate)
     if clipped >= 8:
-        warnings.warn(f"{name}: clipped: {clipped} samples in a row are at full scale", stacklevel=2)
-    return torch.from_numpy(wave), rate
+        warnings.warn(f"{name}: clipped: {clipped} samples in a row are at full scale", stacklevel=3)
+    return torch.from_numpy(wave), rate, is_longer
+
+
+def _check_loud(wave: Tensor) -> None:
+    peak = float(wave.abs().max())
+    if peak < SILENT:
+        raise InvalidFileError(f"silent: its loudest sample is {peak:.2g} of full scale")
 
 
 def _measure_offset(wave: np.ndarray, rate: int) -> float:
@@ -99,10 +129,11 @@ def _measure_offset(wave: np.ndarray, rate: int) -> float:
     return float(np.clip(wave.mean(dtype=np.float64), min(0.0, median), max(0.0, median)))
 
 
-def _mix_channels(source: Path | bytes) -> tuple[np.ndarray, int, int, bool]:
+def _mix_channels(source: Path | bytes, *, start: int = 0) -> tuple[np.ndarray, int, int, bool]:
     """Read a sound file as float32 [T], block by block, with channels averaged, or the strongest one if they cancel.
 
-    Returns also its rate in Hz, the most samples in a row at full scale, and whether the file goes on.
+    It begins at sample `start` and ends after MOST_SAMPLES. Returns also its rate in Hz, the most samples in a row at
+    full scale, and whether the file goes on.
     """
     blocks: list[np.ndarray] = []
     full: list[np.ndarray] = []
@@ -111,7 +142,7 @@ def _mix_channels(source: Path | bytes) -> tuple[np.ndarray, int, int, bool]:
         rate = file.samplerate
         if not LEAST_RATE <= rate <= MOST_RATE:
             raise InvalidFileError(f"has {rate} samples a second; {LEAST_RATE:,} to {MOST_RATE:,} are read")
-        for block in _read_blocks(file):
+        for block in _read_blocks(file, start):
             if not np.isfinite(block).all():
                 raise InvalidFileError("holds numbers that are not finite")
             blocks.append(block.mean(axis=1))
@@ -124,8 +155,10 @@ def _mix_channels(source: Path | bytes) -> tuple[np.ndarray, int, int, bool]:
     if mixed_level < CANCELED * max(levels):
         strongest = int(np.argmax(levels))
         with _open_sound(source) as file:
-            blocks = [block[:, strongest].copy() for block in _read_blocks(file)]
-    return np.concatenate(blocks), rate, count_clipped(np.concatenate(full)), count >= MOST_SAMPLES
+            blocks = [block[:, strongest].copy() for block in _read_blocks(file, start)]
+    with _open_sound(source) as file:
+        is_longer = count == MOST_SAMPLES and next(_read_blocks(file, start + count), None) is not None
+    return np.concatenate(blocks), rate, count_clipped(np.concatenate(full)), is_longer
 
 
 def _open_sound(source: Path | bytes) -> SoundFile:
@@ -136,9 +169,11 @@ def _open_sound(source: Path | bytes) -> SoundFile:
     return file
 
 
-def _read_blocks(file: SoundFile) -> Iterator[np.ndarray]:
-    """Read blocks of samples float32 [n, channels], at most MOST_SAMPLES of each channel."""
+def _read_blocks(file: SoundFile, start: int) -> Iterator[np.ndarray]:
+    """Read blocks of samples float32 [n, channels], from `start` at most MOST_SAMPLES of each channel."""
     left, size = MOST_SAMPLES, max(1, _BLOCK // file.channels)
+    while start:  # a file that was written to a pipe cannot be searched
+        start -= len(file.read(min(size, start), dtype="float32", always_2d=True)) or start
     while left and len(block := file.read(min(size, left), dtype="float32", always_2d=True)):
         left -= len(block)
         yield block
@@ -440,13 +475,12 @@ def _open_folder(
 
     def usable() -> Iterator[Sound]:
         for file, folder in zip(files, folders, strict=True):
+            name = file.relative_to(path).as_posix() if file != path else file.name
             try:
-                wave, rate = read_sound(file)
+                for wave, rate in itertools.islice(read_pieces(file), 1 if data.cut == "first" else None):
+                    yield Sound(name, classes.index(folder) if classes else 0, wave, rate)
             except InvalidFileError as error:
                 refused.append(str(error))
-                continue
-            name = file.relative_to(path).as_posix() if file != path else file.name
-            yield Sound(name, classes.index(folder) if classes else 0, wave, rate)
 
         if len(refused) == len(files):
             first = "; ".join(refused[:8])
@@ -460,8 +494,8 @@ def _open_folder(
 
 
 def report_progress(sounds: Iterable[Sound], total: int, progress: Progress | None) -> Iterator[Sound]:
-    """Yield the sounds, and report the progress after each."""
+    """Yield the sounds, and report the progress after each; a file may have more than one."""
     for i, sound in enumerate(sounds):
         yield sound
         if progress is not None:
-            progress(i + 1, total)
+            progress(min(i + 1, total), total)

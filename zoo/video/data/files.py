@@ -25,6 +25,8 @@ FRAMES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 RATE = 25  # frames a second of videos that do not say: FFmpeg's default for streams without a container
 
 Crop = Literal["center", "none"]
+LONGEST_FRAME = 600.0  # seconds
+
 Timed = tuple[float, float | None, Image.Image]
 """When a frame starts, when it ends (None where the file does not say), and the frame. Times are in seconds."""
 
@@ -63,8 +65,20 @@ def stream_clip(path: Path, size: int, *, rate: float = 0.0, crop: Crop = "cente
         timed = _read_video(path)
     else:
         timed = _read_animation(path)
-    frames = name_unreadable_steps(path, _square_frames(timed, size, crop))
+    frames = name_unreadable_steps(path, _check_times(_square_frames(timed, size, crop)))
     yield from _resample(frames, rate) if rate else (frame for _, _, frame in frames)
+
+
+def _check_times(
+    frames: Iterator[tuple[float, float | None, np.ndarray]],
+) -> Iterator[tuple[float, float | None, np.ndarray]]:
+    """Raise InvalidFileError for a frame that stays longer than LONGEST_FRAME: a few bytes would make hours."""
+    before = None
+    for start, end, frame in frames:
+        if (end or start) - (start if before is None else before) > LONGEST_FRAME:
+            raise InvalidFileError(f"a frame stays longer than {LONGEST_FRAME:.0f} seconds")
+        before = start
+        yield start, end, frame
 
 
 def _square_frames(timed: Iterator[Timed], size: int, crop: Crop) -> Iterator[tuple[float, float | None, np.ndarray]]:
