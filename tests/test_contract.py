@@ -29,6 +29,7 @@ from zoo.releases.exporting import save_networks, write_config
 from zoo.releases.loading import load_folder
 from zoo.training.loop import Progress, run_training
 from zoo.training.phases import Step, trainable
+from zoo.training.report import TrainingReport
 from zoo.training.run import Run
 from zoo.training.session import fit_to_data
 from zoo.training.trainer import Trainer
@@ -221,6 +222,60 @@ def test_two_training_steps_change_all_networks(recipe: Recipe, fitting_store: S
     for network in after.networks:
         changed = [not torch.equal(before[k], v) for k, v in after.state_dict().items() if k.startswith(network)]
         assert any(changed)
+
+
+def test_a_step_waits_for_no_device(recipe: Recipe, fitting_store: Store):
+    """Steps run on a device whose numbers nobody can read: no `.item()`, `.cpu()` or `float()` hides in them."""
+    trainer = Trainer(recipe, fitting_store, kind_of(recipe).decode, torch.device("meta"))
+    report = TrainingReport(recipe.train.loss)
+
+    if recipe.test.waits:
+        with pytest.raises((RuntimeError, NotImplementedError)):
+            trainer.step(report)
+        return
+    for _ in range(2):
+        trainer.step(report)
+
+
+def compute_gradients(recipe: Recipe, store: Store, **settings: object) -> dict[str, torch.Tensor]:
+    """Compute the gradients of each phase of the first step, flat."""
+    changed = replace(recipe, train=replace(recipe.train, **settings))
+    trainer = Trainer(changed, store, kind_of(recipe).decode, torch.device("cpu"))
+    step = trainer._next_step(trainer.phases)
+    found = {}
+    for phase in trainer.phases:
+        torch.manual_seed(0)  # for dropout
+        with trainable(phase.module):
+            with trainer.precision.autocast():
+                terms = phase.loss(step)
+            assert all(value.dtype == torch.float32 for value in terms.values())
+            phase.optimizer.zero_grad(set_to_none=True)
+            terms["loss"].backward()
+        found[phase.name] = torch.cat([p.grad.flatten() for p in phase.module.parameters() if p.grad is not None])
+    return found
+
+
+def test_compiled_gradients_equal_eager_ones(recipe: Recipe, fitting_store: Store, monkeypatch: pytest.MonkeyPatch):
+    """Compiled networks give the gradients of eager ones, penalties included; equal losses alone would not show it."""
+    monkeypatch.setattr("zoo.nn.compiling.BACKEND", "aot_eager")  # traces and differentiates, without a C++ compiler
+    torch._dynamo.reset()
+
+    compiled = compute_gradients(recipe, fitting_store, compile=True)
+
+    for name, eager in compute_gradients(recipe, fitting_store).items():
+        assert float((compiled[name] - eager).norm()) <= 1e-4 * float(eager.norm()) + 1e-12, name
+
+
+def test_bfloat16_gradients_point_the_same_way(recipe: Recipe, fitting_store: Store):
+    """In bfloat16 losses stay float32, and gradients are those of float32 but for rounding; or it is refused."""
+    if recipe.build().float32_modules() is None:
+        with pytest.raises(InvalidValueError, match="trained in fp32 only"):
+            compute_gradients(recipe, fitting_store, precision="bf16")
+        return
+    reduced = compute_gradients(recipe, fitting_store, precision="bf16")
+
+    for name, exact in compute_gradients(recipe, fitting_store).items():
+        assert float(torch.cosine_similarity(reduced[name].double(), exact.double(), dim=0)) > 0.95, name
 
 
 def test_resumed_training_equals_uninterrupted(recipe: Recipe, fitting_store: Store, tmp_path: Path):

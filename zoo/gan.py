@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -43,8 +43,6 @@ class GAN(nn.Module):
     """Whether its metrics are computed on features, which `evaluate.features` may choose."""
     USES_LABELS: ClassVar[bool] = False
     """Whether its latents and discriminator take the classes of the real samples."""
-    FLOAT32: ClassVar[tuple[str, ...] | None] = None
-    """Modules that stay in float32 where `train.precision` asks for less. None: it is trained in float32 only."""
     COPIED_BUFFERS: ClassVar[tuple[str, ...]] = ()
     """Last parts of the names of buffers that the averaged generator copies, because they are averages already."""
     ASSETS: ClassVar[tuple[str, ...]] = ()
@@ -83,6 +81,13 @@ class GAN(nn.Module):
     def phases(self, train: Any) -> list[Phase]:
         """Return the optimizer steps of one training step, in order. `train` is this architecture's `TrainConfig`."""
         raise NotImplementedError
+
+    def float32_modules(self) -> Sequence[nn.Module] | None:
+        """Return the modules that stay in float32 where `train.precision` asks for less, e.g. the last layers.
+
+        None: the architecture is trained in float32 only.
+        """
+        return None
 
     @classmethod
     def state_shapes(cls, config: Any) -> dict[str, dict[str, Tensor]]:

@@ -218,6 +218,8 @@ class TestConfig:
     """Parameters whose gradient is zero by construction, e.g. a bias that cancels in the loss."""
     tolerance: float = field(default=2e-5, metadata=within(0))
     """By how much a sample may differ between batch sizes."""
+    waits: str = ""
+    """Why a training step waits for its device, where it does."""
 
 
 @dataclass(frozen=True, kw_only=True)

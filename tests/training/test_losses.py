@@ -115,3 +115,58 @@ def test_gradient_penalty_is_taken_between_real_and_fake():
     assert bool(((points >= 0) & (points <= 1)).all())
     assert torch.equal(points, points[:, :1, :1].expand_as(points))
     assert len(points[:, 0, 0].unique()) == 6
+
+
+class Quadratic(nn.Module):
+    """D(x) = x.A x / 2 + b.x, whose gradient A x + b is known."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Parameter(torch.eye(6) + 0.1)
+        self.b = nn.Parameter(torch.linspace(-1, 1, 6))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x * (x @ self.a)).sum(1) / 2 + x @ self.b
+
+
+@pytest.mark.parametrize("penalty", ["r1", "gradient_penalty"])
+def test_approximate_penalties_have_the_exact_mean_and_gradient(penalty: str):
+    """Over many directions, finite differences give the penalty and its gradients, without a second derivative."""
+    network, x = Quadratic(), torch.randn(3, 6).repeat(20_000, 1)
+
+    def compute(penalties: Penalties) -> tuple[float, torch.Tensor]:
+        network.zero_grad()
+        arguments = (network, x, Noise(0)) if penalty == "r1" else (network, x, x, Noise(0))
+        value = getattr(penalties, penalty)(*arguments)
+        value.backward()
+        return value.item(), torch.cat([network.a.grad.flatten(), network.b.grad])
+
+    (exact, gradient), (near, near_gradient) = compute(Penalties()), compute(Penalties(approximate=True))
+
+    assert near == pytest.approx(exact, rel=0.03)
+    torch.testing.assert_close(near_gradient, gradient, rtol=0, atol=0.03 * float(gradient.norm()))
+
+
+def test_approximate_penalties_see_one_network():
+    """Dropout draws the same numbers in both passes; otherwise their difference would be nothing but dropout."""
+    network = nn.Sequential(nn.Linear(6, 50), nn.Dropout(0.5), nn.Linear(50, 1))
+    discriminator = lambda x: network(x)[:, 0]  # noqa: E731
+    exact = Penalties().r1(discriminator, torch.randn(2000, 6), Noise(0)).item()
+
+    near = Penalties(approximate=True).r1(discriminator, torch.randn(2000, 6), Noise(0)).item()
+
+    assert near == pytest.approx(exact, rel=0.2)
+
+
+def test_compiled_penalties_have_exact_gradients(monkeypatch: pytest.MonkeyPatch):
+    """A penalty compiled as one function has the gradients of the eager one."""
+    monkeypatch.setattr("zoo.nn.compiling.BACKEND", "aot_eager")
+    network, x = Quadratic(), torch.randn(5, 6)
+    gradients = []
+    for compiled in (False, True):
+        network.zero_grad()
+        Penalties(compiled=compiled).r1(network, x, Noise(0)).backward()
+        gradients.append(network.a.grad.clone())
+
+    assert gradients[0].any()
+    torch.testing.assert_close(gradients[1], gradients[0])

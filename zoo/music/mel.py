@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.errors import InvalidValueError, MissingDependencyError
+from zoo.nn.precision import use_float32
 from zoo.recipe import within
 
 FLOOR = 1e-5  # magnitudes below it count as silence
@@ -111,8 +112,9 @@ def compute_magnitudes(wave: Tensor, fft: int, hop: int) -> Tensor:
 
 def log_mel(wave: Tensor, config: MelConfig) -> Tensor:
     """Compute natural logarithms of mel magnitudes: a wave [..., T] in [-1, 1] -> [..., mels, T // hop]."""
-    mel = make_mel_filters(config, wave.device) @ compute_magnitudes(wave, config.fft, config.hop)
-    return mel.clamp_min(FLOOR).log()
+    with use_float32(wave.device):
+        mel = make_mel_filters(config, wave.device) @ compute_magnitudes(wave.float(), config.fft, config.hop)
+        return mel.clamp_min(FLOOR).log()
 
 
 @cache

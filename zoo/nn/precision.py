@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -16,6 +17,12 @@ def keep_float32(module: nn.Module) -> None:
     module.__class__ = _CLASSES[cls]
 
 
+def use_float32(device: torch.device) -> AbstractContextManager[Any]:
+    """Return a context in which `torch.autocast` is off."""
+    can_cast = torch.amp.is_autocast_available(device.type)
+    return torch.autocast(device.type, enabled=False) if can_cast else nullcontext()
+
+
 _CLASSES: dict[type[nn.Module], type[nn.Module]] = {}
 
 
@@ -24,7 +31,7 @@ def _make_float32_class(cls: type[nn.Module]) -> type[nn.Module]:
 
     def forward(self: nn.Module, *inputs: Any) -> Any:
         floats = [x.float() if isinstance(x, Tensor) and x.is_floating_point() else x for x in inputs]
-        with torch.autocast(inputs[0].device.type, enabled=False):
+        with use_float32(inputs[0].device):
             return cls.forward(self, *floats)
 
     return type(cls.__name__, (cls,), {"forward": forward, "__module__": cls.__module__})

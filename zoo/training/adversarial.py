@@ -20,7 +20,7 @@ def adversarial_phases(gan: GAN, train: TrainConfig) -> list[Phase]:
     The lazy penalty is multiplied by its interval. So `r1_interval` changes its cost and not its strength (Karras et
     al. 2020, arXiv:1912.04958, appendix B).
     """
-    loss, penalties = LOSSES[train.loss], Penalties.of(train)
+    loss, penalties = LOSSES[train.loss], Penalties.of(train, gan.discriminator)
     discriminator, generator = gan.discriminator, gan.generator
     discriminator_optimizer = make_optimizer(discriminator, train.discriminator)
 
@@ -83,7 +83,12 @@ def penalized_phases(
         encode: what the critic sees of real samples.
         generate: what the critic sees of new samples, with gradients.
     """
-    generator, critic, loss, penalties = gan.generator, gan.discriminator, LOSSES[train.loss], Penalties.of(train)
+    generator, critic, loss, penalties = (
+        gan.generator,
+        gan.discriminator,
+        LOSSES[train.loss],
+        Penalties.of(train, gan.discriminator),
+    )
 
     def discriminator_loss(step: Step) -> dict[str, Tensor]:
         with torch.no_grad():

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from zoo.nn.compiling import compile_function
 from zoo.nn.counter_noise import counter_noise
+from zoo.nn.precision import use_float32
 from zoo.noise import Noise
 from zoo.recipe import TrainConfig
 
@@ -95,8 +96,11 @@ class Penalties:
         self._exact = compile_function(_differentiate_inside) if compiled else _differentiate
 
     @classmethod
-    def of(cls, train: TrainConfig) -> Penalties:
-        return cls(approximate=train.penalty == "approximate", compiled=train.compile)
+    def of(cls, train: TrainConfig, *discriminators: nn.Module) -> Penalties:
+        """Make the penalties of a recipe. Batch norms count their batches, which no function compiled so may do."""
+        layers = (layer for network in discriminators for layer in network.modules())
+        counts = any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in layers)
+        return cls(approximate=train.penalty == "approximate", compiled=train.compile and not counts)
 
     def r1(self, discriminator: Callable[[Tensor], Tensor], real: Tensor, noise: Noise) -> Tensor:
         """Compute E |grad D(x)|^2 on real samples [N, ...]; the loss adds gamma / 2 of it.
@@ -122,7 +126,7 @@ class Penalties:
         return (self._squared_norm(discriminator, between).clamp_min(1e-12).sqrt() - 1).square().mean()
 
     def _squared_norm(self, discriminator: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
-        with torch.autocast(inputs.device.type, enabled=False):
+        with use_float32(inputs.device):
             gradient = self._exact(discriminator, inputs.detach().float())
             return gradient.square().flatten(1).sum(1)  # [N]
 

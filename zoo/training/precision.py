@@ -20,8 +20,8 @@ class Precision:
     """How the networks of a training compute.
 
     Weights, gradients and averages are float32 always. In bf16 and fp16, matrix products and convolutions take their
-    inputs in half precision. What `GAN.FLOAT32` names stays in float32, and so do penalties. In fp16, the loss is
-    scaled up, because its gradients would vanish.
+    inputs in half precision. What `GAN.float32_modules` returns stays in float32, and so do exact penalties. In fp16,
+    the loss is scaled up, because its gradients would vanish.
 
     Raises InvalidValueError where the architecture cannot be trained in this precision.
     """
@@ -31,12 +31,13 @@ class Precision:
         if device.type == "cuda":
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = train.tf32
         if self._dtype is not None:
-            if gan.FLOAT32 is None:
+            exact = gan.float32_modules()
+            if exact is None:
                 raise InvalidValueError(
                     f'train.precision = "{train.precision}": {type(gan).__name__} is trained in fp32 only'
                 )
-            for name in gan.FLOAT32:
-                keep_float32(gan.get_submodule(name))
+            for module in exact:
+                keep_float32(module)
         self._scaler = torch.amp.GradScaler(device.type) if self._dtype is torch.float16 else None
 
     @property

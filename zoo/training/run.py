@@ -30,9 +30,12 @@ from zoo.training.trainer import Trainer
 MAX_RECIPE_BYTES = 1 << 20
 _MAY_CHANGE = tuple(
     f"train.{key}:"
-    for key in ("total_kimg", "log_kimg", "samples_kimg", "checkpoint_kimg", "evaluate_kimg", "keep_checkpoints")
+    for key in (
+        *("total_kimg", "log_kimg", "samples_kimg", "checkpoint_kimg", "evaluate_kimg", "keep_checkpoints"),
+        *("compile", "cuda_graphs"),
+    )
 )
-"""What may differ when a run is resumed: how often something is written, and how long it is."""
+"""What may differ when a run is resumed: how often something is written, how long it is, and how a machine runs it."""
 
 
 _ELSEWHERE = ("weights.", "evaluate.", "summary:", "model.", "data.folder:")

@@ -112,6 +112,8 @@ class DCGAN(GAN):
 
     Config = DCGANConfig
     DataConfig = ImageDataConfig
+    generator: Generator
+    discriminator: Discriminator
 
     def __init__(self, config: DCGANConfig) -> None:
         super().__init__(config)
@@ -121,6 +123,9 @@ class DCGAN(GAN):
     @property
     def sample_shape(self) -> tuple[int, int, int]:
         return (3, self.config.resolution, self.config.resolution)
+
+    def float32_modules(self) -> list[nn.Module]:
+        return [self.generator.main[-2], self.discriminator.main[-1]]
 
     def phases(self, train: TrainConfig) -> list[Phase]:
         return adversarial_phases(self, train)

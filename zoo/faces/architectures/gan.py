@@ -117,6 +117,7 @@ class VanillaGAN(GAN):
     Config = VanillaGANConfig
     DataConfig = ImageDataConfig
     generator: Generator
+    discriminator: Discriminator
 
     def __init__(self, config: VanillaGANConfig) -> None:
         super().__init__(config)
@@ -132,6 +133,9 @@ class VanillaGAN(GAN):
         marginals = torch.from_numpy(data.mean()).permute(2, 0, 1).flatten().clamp(0.01, 0.99)
         with torch.no_grad():
             self.generator.pixels.bias.copy_(torch.logit(marginals))
+
+    def float32_modules(self) -> list[nn.Module]:
+        return [self.generator.pixels, self.discriminator.main[-1]]
 
     def phases(self, train: TrainConfig) -> list[Phase]:
         return adversarial_phases(self, train)

@@ -427,6 +427,10 @@ class HiFiGAN(GAN):
     def output(self, tensor: Tensor, latents: Tensor | None = None, seed: int | None = None) -> Sounds:
         return Sounds(tensor=tensor, latents=latents, seed=seed, rate=self.config.rate)
 
+    def float32_modules(self) -> list[nn.Module]:
+        discriminators = [*self.discriminator.periods, *self.discriminator.scales]
+        return [self.generator.conv_post, *(network.conv_post for network in discriminators)]
+
     def phases(self, train: HiFiGANTrainConfig) -> list[Phase]:
         """Make the phases D and G, after a phase Mel if `pretrain_kimg` asks for one."""
         if not self.config.periods and not self.config.scales:

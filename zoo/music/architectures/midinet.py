@@ -248,6 +248,9 @@ class MidiNet(ConditionalGAN):
     def output(self, tensor: Tensor, latents: Tensor | None = None, seed: int | None = None) -> Scores:
         return make_scores(tensor, latents, seed, self.config)
 
+    def float32_modules(self) -> list[nn.Module]:
+        return [self.generator.spread, self.discriminator.output]
+
     def phases(self, train: MidiNetTrainConfig) -> list[Phase]:
         """Make the phases D, G and G-again: two generator steps to one of the discriminator."""
         generator, discriminator, loss = self.generator, self.discriminator, LOSSES[train.loss]

@@ -249,7 +249,7 @@ class Generator(nn.Module):
         features = self.enter(latents[..., None]).transpose(1, 2).flatten(0, 1)[..., None, None]  # [N B, 4W, 1, 1]
         features = self.beats(concatenate(features, conditions[0]))
         features = concatenate(self.sixteenths(concatenate(features, conditions[1])), conditions[2])
-        logits = self.private(features)  # [N B, R, S, P]
+        logits = self.private(features).contiguous()  # [N B, R, S, P]; torch.compile mistakes its strides
         logits = logits.unflatten(0, (-1, config.bars)).transpose(1, 2).flatten(2, 3)  # [N, R, B S, P]
         voices, again = logits[:, :-1], logits[:, -1:]
         if config.in_range:
@@ -521,6 +521,9 @@ class MuseGAN(ConditionalGAN):
 
     def output(self, tensor: Tensor, latents: Tensor | None = None, seed: int | None = None) -> Scores:
         return make_scores(tensor, latents, seed, self.config)
+
+    def float32_modules(self) -> list[nn.Module]:
+        return [self.discriminator.score]
 
     def phases(self, train: MuseGANTrainConfig) -> list[Phase]:
         """Make the usual phases. The first one of a step also sets the slope of the binary neurons."""

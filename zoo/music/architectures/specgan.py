@@ -166,6 +166,9 @@ class SpecGAN(SoundGAN):
         self.generator.spectra.fit(decode(data.samples[rows]))
         self.discriminator.spectra.load_state_dict(self.generator.spectra.state_dict())
 
+    def float32_modules(self) -> list[nn.Module]:
+        return [self.generator.main[-2], self.discriminator.score]
+
     def phases(self, train: SpecGANTrainConfig) -> list[Phase]:
         """Make the phases D and G of WGAN-GP, on spectrograms: training does not need Griffin-Lim."""
         return penalized_phases(

@@ -130,6 +130,8 @@ class WaveGAN(SoundGAN):
     """Latent [N, 100] ~ U[-1, 1) -> wave [N, 1, 16384]. Width 64 has 19,065,857 + 17,427,969 parameters."""
 
     Config = WaveGANConfig
+    generator: Generator
+    discriminator: Critic
 
     def __init__(self, config: WaveGANConfig) -> None:
         super().__init__(config)
@@ -139,6 +141,9 @@ class WaveGAN(SoundGAN):
     @property
     def sample_shape(self) -> tuple[int, int]:
         return (1, self.config.length)
+
+    def float32_modules(self) -> list[nn.Module]:
+        return [self.generator.main[-2], self.generator.filter, self.discriminator.score]
 
     def phases(self, train: CriticTrainConfig) -> list[Phase]:
         """Make the usual phases."""

@@ -84,7 +84,7 @@ def read_sound(source: Path | bytes, name: str = "") -> tuple[Tensor, int]:
 
 
 def read_pieces(source: Path) -> Iterator[tuple[Tensor, int]]:
-    """Read a sound file of any length in pieces of at most MOST_SAMPLES, each as `read_sound` does, without silent ones.
+    """Read a sound file of any length as `read_sound` does, in pieces of at most MOST_SAMPLES, without silent ones.
 
     Raises as `read_sound`.
     """

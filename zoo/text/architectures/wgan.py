@@ -132,6 +132,9 @@ class TextWGAN(TextGAN):
     def latents(self, n: int, noise: Noise) -> Tensor:
         return noise.normal(n, self.config.latent_dim)
 
+    def float32_modules(self) -> list[nn.Module]:
+        return [self.generator.output, self.discriminator.output]
+
     def phases(self, train: WGANTrainConfig) -> list[Phase]:
         return penalized_phases(
             self,

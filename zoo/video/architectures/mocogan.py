@@ -305,6 +305,7 @@ class MoCoGAN(LongClipGAN, LabelledGAN):
     SampleOptions = MoCoGANOptions
     generator: Generator
     discriminator: ClipDiscriminator
+    image_discriminator: ImageDiscriminator
     content_discriminator: ContentDiscriminator
 
     def __init__(self, config: MoCoGANConfig) -> None:
@@ -337,10 +338,16 @@ class MoCoGAN(LongClipGAN, LabelledGAN):
             labels = tuple(self.labels[label] for label in latents[:, -len(self.labels) :].argmax(1).tolist())
         return Clips(tensor=tensor, latents=latents, seed=seed, rate=self.config.rate, labels=labels)
 
+    def float32_modules(self) -> list[nn.Module]:
+        exact = [self.generator.recurrent, self.generator.image[-2], self.discriminator.main[-1]]
+        exact.append(self.image_discriminator.main[-1])
+        return [*exact, self.content_discriminator.main[-1]] if self.config.content_width else exact
+
     def phases(self, train: MoCoGANTrainConfig) -> list[Phase]:
         """Make the phases D for clips and classes, D-image for single frames, D-content if there is one, then G."""
-        loss, discriminate, penalties = LOSSES[train.loss], self.discriminator.logits, Penalties.of(train)
+        loss, discriminate = LOSSES[train.loss], self.discriminator.logits
         discriminate_images = self.image_discriminator
+        penalties = Penalties.of(train, self.discriminator, self.image_discriminator)
 
         def category_loss(logits: Tensor, step: Step) -> Tensor:
             """Compute the weighted cross-entropy of the classes, which real and generated clips share."""

@@ -34,6 +34,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.errors import InvalidValueError
+from zoo.nn.precision import use_float32
 from zoo.noise import Noise
 from zoo.recipe import OptimizerConfig, TrainConfig, check_unused, within
 from zoo.training.augment import apply_augmentation, diff_augment, draw_augmentation
@@ -282,7 +283,8 @@ class Generator(nn.Module):
         image = self.to_rgb[0](x, styles)
         for up, convolution, to_rgb in zip(others[::2], others[1::2], self.to_rgb[1:], strict=True):
             x = convolution(up(x, styles), styles)
-            image = upsample(image) + to_rgb(x, styles)
+            with use_float32(image.device):
+                image = upsample(image) + to_rgb(x, styles)
         if not self.training:
             image = image.clamp(-1, 1)
         return as_clips(image, len(latents))
@@ -375,7 +377,7 @@ class Discriminator(nn.Module):
         x = x.unflatten(0, (n, self.seen)).flatten(1, 2)  # [N, S C, 16, 16]
         for block in self.joined:
             x = block(x)
-        x = rectify(self.convolution(append_deviation(x)))
+        x = rectify(self.convolution(append_deviation(x.float())))
         features = self.output(rectify(self.linear(x.flatten(1))))  # [N, D]
         return (features * self.times(times)).sum(1) * features.shape[1] ** -0.5
 
@@ -439,9 +441,14 @@ class StyleGANV(LongClipGAN):
     def generator_arguments(self, frames: int) -> dict[str, Any]:
         return {"frames": frames}
 
+    def float32_modules(self) -> list[nn.Module]:
+        generator, discriminator = self.generator, self.discriminator
+        exact = [discriminator.convolution, discriminator.linear, discriminator.output, discriminator.times]
+        return [generator.mapping, generator.motion, *generator.to_rgb, *exact]
+
     def phases(self, train: StyleGANVTrainConfig) -> list[Phase]:
         """Make the phases D, its lazy R1 and G. Each samples its own times; D and G draw their own latents."""
-        loss, discriminator, penalties = LOSSES[train.loss], self.discriminator, Penalties.of(train)
+        loss, discriminator, penalties = LOSSES[train.loss], self.discriminator, Penalties.of(train, self.discriminator)
         optimizer = make_optimizer(discriminator, train.discriminator)
 
         def discriminate(frames: Tensor, times: Tensor, step: Step) -> Tensor:

@@ -201,6 +201,7 @@ class TGAN(ClipGAN):
 
     Config = TGANConfig
     TrainConfig = TGANTrainConfig
+    generator: Generator
     discriminator: Critic
 
     def __init__(self, config: TGANConfig) -> None:
@@ -210,6 +211,9 @@ class TGAN(ClipGAN):
 
     def latents(self, n: int, noise: Noise) -> Tensor:
         return noise.uniform(n, self.config.latent_dim) * 2 - 1
+
+    def float32_modules(self) -> list[nn.Module]:
+        return [self.generator.image.main[-2], self.discriminator.output]
 
     def phases(self, train: TGANTrainConfig) -> list[Phase]:
         """Make the usual phases. The critic's optimizer also clips after each `clip_interval`-th of its steps."""

@@ -157,15 +157,20 @@ class VGAN(ClipGAN):
     Config = VGANConfig
     TrainConfig = VGANTrainConfig
     generator: Generator
+    discriminator: Discriminator
 
     def __init__(self, config: VGANConfig) -> None:
         super().__init__(config)
         self.generator = Generator(config)
         self.discriminator = Discriminator(config)
 
+    def float32_modules(self) -> list[nn.Module]:
+        generator = self.generator
+        return [generator.pixels, generator.mask, generator.background[-2], self.discriminator.main[-1]]
+
     def phases(self, train: VGANTrainConfig) -> list[Phase]:
         """Make the phases D, its lazy R1 if any, and G. G's loss needs the mask, so it generates fakes of its own."""
-        loss, discriminator, penalties = LOSSES[train.loss], self.discriminator, Penalties.of(train)
+        loss, discriminator, penalties = LOSSES[train.loss], self.discriminator, Penalties.of(train, self.discriminator)
         optimizer = make_optimizer(discriminator, train.discriminator)
 
         def discriminator_loss(step: Step) -> dict[str, Tensor]:
