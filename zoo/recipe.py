@@ -142,6 +142,10 @@ class TrainConfig:
     """Compile the networks with `torch.compile`. It takes a minute or two at the start."""
     cuda_graphs: bool = False
     """Of compiled networks on a GPU, replay whole passes as CUDA graphs. This helps small networks."""
+    sync_batchnorm: bool = False
+    """Under torchrun with GPUs, batch norms see the batch of all processes, and not that of their own."""
+    all_reduce: Literal["fp32", "bf16"] = "fp32"
+    """Under torchrun, the numbers in which gradients are sent. bf16 halves what the network carries."""
     augment: tuple[Literal["color", "translation", "cutout"], ...] = ()
     """DiffAugment policies."""
     ema_halflife_kimg: float = field(default=5.0, metadata=within(0))

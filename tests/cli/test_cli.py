@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 import zoo
 import zoo.cli
+import zoo.training.run
 from zoo.errors import InvalidValueError
 from zoo.registry import registry
 
@@ -315,3 +316,28 @@ def test_a_refused_start_leaves_no_run_folder(command, photos: Path, tmp_path: P
 
     assert (code, errors.splitlines()[-1]) == (2, "zoo: train.batch = 4 does not suit this architecture")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_training_stops_by_the_clock(command, photos: Path, tmp_path: Path):
+    """`--time-limit` ends a training with a checkpoint, from which it is resumed."""
+    endless = [*TINY, "train.total_kimg=1000000"]
+
+    code, _, errors = command(
+        "train", "faces-dcgan", *endless, "--data", photos, "--out", tmp_path / "run", "--time-limit", "1s"
+    )
+
+    assert code == 0
+    assert f"stopped; resume with: zoo train --resume {tmp_path / 'run'}" in errors
+    reached = zoo.training.run.Run.open(tmp_path / "run").kimg
+    assert reached > 0
+    assert command("train", "--resume", tmp_path / "run", "--time-limit", "1s")[0] == 0
+    assert zoo.training.run.Run.open(tmp_path / "run").kimg > reached
+
+
+@pytest.mark.parametrize("text", ["8", "m", "-1s", "0s", "1 h", "1d"])
+def test_a_time_limit_has_a_unit(command, text: str):
+    """The error says how a time is written."""
+    code, _, errors = command("train", "faces-dcgan", "--out", "run", f"--time-limit={text}")
+
+    assert code == 2
+    assert "such as 90s, 8m or 2h" in errors

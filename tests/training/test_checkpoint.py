@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from zoo.errors import InvalidFileError, WriteError
-from zoo.training.checkpoint import list_checkpoints, load_checkpoint, save_best, save_checkpoint
+from zoo.training.checkpoint import CheckpointWriter, list_checkpoints, load_checkpoint, save_best, save_checkpoint
 
 
 def test_checkpoints_are_kept_by_count_and_the_newest_is_read(tmp_path: Path):
@@ -121,3 +121,27 @@ def test_a_full_disk_is_called_by_its_name(tmp_path: Path, monkeypatch: pytest.M
 
     with pytest.raises(OSError, match="No space left on device"):
         save_checkpoint({"step": 2, "weights": torch.zeros(100_000)}, tmp_path, step=2, keep=2)
+
+
+def test_a_checkpoint_is_of_the_moment_when_it_was_asked_for(tmp_path: Path):
+    """The training changes its weights while a thread writes; the file has the numbers of before."""
+    weights = torch.zeros(1000)
+    with CheckpointWriter(tmp_path, keep=2) as writer:
+        writer.save({"step": 1, "weights": weights, "nested": [{"more": (weights,)}]}, 1)
+        weights.fill_(1.0)
+
+    state = load_checkpoint(tmp_path)
+    assert not state["weights"].any()
+    assert not state["nested"][0]["more"][0].any()
+
+
+def test_an_error_of_the_writing_thread_reaches_the_training(tmp_path: Path):
+    """A checkpoint that could not be written is an error at the next one, and at the end."""
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(WriteError, match="step-000000002"), CheckpointWriter(tmp_path / "file" / "x", keep=2) as writer:
+        writer.save({"step": 2}, 2)
+
+    with CheckpointWriter(tmp_path / "file" / "x", keep=2) as writer:
+        writer.save({"step": 3}, 3)
+        with pytest.raises(WriteError, match="step-000000003"):
+            writer.save({"step": 4}, 4)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +12,7 @@ import typer
 
 from zoo.cli.app import Device, app, echo
 from zoo.cli.progress import training_progress
+from zoo.errors import InvalidValueError
 
 
 @app.command()
@@ -27,6 +30,9 @@ def train(
     ] = "",
     device: Device = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Processes that build the data; 0: one a core.")] = 0,
+    time_limit: Annotated[
+        str, typer.Option(metavar="TIME", help="Stop with a checkpoint after e.g. 90s, 8m or 2h, if it is not done.")
+    ] = "",
     timeout: Annotated[
         float, typer.Option(min=1, help="Seconds that a step waits for another process of torchrun.")
     ] = 300,
@@ -35,12 +41,12 @@ def train(
 
     zoo train faces-dcgan --out runs/a
     zoo train faces-dcgan --out runs/mine --data ~/photos train.total_kimg=200
-    zoo train --resume runs/a
+    zoo train --resume runs/a --time-limit 8m
     torchrun --nproc-per-node 2 -m zoo train faces-dcgan --out runs/b
     """
     from zoo.training.session import train as train_run
 
-    overrides = list(overrides or [])
+    overrides, seconds = list(overrides or []), _parse_time(time_limit)
     if recipe is not None and resume is not None and "=" in recipe:
         overrides, recipe = [recipe, *overrides], None
     if int(os.environ.get("RANK", 0)) > 0:
@@ -52,6 +58,7 @@ def train(
             overrides=overrides,
             device=device,
             timeout=timeout,
+            time_limit=seconds,
             log=lambda line: None,
         )
         return
@@ -65,8 +72,19 @@ def train(
             device=device,
             workers=workers or os.cpu_count() or 1,
             timeout=timeout,
+            time_limit=seconds,
             build_progress=build_progress,
             on_step=on_step,
             log=log,
         )
     echo(f"run: {run}")
+
+
+def _parse_time(text: str) -> float:
+    """Convert "90s", "8m" or "2h" to seconds; no text is no limit. Raises InvalidValueError."""
+    if not text:
+        return math.inf
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
+    if found is None or not float(found[1]):
+        raise InvalidValueError(f'--time-limit "{text}" should be a time such as 90s, 8m or 2h')
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]

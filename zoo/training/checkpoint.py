@@ -10,8 +10,10 @@ import re
 import warnings
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -36,6 +38,57 @@ def save_checkpoint(state: dict[str, Any], folder: Path, *, step: int, keep: int
     for other in [*found[: max(0, last + 1 - keep)], *found[last + 1 :]]:
         other.unlink(missing_ok=True)
     return path
+
+
+class CheckpointWriter:
+    """Writes checkpoints into a folder in a thread of its own, so that the training goes on meanwhile.
+
+    The state is copied to the CPU first. One checkpoint is written at a time. An error is raised by the next call.
+    Leaving the context waits until all is written.
+    """
+
+    def __init__(self, folder: Path, *, keep: int) -> None:
+        self._folder, self._keep = folder, keep
+        self._thread = ThreadPoolExecutor(1)
+        self._writing: Future[Path] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self.wait()
+        finally:
+            self._thread.shutdown()
+
+    def save(self, state: dict[str, Any], step: int) -> None:
+        """Write a state as `save_checkpoint` does. Raises WriteError where the one before could not be written."""
+        self._start(partial(save_checkpoint, step=step, keep=self._keep), state)
+
+    def save_best(self, state: dict[str, Any]) -> None:
+        """Write a state as `save_best` does. Raises WriteError where the one before could not be written."""
+        self._start(save_best, state)
+
+    def wait(self) -> None:
+        """Wait until the last checkpoint is written. Raises WriteError where it could not be."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def _start(self, save: Callable[[dict[str, Any], Path], Path], state: dict[str, Any]) -> None:
+        self.wait()
+        self._writing = self._thread.submit(save, _copy_to_cpu(state), self._folder)
+
+
+def _copy_to_cpu(value: Any) -> Any:
+    """Copy a state: its tensors to the CPU, and the dictionaries, lists and tuples around them."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {key: _copy_to_cpu(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_copy_to_cpu, value))
+    return value
 
 
 def save_best(state: dict[str, Any], folder: Path) -> Path:

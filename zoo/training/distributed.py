@@ -42,7 +42,7 @@ def process_group(device: str | torch.device = "auto", timeout: float = TIMEOUT_
             of a machine.
         timeout: seconds that a step may wait for another process.
     """
-    global _patient
+    global _control, _patient
     place = choose_device(device)
     if place.type == "cuda" and place.index is None:
         place = choose_device(f"cuda:{os.environ.get('LOCAL_RANK', 0)}")
@@ -52,6 +52,7 @@ def process_group(device: str | torch.device = "auto", timeout: float = TIMEOUT_
     if started:
         backend = "nccl" if place.type == "cuda" else "gloo"
         dist.init_process_group(backend, timeout=timedelta(seconds=timeout))
+        _control = dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout))
         _patient = dist.new_group(backend="gloo", timeout=_PATIENCE)
     try:
         yield place
@@ -61,7 +62,8 @@ def process_group(device: str | torch.device = "auto", timeout: float = TIMEOUT_
             dist.destroy_process_group()
 
 
-_patient: Any = None  # a group of all processes, for long waits
+_control: Any = None  # all processes by their CPUs, so that no device is waited for
+_patient: Any = None  # the same, for long waits
 
 
 def wait_for_all() -> None:
@@ -106,8 +108,8 @@ def broadcast(modules: Iterable[nn.Module]) -> None:
 
 
 @torch.no_grad()
-def average_gradients(module: nn.Module) -> None:
-    """Replace each gradient by its mean over all processes, in one flat all-reduce.
+def average_gradients(module: nn.Module, *, dtype: torch.dtype = torch.float32) -> None:
+    """Replace each gradient by its mean over all processes, in one flat all-reduce of numbers of this type.
 
     A parameter without a gradient counts as zero, so that all processes reduce the same vector.
     """
@@ -115,9 +117,10 @@ def average_gradients(module: nn.Module) -> None:
         return
     parameters = [p for p in module.parameters() if p.requires_grad]
     flat = torch.cat([(p.grad if p.grad is not None else torch.zeros_like(p)).flatten() for p in parameters])
+    flat = flat.to(dtype)
     with _translate_errors():
         dist.all_reduce(flat)
-    flat /= world_size()
+    flat = flat.float() / world_size()
     for p, mean in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
         # Fused optimizers read a weight and its gradient in memory order, so the gradient needs the weight's strides.
         p.grad = torch.empty_like(p).copy_(mean.view_as(p))
@@ -129,10 +132,8 @@ def average(values: dict[str, float]) -> dict[str, float]:
     if world_size() == 1 or not values:
         return values
     flat = torch.tensor(list(values.values()), dtype=torch.float64)
-    if torch.cuda.is_available():
-        flat = flat.cuda()
     with _translate_errors():
-        dist.all_reduce(flat)
+        dist.all_reduce(flat, group=_control)
     return dict(zip(values, (flat / world_size()).tolist(), strict=True))
 
 

@@ -19,7 +19,7 @@ from zoo.io.atomic import sweep_partial_files
 from zoo.modality import Log
 from zoo.noise import Noise
 from zoo.training import distributed
-from zoo.training.checkpoint import save_best, save_checkpoint
+from zoo.training.checkpoint import CheckpointWriter
 from zoo.training.log import RunLog
 from zoo.training.report import TrainingReport, explain, measure_diversity
 from zoo.training.run import Run
@@ -51,6 +51,7 @@ def run_training(
     trainer: Trainer,
     *,
     start: GAN | None = None,
+    deadline: float = math.inf,
     evaluate_fn: EvaluateFn | None = None,
     on_step: Callable[[Progress], None] | None = None,
     log: Log = print,
@@ -61,6 +62,7 @@ def run_training(
 
     Args:
         start: the weights that a new run starts from; random ones if None.
+        deadline: the `time.monotonic()` at which it stops as at Ctrl-C, if it has not reached its end.
         evaluate_fn: evaluates the averaged generator every `evaluate_kimg`.
         on_step: called after each step in the first process.
         log: called with lines for the user.
@@ -87,8 +89,9 @@ def run_training(
                 f"starts from {run.recipe.train.start} except for {len(random)} of {count} tensors: "
                 f"{list_layers(random)}"
             )
-        loop = _Loop(trainer, run, evaluate_fn=evaluate_fn, log=log)
-        return loop.run_to_end(stop_requested, on_step)
+        with CheckpointWriter(run.checkpoints, keep=run.recipe.train.keep_checkpoints) as writer:
+            loop = _Loop(trainer, run, writer, evaluate_fn=evaluate_fn, log=log)
+            return loop.run_to_end(lambda: stop_requested() or time.monotonic() >= deadline, on_step)
 
 
 class _Loop:
@@ -98,11 +101,12 @@ class _Loop:
         self,
         trainer: Trainer,
         run: Run,
+        writer: CheckpointWriter,
         *,
         evaluate_fn: EvaluateFn | None,
         log: Log,
     ) -> None:
-        self.trainer, self.run, self.log = trainer, run, log
+        self.trainer, self.run, self.writer, self.log = trainer, run, writer, log
         self.settings = run.recipe.train
         self.evaluate_fn = evaluate_fn if self.settings.evaluate_kimg else None
         self.report, self.summary = TrainingReport(self.settings.loss), dict[str, float]()
@@ -176,12 +180,11 @@ class _Loop:
         if (first := next(iter(values.values()))) < trainer.best:
             trainer.best = first
             if self.settings.keep == "best":
-                save_best(self._state(), self.run.checkpoints)
+                self.writer.save_best(self._state())
         run_log.write(trainer, values)
 
     def _save_checkpoint(self) -> None:
-        keep = self.settings.keep_checkpoints
-        save_checkpoint(self._state(), self.run.checkpoints, step=self.trainer.num_steps, keep=keep)
+        self.writer.save(self._state(), self.trainer.num_steps)
 
     def _state(self) -> dict[str, Any]:
         return {**self.trainer.state_dict(), "fingerprint": self.trainer.store.fingerprint}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -39,6 +41,7 @@ def train(
     device: str | torch.device = "auto",
     workers: int = 1,
     timeout: float = distributed.TIMEOUT_SECONDS,
+    time_limit: float = math.inf,
     build_progress: BuildProgress | None = None,
     on_step: Callable[[Progress], None] | None = None,
     log: Log = print,
@@ -56,6 +59,8 @@ def train(
         workers: processes that build the data set if it is not there yet. More than one needs the usual
             `if __name__ == "__main__":` around a script.
         timeout: seconds that a step may wait for another process of torchrun.
+        time_limit: seconds after which the training stops with a checkpoint, if it has not reached its end. They count
+            from this call, so building the data and compiling are in them.
         build_progress: called with the samples built and their total.
         on_step: called after every step.
         log: called with lines for the user.
@@ -63,6 +68,7 @@ def train(
     Raises:
         ZooError: its subclasses say what was wrong and what would have worked.
     """
+    deadline = time.monotonic() + time_limit
     if resume is not None:
         run, recipe = _open_resumed(recipe, resume, out=out, data=data, overrides=list(overrides))
         folder = run.folder
@@ -97,6 +103,7 @@ def train(
             run,
             trainer,
             start=start,
+            deadline=deadline,
             evaluate_fn=_evaluate_fn(recipe, store),
             on_step=on_step,
             log=log,

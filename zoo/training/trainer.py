@@ -44,6 +44,11 @@ class Trainer:
         channels_last(self.gan).requires_grad_(False)
         self.average = Average(self.gan.generator, copied=self.gan.COPIED_BUFFERS)
         self.precision = Precision(self.gan, train, device)
+        self._sent = torch.bfloat16 if train.all_reduce == "bf16" else torch.float32
+        if train.sync_batchnorm and world_size > 1:
+            if device.type != "cuda":
+                raise InvalidValueError(f"train.sync_batchnorm = true: needs CUDA devices, and this is {device}")
+            nn.SyncBatchNorm.convert_sync_batchnorm(self.gan)
         if train.compile:
             for network in self.gan.networks.values():
                 compile_network(network, cuda_graphs=train.cuda_graphs)
@@ -111,7 +116,7 @@ class Trainer:
                 terms = phase.loss(step)
             phase.optimizer.zero_grad(set_to_none=True)
             self.precision.scale(terms["loss"]).backward()
-            distributed.average_gradients(phase.module)
+            distributed.average_gradients(phase.module, dtype=self._sent)
         self.precision.unscale(phase.optimizer)
         gradients = [p.grad for p in phase.module.parameters() if p.grad is not None]
         norm = measure_norm(gradients)
