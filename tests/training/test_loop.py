@@ -9,14 +9,17 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from helpers.blobs import Blobs
 
 import zoo
-from zoo.data import Store
+from zoo.data import Store, build_store
 from zoo.data.images import decode_images as decode
 from zoo.errors import AlreadyExistsError, DivergenceError, InUseError, InvalidFileError, InvalidValueError
 from zoo.gan import GAN
@@ -171,14 +174,54 @@ def test_learning_rates_fall_to_zero_at_the_end(recipe: Recipe, store: Store):
     assert rates == pytest.approx([1, 1, 1, 1, 1, 1, 0.8, 0.6, 0.4, 0.2])
 
 
-def test_other_data_is_refused(recipe: Recipe, store: Store, tmp_path: Path):
-    """A run is resumed only with the data it was trained on."""
+@dataclass
+class Rounded(Blobs):
+    """The same blobs as another processor renders them: some numbers are off by `levels`."""
+
+    levels: int = 0
+
+    def render(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray | None]:
+        pixels, attributes = super().render(indices)
+        rounded = pixels.astype(np.int16)
+        rounded[..., ::3, ::5, :] += self.levels
+        return rounded.clip(0, 255).astype(np.uint8), attributes
+
+
+OTHER_DATA = [
+    {"levels": 3},
+    {"levels": 1, "version": "2"},
+    {"levels": 1, "name": "others"},
+    {"levels": 1, "count": 100},
+]
+
+
+@pytest.mark.parametrize("other", OTHER_DATA, ids=str)
+def test_other_data_is_refused(recipe: Recipe, store: Store, tmp_path: Path, other: dict[str, object]):
+    """A run is resumed only with the data it was trained on: its name, version, size and looks."""
     run_it(recipe, tmp_path / "run", store)
-    about = json.loads((store.folder / "store.json").read_text())
-    (store.folder / "store.json").write_text(json.dumps({**about, "fingerprint": "0" * 64}))
+    longer = replace(recipe, train=replace(recipe.train, total_kimg=0.08))
 
     with pytest.raises(InvalidFileError, match="not what"):
-        run_it(replace(recipe, train=replace(recipe.train, total_kimg=0.08)), tmp_path / "run", Store(store.folder))
+        run_it(longer, tmp_path / "run", build_store(Rounded(**other), tmp_path / "other"))
+
+
+def test_data_rendered_on_another_processor_is_the_same(recipe: Recipe, store: Store, tmp_path: Path):
+    """A run folder moves to another machine: rendered data may differ there by two levels, and a line says so.
+
+    A user's own pictures must have the same bytes.
+    """
+    logged: list[str] = []
+    own = replace(recipe, data=replace(recipe.data, name="", folder="/photos"))
+    rendered = build_store(Rounded(levels=2), tmp_path / "rendered")
+    for name, kind in (("run", recipe), ("own", own)):
+        run_it(kind, tmp_path / name, store)
+
+    run_it(replace(recipe, train=replace(recipe.train, total_kimg=0.08)), tmp_path / "run", rendered, log=logged.append)
+
+    assert any("another kind of processor" in line for line in logged)
+    assert Run.open(tmp_path / "run").load()[1] == pytest.approx(0.08)
+    with pytest.raises(InvalidFileError, match="not what"):
+        run_it(replace(own, train=replace(own.train, total_kimg=0.08)), tmp_path / "own", rendered)
 
 
 def test_a_second_start_does_not_overwrite_a_run(recipe: Recipe, tmp_path: Path):
@@ -201,7 +244,7 @@ def test_an_edited_recipe_that_does_not_fit_is_refused(recipe: Recipe, store: St
         run_it(Run.open(tmp_path / "run").recipe, tmp_path / "run", store)
 
 
-@pytest.mark.parametrize("damage", [{"optimizers": []}, {"step": "x"}, {"fingerprint": None}, None])
+@pytest.mark.parametrize("damage", [{"optimizers": []}, {"step": "x"}, {"data": None}, {"data": {}}, None])
 def test_a_checkpoint_that_is_something_else_is_refused(
     recipe: Recipe, store: Store, tmp_path: Path, damage: dict[str, object] | None
 ):

@@ -101,7 +101,7 @@ the training. `metrics.json` holds the metrics below, and `SHA256SUMS` the diges
 
 ## Metrics
 
-{_metrics_section(metrics, recipe.modality)}{_curve_section(metrics)}
+{_metrics_section(metrics, recipe)}{_curve_section(metrics)}
 ## Limits and risks
 
 Trained on {source}: it gives what that data set has, in the proportions it has there.
@@ -196,7 +196,7 @@ def _front_matter(recipe: Recipe, metrics: Mapping[str, Any], name: str) -> str:
     return f"---\n{data.to_yaml()}\n---"
 
 
-def _metrics_section(metrics: Mapping[str, Any], modality: str) -> str:
+def _metrics_section(metrics: Mapping[str, Any], recipe: Recipe) -> str:
     if not metrics.get("metrics"):
         return "Not measured.\n"
     rows = "\n".join(
@@ -205,8 +205,10 @@ def _metrics_section(metrics: Mapping[str, Any], modality: str) -> str:
         for f in metrics["metrics"]
     )
     names = [metric["name"] for metric in metrics["metrics"]]
-    known = load_modality(modality).metric_notes
+    known = load_modality(recipe.modality).metric_notes
     notes = "".join(f" {note}" for start, note in known.items() if any(name.startswith(start) for name in names))
+    if recipe.data.name and all(kind.has_pixels for kind in load_modality(recipe.modality).kinds):
+        notes = f" {_RENDERED}{notes}"
     return f"""`{metrics["command"]}`, seed {metrics["seed"]}, against the test split of {metrics["data"]} (fingerprint
 `{metrics["fingerprint"][:16]}`), prints them again. "Real against real" is the same metric of real training samples
 against the same test samples: no generator should be expected to do better.{notes}
@@ -215,6 +217,12 @@ against the same test samples: no generator should be expected to do better.{not
 |---|---|---|---|---|---|
 {rows}
 """
+
+
+_RENDERED = (
+    "gan-zoo renders this data. On another kind of processor its pixels differ by two of 255 levels at most, and its "
+    "fingerprint is another one."
+)
 
 
 def _number(value: float | None) -> str:

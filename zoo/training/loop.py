@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from zoo.data.identity import describe_store
 from zoo.errors import ZooError
 from zoo.gan import GAN
 from zoo.io.atomic import sweep_partial_files
@@ -187,7 +188,7 @@ class _Loop:
         self.writer.save(self._state(), self.trainer.num_steps)
 
     def _state(self) -> dict[str, Any]:
-        return {**self.trainer.state_dict(), "fingerprint": self.trainer.store.fingerprint}
+        return {**self.trainer.state_dict(), "data": describe_store(self.trainer.store)}
 
 
 def _is_due(before_kimg: float, kimg: float, interval_kimg: float) -> bool:

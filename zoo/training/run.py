@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from zoo.data.identity import MAX_LEVELS, compare_store
 from zoo.errors import AlreadyExistsError, InvalidFileError, InvalidValueError, WriteError
 from zoo.gan import GAN
 from zoo.io.atomic import replace_atomically
@@ -116,14 +117,19 @@ class Run:
         Raises InvalidFileError where the checkpoint, the recipe and the data do not belong together.
         """
         state = load_checkpoint(self.checkpoints, log=log)
-        if not isinstance(state, dict) or "fingerprint" not in state:
+        if not isinstance(state, dict) or "data" not in state:
             raise InvalidFileError(f"{self.folder}: {_MISMATCH}")
-        if state["fingerprint"] != trainer.store.fingerprint:
-            raise InvalidFileError(
-                f"{trainer.store.folder}: the data is not what {self.folder} was trained on; build it again"
-            )
         try:
+            found = compare_store(state["data"], trainer.store, is_rendered=bool(self.recipe.data.name))
+            if found == "other":
+                raise InvalidFileError(
+                    f"{trainer.store.folder}: the data is not what {self.folder} was trained on; build it again"
+                )
+            if found == "alike":
+                log(f"the data was built on another kind of processor; pixels differ by {MAX_LEVELS} levels at most")
             trainer.load_state_dict(state)
+        except InvalidFileError:
+            raise
         except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise InvalidFileError(f"{self.folder}: {_MISMATCH}") from error
 
