@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.distributed as dist
-
 from helpers.releases import SMALL
+
 from zoo.cost import count_gradient_bytes
 from zoo.data import Store
 from zoo.modality import kind_of
@@ -36,7 +36,7 @@ def test_phases_that_never_meet_are_not_added():
 
 
 def test_a_training_sends_what_is_counted(store: Store, monkeypatch: pytest.MonkeyPatch):
-    """The bytes that two processes reduce in as many steps as the interval of the penalty are those that are counted."""
+    """Over the interval of the penalty, two processes reduce the bytes that are counted."""
     recipe = load_recipe("faces-dcgan", [*SMALL, "train.batch=4"])
     trainer = Trainer(recipe, store, kind_of(recipe).decode, torch.device("cpu"))
     sent: list[int] = []

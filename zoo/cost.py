@@ -30,9 +30,9 @@ def measure_cost(entry: Entry, *, device: str = "auto") -> dict[str, str]:
         f"{name} parameters": f"{sum(p.numel() for p in network.parameters()):,}"
         for name, network in gan.networks.items()
     }
+    gradients = count_gradient_bytes(gan.phases(recipe.train)) / 1e6
     rows["network"] = (
-        f"{count_gradient_bytes(gan.phases(recipe.train)) / 1e6:,.2f} MB of float32 gradients a training step; each of n "
-        "processes sends 2 (n - 1) / n times that"
+        f"{gradients:,.2f} MB of float32 gradients a training step; each of n processes sends 2 (n - 1) / n times that"
     )
     latents = gan.latents(1, Noise(0)).to(place)
     with torch.no_grad():
