@@ -24,8 +24,8 @@ SCRIPT = Path(gpu.__file__)
 # All dependencies but torch, NumPy, and filelock, which torch needs.
 # fmt: off
 DEPENDENCIES = [
-    "PIL", "huggingface_hub", "matplotlib", "rich", "safetensors", "scipy", "soundfile", "symusic", "tensorboard", "timm",
-    "tokenizers", "tomlkit", "torchaudio", "torchvision", "transformers", "typer",
+    "PIL", "huggingface_hub", "matplotlib", "rich", "safetensors", "scipy", "soundfile", "symusic", "tensorboard",
+    "timm", "tokenizers", "tomlkit", "torchaudio", "torchvision", "transformers", "typer",
 ]
 # fmt: on
 BARE = f"""
