@@ -87,10 +87,10 @@ def test_new_entries_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     found = gpu.list_targets(sizes={"dcgan": (32, 64, 7)})
 
     assert [target.name for target in found] == [
-        "faces-dcgan",
         "faces-dcgan model.resolution=32",
-        "faces-dcgan-narrow",
         "faces-dcgan-narrow model.resolution=32",
+        "faces-dcgan",
+        "faces-dcgan-narrow",
         "faces-unknown",
     ]
 
@@ -197,3 +197,39 @@ def test_tables_show_ratios_shares_and_goals():
     assert "| faces-dcgan | bf16 graphed | 128 | 32,000 | 3.20x | 900 | 80 | 13% | 160% | **gradients differ" in table
     assert "DCGAN trains at 3 times the textbook's speed. The best was 3.2 times." in table
     assert "150 images/s on one H100. The best was 170.0 images/s." in table
+
+
+def test_times_on_a_gpu_are_whole_rounds_after_a_warm_up(monkeypatch: pytest.MonkeyPatch):
+    """Events count milliseconds. Lazy penalties need whole rounds, and a graph is recorded in the third call."""
+    calls: list[str] = []
+
+    class Event:
+        def __init__(self, *, enable_timing: bool) -> None:
+            assert enable_timing
+
+        def record(self) -> None:
+            self.at = len(calls)
+
+        def elapsed_time(self, other: Event) -> float:
+            return 250.0 * (other.at - self.at)  # milliseconds
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+
+    assert gpu.time_calls(lambda: calls.append("step"), torch.device("cuda"), calls=3) == 0.25
+    assert len(calls) == 3 + 3 + 9  # two rounds first, then three, since two seconds take more than two of them
+
+
+@pytest.mark.gpu
+def test_a_gpu_agrees_with_the_cpu_and_its_memory_is_measured(tmp_path: Path):
+    """One step agrees in each precision, and a training's speed and peak memory are positive."""
+    target = gpu.Target(entry="faces-dcgan", architecture="dcgan", overrides=("train.batch=8",))
+    store, device = gpu.make_store(target.load(), tmp_path), torch.device("cuda")
+    expected = gpu.record_step(gpu.make_trainer(target.load(), store, CPU))
+
+    for variant, overrides in gpu.VARIANTS.items():
+        found = gpu.record_step(gpu.make_trainer(target.load(*overrides), store, device))
+        assert gpu.compare(found, expected, gpu.LIMITS[variant])["agrees"], variant
+    row = gpu.measure_training(target, store, device, overrides=gpu.VARIANTS["TF32"])
+
+    assert min(row["images_per_second"], row["peak_mb"], row["gflop_per_image"]) > 0
