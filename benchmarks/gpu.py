@@ -615,7 +615,7 @@ def compute_ratio(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> 
 
 
 def _format_goals(speed: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    trained = [row for row in speed if row["task"] == "training" and "images_per_second" in row]
+    trained = [row for row in speed if row["task"] == "training" and "peak_mb" in row]  # on a GPU
     ratios = [compute_ratio(row, trained) for row in trained if row["model"] == "faces-dcgan"]
     best = max((ratio for ratio in ratios if ratio is not None), default=None)
     yield f"Goal: DCGAN trains at {GOAL_RATIO:.0f} times the textbook's speed. {_format_best(best, 'times')}"
