@@ -6,7 +6,8 @@ more samples or steps in the same time. Times are not printed, since machines di
 What a textbook script is:
 
 - faces-dcgan: a DCGAN as tutorials write it, a plain `nn.Sequential` of the same layers in the default memory format
-  with default Adam, the discriminator's gradients on in the generator's step, float32.
+  with default Adam, the discriminator's gradients on in the generator's step, float32. Both sides train on one batch
+  that is in memory. What only our loop has is left out: data, gradient norms, the average of the weights.
 - text-seqgan: the nested loop over prefixes and rollouts with `torch.multinomial`, networks in the paper's sizes.
 - music-wavegan: the plain generator. music-hifigan: `transformers.SpeechT5HifiGan` with the same weights.
 - video-mocogan: the same networks in the default memory format with default Adam, the discriminators' gradients on.
@@ -27,6 +28,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from plain_images import make_textbook_networks, make_textbook_step
 from plain_sounds import make_plain_wavegan, make_vocoders
 from plain_text import complete_by_multinomial, compute_plain_reward
 from plain_video import plain_step
@@ -152,35 +154,8 @@ COMPARISONS: dict[str, tuple[Callable[[Recipe, int], Comparison], ...]] = {
 }
 
 
-def make_textbook_networks(recipe: Recipe) -> tuple[nn.Sequential, nn.Sequential]:
-    """Make generator and discriminator of the recipe's sizes as the tutorials write them."""
-    gan = recipe.build()
-    return gan.generator.main, gan.discriminator.main  # type: ignore[return-value]
-
-
-def make_textbook_step(recipe: Recipe, real: Tensor) -> Callable[[], None]:
-    """Make the tutorials' training step on the real images [N, 3, 64, 64]."""
-    generator, discriminator = make_textbook_networks(recipe)
-    criterion = nn.BCEWithLogitsLoss()
-    optimizer_d = torch.optim.Adam(discriminator.parameters(), lr=2e-4, betas=(0.5, 0.999))
-    optimizer_g = torch.optim.Adam(generator.parameters(), lr=2e-4, betas=(0.5, 0.999))
-    ones, zeros = torch.ones(len(real)), torch.zeros(len(real))
-
-    def step() -> None:
-        discriminator.zero_grad()
-        criterion(discriminator(real).view(-1), ones).backward()
-        fake = generator(torch.randn(len(real), recipe.model.latent_dim, 1, 1))
-        criterion(discriminator(fake.detach()).view(-1), zeros).backward()
-        optimizer_d.step()
-        generator.zero_grad()
-        criterion(discriminator(fake).view(-1), ones).backward()
-        optimizer_g.step()
-
-    return step
-
-
 def make_step(gan: GAN, phases: list[Phase], real: Tensor, labels: Tensor | None = None) -> Callable[[], None]:
-    """Make a training step on the same real samples, each phase as the loop runs it."""
+    """Make a training step on the same real samples, each phase as the loop runs it but for norms and checks."""
     noise = Noise(0)
 
     def run() -> None:

@@ -1,10 +1,11 @@
-"""The cost of a model on this machine: parameters, FLOPs, memory and samples a second."""
+"""The cost of a model: parameters, FLOPs, memory, samples a second, and what a training sends between processes."""
 
 from __future__ import annotations
 
 import resource
 import sys
 import time
+from collections.abc import Sequence
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -14,6 +15,7 @@ from zoo.gan import GAN
 from zoo.noise import Noise
 from zoo.recipe import load_recipe
 from zoo.registry import Entry
+from zoo.training.phases import Phase
 
 SECONDS = 3.0
 BATCH = 64
@@ -28,6 +30,10 @@ def measure_cost(entry: Entry, *, device: str = "auto") -> dict[str, str]:
         f"{name} parameters": f"{sum(p.numel() for p in network.parameters()):,}"
         for name, network in gan.networks.items()
     }
+    gradients = count_gradient_bytes(gan.phases(recipe.train)) / 1e6
+    rows["network"] = (
+        f"{gradients:,.2f} MB of float32 gradients a training step; each of n processes sends 2 (n - 1) / n times that"
+    )
     latents = gan.latents(1, Noise(0)).to(place)
     with torch.no_grad():
         with FlopCounterMode(display=False) as counter:
@@ -49,6 +55,21 @@ def measure_cost(entry: Entry, *, device: str = "auto") -> dict[str, str]:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * bytes_per_unit / 1e6
     rows["peak memory"] = f"{peak:,.0f} MB of the whole process, with Python and torch"
     return rows
+
+
+def count_gradient_bytes(phases: Sequence[Phase]) -> float:
+    """Count the bytes of float32 gradients that the processes of a training average in a step.
+
+    A phase of every eighth step counts an eighth. Where phases start or end during a training, the largest sum counts.
+    """
+    return max(
+        sum(
+            4 * sum(p.numel() for p in phase.module.parameters()) / phase.interval
+            for phase in phases
+            if phase.is_due(0, kimg)
+        )
+        for kimg in {phase.start_kimg for phase in phases}
+    )
 
 
 def _describe_device(device: torch.device) -> str:

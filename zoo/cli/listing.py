@@ -68,7 +68,11 @@ def format_markdown_table(names: list[str]) -> str:
 def info(
     name: EntryName,
     cost: Annotated[
-        bool, typer.Option("--cost", help="Measure: parameters, FLOPs, memory and samples/s on this machine.")
+        bool,
+        typer.Option(
+            "--cost",
+            help="Measure: parameters, FLOPs, memory and samples/s on this machine; bytes that a training step sends.",
+        ),
     ] = False,
     device: Device = "auto",
 ) -> None:
