@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -34,16 +35,13 @@ main()
 TINY = ["model.generator_units=8", "model.maxout_units=4", "train.batch=4", "train.checkpoint_kimg=0.004"]
 
 
-@pytest.mark.parametrize(("fault", "told"), [("hang", "does not answer"), ("die", "ended or was killed")])
-def test_a_lost_process_is_named_by_the_others(fault: str, told: str, photos: Path, tmp_path: Path):
-    """Where one process hangs or is killed, the other ends with one line, and the last checkpoint is whole."""
+def start_together(commands: list[list[str]]) -> list[subprocess.Popen]:
+    """Start a process for each command, as torchrun would, but without its watch over them."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    arguments = ["train", "faces-gan", *TINY, "--data", photos, "--out", tmp_path / "run", "--timeout", "5"]
-    command = [sys.executable, "-c", SCRIPT, fault, *map(str, arguments)]
-    together = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    processes = [
+    together = {"WORLD_SIZE": str(len(commands)), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return [
         subprocess.Popen(
             command,
             env={**os.environ, **together, "RANK": str(rank), "LOCAL_RANK": str(rank)},
@@ -51,8 +49,15 @@ def test_a_lost_process_is_named_by_the_others(fault: str, told: str, photos: Pa
             stderr=subprocess.PIPE,
             text=True,
         )
-        for rank in range(2)
+        for rank, command in enumerate(commands)
     ]
+
+
+@pytest.mark.parametrize(("fault", "told"), [("hang", "does not answer"), ("die", "ended or was killed")])
+def test_a_lost_process_is_named_by_the_others(fault: str, told: str, photos: Path, tmp_path: Path):
+    """Where one process hangs or is killed, the other ends with one line, and the last checkpoint is whole."""
+    arguments = ["train", "faces-gan", *TINY, "--data", photos, "--out", tmp_path / "run", "--timeout", "5"]
+    processes = start_together([[sys.executable, "-c", SCRIPT, fault, *map(str, arguments)]] * 2)
     try:
         _, errors = processes[0].communicate(timeout=LIMIT_SECONDS)
     finally:
@@ -64,3 +69,20 @@ def test_a_lost_process_is_named_by_the_others(fault: str, told: str, photos: Pa
     assert "Traceback" not in errors
     assert f"zoo: process 0 of 2: another process of this training {told}" in errors.splitlines()[-1]
     assert Run.open(tmp_path / "run").load()[1] == pytest.approx(0.012)
+
+
+def test_processes_that_do_not_share_the_run_folder_are_refused(photos: Path, tmp_path: Path):
+    """Where one machine finds a checkpoint and another none, the training does not start on two different states."""
+    arguments = ["faces-gan", *TINY, "--data", str(photos), "train.total_kimg=0.008", "train.lr_decay_share=0"]
+    whole = [sys.executable, "-m", "zoo", "train", *arguments, "--out", str(tmp_path / "first")]
+    subprocess.run(whole, check=True, capture_output=True)
+    shutil.copytree(tmp_path / "first", tmp_path / "second")
+    for state in (tmp_path / "second" / "checkpoints").iterdir():
+        state.unlink()
+    command = [sys.executable, "-m", "zoo", "train", "train.total_kimg=0.016", "--timeout", "60", "--resume"]
+
+    processes = start_together([[*command, str(tmp_path / name)] for name in ("first", "second")])
+    errors = [process.communicate(timeout=LIMIT_SECONDS)[1] for process in processes]
+
+    assert all("all machines must share this folder" in text or "ended or was killed" in text for text in errors)
+    assert any("all machines must share this folder" in text for text in errors)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from zoo.data.identity import describe_store
-from zoo.errors import ZooError
+from zoo.errors import InvalidFileError, ZooError
 from zoo.gan import GAN
 from zoo.io.atomic import sweep_partial_files
 from zoo.modality import Log
@@ -73,6 +73,7 @@ def run_training(
 
     Raises:
         InUseError: another process trains in this folder.
+        InvalidFileError: a checkpoint does not fit, or the processes do not share the folder.
         LostProcessError: another process of this training ended, or does not answer. The last checkpoint is kept.
         DivergenceError: a loss or gradient is no longer finite. The last checkpoint is kept.
         WriteError: the disk is full or the folder read-only. The last checkpoint is whole.
@@ -89,6 +90,10 @@ def run_training(
             log(
                 f"starts from {run.recipe.train.start} except for {len(random)} of {count} tensors: "
                 f"{list_layers(random)}"
+            )
+        if distributed.average({"step": trainer.num_steps})["step"] != trainer.num_steps:
+            raise InvalidFileError(
+                f"{run.folder}: the processes found different checkpoints here; all machines must share this folder"
             )
         with CheckpointWriter(run.checkpoints, keep=run.recipe.train.keep_checkpoints) as writer:
             loop = _Loop(trainer, run, writer, evaluate_fn=evaluate_fn, log=log)
