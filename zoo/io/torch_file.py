@@ -61,7 +61,7 @@ _NAMES = {
 
 
 @dataclass(frozen=True)
-class _Storage(Record):
+class Storage(Record):
     """The numbers that tensors are views of, not read yet. `size` counts numbers."""
 
     key: str
@@ -74,10 +74,10 @@ class _Storage(Record):
 
 
 @dataclass(frozen=True)
-class _View(Record):
+class View(Record):
     """The description of a tensor."""
 
-    storage: _Storage
+    storage: Storage
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
@@ -135,26 +135,20 @@ def _read_archive(file: IO[bytes]) -> dict[str, Tensor]:
         if order is not None and (order.file_size > len(b"little") or archive.read(order) != b"little"):
             raise InvalidFileError("its numbers are not little-endian")
 
-        def read(storage: _Storage) -> bytes:
+        def read(storage: Storage) -> bytes:
             member = members[f"{folder}data/{storage.key}"]
             if member.file_size != storage.num_bytes:
                 raise InvalidFileError("it has other numbers than its data.pkl says")
             return archive.read(member)
 
-        return _read_state(_Descriptions(archive.read(pickles[0])).load(), read, most=_measure(file))
+        return read_views(_find_state(Descriptions(archive.read(pickles[0])).load()), read, most=_measure(file))
 
 
 def _read_old_file(file: IO[bytes]) -> dict[str, Tensor]:
     """Read a state from five pickles and the storages behind them, each after its size in 8 bytes."""
     file.seek(0)
     start = io.BytesIO(file.read(MAX_PICKLE_BYTES))
-    described = _Descriptions(start)
-    if Reader(start, {}, _make, what="tensor").load() != _OLD_START:
-        raise InvalidFileError("it begins as no file of torch.save does")
-    version, system = (Reader(start, {}, _make, what="tensor").load() for _ in range(2))
-    if version != _OLD_VERSION or not isinstance(system, dict) or system.get("little_endian") is not True:
-        raise InvalidFileError("it is of another version of torch.save, or not little-endian")
-    found, keys = described.load(), Reader(start, {}, _make, what="tensor").load()
+    found, described, keys = read_old_header(start)
     places: dict[str, int] = {}
     at = start.tell()
     for key in keys:
@@ -169,26 +163,37 @@ def _read_old_file(file: IO[bytes]) -> dict[str, Tensor]:
     if at > _measure(file):
         raise InvalidFileError("it ends before its numbers do")
 
-    def read(storage: _Storage) -> bytes:
+    def read(storage: Storage) -> bytes:
         file.seek(places[storage.key])
         return file.read(storage.num_bytes)
 
-    return _read_state(found, read, most=_measure(file))
+    return read_views(_find_state(found), read, most=_measure(file))
+
+
+def read_old_header(start: io.BytesIO) -> tuple[Any, Descriptions, Any]:
+    """Read the five pickles of a file before torch 1.6; returns what it describes, the storages, and their order."""
+    described = Descriptions(start)
+    if Reader(start, {}, _make, what="tensor").load() != _OLD_START:
+        raise InvalidFileError("it begins as no file of torch.save does")
+    version, system = (Reader(start, {}, _make, what="tensor").load() for _ in range(2))
+    if version != _OLD_VERSION or not isinstance(system, dict) or system.get("little_endian") is not True:
+        raise InvalidFileError("it is of another version of torch.save, or not little-endian")
+    return described.load(), described, Reader(start, {}, _make, what="tensor").load()
 
 
 def _measure(file: IO[bytes]) -> int:
     return os.fstat(file.fileno()).st_size
 
 
-class _Descriptions(Reader):
+class Descriptions(Reader):
     """A reader of tensors' descriptions. `storages` has all storages that it met."""
 
     def __init__(self, data: bytes | io.BytesIO) -> None:
         file = io.BytesIO(data) if isinstance(data, bytes) else data
         super().__init__(file, _NAMES, _make, what="tensor", encoding="utf-8")
-        self.storages: dict[str, _Storage] = {}
+        self.storages: dict[str, Storage] = {}
 
-    def persistent_load(self, pid: Any) -> _Storage:
+    def persistent_load(self, pid: Any) -> Storage:
         match pid:
             case ("storage", Name(name=kind), str(key), str(), int(size)) | (
                 "storage",
@@ -198,7 +203,7 @@ class _Descriptions(Reader):
                 int(size),
                 None,
             ) if kind in _DTYPES and size >= 0:
-                return self.storages.setdefault(key, _Storage(key, _DTYPES[kind], size))
+                return self.storages.setdefault(key, Storage(key, _DTYPES[kind], size))
         raise InvalidFileError("it describes a storage as torch.save never does")
 
 
@@ -210,15 +215,15 @@ def _make(name: str, args: tuple[Any, ...]) -> Any:
             return counts
         case "size", (tuple() as sides,):
             return sides
-        case "parameter", (_View() as view, *_):
+        case "parameter", (View() as view, *_):
             return view
-        case "tensor", (_Storage() as storage, int(offset), tuple(shape), tuple(strides), *more) if not any(more[1:]):
-            _check_view(storage, offset, shape, strides)
-            return _View(storage, offset, shape, strides)
+        case "tensor", (Storage() as storage, int(offset), tuple(shape), tuple(strides), *more) if not any(more[1:]):
+            check_view(storage, offset, shape, strides)
+            return View(storage, offset, shape, strides)
     raise InvalidFileError("it has a tensor of another kind than networks have")
 
 
-def _check_view(storage: _Storage, offset: int, shape: tuple[Any, ...], strides: tuple[Any, ...]) -> None:
+def check_view(storage: Storage, offset: int, shape: tuple[Any, ...], strides: tuple[Any, ...]) -> None:
     """Raise InvalidFileError where a tensor has no shape, or reaches beyond its storage."""
     if len(shape) != len(strides) or len(shape) > MAX_DIMENSIONS:
         raise InvalidFileError("it has a tensor of too many dimensions")
@@ -230,14 +235,13 @@ def _check_view(storage: _Storage, offset: int, shape: tuple[Any, ...], strides:
         raise InvalidFileError("it has a tensor that reaches beyond its storage")
 
 
-def _read_state(found: Any, read: Callable[[_Storage], bytes], *, most: int) -> dict[str, Tensor]:
-    """Find the state in what a pickle describes, and read its tensors, of at most `most` bytes together."""
-    views = _find_state(found)
+def read_views(views: Mapping[str, View], read: Callable[[Storage], bytes], *, most: int) -> dict[str, Tensor]:
+    """Read the numbers of described tensors, of at most `most` bytes together. Raises InvalidFileError for more."""
     distinct = dict.fromkeys(views.values())
     if sum(view.num_bytes for view in distinct) > most:  # many views of one storage
         raise InvalidFileError("its tensors are larger together than the file")
     numbers: dict[str, Tensor] = {}
-    tensors: dict[_View, Tensor] = {}
+    tensors: dict[View, Tensor] = {}
     for view in distinct:
         storage = view.storage
         if not storage.size:
@@ -249,7 +253,7 @@ def _read_state(found: Any, read: Callable[[_Storage], bytes], *, most: int) -> 
     return {name: tensors[view] for name, view in views.items()}
 
 
-def _find_state(found: Any) -> Mapping[str, _View]:
+def _find_state(found: Any) -> Mapping[str, View]:
     for _ in range(MAX_LEVELS):
         inner = [found[key] for key in STATES if isinstance(found.get(key), dict)] if isinstance(found, dict) else []
         if not inner:
@@ -257,7 +261,7 @@ def _find_state(found: Any) -> Mapping[str, _View]:
         found = inner[0]
     if not isinstance(found, dict):
         raise InvalidFileError("it holds something other than a dictionary")
-    if not found or not all(isinstance(key, str) and isinstance(value, _View) for key, value in found.items()):
+    if not found or not all(isinstance(key, str) and isinstance(value, View) for key, value in found.items()):
         some = ", ".join(shorten(str(key), 20) for key in list(found)[:4])
         raise InvalidFileError(f"it has no state of a network: it holds {some or 'nothing'}")
     return found
