@@ -14,6 +14,7 @@ import torch
 from PIL import Image, ImageCms
 from torch import Tensor
 
+from zoo.data.rows import to_tensor
 from zoo.errors import InvalidFileError
 from zoo.noise import Noise
 from zoo.recipe import DataConfig
@@ -31,16 +32,19 @@ class ImageDataConfig(DataConfig):
         return self.flip
 
 
-def decode_images(pixels: np.ndarray, noise: Noise | None = None) -> Tensor:
+def decode_images(pixels: np.ndarray | Tensor) -> Tensor:
     """Decode uint8 [N, H, W, C] to float32 [N, C, H, W] in [-1, 1], channels last in memory; or clips, with T before H.
 
-    With `noise`, half of them are mirrored left to right.
+    They stay on their device.
     """
-    images = torch.from_numpy(np.array(pixels)).movedim(-1, 1).float().div_(127.5).sub_(1)
-    if noise is not None:
-        mirrored = noise.uniform(len(images), *[1] * (images.dim() - 1)) < 0.5
-        images = torch.where(mirrored, images.flip(-1), images)
+    images = to_tensor(pixels).movedim(-1, 1).float().div_(127.5).sub_(1)
     return images.contiguous(memory_format=torch.channels_last if images.dim() == 4 else torch.channels_last_3d)
+
+
+def flip_images(pixels: Tensor, noise: Noise) -> Tensor:
+    """Mirror half of stored images [N, H, W, C] left to right; or of clips, with T before H."""
+    mirrored = noise.uniform(len(pixels), *[1] * (pixels.dim() - 1)) < 0.5
+    return torch.where(mirrored.to(pixels.device, non_blocking=pixels.is_cuda), pixels.flip(-2), pixels)
 
 
 _TURNS = {

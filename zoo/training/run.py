@@ -28,11 +28,14 @@ from zoo.training.checkpoint import BEST, list_checkpoints, load_checkpoint, rea
 from zoo.training.trainer import Trainer
 
 MAX_RECIPE_BYTES = 1 << 20
-_MAY_CHANGE = tuple(
-    f"train.{key}:"
-    for key in ("total_kimg", "log_kimg", "samples_kimg", "checkpoint_kimg", "evaluate_kimg", "keep_checkpoints")
+_MAY_CHANGE = (
+    *(
+        f"train.{key}:"
+        for key in ("total_kimg", "log_kimg", "samples_kimg", "checkpoint_kimg", "evaluate_kimg", "keep_checkpoints")
+    ),
+    "data.placement:",
 )
-"""What may differ when a run is resumed: how often something is written, and how long it is."""
+"""What may differ when a run is resumed: how often something is written, how long it is, and where the data lie."""
 
 
 _ELSEWHERE = ("weights.", "evaluate.", "summary:", "model.", "data.folder:")

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from zoo.data.images import ImageDataConfig
+from zoo.data.images import ImageDataConfig, flip_images
 from zoo.errors import InvalidFileError, NotFoundError
 from zoo.faces.architectures.dcgan import DCGANConfig
 from zoo.faces.data import datasets as module
@@ -168,7 +169,7 @@ def test_decoding_mirrors_half_of_the_images():
     pixels = np.zeros((400, 2, 2, 3), dtype=np.uint8)
     pixels[:, :, 0] = 255
 
-    plain, mirrored = decode(pixels), decode(pixels, Noise(0))
+    plain, mirrored = decode(pixels), decode(flip_images(torch.from_numpy(pixels), Noise(0)))
 
     assert plain.shape == (400, 3, 2, 2)
     assert (plain.min(), plain.max()) == (-1, 1)

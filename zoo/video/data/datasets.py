@@ -19,13 +19,14 @@ import numpy as np
 
 from zoo.data import About, Store, build_store, cache_dir, hash_split
 from zoo.data.images import decode_images as decode
+from zoo.data.images import flip_images as augment
 from zoo.data.labels import LABELS, check_labels
 from zoo.data.own import describe_skipped, find_own_files
 from zoo.errors import InvalidFileError, InvalidValueError, MissingDependencyError, NotFoundError, suggest
 from zoo.recipe import DataConfig, within
 from zoo.video.data.files import ANIMATIONS, FRAMES, VIDEOS, Crop, find_clips, list_frames, stream_clip
 
-__all__ = ["DATASETS", "ClipDataConfig", "build_dataset", "decode", "open_store"]
+__all__ = ["DATASETS", "ClipDataConfig", "augment", "build_dataset", "decode", "open_store"]
 
 PIXELS = np.dtype(np.uint8)
 
