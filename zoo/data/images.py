@@ -8,16 +8,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageOps
 from torch import Tensor
 
 from zoo.data.rows import to_tensor
-from zoo.errors import InvalidFileError
+from zoo.errors import InvalidFileError, InvalidValueError
 from zoo.noise import Noise
 from zoo.recipe import DataConfig
+
+Encoding = Literal["raw", "webp", "source"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +29,16 @@ class ImageDataConfig(DataConfig):
 
     flip: bool = True
     """Mirror half of the images left to right."""
+    encoding: Encoding = "raw"
+    """How the store holds pictures of your own: `raw` pixels, lossless `webp`, or `source`, the bytes of the files.
+    All give the same pixels; the smaller ones are decoded for each batch."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.name and self.encoding != "raw":
+            raise InvalidValueError(
+                f'data.encoding = "{self.encoding}" is for pictures of your own; {self.name} is raw: leave it out'
+            )
 
     @property
     def augments(self) -> bool:
@@ -112,6 +125,14 @@ def convert_to_rgb(image: Image.Image) -> Image.Image:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     image = image.convert("RGB")
     return image if turn is None else image.transpose(turn)
+
+
+def crop_square(image: Image.Image, size: int) -> np.ndarray:
+    """Resize the central square of an image to uint8 [size, size, 3]: sRGB, upright, on white where transparent.
+
+    The filter is Lanczos with antialiasing, as the metrics of the field assume (Pillow's filters have it).
+    """
+    return np.asarray(ImageOps.fit(convert_to_rgb(image), (size, size), Image.Resampling.LANCZOS))
 
 
 def _convert_to_srgb(image: Image.Image, profile: bytes) -> Image.Image:

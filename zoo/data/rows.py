@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.data.store import Store
 from zoo.errors import InvalidValueError
 from zoo.recipe import Placement
+
+if TYPE_CHECKING:
+    from zoo.data.store import Store
 
 SHARE = 4  # the training split may take one part in so many of a device's free memory; the networks need the rest
 BLOCK_BYTES = 64 << 20  # sent to a device at once, so that the host never holds much of the data

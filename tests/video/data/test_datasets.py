@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from helpers.moves import read_clip
 from PIL import Image
 
@@ -26,6 +27,7 @@ from zoo.video.data.datasets import (
     MovingDigits,
     ShapeMotion,
     TalkingFaces,
+    augment,
     build_dataset,
     decode,
     open_store,
@@ -225,7 +227,7 @@ def test_decoded_clips_lie_between_minus_one_and_one():
 def test_flipped_clips_are_flipped_in_all_frames():
     """With random numbers half of the clips are mirrored, each as a whole."""
     rows = np.stack([moving()] * 16)
-    plain, flipped = decode(rows), decode(rows, Noise(0))
+    plain, flipped = decode(rows), decode(augment(torch.from_numpy(rows), Noise(0)))
     same = (flipped == plain).flatten(1).all(1)
     mirrored = (flipped == plain.flip(4)).flatten(1).all(1)
 
