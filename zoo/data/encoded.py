@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from zoo.data.images import Encoding, crop_square, open_image
+from zoo.data.images import FORMATS, Encoding, crop_square, open_image
 
 SAMPLES, ENDS, ENCODING = "samples.bin", "ends.npy", "encoding.json"
 
@@ -87,7 +87,10 @@ class EncodedImages:
         return ThreadPoolExecutor(thread_name_prefix="decode")  # Pillow decodes without Python's lock
 
     def _decode(self, row: np.intp) -> np.ndarray:
-        with open_image(io.BytesIO(self._files[self._starts[row] : self._ends[row]].tobytes())) as image:
+        content = io.BytesIO(self._files[self._starts[row] : self._ends[row]].tobytes())
+        # Not by `open_image`, which changes the filters of warnings: those are the same for all threads. The number of
+        # pixels was checked when the store was built.
+        with Image.open(content, formats=FORMATS) as image:
             return crop_square(image, self.shape[1])
 
 

@@ -264,7 +264,8 @@ def test_frames_are_stored_as_they_were(tmp_path: Path):
     assert open_store(data, MODEL).folder == store.folder
 
 
-def test_clips_that_cannot_be_used_are_counted_and_named(tmp_path: Path):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_clips_that_cannot_be_used_are_counted_and_named(tmp_path: Path, workers: int):
     """Broken, too short and mixed ones are left out, and it is said which and why."""
     write_frames(tmp_path / "good", moving(4))
     write_frames(tmp_path / "short", moving(3))
@@ -273,7 +274,7 @@ def test_clips_that_cannot_be_used_are_counted_and_named(tmp_path: Path):
     (tmp_path / "broken.gif").write_bytes(b"GIF89a no more")
     lines: list[str] = []
 
-    store = open_store(ClipDataConfig(folder=str(tmp_path)), MODEL, log=lines.append)
+    store = open_store(ClipDataConfig(folder=str(tmp_path)), MODEL, workers=workers, log=lines.append)
 
     assert len(store.samples) == 1
     assert "3 of 4 clips are left out" in lines[0]
