@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from zoo.data import Batches, Store, store
-from zoo.data.encoded import SAMPLES
+from zoo.data.encoded import ENCODING, SAMPLES
 from zoo.data.images import Encoding, ImageDataConfig, decode_images, flip_images
 from zoo.errors import InvalidFileError, InvalidValueError
 from zoo.faces.architectures.dcgan import DCGANConfig
@@ -70,6 +70,14 @@ def test_a_changed_byte_of_an_encoded_picture_is_noticed(photos: Path):
     path.write_bytes(content)
 
     with pytest.raises(InvalidFileError, match="not those that were built"):
+        open_photos(photos, "source")
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", "{", '{"size": "32"}'])
+def test_a_store_whose_encoding_is_damaged_is_named(photos: Path, content: str):
+    """One line, whatever the file holds."""
+    (open_photos(photos, "source").folder / ENCODING).write_text(content)
+    with pytest.raises(InvalidFileError, match=r"(damaged one|not those that were built)"):
         open_photos(photos, "source")
 
 

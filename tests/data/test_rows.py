@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from zoo.data import About, Rows, Store, build_store, rows
+from zoo.data import About, Batches, Rows, Store, build_store, rows
+from zoo.data.images import decode_images, flip_images
 from zoo.data.rows import DeviceRows, MemoryRows, place_rows
 from zoo.errors import InvalidValueError
+from zoo.noise import Noise
 from zoo.recipe import Placement
 
 
@@ -62,10 +64,6 @@ def test_the_cpu_reads_rows_from_the_store(store: Store, placement: Placement):
 @pytest.mark.parametrize("placement", ["device", "memory"])
 def test_a_gpu_gets_the_same_batches(store: Store, placement: Placement):
     """From its own memory or from the host's: decoded there, they are the CPU's to rounding."""
-    from zoo.data import Batches
-    from zoo.data.images import decode_images, flip_images
-    from zoo.noise import Noise
-
     device = torch.device("cuda")
     make = {"augment": flip_images, "batch": 10, "seed": 3, "placement": placement}
     cpu, gpu = Batches(store, decode_images, **make), Batches(store, decode_images, device=device, **make)

@@ -23,6 +23,7 @@ from zoo.data.rows import DeviceRows
 from zoo.errors import AlreadyExistsError, DivergenceError, InUseError, InvalidFileError, InvalidValueError
 from zoo.gan import GAN
 from zoo.io.atomic import replace_atomically
+from zoo.noise import Noise
 from zoo.recipe import Recipe, load_recipe
 from zoo.training import trainer as trainer_module
 from zoo.training.checkpoint import list_checkpoints, load_checkpoint
@@ -131,6 +132,20 @@ def test_a_run_ends_with_the_same_weights_wherever_its_data_lie(
     assert plain["noise"] == other["noise"]
     for network in ("gan", "average"):
         assert all(torch.equal(plain[network][key], other[network][key]) for key in plain[network])
+
+
+def test_a_training_changes_samples_where_its_data_say_so(recipe: Recipe, store: Store):
+    """Half of the images are mirrored, and with `data.flip=false` none."""
+    first = {}
+    for flip in (True, False):
+        data = replace(recipe.data, flip=flip)  # type: ignore[call-arg]
+        trainer = Trainer(replace(recipe, data=data), store, decode, torch.device("cpu"))
+        first[flip] = torch.cat([trainer.batches.at(step, Noise(step))[0] for step in range(4)])
+
+    mirrored = [not torch.equal(*pair) for pair in zip(first[True], first[False], strict=True)]
+    assert 0 < sum(mirrored) < len(mirrored)
+    back = torch.where(torch.tensor(mirrored)[:, None, None, None], first[True].flip(-1), first[True])
+    assert torch.equal(back, first[False])
 
 
 def test_divergence_stops_with_advice_and_keeps_the_last_good_state(recipe: Recipe, store: Store, tmp_path: Path):

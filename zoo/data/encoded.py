@@ -64,7 +64,7 @@ class EncodedImages:
     dtype = PIXELS
 
     def __init__(self, folder: Path) -> None:
-        """Open the pictures. Raises OSError, ValueError or KeyError where they are damaged."""
+        """Open the pictures. Raises OSError, ValueError, KeyError or TypeError where they are damaged."""
         size = json.loads((folder / ENCODING).read_text(encoding="utf-8"))["size"]
         ends = np.load(folder / ENDS, allow_pickle=False)
         self._files = np.memmap(folder / SAMPLES, dtype=np.uint8, mode="r")

@@ -41,7 +41,7 @@ from zoo.io.lock import hold_lock
 Split = Literal["train", "test"]
 
 _CHUNK = 64  # samples rendered at once; an interrupted build resumes with the next chunk
-_CHUNKS_AHEAD = 4  # chunks of each worker in memory; they are written in order, and some take longer than others
+_CHUNKS_AHEAD = 2  # chunks of each worker in memory; they are written in order, and some take longer than others
 _ABOUT = "store.json"
 _CHECKED = ".checked.json"
 _DONE = "done.npy"  # which chunks are done, while a data set is being built
@@ -177,7 +177,7 @@ class Store:
         try:
             samples, split = store.samples, store.split
             count = store.about["count"]
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise InvalidFileError(f"{folder}: no data set here, or a damaged one ({error}); build it again") from error
         if not len(samples) == len(split) == count or samples.dtype.kind not in "iu":
             raise InvalidFileError(f"{folder}: samples, split and store.json disagree; build it again")
