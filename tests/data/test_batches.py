@@ -113,7 +113,12 @@ def test_the_thread_ends_with_its_batches(store: Store):
     assert not thread.is_alive()
 
 
-def test_the_cpu_gathers_at_the_step(store: Store):
-    """Its cores have enough to do: no thread is started."""
-    assert Batches(store, decode_rows, batch=8, seed=0)._thread is None
-    assert Batches(store, decode_rows, batch=8, seed=0, device=torch.device("meta"))._thread is not None
+def test_only_rows_that_are_sent_are_gathered_ahead(store: Store, monkeypatch: pytest.MonkeyPatch):
+    """The CPU's cores have enough to do, and rows that lie on a device are gathered by it: no thread is started."""
+    make: Callable[..., Batches] = lambda **kw: Batches(store, decode_rows, batch=8, seed=0, **kw)  # noqa: E731
+    meta = torch.device("meta")
+
+    assert make()._thread is None
+    assert make(device=meta)._thread is not None
+    monkeypatch.setattr(batches, "place_rows", lambda store, device, placement: DeviceRows(store, device))
+    assert make(device=meta)._thread is None

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.data.rows import place_rows
+from zoo.data.rows import DeviceRows, place_rows
 from zoo.data.store import Store
 from zoo.noise import Noise
 from zoo.recipe import Placement
@@ -30,8 +30,8 @@ class Batches:
         decode: turns stored rows [n, ...] into what the networks see, e.g. images as floats in [-1, 1].
         augment: changes stored rows at random, where the training does that.
         placement: where the rows of the training split lie; see `zoo.recipe.DataConfig`.
-        prefetch: whether the rows of the next steps are gathered in a thread. None: where the device is not the CPU,
-            whose cores have enough to do.
+        prefetch: whether the rows of the next steps are gathered in a thread. None: where they go from the host to
+            another device. The CPU's cores have enough to do, and a device gathers its own rows in no time.
         balanced: whether the classes alternate, if the data has any. Each class then has epochs of its own.
     """
 
@@ -57,7 +57,8 @@ class Batches:
         self._gather, self._labels = place_rows(store, device, placement), labels
         self._decode, self._augment, self._device, self._batch = decode, augment, device, batch
         self._rank, self._world_size = rank, world_size
-        prefetch = device.type != "cpu" if prefetch is None else prefetch
+        if prefetch is None:
+            prefetch = device.type != "cpu" and not isinstance(self._gather, DeviceRows)
         # One thread: it alone asks the orders. It ends with the program, or when this object does.
         self._thread = ThreadPoolExecutor(1, "prefetch") if prefetch else None
         self._pending: dict[int, Future[tuple[Tensor, Tensor | None]]] = {}
