@@ -94,7 +94,7 @@ def train(recipe: Recipe, folder: Path, store: Store, *, kimg: float, end_kimg: 
 
 
 def make_step(gan: GAN, recipe: Recipe, store: Store) -> Step:
-    real = kind_of(recipe).decode(store.samples[:4], None)
+    real = kind_of(recipe).decode(store.samples[:4])
     labels = None if store.labels is None else torch.from_numpy(store.labels[:4])
     return Step(gan, real, Noise(0), train_generator=True, labels=labels)
 
@@ -111,7 +111,7 @@ def test_parameter_counts(whole_recipe: Recipe):
 def test_samples_have_the_shape_and_range_they_state(gan: GAN, recipe: Recipe, fitting_store: Store):
     """Samples are [n, *sample_shape], of the kind and range of the data; a discriminator gives one logit for each."""
     samples = gan.sample(3, seed=0)
-    real = kind_of(recipe).decode(fitting_store.samples, None)
+    real = kind_of(recipe).decode(fitting_store.samples)
 
     assert samples.tensor.shape == (3, *gan.sample_shape) == (3, *real.shape[1:])
     assert samples.tensor.dtype == real.dtype

@@ -52,8 +52,13 @@ class BuildDataset(Protocol):
 
 
 class Decode(Protocol):
-    def __call__(self, rows: np.ndarray, noise: Noise | None = None, /) -> Tensor:
-        """Turn stored rows [N, ...] into what the networks see; with `noise`, with the data's augmentation."""
+    def __call__(self, rows: np.ndarray | Tensor, /) -> Tensor:
+        """Turn stored rows [N, ...] into what the networks see, on the device of the rows."""
+
+
+class Augment(Protocol):
+    def __call__(self, rows: Tensor, noise: Noise, /) -> Tensor:
+        """Change stored rows [N, ...] at random, on their device. The draws do not depend on the rows."""
 
 
 class Evaluate(Protocol):
@@ -116,6 +121,8 @@ class Kind:
     open_store: OpenStore
     build_dataset: BuildDataset
     decode: Decode
+    augment: Augment | None = None
+    """None where samples of this kind are never changed at random."""
     load_metrics: Callable[[], KindMetrics]
     """Imports the metrics, which need more packages than a training does."""
     has_pixels: bool = True

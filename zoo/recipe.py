@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+Placement = Literal["auto", "device", "memory"]
+
 LossName = Literal["minimax", "non_saturating", "least_squares", "hinge", "wasserstein", "relativistic"]
 
 
@@ -56,6 +58,9 @@ class DataConfig:
     """A folder of your own files."""
     hub: str = ""
     """A data set of the Hugging Face Hub, `org/set`."""
+    placement: Placement = "auto"
+    """Where the training split lies on a GPU: in its memory (`device`), or on the host, which sends each batch
+    (`memory`). `auto`: on the device if a quarter of its free memory is enough. No number depends on it."""
 
     @property
     def augments(self) -> bool:

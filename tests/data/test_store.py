@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from helpers.blobs import Blobs, Counted
 
 from zoo.data import Store, build_store
 from zoo.data import store as stores
+from zoo.data.own import make_leave_out
 from zoo.errors import InvalidFileError, WriteError, ZooError
 
 
@@ -216,3 +217,82 @@ def test_three_processes_build_one_store(store: Store, tmp_path: Path):
 
     assert [out.strip() for out, _ in results] == ["", store.fingerprint, store.fingerprint]
     assert sum(path.exists() for path in started) == 2
+
+
+@dataclass
+class Damaged(Blobs):
+    """A source of files, some of which cannot be read."""
+
+    damaged: tuple[int, ...] = (0, 5, 63, 64, 95)
+    numbers: Sequence[int] = tuple(range(96))
+    stop_at: int = -1
+
+    def __post_init__(self) -> None:
+        self.count = len(self.numbers)
+
+    def render(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray | None]:
+        chosen = [self.numbers[i] for i in indices]
+        if self.stop_at in chosen:
+            raise Stopped
+        for number in chosen:
+            if number in self.damaged:
+                raise InvalidFileError(f"{number}: broken")
+        return super().render(chosen)
+
+    def split(self) -> np.ndarray:
+        return np.array([number % 4 == 3 for number in self.numbers], dtype=np.uint8)
+
+    def select(self, indices: Sequence[int]) -> Damaged:
+        return replace(self, numbers=[self.numbers[i] for i in indices])
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_samples_that_cannot_be_read_are_left_out(tmp_path: Path, workers: int):
+    """The bytes are those of the others alone, and one line says how many there are, and why."""
+    good = [i for i in range(96) if i not in Damaged().damaged]
+    expected = build_store(Damaged(numbers=good), tmp_path / "good")
+    lines: list[str] = []
+
+    found = build_store(Damaged(), tmp_path / "found", workers=workers, leave_out=make_leave_out(lines.append, "files"))
+
+    assert found.fingerprint == expected.fingerprint
+    assert found.about["count"] == 91
+    assert lines == ["5 of 96 files are left out: 0: broken; 5: broken; 63: broken; 64: broken; 95: broken"]
+    assert not list(found.folder.glob("*unreadable*"))
+
+
+@pytest.mark.parametrize("function", ["_keep_rows", "_compute_fingerprint"])
+def test_a_build_that_is_stopped_while_samples_are_left_out_is_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str
+):
+    """Before the readable samples are kept, or after: nothing is read again, and the bytes are the same."""
+    leave_out = make_leave_out(lambda line: None, "files")
+    expected = build_store(Damaged(), tmp_path / "whole", leave_out=leave_out)
+
+    def stop(*args: object) -> None:
+        raise Stopped
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stores, function, stop)
+        with pytest.raises(Stopped):
+            build_store(Damaged(), tmp_path / "stopped", leave_out=leave_out)
+    again = build_store(Damaged(stop_at=1), tmp_path / "stopped", leave_out=leave_out)
+    assert again.fingerprint == expected.fingerprint
+
+
+def test_what_cannot_be_read_is_remembered_by_an_interrupted_build(tmp_path: Path):
+    """The files of the chunks that are done are not read again to find out."""
+    lines: list[str] = []
+    leave_out = make_leave_out(lines.append, "files")
+    with pytest.raises(Stopped):
+        build_store(Damaged(stop_at=70), tmp_path / "found", leave_out=leave_out)
+
+    found = build_store(Damaged(stop_at=1), tmp_path / "found", leave_out=leave_out)
+    assert found.fingerprint == build_store(Damaged(), tmp_path / "whole", leave_out=leave_out).fingerprint
+    assert lines[0].startswith("5 of 96 files are left out: 0: broken")
+
+
+def test_a_sample_of_this_library_that_cannot_be_read_is_an_error(tmp_path: Path):
+    """Only a user's own files are left out."""
+    with pytest.raises(InvalidFileError, match="0: broken"):
+        build_store(Damaged(), tmp_path / "found")

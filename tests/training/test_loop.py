@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +20,15 @@ import torch
 from helpers.blobs import Blobs
 
 import zoo
-from zoo.data import Store, build_store
+from zoo.data import Batches, Store, batches, build_store
 from zoo.data.images import decode_images as decode
+from zoo.data.rows import DeviceRows
 from zoo.errors import AlreadyExistsError, DivergenceError, InUseError, InvalidFileError, InvalidValueError
 from zoo.gan import GAN
 from zoo.io.atomic import replace_atomically
+from zoo.noise import Noise
 from zoo.recipe import Recipe, load_recipe
+from zoo.training import trainer as trainer_module
 from zoo.training.checkpoint import list_checkpoints, load_checkpoint
 from zoo.training.loop import run_training
 from zoo.training.report import TrainingReport
@@ -108,6 +112,43 @@ def test_a_damaged_checkpoint_costs_only_the_steps_since_the_one_before(recipe: 
     assert lines[1] == "resuming from 0.020 kimg"
     whole, damaged = (Run.open(tmp_path / name).load()[0].state_dict() for name in ("whole", "damaged"))
     assert all(torch.equal(whole[key], damaged[key]) for key in whole)
+
+
+def test_a_run_ends_with_the_same_weights_wherever_its_data_lie(
+    recipe: Recipe, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Read at each step, ahead in a thread, or on the device, and moved between them where the run is resumed."""
+    longer = replace(recipe, train=replace(recipe.train, total_kimg=0.06))
+    run_it(recipe, tmp_path / "plain", store)
+    run_it(longer, tmp_path / "plain", store)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer_module, "Batches", partial(Batches, prefetch=True))
+        run_it(recipe, tmp_path / "moved", store)
+    monkeypatch.setattr(batches, "place_rows", lambda store, device, placement: DeviceRows(store, device))
+    moved = replace(longer, data=replace(longer.data, placement="device"))
+    resume(moved, tmp_path / "moved")
+    run_it(moved, tmp_path / "moved", store)
+
+    plain, other = (load_checkpoint(tmp_path / name / "checkpoints") for name in ("plain", "moved"))
+    assert plain["step"] == other["step"] == 15
+    assert plain["noise"] == other["noise"]
+    for network in ("gan", "average"):
+        assert all(torch.equal(plain[network][key], other[network][key]) for key in plain[network])
+
+
+def test_a_training_changes_samples_where_its_data_say_so(recipe: Recipe, store: Store):
+    """Half of the images are mirrored, and with `data.flip=false` none."""
+    first = {}
+    for flip in (True, False):
+        data = replace(recipe.data, flip=flip)  # type: ignore[call-arg]
+        trainer = Trainer(replace(recipe, data=data), store, decode, torch.device("cpu"))
+        first[flip] = torch.cat([trainer.batches.at(step, Noise(step))[0] for step in range(4)])
+
+    mirrored = [not torch.equal(*pair) for pair in zip(first[True], first[False], strict=True)]
+    assert 0 < sum(mirrored) < len(mirrored)
+    back = torch.where(torch.tensor(mirrored)[:, None, None, None], first[True].flip(-1), first[True])
+    assert torch.equal(back, first[False])
 
 
 def test_divergence_stops_with_advice_and_keeps_the_last_good_state(recipe: Recipe, store: Store, tmp_path: Path):

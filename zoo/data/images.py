@@ -8,15 +8,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageOps
 from torch import Tensor
 
-from zoo.errors import InvalidFileError
+from zoo.data.rows import to_tensor
+from zoo.errors import InvalidFileError, InvalidValueError
 from zoo.noise import Noise
 from zoo.recipe import DataConfig
+
+Encoding = Literal["raw", "webp", "source"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,22 +29,35 @@ class ImageDataConfig(DataConfig):
 
     flip: bool = True
     """Mirror half of the images left to right."""
+    encoding: Encoding = "raw"
+    """How the store holds pictures of your own: `raw` pixels, lossless `webp`, or `source`, the bytes of the files.
+    All give the same pixels; the smaller ones are decoded for each batch."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.name and self.encoding != "raw":
+            raise InvalidValueError(
+                f'data.encoding = "{self.encoding}" is for pictures of your own; {self.name} is raw: leave it out'
+            )
 
     @property
     def augments(self) -> bool:
         return self.flip
 
 
-def decode_images(pixels: np.ndarray, noise: Noise | None = None) -> Tensor:
+def decode_images(pixels: np.ndarray | Tensor) -> Tensor:
     """Decode uint8 [N, H, W, C] to float32 [N, C, H, W] in [-1, 1], channels last in memory; or clips, with T before H.
 
-    With `noise`, half of them are mirrored left to right.
+    They stay on their device.
     """
-    images = torch.from_numpy(np.array(pixels)).movedim(-1, 1).float().div_(127.5).sub_(1)
-    if noise is not None:
-        mirrored = noise.uniform(len(images), *[1] * (images.dim() - 1)) < 0.5
-        images = torch.where(mirrored, images.flip(-1), images)
+    images = to_tensor(pixels).movedim(-1, 1).float().div_(127.5).sub_(1)
     return images.contiguous(memory_format=torch.channels_last if images.dim() == 4 else torch.channels_last_3d)
+
+
+def flip_images(pixels: Tensor, noise: Noise) -> Tensor:
+    """Mirror half of stored images [N, H, W, C] left to right; or of clips, with T before H."""
+    mirrored = noise.uniform(len(pixels), *[1] * (pixels.dim() - 1)) < 0.5
+    return torch.where(mirrored.to(pixels.device, non_blocking=pixels.is_cuda), pixels.flip(-2), pixels)
 
 
 _TURNS = {
@@ -108,6 +125,14 @@ def convert_to_rgb(image: Image.Image) -> Image.Image:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     image = image.convert("RGB")
     return image if turn is None else image.transpose(turn)
+
+
+def crop_square(image: Image.Image, size: int) -> np.ndarray:
+    """Resize the central square of an image to uint8 [size, size, 3]: sRGB, upright, on white where transparent.
+
+    The filter is Lanczos with antialiasing, as the metrics of the field assume (Pillow's filters have it).
+    """
+    return np.asarray(ImageOps.fit(convert_to_rgb(image), (size, size), Image.Resampling.LANCZOS))
 
 
 def _convert_to_srgb(image: Image.Image, profile: bytes) -> Image.Image:

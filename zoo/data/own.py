@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from zoo.data.store import About
+import numpy as np
+
+from zoo.data.store import About, LeaveOut, Source
 from zoo.errors import InvalidFileError, ZooError, shorten
 from zoo.recipe import DataConfig
 
@@ -85,24 +87,36 @@ def name_unreadable_steps(name: Path | str, items: Iterator[Item]) -> Iterator[I
         yield item
 
 
-def find_readable(items: Iterable[Item], read: Callable[[Item], object]) -> tuple[list[Item], list[InvalidFileError]]:
-    """Find the items that `read` can read; returns also the errors that it raises for the others."""
-    readable: list[Item] = []
-    errors: list[InvalidFileError] = []
-    for item in items:
-        try:
-            read(item)
-        except InvalidFileError as error:
-            errors.append(error)
-        else:
-            readable.append(item)
-    return readable, errors
+def make_leave_out(log: Callable[[str], None], what: str) -> LeaveOut:
+    """Make what leaves out the samples of own files that cannot be read, and logs one line about these `what`.
+
+    The source has a method `select`, which returns the source of some samples.
+    """
+
+    def leave_out(source: Any, unreadable: np.ndarray) -> Source:
+        errors: list[InvalidFileError] = []
+        for row in unreadable[:SHOWN]:
+            try:
+                source.render([row])
+            except InvalidFileError as error:
+                errors.append(error)
+        log(describe_skipped(errors, source.count, what, count=len(unreadable)))
+        return source.select(np.setdiff1d(np.arange(source.count), unreadable))
+
+    return leave_out
 
 
-def describe_skipped(errors: Sequence[InvalidFileError], total: int, what: str) -> str:
-    """Describe in one line what is left out: how many of the `total`, and the first five with their reasons."""
-    shown = "; ".join(map(str, errors[:5]))
-    return f"{len(errors)} of {total} {what} are left out: {shown}" + ("; ..." if len(errors) > 5 else "")
+SHOWN = 5  # reasons in a line about what is left out
+
+
+def describe_skipped(errors: Sequence[InvalidFileError], total: int, what: str, *, count: int | None = None) -> str:
+    """Describe in one line what is left out: how many of the `total`, and the first five with their reasons.
+
+    `errors` may be the first of `count`.
+    """
+    count = len(errors) if count is None else count
+    shown = "; ".join(map(str, errors[:SHOWN]))
+    return f"{count} of {total} {what} are left out: {shown}" + ("; ..." if count > SHOWN else "")
 
 
 def _is_of_system(name: str) -> bool:

@@ -6,6 +6,8 @@ A folder in the cache, readable with NumPy alone:
                      int16 [N, T] (sounds)
     attributes.npy   a structured array [N], one field per attribute, where the data set has attributes
     split.npy        uint8 [N]: 0 train, 1 test
+    samples.bin      instead of samples.npy: encoded pictures, one after the other; see `zoo.data.encoded`
+    ends.npy         int64 [N], with samples.bin: where each picture ends
     store.json       name, version, license, count, fingerprint
     .checked.json    sizes and times of the files when the fingerprint was last computed
 
@@ -20,16 +22,18 @@ import multiprocessing
 import os
 import shutil
 import warnings
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 
+from zoo.data.encoded import ENDS, EncodedImages, EncodedWriter
 from zoo.errors import InvalidFileError, InvalidValueError, WriteError, ZooError
 from zoo.io.atomic import replace_atomically
 from zoo.io.lock import hold_lock
@@ -37,9 +41,14 @@ from zoo.io.lock import hold_lock
 Split = Literal["train", "test"]
 
 _CHUNK = 64  # samples rendered at once; an interrupted build resumes with the next chunk
+_CHUNKS_AHEAD = 2  # chunks of each worker in memory; they are written in order, and some take longer than others
 _ABOUT = "store.json"
 _CHECKED = ".checked.json"
 _DONE = "done.npy"  # which chunks are done, while a data set is being built
+_UNREADABLE = "unreadable.npy"  # of which samples the files cannot be read, while a data set is being built
+
+LeaveOut = Callable[[Any, np.ndarray], "Source"]
+"""Called with a source and the numbers of the samples whose files cannot be read. Returns the source of the others."""
 
 
 def cache_dir() -> Path:
@@ -71,7 +80,7 @@ class Source(Protocol):
 
     @property
     def dtype(self) -> np.dtype:
-        """The type of the samples: an integer."""
+        """The type of the samples: an integer, or `object` for encoded pictures, whose shape is then ()."""
         ...
 
     @property
@@ -85,7 +94,10 @@ class Source(Protocol):
         ...
 
     def render(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return samples [n, *shape] and attributes [n]. They depend on nothing but the version and each index."""
+        """Return samples [n, *shape] and attributes [n]. They depend on nothing but the version and each index.
+
+        Raises InvalidFileError where a user's own file cannot be read.
+        """
         ...
 
     def split(self) -> np.ndarray:
@@ -165,7 +177,7 @@ class Store:
         try:
             samples, split = store.samples, store.split
             count = store.about["count"]
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise InvalidFileError(f"{folder}: no data set here, or a damaged one ({error}); build it again") from error
         if not len(samples) == len(split) == count or samples.dtype.kind not in "iu":
             raise InvalidFileError(f"{folder}: samples, split and store.json disagree; build it again")
@@ -190,6 +202,9 @@ class Store:
 
     @cached_property
     def samples(self) -> np.ndarray:
+        """All samples, as an array on disk. Encoded pictures are decoded when rows of them are asked for."""
+        if (self.folder / ENDS).exists():
+            return cast(np.ndarray, EncodedImages(self.folder))  # it is indexed like an array
         return np.load(self.folder / "samples.npy", mmap_mode="r", allow_pickle=False)
 
     @cached_property
@@ -258,6 +273,7 @@ def build_store(
     *,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
+    leave_out: LeaveOut | None = None,
 ) -> Store:
     """Open the store at `folder`, or build it from `source`. An interrupted build is resumed.
 
@@ -266,10 +282,11 @@ def build_store(
     Args:
         workers: the number of processes that render. The bytes do not depend on it.
         progress: called with the number of samples done and the number of all.
+        leave_out: leaves out samples whose files cannot be read. None: they are an error.
 
     Raises:
         WriteError: no space or no permission. What is done so far is kept.
-        InvalidFileError: as `Store.open`.
+        InvalidFileError: as `Store.open`, `Source.render` and `leave_out`.
     """
     if (folder / _ABOUT).exists():
         return Store.open(folder)
@@ -277,27 +294,36 @@ def build_store(
         folder.parent.mkdir(parents=True, exist_ok=True)
         with hold_lock(folder.with_name(f".{folder.name}.lock"), what=f"{folder}: is built", wait=warnings.warn):
             if not (folder / _ABOUT).exists():
-                _build(source, folder, workers=workers, progress=progress)
+                _build(source, folder, workers=workers, progress=progress, leave_out=leave_out)
     except OSError as error:
         raise WriteError(f"{folder}: cannot build the data set: {error.strerror or error}") from error
     return Store.open(folder)
 
 
-def _build(source: Source, folder: Path, *, workers: int, progress: Callable[[int, int], None] | None) -> None:
+def _build(
+    source: Source,
+    folder: Path,
+    *,
+    workers: int,
+    progress: Callable[[int, int], None] | None,
+    leave_out: LeaveOut | None,
+) -> None:
     partial = folder.with_name(folder.name + ".partial")
     partial.mkdir(exist_ok=True)
     if not (partial / _ABOUT).exists():  # else the last build was stopped after all was done
         _check_space(partial, source)
-        shape = (source.count, *source.shape)
-        samples = _memmap(partial / "samples.npy", np.dtype(source.dtype), shape)
-        attributes = None
-        if source.attributes is not None:
-            attributes = _memmap(partial / "attributes.npy", source.attributes, (source.count,))
-        starts = range(0, source.count, _CHUNK)
-        done = _memmap(partial / _DONE, np.dtype(bool), (len(starts),))
-        _fill(source, samples, attributes, done, workers=workers, progress=progress)
+        done = _memmap(partial / _DONE, np.dtype(bool), (len(range(0, source.count, _CHUNK)),))
+        unreadable = _memmap(partial / _UNREADABLE, np.dtype(bool), (source.count,))
+        if not done.all():
+            target = _Target(partial, source, done, unreadable)
+            _fill(source, target, workers=workers, progress=progress, tolerant=leave_out is not None)
+            target.close()
+        if leave_out is not None and unreadable.any():
+            source = leave_out(source, np.flatnonzero(unreadable))
+            for name in ("samples.npy", ENDS, "attributes.npy"):
+                _keep_rows(partial / name, np.flatnonzero(~unreadable))
+        del done, unreadable  # closes the maps
         np.save(partial / "split.npy", source.split().astype(np.uint8))
-        del samples, attributes, done  # closes the maps
         for name, text in source.assets.items():
             (partial / name).write_text(text, encoding="utf-8")
         fingerprint = _compute_fingerprint(partial)
@@ -311,51 +337,78 @@ def _build(source: Source, folder: Path, *, workers: int, progress: Callable[[in
         }
         with replace_atomically(partial / _ABOUT) as temporary:
             temporary.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-    (partial / _DONE).unlink(missing_ok=True)
+    for name in (_DONE, _UNREADABLE):
+        (partial / name).unlink(missing_ok=True)
     partial.replace(folder)
+
+
+Rendered = tuple[np.ndarray, np.ndarray | None, list[int]]
+"""Samples, attributes, and the places among them of samples that cannot be read."""
+
+
+class _Target:
+    """The arrays of a store that is being built, written chunk after chunk, in order."""
+
+    def __init__(self, folder: Path, source: Source, done: np.ndarray, unreadable: np.ndarray) -> None:
+        count, dtype = source.count, np.dtype(source.dtype)
+        self.done, self._unreadable, self._attributes = done, unreadable, None
+        self._samples: np.ndarray | EncodedWriter
+        if dtype.hasobject:
+            self._samples = EncodedWriter(folder, _memmap(folder / ENDS, np.dtype(np.int64), (count,)))
+        else:
+            self._samples = _memmap(folder / "samples.npy", dtype, (count, *source.shape))
+        if source.attributes is not None:
+            self._attributes = _memmap(folder / "attributes.npy", source.attributes, (count,))
+
+    def write(self, chunk: int, rendered: Rendered) -> None:
+        samples, attributes, unreadable = rendered
+        rows = slice(chunk * _CHUNK, chunk * _CHUNK + len(samples))
+        self._samples[rows] = samples
+        if self._attributes is not None:
+            self._attributes[rows] = attributes
+        self._unreadable[rows][unreadable] = True
+        self.done[chunk] = True  # after its samples, so that an interrupted build renders it again
+
+    def close(self) -> None:
+        if isinstance(self._samples, EncodedWriter):
+            self._samples.close()
 
 
 def _fill(
     source: Source,
-    samples: np.ndarray,
-    attributes: np.ndarray | None,
-    done: np.ndarray,
+    target: _Target,
     *,
     workers: int,
     progress: Callable[[int, int], None] | None,
+    tolerant: bool,
 ) -> None:
-    finished = 0
+    todo = deque(int(chunk) for chunk in np.flatnonzero(~target.done))
+    finished = source.count - sum(len(_chunk_rows(source, chunk)) for chunk in todo)
 
-    def store(chunk: int, rendered: tuple[np.ndarray, np.ndarray | None]) -> None:
+    def write(chunk: int, rendered: Rendered) -> None:
         nonlocal finished
-        rows = slice(chunk * _CHUNK, min((chunk + 1) * _CHUNK, source.count))
-        samples[rows] = rendered[0]
-        if attributes is not None:
-            attributes[rows] = rendered[1]
-        done[chunk] = True  # after its samples, so that an interrupted build renders it again
-        finished += rows.stop - rows.start
+        target.write(chunk, rendered)
+        finished += len(rendered[0])
         if progress is not None:
             progress(finished, source.count)
 
-    todo = [chunk for chunk, is_done in enumerate(done) if not is_done]
-    finished = source.count - sum(len(_chunk_rows(source, chunk)) for chunk in todo)
     if progress is not None:
         progress(finished, source.count)
     if workers == 1:
         for chunk in todo:
-            store(chunk, source.render(_chunk_rows(source, chunk)))
+            write(chunk, _render(source, _chunk_rows(source, chunk), tolerant=tolerant))
         return
     # spawn, not fork: a forked copy of torch's or warp's thread pools can deadlock.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_init_worker, initargs=(source,)) as pool:
-        running: dict[Future[tuple[np.ndarray, np.ndarray | None]], int] = {}
+        running: deque[tuple[int, Future[Rendered]]] = deque()
         try:
             while todo or running:
-                while todo and len(running) < 2 * workers:
-                    chunk = todo.pop(0)
-                    running[pool.submit(_render, _chunk_rows(source, chunk))] = chunk
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    store(running.pop(future), future.result())
+                while todo and len(running) < _CHUNKS_AHEAD * workers:
+                    chunk = todo.popleft()
+                    running.append((chunk, pool.submit(_render_in_worker, _chunk_rows(source, chunk), tolerant)))
+                chunk, future = running.popleft()
+                write(chunk, future.result())
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -378,8 +431,42 @@ def _init_worker(source: Source) -> None:
     torch.set_num_threads(1)
 
 
-def _render(rows: range) -> tuple[np.ndarray, np.ndarray | None]:
-    return _source.render(rows)
+def _render_in_worker(rows: range, tolerant: bool) -> Rendered:
+    return _render(_source, rows, tolerant=tolerant)
+
+
+def _render(source: Source, rows: range, *, tolerant: bool) -> Rendered:
+    """Render a chunk; where it is `tolerant`, samples that cannot be read are empty, and their places are returned."""
+    try:
+        return *source.render(rows), []
+    except InvalidFileError:
+        if not tolerant:
+            raise
+    dtype = np.dtype(source.dtype)
+    samples = np.full((len(rows), *source.shape), b"" if dtype.hasobject else 0, dtype)
+    attributes = None if source.attributes is None else np.zeros(len(rows), source.attributes)
+    unreadable: list[int] = []
+    for place, row in enumerate(rows):
+        try:
+            sample, record = source.render([row])
+        except InvalidFileError:
+            unreadable.append(place)
+            continue
+        samples[place] = sample[0]
+        if attributes is not None and record is not None:
+            attributes[place] = record[0]
+    return samples, attributes, unreadable
+
+
+def _keep_rows(path: Path, kept: np.ndarray) -> None:
+    """Keep these rows of an array alone. An interrupted build may have done so already."""
+    if not path.exists() or len(rows := np.load(path, mmap_mode="r", allow_pickle=False)) == len(kept):
+        return
+    with replace_atomically(path) as temporary:
+        copy = np.lib.format.open_memmap(temporary, mode="w+", dtype=rows.dtype, shape=(len(kept), *rows.shape[1:]))
+        for start in range(0, len(kept), _CHUNK):
+            copy[start : start + _CHUNK] = rows[kept[start : start + _CHUNK]]
+        copy.flush()
 
 
 def _memmap(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
@@ -404,7 +491,9 @@ def _list_content(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.iterdir()
-        if path.suffix in (".npy", ".json") and path.name not in (_DONE, _ABOUT) and not path.name.startswith(".")
+        if path.suffix in (".npy", ".json", ".bin")
+        and path.name not in (_DONE, _UNREADABLE, _ABOUT)
+        and not path.name.startswith(".")
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zoo.data.images import ImageDataConfig, decode_images
+from zoo.data.images import ImageDataConfig, decode_images, flip_images
 from zoo.faces.data.datasets import DATASETS, build_dataset, open_store
 from zoo.modality import Kind, KindMetrics, Modality
 
@@ -21,6 +21,7 @@ IMAGES = Kind(
     open_store=open_store,
     build_dataset=build_dataset,
     decode=decode_images,
+    augment=flip_images,
     load_metrics=load_metrics,
 )
 

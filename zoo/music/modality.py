@@ -25,6 +25,7 @@ SCORES = Kind(
     open_store=scores.open_store,
     build_dataset=scores.build_dataset,
     decode=scores.decode,
+    augment=scores.augment,
     load_metrics=load_score_metrics,
     has_pixels=False,
 )

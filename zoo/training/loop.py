@@ -118,7 +118,7 @@ class _Loop:
         self.report, self.summary = TrainingReport(self.settings.loss), dict[str, float]()
         self.fixed = trainer.gan.latents(NUM_FIXED, Noise(self.settings.seed + 1))
         store = trainer.store
-        self.real = trainer.decode(store.samples[store.indices("train")[: 2 * NUM_FIXED : 2]], None)
+        self.real = trainer.decode(store.samples[store.indices("train")[: 2 * NUM_FIXED : 2]])
         self.run_log = RunLog(run.folder, kimg=trainer.kimg) if distributed.rank() == 0 else None
 
     def run_to_end(self, stop_requested: Callable[[], bool], on_step: Callable[[Progress], None] | None) -> bool:

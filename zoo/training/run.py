@@ -29,14 +29,12 @@ from zoo.training.checkpoint import BEST, list_checkpoints, load_checkpoint, rea
 from zoo.training.trainer import Trainer
 
 MAX_RECIPE_BYTES = 1 << 20
-_MAY_CHANGE = tuple(
-    f"train.{key}:"
-    for key in (
-        *("total_kimg", "log_kimg", "samples_kimg", "checkpoint_kimg", "evaluate_kimg", "keep_checkpoints"),
-        *("compile", "cuda_graphs"),
-    )
+_TRAIN_KEYS = (
+    *("total_kimg", "log_kimg", "samples_kimg", "checkpoint_kimg", "evaluate_kimg", "keep_checkpoints"),
+    *("compile", "cuda_graphs"),
 )
-"""What may differ when a run is resumed: how often something is written, how long it is, and how a machine runs it."""
+_MAY_CHANGE = (*(f"train.{key}:" for key in _TRAIN_KEYS), "data.placement:")
+"""What may differ when a run is resumed: its length and intervals, and how and where a machine runs it."""
 
 
 _ELSEWHERE = ("weights.", "evaluate.", "summary:", "model.", "data.folder:")

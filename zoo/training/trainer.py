@@ -12,7 +12,7 @@ from torch import nn
 from zoo.data import Batches, Store
 from zoo.errors import DivergenceError, InvalidValueError
 from zoo.gan import GAN
-from zoo.modality import Decode
+from zoo.modality import Decode, kind_of
 from zoo.nn.compiling import compile_network
 from zoo.nn.memory_format import channels_last
 from zoo.noise import Noise
@@ -28,7 +28,7 @@ class Trainer:
     """The networks, their average, optimizers, data order and random numbers of one training.
 
     Args:
-        decode: turns stored rows into what the networks see; with random numbers, with the data's augmentation.
+        decode: turns stored rows into what the networks see.
     """
 
     def __init__(self, recipe: Recipe, store: Store, decode: Decode, device: torch.device) -> None:
@@ -56,9 +56,12 @@ class Trainer:
         self.noise = Noise(train.seed, rank=rank, world_size=world_size)
         self.batches = Batches(
             store,
-            lambda rows, noise: decode(rows, noise if recipe.data.augments else None),
+            decode,
             batch=train.batch,
             seed=train.seed,
+            augment=kind_of(recipe).augment if recipe.data.augments else None,
+            device=device,
+            placement=recipe.data.placement,
             rank=rank,
             world_size=world_size,
             balanced=recipe.data.balanced,
@@ -99,15 +102,14 @@ class Trainer:
         )
 
     def _next_step(self, due: list[Phase]) -> Step:
-        real = self.batches.at(self.num_steps, self.noise).to(self.device)
-        labels = self.batches.labels_at(self.num_steps)
+        real, labels = self.batches.at(self.num_steps, self.noise)
         return Step(
             self.gan,
             real,
             self.noise,
             train_generator=any(phase.module is self.gan.generator for phase in due),
             kimg=self.kimg,
-            labels=None if labels is None else labels.to(self.device),
+            labels=labels,
         )
 
     def _run_phase(self, phase: Phase, step: Step, report: TrainingReport) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zoo.modality import Kind, KindMetrics, Modality
-from zoo.video.data.datasets import DATASETS, ClipDataConfig, build_dataset, decode, open_store
+from zoo.video.data.datasets import DATASETS, ClipDataConfig, augment, build_dataset, decode, open_store
 
 
 def load_metrics() -> KindMetrics:
@@ -19,6 +19,7 @@ CLIPS = Kind(
     open_store=open_store,
     build_dataset=build_dataset,
     decode=decode,
+    augment=augment,
     load_metrics=load_metrics,
 )
 

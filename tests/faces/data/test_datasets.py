@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from zoo.data.images import ImageDataConfig
+from zoo.data import images
+from zoo.data.images import Encoding, ImageDataConfig, flip_images
 from zoo.errors import InvalidFileError, NotFoundError
 from zoo.faces.architectures.dcgan import DCGANConfig
-from zoo.faces.data import datasets as module
 from zoo.faces.data.datasets import SyntheticFaces, decode, open_store, read_image
 from zoo.noise import Noise
 
@@ -100,7 +101,10 @@ def make_table(folder: Path, cells: list[bytes | None]) -> Path:
     return folder
 
 
-def test_damaged_pictures_of_a_hub_table_are_left_out(tmp_path: Path, photos: Path, own_cache: Path):
+@pytest.mark.parametrize(("encoding", "workers"), [("raw", 1), ("source", 2)])
+def test_damaged_pictures_of_a_hub_table_are_left_out(
+    tmp_path: Path, photos: Path, own_cache: Path, encoding: Encoding, workers: int
+):
     """Each is named by its row, and the others are used; so is a picture that is missing, or too large."""
     good = (photos / "4.png").read_bytes(), (photos / "7.png").read_bytes()
     huge = good[0][:16] + (100_000).to_bytes(4, "big") * 2 + good[0][24:]
@@ -108,7 +112,8 @@ def test_damaged_pictures_of_a_hub_table_are_left_out(tmp_path: Path, photos: Pa
     hub = make_table(tmp_path / "table", [good[0], b"no picture", None, good[0][:99], huge, good[1]])
     lines: list[str] = []
 
-    store = open_store(ImageDataConfig(hub=str(hub)), DCGANConfig(resolution=32), log=lines.append)
+    data = ImageDataConfig(hub=str(hub), encoding=encoding)
+    store = open_store(data, DCGANConfig(resolution=32), workers=workers, log=lines.append)
 
     assert np.array_equal(store.samples[0], read_image(photos / "4.png", 32))
     assert np.array_equal(store.samples[1], read_image(photos / "7.png", 32))
@@ -127,14 +132,14 @@ def test_a_hub_table_without_a_readable_picture_is_named(tmp_path: Path, own_cac
 @pytest.mark.parametrize("error", [MemoryError(), KeyError("x"), SystemError("damaged")])
 def test_whatever_a_decoder_raises_leaves_the_picture_out(photos: Path, monkeypatch, error: Exception):
     """Whichever exception it is: the file is named, and the others are used."""
-    converted = module.convert_to_rgb
+    converted = images.convert_to_rgb
 
     def convert(image: Image.Image) -> Image.Image:
         if str(getattr(image, "filename", "")).endswith("/4.png"):
             raise error
         return converted(image)
 
-    monkeypatch.setattr(module, "convert_to_rgb", convert)
+    monkeypatch.setattr(images, "convert_to_rgb", convert)
     lines: list[str] = []
     store = open_store(ImageDataConfig(folder=str(photos)), DCGANConfig(resolution=32), log=lines.append)
 
@@ -168,7 +173,7 @@ def test_decoding_mirrors_half_of_the_images():
     pixels = np.zeros((400, 2, 2, 3), dtype=np.uint8)
     pixels[:, :, 0] = 255
 
-    plain, mirrored = decode(pixels), decode(pixels, Noise(0))
+    plain, mirrored = decode(pixels), decode(flip_images(torch.from_numpy(pixels), Noise(0)))
 
     assert plain.shape == (400, 3, 2, 2)
     assert (plain.min(), plain.max()) == (-1, 1)

@@ -21,7 +21,7 @@ from zoo.music.architectures.midinet import (
     split_bars,
 )
 from zoo.music.data.midi import add_note
-from zoo.music.data.scores import CHORD_BASE, Windows, decode, to_lead_sheet
+from zoo.music.data.scores import CHORD_BASE, Windows, augment, decode, to_lead_sheet
 from zoo.noise import Noise
 from zoo.training.phases import Step
 
@@ -74,8 +74,8 @@ def test_chords_and_melodies_go_through_rolls_and_back(store: Store):
 
 def test_transposed_sheets_keep_their_chords(store: Store):
     """A root that leaves its octave stays the same chord, moved with the melody."""
-    rows = store.samples[:8]
-    before, after = split_bars(decode(rows)), split_bars(decode(rows, Noise(1)))
+    rows = np.array(store.samples[:8])
+    before, after = split_bars(decode(rows)), split_bars(decode(augment(torch.from_numpy(rows), Noise(1))))
 
     for i in range(8):
         bars = slice(3 * i, 3 * i + 3)

@@ -23,6 +23,7 @@ from zoo.music.data.scores import (
     Windows,
     as_grid,
     as_line,
+    augment,
     convert_piece,
     decode,
     fit_pitches,
@@ -300,10 +301,10 @@ def test_a_row_tells_how_far_it_may_be_transposed():
     rows = windows((5, 6, 7, 8), (10, 11, 12, 13), (3, 20, 3, 20))
     assert (rows[0] == BEYOND).any(axis=(0, 1)).nonzero()[0].tolist() == [0, 1, 2, 21, 22, 23]
     assert np.flatnonzero(read_ranges(rows)[0]).tolist() == list(range(3, 21))
-    assert [measure_room(row) for row in rows] == [(2, FURTHEST), (FURTHEST, FURTHEST), (0, 0)]
-    assert {
-        int(np.flatnonzero((transpose(rows[0], share) == STRUCK)[0, 0])[0]) for share in np.linspace(0, 0.99, 50)
-    } == set(range(3, 12))
+    down, up = measure_room(torch.from_numpy(rows))
+    assert list(zip(down.tolist(), up.tolist(), strict=True)) == [(2, FURTHEST), (FURTHEST, FURTHEST), (0, 0)]
+    moved = transpose(torch.from_numpy(rows[:1]).expand(50, -1, -1, -1), torch.linspace(0, 0.99, 50))
+    assert set((moved == STRUCK)[:, 0, 0].int().argmax(-1).tolist()) == set(range(3, 12))
 
 
 def test_networks_see_what_sounds_and_where_notes_start(tmp_path: Path):
@@ -322,15 +323,27 @@ def test_transposition_keeps_intervals_and_ranges(tmp_path: Path):
     """Every voice moves by the same interval, and none leaves its range; the same numbers, the same keys."""
     store = chorale_store(CONFIG, tmp_path / "store")
     rows = store.samples[store.indices("train")]
-    moved = decode(rows, Noise(0))
+    moved = decode(augment(torch.from_numpy(rows), Noise(0)))
 
-    assert torch.equal(moved, decode(rows, Noise(0)))
+    assert torch.equal(moved, decode(augment(torch.from_numpy(rows), Noise(0))))
     assert not torch.equal(moved, decode(rows))
     reach = torch.from_numpy(read_ranges(rows))
     assert not ((moved[:, :2] > 0).any(dim=2) & ~reach).any()
     for before, after in zip(decode(rows), moved, strict=True):
         shifts = [int((roll > 0).nonzero()[:, 2].min()) for roll in (before, after)]
         assert torch.equal(before.roll(shifts[1] - shifts[0], 2), after)
+
+
+def test_intervals_are_those_of_exact_arithmetic():
+    """Each share in [0, 1) is cut into as many parts as there are keys; the largest share does not round up to one."""
+    wide = np.zeros((1, 1, 4, 48), np.uint8)
+    wide[0, 0, :, 24] = STRUCK  # has room on both sides
+    levels = 2**24  # of a uniform number
+    shares = torch.tensor([0, levels // 13, levels // 13 + 1, 6 * levels // 13, levels // 2, levels - 1]) / levels
+    moved = transpose(torch.from_numpy(wide).expand(len(shares), -1, -1, -1), shares)
+
+    expected = [24 - FURTHEST + int(float(share) * (2 * FURTHEST + 1)) for share in shares]
+    assert (moved == STRUCK)[:, 0, 0].int().argmax(-1).tolist() == expected
 
 
 def test_the_table_of_the_data_says_that_a_recipe_is_of_scores(tmp_path: Path):

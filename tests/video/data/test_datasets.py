@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from helpers.moves import read_clip
 from PIL import Image
 
@@ -26,6 +27,7 @@ from zoo.video.data.datasets import (
     MovingDigits,
     ShapeMotion,
     TalkingFaces,
+    augment,
     build_dataset,
     decode,
     open_store,
@@ -225,7 +227,7 @@ def test_decoded_clips_lie_between_minus_one_and_one():
 def test_flipped_clips_are_flipped_in_all_frames():
     """With random numbers half of the clips are mirrored, each as a whole."""
     rows = np.stack([moving()] * 16)
-    plain, flipped = decode(rows), decode(rows, Noise(0))
+    plain, flipped = decode(rows), decode(augment(torch.from_numpy(rows), Noise(0)))
     same = (flipped == plain).flatten(1).all(1)
     mirrored = (flipped == plain.flip(4)).flatten(1).all(1)
 
@@ -262,7 +264,8 @@ def test_frames_are_stored_as_they_were(tmp_path: Path):
     assert open_store(data, MODEL).folder == store.folder
 
 
-def test_clips_that_cannot_be_used_are_counted_and_named(tmp_path: Path):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_clips_that_cannot_be_used_are_counted_and_named(tmp_path: Path, workers: int):
     """Broken, too short and mixed ones are left out, and it is said which and why."""
     write_frames(tmp_path / "good", moving(4))
     write_frames(tmp_path / "short", moving(3))
@@ -271,7 +274,7 @@ def test_clips_that_cannot_be_used_are_counted_and_named(tmp_path: Path):
     (tmp_path / "broken.gif").write_bytes(b"GIF89a no more")
     lines: list[str] = []
 
-    store = open_store(ClipDataConfig(folder=str(tmp_path)), MODEL, log=lines.append)
+    store = open_store(ClipDataConfig(folder=str(tmp_path)), MODEL, workers=workers, log=lines.append)
 
     assert len(store.samples) == 1
     assert "3 of 4 clips are left out" in lines[0]

@@ -6,25 +6,23 @@ import hashlib
 import io
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from zoo.data import Store, build_store, cache_dir, hash_split
-from zoo.data.images import convert_to_rgb, open_image
+from zoo.data.encoded import FILES, PIXELS, describe_encoding, encode_picture, stack_pictures
+from zoo.data.images import Encoding, ImageDataConfig, crop_square, open_image
 from zoo.data.images import decode_images as decode
-from zoo.data.own import describe_skipped, find_readable, list_files, name_unreadable
+from zoo.data.own import list_files, make_leave_out, name_unreadable
 from zoo.errors import InvalidFileError, NotFoundError, shorten, suggest
-from zoo.recipe import DataConfig
 
 __all__ = ["DATASETS", "decode", "open_store"]
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
-PIXELS = np.dtype(np.uint8)
 DOWNSCALED_SIZE = 32  # px; computed from images of twice the size
 
 Report = Callable[[str], None]
@@ -101,80 +99,96 @@ DATASETS: dict[str, type[SyntheticFaces]] = {"synthetic-faces": SyntheticFaces}
 
 
 @dataclass
-class ImageFolder:
-    """The readable images below a folder, cut to their central square and resized.
+class _OwnPictures:
+    """Pictures of a user's own, cut to their central square and resized."""
 
-    A tenth of them, chosen by a hash of their names, is the test split.
-    """
+    name: str
+    size: int
+    encoding: Encoding
+    version: str = field(default="1", init=False)
+    license: str = "unknown"
+    attributes: None = field(default=None, init=False)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.size, self.size, 3) if self.encoding == "raw" else ()
+
+    @property
+    def dtype(self) -> np.dtype:
+        return PIXELS if self.encoding == "raw" else FILES
+
+    @property
+    def assets(self) -> Mapping[str, str]:
+        return describe_encoding(self.encoding, self.size)
+
+    def render(self, indices: Sequence[int]) -> tuple[np.ndarray, None]:
+        return stack_pictures([self.read(i) for i in indices]), None
+
+    def read(self, index: int) -> np.ndarray | bytes:
+        """Read a picture as the store holds it. Raises InvalidFileError where it cannot be read."""
+        raise NotImplementedError
+
+
+@dataclass(kw_only=True)
+class ImageFolder(_OwnPictures):
+    """The images below a folder. A tenth of them, chosen by a hash of their names, is the test split."""
 
     folder: Path
-    size: int
-    files: list[Path] = field(default_factory=list)
-    name: str = field(default="", init=False)
-    version: str = field(default="1", init=False)
-    license: str = field(default="unknown", init=False)
-    attributes: None = field(default=None, init=False)
-    dtype: np.dtype = field(default=PIXELS, init=False)
-    assets: Mapping[str, str] = field(default_factory=dict, init=False)
-
-    def __post_init__(self) -> None:
-        self.name = self.folder.name
+    files: Sequence[Path]
 
     @property
     def count(self) -> int:
         return len(self.files)
 
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        return (self.size, self.size, 3)
+    def read(self, index: int) -> np.ndarray | bytes:
+        with name_unreadable(self.files[index]):
+            return encode_picture(self.files[index], self.size, self.encoding)
 
-    def render(self, indices: Sequence[int]) -> tuple[np.ndarray, None]:
-        return np.stack([read_image(self.files[i], self.size) for i in indices]), None
+    def select(self, indices: np.ndarray) -> ImageFolder:
+        """Return the source of these images. Raises InvalidFileError where there are none."""
+        if not len(indices):
+            known = ", ".join(IMAGE_SUFFIXES)
+            raise InvalidFileError(
+                f"{self.folder}: no readable image here; looked for {known} in it and the folders below"
+            )
+        return replace(self, files=[self.files[i] for i in indices])
 
     def split(self) -> np.ndarray:
         return hash_split([os.fsencode(path.relative_to(self.folder)) for path in self.files])
 
 
-@dataclass
-class HubImages:
-    """The readable images of a Hub data set, or of a local folder that the package `datasets` can load."""
+@dataclass(kw_only=True)
+class HubImages(_OwnPictures):
+    """The images of a Hub data set, or of a local folder that the package `datasets` can load."""
 
-    name: str
-    size: int
-    images: Any  # a column of encoded images: dictionaries of "bytes" and "path"
+    column: str
+    images: Any  # encoded images: dictionaries of "bytes" and "path"
     rows: Sequence[int]
-    """The rows of the column that can be read."""
-    version: str = field(default="1", init=False)
-    license: str = "unknown"
-    attributes: None = field(default=None, init=False)
-    dtype: np.dtype = field(default=PIXELS, init=False)
-    assets: Mapping[str, str] = field(default_factory=dict, init=False)
+    """The rows of the column that are used."""
 
     @property
     def count(self) -> int:
         return len(self.rows)
 
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        return (self.size, self.size, 3)
-
-    def render(self, indices: Sequence[int]) -> tuple[np.ndarray, None]:
-        return np.stack([self.read(self.rows[i], self.size) for i in indices]), None
-
-    def read(self, row: int, size: int) -> np.ndarray:
-        """Read a row of the column as uint8 [size, size, 3]. Raises InvalidFileError where it cannot be read."""
+    def read(self, index: int) -> np.ndarray | bytes:
+        row = int(self.rows[index])
         with name_unreadable(f"hf:{self.name}: image {row}"):
             cell = self.images[row]
             source = Path(cell["path"]) if cell["bytes"] is None else io.BytesIO(cell["bytes"])
-            with open_image(source) as image:
-                return crop_square(image, size)
+            return encode_picture(source, self.size, self.encoding)
+
+    def select(self, indices: np.ndarray) -> HubImages:
+        """Return the source of these images. Raises InvalidFileError where there are none."""
+        if not len(indices):
+            raise InvalidFileError(f'hf:{self.name}: no image of its column "{self.column}" can be read')
+        return replace(self, rows=[self.rows[i] for i in indices])
 
     def split(self) -> np.ndarray:
         return hash_split([str(row) for row in self.rows])
 
 
 def open_store(
-    data: DataConfig,
+    data: ImageDataConfig,
     model: Any,
     *,
     workers: int = 1,
@@ -191,9 +205,8 @@ def open_store(
     size = model.resolution
     if data.name:
         return build_dataset(data.name, size=size, workers=workers, progress=progress)
-    if data.folder:
-        return _open_folder(Path(data.folder).expanduser(), size, workers=workers, progress=progress, log=log)
-    return _open_hub(data.hub, size, progress=progress, log=log)
+    open_own = _open_folder if data.folder else _open_hub
+    return open_own(data, size, workers=workers, progress=progress, log=log)
 
 
 def build_dataset(
@@ -210,8 +223,9 @@ def build_dataset(
 
 
 def _open_folder(
-    folder: Path, size: int, *, workers: int, progress: Callable[[int, int], None] | None, log: Report
+    data: ImageDataConfig, size: int, *, workers: int, progress: Callable[[int, int], None] | None, log: Report
 ) -> Store:
+    folder = Path(data.folder).expanduser()
     if not folder.is_dir():
         raise InvalidFileError(f"{folder}: no such folder of images")
     found = list_files(folder, IMAGE_SUFFIXES)
@@ -219,21 +233,19 @@ def _open_folder(
     for path in found:
         status = path.stat()
         stamp.update(os.fsencode(f"{path.relative_to(folder)} {status.st_size} {status.st_mtime_ns}\n"))
-    place = cache_dir() / "data" / f"folder-{stamp.hexdigest()[:16]}-{size}px"
-    if not (place / "store.json").exists():
-        readable, errors = find_readable(found, lambda path: read_image(path, 8))
-        if errors:
-            log(describe_skipped(errors, len(found), "files"))
-        if not readable:
-            known = ", ".join(IMAGE_SUFFIXES)
-            raise InvalidFileError(f"{folder}: no readable image here; looked for {known} in it and the folders below")
-        return build_store(ImageFolder(folder, size, readable), place, workers=workers, progress=progress)
-    return Store.open(place)
+    place = _find_place(f"folder-{stamp.hexdigest()[:16]}", data, size)
+    if (place / "store.json").exists():
+        return Store.open(place)
+    source = ImageFolder(name=folder.name, size=size, encoding=data.encoding, folder=folder, files=found)
+    return _build_own(source, place, "files", workers=workers, progress=progress, log=log)
 
 
-def _open_hub(hub: str, size: int, *, progress: Callable[[int, int], None] | None, log: Report) -> Store:
+def _open_hub(
+    data: ImageDataConfig, size: int, *, workers: int, progress: Callable[[int, int], None] | None, log: Report
+) -> Store:
     from zoo.data.hub import load_table
 
+    hub = data.hub
     loaded = load_table(hub)
     import datasets  # load_table has checked that it is installed
 
@@ -242,28 +254,43 @@ def _open_hub(hub: str, size: int, *, progress: Callable[[int, int], None] | Non
         found = shorten(", ".join(loaded.features))
         raise InvalidFileError(f"hf:{hub}: no column of images; its columns are {found}")
     stamp = hashlib.sha256(f"{hub} {size} {loaded._fingerprint}".encode()).hexdigest()[:16]
-    place = cache_dir() / "data" / f"hub-{stamp}-{size}px"
+    place = _find_place(f"hub-{stamp}", data, size)
     if (place / "store.json").exists():
         return Store.open(place)
-    images = loaded.cast_column(columns[0], datasets.Image(decode=False))[columns[0]]
-    source = HubImages(hub, size, images, range(len(images)), license=loaded.info.license or "unknown")
-    source.rows, errors = find_readable(source.rows, lambda row: source.read(row, 8))
-    if errors:
-        log(describe_skipped(errors, len(images), "images"))
-    if not source.rows:
-        raise InvalidFileError(f'hf:{hub}: no image of its column "{columns[0]}" can be read')
-    return build_store(source, place, progress=progress)
+    source = HubImages(
+        name=hub,
+        size=size,
+        encoding=data.encoding,
+        license=loaded.info.license or "unknown",
+        column=columns[0],
+        images=loaded.cast_column(columns[0], datasets.Image(decode=False))[columns[0]],
+        rows=range(len(loaded)),
+    )
+    return _build_own(source, place, "images", workers=workers, progress=progress, log=log)
+
+
+def _build_own(
+    source: ImageFolder | HubImages,
+    place: Path,
+    what: str,
+    *,
+    workers: int,
+    progress: Callable[[int, int], None] | None,
+    log: Report,
+) -> Store:
+    """Build the store of a user's own pictures; those that cannot be read are left out, and `log` is told."""
+    if not source.count:
+        source.select(np.arange(0))  # raises
+    leave_out = make_leave_out(log, what)
+    return build_store(source, place, workers=workers, progress=progress, leave_out=leave_out)
+
+
+def _find_place(stem: str, data: ImageDataConfig, size: int) -> Path:
+    suffix = "" if data.encoding == "raw" else f"-{data.encoding}"
+    return cache_dir() / "data" / f"{stem}-{size}px{suffix}"
 
 
 def read_image(path: Path, size: int) -> np.ndarray:
     """Read an image file as uint8 [size, size, 3]. Raises InvalidFileError where it cannot be read."""
     with name_unreadable(path), open_image(path) as image:
         return crop_square(image, size)
-
-
-def crop_square(image: Image.Image, size: int) -> np.ndarray:
-    """Resize the central square of an image to uint8 [size, size, 3]: sRGB, upright, on white where transparent.
-
-    The filter is Lanczos with antialiasing, as the metrics of the field assume (Pillow's filters have it).
-    """
-    return np.asarray(ImageOps.fit(convert_to_rgb(image), (size, size), Image.Resampling.LANCZOS))

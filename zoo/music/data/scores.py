@@ -20,6 +20,7 @@ from torch import Tensor
 
 from zoo.data import About, Store, build_store, cache_dir, hash_split
 from zoo.data.own import find_own_files, list_files
+from zoo.data.rows import to_tensor
 from zoo.errors import InvalidFileError, InvalidValueError, MissingDependencyError, NotFoundError, suggest
 from zoo.io.atomic import replace_atomically
 from zoo.music.data.midi import HELD, NUM_PITCHES, SILENT, STRUCK, add_note, read_grid
@@ -290,18 +291,19 @@ def read_ranges(rows: np.ndarray) -> np.ndarray:
     return (np.asarray(rows) != BEYOND).all(axis=(0, 2))
 
 
-def decode(rows: np.ndarray, noise: Noise | None = None) -> Tensor:
-    """Decode stored windows [N, V, T, P] to rolls float32 [N, V + 1, T, P] of -1 and 1.
+def decode(rows: np.ndarray | Tensor) -> Tensor:
+    """Decode stored windows [N, V, T, P] to rolls float32 [N, V + 1, T, P] of -1 and 1, on their device.
 
-    A roll is 1 where its voice sounds; the last roll is 1 where any voice has an onset. With `noise` each window is
-    transposed by up to FURTHEST semitones, as far as all its voices stay in their ranges.
+    A roll is 1 where its voice sounds; the last roll is 1 where any voice has an onset.
     """
-    rows = np.asarray(rows)
-    if noise is not None:
-        rows = np.stack([transpose(row, float(u)) for row, u in zip(rows, noise.uniform(len(rows)), strict=True)])
-    sounds = (rows == STRUCK) | (rows == HELD)
-    starts = (rows == STRUCK).any(axis=1, keepdims=True)
-    return torch.from_numpy(np.concatenate([sounds, starts], axis=1)).float().mul_(2).sub_(1)
+    rows = to_tensor(rows)
+    starts = (rows == STRUCK).any(dim=1, keepdim=True)
+    return torch.cat([_find_sounding(rows), starts], dim=1).float().mul_(2).sub_(1)
+
+
+def augment(rows: Tensor, noise: Noise) -> Tensor:
+    """Transpose each window by up to FURTHEST semitones, as far as all its voices stay in their ranges."""
+    return transpose(rows, noise.uniform(len(rows)))
 
 
 def mark_onsets(sounding: Tensor) -> Tensor:
@@ -309,25 +311,37 @@ def mark_onsets(sounding: Tensor) -> Tensor:
     return sounding - sounding * torch.nn.functional.pad(sounding[..., :-1, :], (0, 0, 1, 0))
 
 
-def transpose(row: np.ndarray, share: float) -> np.ndarray:
-    """Transpose a window [V, T, P] within the ranges of all voices; `share` in [0, 1) chooses the interval."""
-    down, up = measure_room(row)
-    shift = -down + int(share * (down + up + 1))
-    notes = np.where(row == BEYOND, SILENT, row)
-    return np.roll(notes, shift, axis=2)  # nothing wraps around: only silence moves over an end
+_LEVELS = 2**24  # of a uniform float32 number; whole numbers of them make the same intervals on every device
 
 
-def measure_room(row: np.ndarray) -> tuple[int, int]:
-    """Compute by how many semitones a window [V, T, P] may move down and up, at most FURTHEST."""
-    down = up = FURTHEST
-    for voice in row:
-        sounding = np.flatnonzero(((voice == STRUCK) | (voice == HELD)).any(axis=0))
-        if not len(sounding):
-            continue
-        reach = np.flatnonzero((voice != BEYOND).all(axis=0))
-        down = min(down, sounding[0] - reach[0])
-        up = min(up, reach[-1] - sounding[-1])
-    return int(down), int(up)
+def transpose(rows: Tensor, shares: Tensor) -> Tensor:
+    """Transpose windows [N, V, T, P] within the ranges of all voices; `shares` [N] in [0, 1) choose the intervals."""
+    down, up = measure_room(rows)
+    parts = (shares * _LEVELS).long().to(rows.device, non_blocking=rows.is_cuda)
+    shifts = parts * (down + up + 1) // _LEVELS - down
+    notes = torch.where(rows == BEYOND, SILENT, rows)
+    # Nothing wraps around: only silence moves over an end.
+    origins = (torch.arange(rows.shape[-1], device=rows.device) - shifts[:, None]) % rows.shape[-1]
+    return notes.gather(-1, origins[:, None, None].expand_as(notes))
+
+
+def measure_room(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute by how many semitones windows [N, V, T, P] may move down and up, int64 [N] each, at most FURTHEST."""
+    sounding, reach = _find_sounding(rows).any(dim=2), (rows != BEYOND).all(dim=2)
+    (lowest, highest), (bottom, top) = _find_ends(sounding), _find_ends(reach)
+    is_silent = ~sounding.any(dim=-1)
+    down, up = ((room.masked_fill(is_silent, FURTHEST)).amin(1) for room in (lowest - bottom, top - highest))
+    return down.clamp_max(FURTHEST), up.clamp_max(FURTHEST)
+
+
+def _find_sounding(rows: Tensor) -> Tensor:
+    return (rows == STRUCK) | (rows == HELD)
+
+
+def _find_ends(marked: Tensor) -> tuple[Tensor, Tensor]:
+    """Find the first and the last place that is marked in bool [..., P], int64 [...] each."""
+    places = torch.arange(marked.shape[-1], device=marked.device)
+    return torch.where(marked, places, marked.shape[-1]).amin(-1), torch.where(marked, places, -1).amax(-1)
 
 
 def build_dataset(name: str, *, size: int | None = None, workers: int = 1, progress: Progress | None = None) -> Store:

@@ -25,10 +25,10 @@ from zoo.data import About, Rows, Store, build_store, cache_dir, hash_split
 from zoo.data.labels import LABELS, check_labels
 from zoo.data.own import find_own_files, list_files, name_unreadable
 from zoo.data.packages import DebianPackage
+from zoo.data.rows import to_tensor
 from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError, suggest
 from zoo.music.data.rendered import RenderedMusic
 from zoo.music.mel import resample
-from zoo.noise import Noise
 from zoo.recipe import DataConfig, within
 
 if TYPE_CHECKING:
@@ -229,9 +229,9 @@ def to_int16(waves: Tensor) -> np.ndarray:
     return waves.mul(32767).round().clamp(-32768, 32767).to(torch.int16).numpy()
 
 
-def decode(rows: np.ndarray, noise: Noise | None = None) -> Tensor:
-    """Decode stored rows int16 [N, T] to float32 [N, 1, T] in [-1, 1)."""
-    return torch.from_numpy(np.asarray(rows).astype(np.float32) / 32768)[:, None]
+def decode(rows: np.ndarray | Tensor) -> Tensor:
+    """Decode stored rows int16 [N, T] to float32 [N, 1, T] in [-1, 1), on their device."""
+    return (to_tensor(rows).float() / 32768)[:, None]
 
 
 # --- stores ------------------------------------------------------------------------------------------------------

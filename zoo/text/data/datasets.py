@@ -16,15 +16,14 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from zoo.data import About, Rows, Store, build_store, cache_dir, hash_split
 from zoo.data.own import list_files
 from zoo.data.packages import NpmPackage
+from zoo.data.rows import to_tensor
 from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError, suggest
 from zoo.io.weights import digest
-from zoo.noise import Noise
 from zoo.recipe import DataConfig, within
 from zoo.text.data.vocabulary import END, UNK, Unit, Vocabulary, make_normalizer
 
@@ -257,9 +256,9 @@ def open_vocabulary(store: Store) -> Vocabulary:
     return vocabulary.with_counts(counts.tolist())
 
 
-def decode(rows: np.ndarray, noise: Noise | None = None) -> Tensor:
-    """Convert stored rows [N, T] to int64 [N, T]."""
-    return torch.from_numpy(np.asarray(rows).astype(np.int64))
+def decode(rows: np.ndarray | Tensor) -> Tensor:
+    """Convert stored rows [N, T] to int64 [N, T], on their device."""
+    return to_tensor(rows).long()
 
 
 def _open_named(

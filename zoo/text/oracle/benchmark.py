@@ -195,7 +195,7 @@ def measure(system: str, gan: PolicyGAN, oracle: Oracle, store: Store, *, seed: 
     assert gan.vocabulary is not None
     assert isinstance(gan.generator, Policy)
     tokens = gan.sample(NUM_SCORED, seed=seed, batch_size=512, temperature=1 / cooling).tensor
-    test = decode(store.samples[store.indices("test")], None)
+    test = decode(store.samples[store.indices("test")])
     return Row(
         system=system,
         seed=seed,

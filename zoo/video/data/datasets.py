@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,13 +21,14 @@ import numpy as np
 
 from zoo.data import About, Store, build_store, cache_dir, hash_split
 from zoo.data.images import decode_images as decode
+from zoo.data.images import flip_images as augment
 from zoo.data.labels import LABELS, check_labels
 from zoo.data.own import describe_skipped, find_own_files
 from zoo.errors import InvalidFileError, InvalidValueError, MissingDependencyError, NotFoundError, suggest
 from zoo.recipe import DataConfig, within
 from zoo.video.data.files import ANIMATIONS, FRAMES, VIDEOS, Crop, find_clips, list_frames, stream_clip
 
-__all__ = ["DATASETS", "ClipDataConfig", "build_dataset", "decode", "open_store"]
+__all__ = ["DATASETS", "ClipDataConfig", "augment", "build_dataset", "decode", "open_store"]
 
 PIXELS = np.dtype(np.uint8)
 
@@ -430,7 +433,7 @@ def _open_folder(
     if (place / "store.json").exists():
         return Store.open(place)
     needed = span(model.frames, data.stride)
-    lengths, errors = _measure_lengths(found, data, needed, progress)
+    lengths, errors = _measure_lengths(found, data, needed, workers=workers, progress=progress)
     if errors:
         log(describe_skipped(errors, len(found), "clips"))
     if not lengths:
@@ -443,20 +446,33 @@ def _open_folder(
 
 
 def _measure_lengths(
-    found: Sequence[Path], data: ClipDataConfig, needed: int, progress: Progress | None
+    found: Sequence[Path], data: ClipDataConfig, needed: int, *, workers: int, progress: Progress | None
 ) -> tuple[dict[Path, int], list[InvalidFileError]]:
     """Count the frames of each usable clip; returns also what is wrong with the others."""
     lengths: dict[Path, int] = {}
     errors: list[InvalidFileError] = []
-    for number, path in enumerate(found):
-        if progress is not None:
-            progress(number, len(found))
-        try:
-            length = sum(1 for _ in stream_clip(path, 8, rate=data.rate, crop=data.crop))
-            if length < needed:
-                raise InvalidFileError(f"{path}: {length} frames, {needed} are needed")
-        except InvalidFileError as error:
-            errors.append(error)
-        else:
-            lengths[path] = length
+    measure = partial(_measure_length, data=data, needed=needed)
+    workers = min(workers, len(found))
+    # spawn, as for the workers of a store
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) if workers > 1 else None
+    try:
+        for number, length in enumerate(map(measure, found) if pool is None else pool.map(measure, found)):
+            if progress is not None:
+                progress(number, len(found))
+            if isinstance(length, InvalidFileError):
+                errors.append(length)
+            else:
+                lengths[found[number]] = length
+    finally:
+        if pool is not None:
+            pool.shutdown(cancel_futures=True)  # after Ctrl-C
     return lengths, errors
+
+
+def _measure_length(path: Path, *, data: ClipDataConfig, needed: int) -> int | InvalidFileError:
+    """Count the frames of a clip, or return what is wrong with it."""
+    try:
+        length = sum(1 for _ in stream_clip(path, 8, rate=data.rate, crop=data.crop))
+    except InvalidFileError as error:
+        return error
+    return length if length >= needed else InvalidFileError(f"{path}: {length} frames, {needed} are needed")
