@@ -394,7 +394,7 @@ def measure_training(
             for _ in range(period):
                 step()
         row["gflop_per_image"] = counter.flops / 1e9 / period / batch
-        row["data_ms"] = 1e3 * time_calls(lambda: trainer.batches.at(0, Noise(0)).to(device), device)
+        row["data_ms"] = 1e3 * time_calls(lambda: trainer.batches.at(0, Noise(0)), device)
         row["parameters"] = {
             name: sum(p.numel() for p in network.parameters()) for name, network in gan.networks.items()
         }
