@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.data.labels import LABELS, read_labels
+from zoo.device import send
 from zoo.errors import InvalidFileError, NotFoundError, suggest
 from zoo.gan import GAN, great_circles
 from zoo.noise import Noise
@@ -75,7 +76,7 @@ class LabelledGAN(ConditionalGAN):
     def latents_for_batch(self, real: Tensor, noise: Noise, labels: Tensor | None = None) -> Tensor:
         if labels is None:
             return self.latents(len(real), noise)
-        return self.add_labels(self.prior(len(real), noise).to(labels.device), labels)
+        return self.add_labels(send(self.prior(len(real), noise), labels.device), labels)
 
     def add_labels(self, prior: Tensor, labels: Tensor) -> Tensor:
         """Append the classes [N] to [N, Z], one-hot -> [N, Z + K]; unchanged where there are no classes."""

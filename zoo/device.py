@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from zoo.errors import InvalidValueError
 
@@ -42,3 +42,10 @@ def _list_devices() -> str:
 def device_of(module: nn.Module) -> torch.device:
     """Return the device of a module's parameters."""
     return next(module.parameters()).device
+
+
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """Send a tensor of the CPU to a device, without waiting for the device if it is CUDA."""
+    if device.type != "cuda" or tensor.is_cuda:
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)  # an ordinary copy waits until the device has it

@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from zoo.device import send
 from zoo.noise import Noise
 from zoo.text.policies import RecurrentPolicy, fill_after_end
 
@@ -22,7 +23,7 @@ def complete_prefixes(policy: RecurrentPolicy, tokens: Tensor, num: int, noise: 
     """Complete each prefix of texts [N, T], of 1 to T - 1 tokens, `num` times: [N, T - 1, num, T]."""
     n, length = tokens.shape
     texts = tokens[:, None, None].expand(n, length - 1, num, length).clone()
-    uniforms = noise.uniform(n, length - 1, num, length).to(tokens.device)
+    uniforms = send(noise.uniform(n, length - 1, num, length), tokens.device)
     states = policy.read_states(tokens)  # of the prefix of t tokens at t
     rows = states.new_empty(0, *states.shape[2:])
     for t in range(1, length):

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from zoo.device import send
 from zoo.noise import Noise
 
 
@@ -25,7 +26,7 @@ def diff_augment(images: Tensor, policies: Sequence[str], noise: Noise) -> Tenso
 
 def draw_augmentation(n: int, policies: Sequence[str], noise: Noise, device: torch.device) -> list[Tensor]:
     """Draw the random numbers of n images, [n, K] for each policy."""
-    return [noise.uniform(n, _NUM_DRAWS[policy]).to(device, non_blocking=True) for policy in policies]
+    return [send(noise.uniform(n, _NUM_DRAWS[policy]), device) for policy in policies]
 
 
 def apply_augmentation(images: Tensor, policies: Sequence[str], draws: Sequence[Tensor]) -> Tensor:

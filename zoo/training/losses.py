@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.device import send
 from zoo.nn.compiling import compile_function
 from zoo.nn.counter_noise import counter_noise
 from zoo.nn.precision import use_float32
@@ -118,7 +119,7 @@ class Penalties:
 
         Gulrajani et al. 2017, arXiv:1704.00028, equation 3; the paper weighs it by 10.
         """
-        share = noise.uniform(len(real), *[1] * (real.dim() - 1)).to(real.device)
+        share = send(noise.uniform(len(real), *[1] * (real.dim() - 1)), real.device)
         between = torch.lerp(real, fake, share)
         if self.approximate:
             difference = self._difference(discriminator, between, noise).abs()
@@ -132,7 +133,7 @@ class Penalties:
 
     def _difference(self, discriminator: Callable[[Tensor], Tensor], inputs: Tensor, noise: Noise) -> Tensor:
         """Compute directional derivatives [N], each along a random direction of its own."""
-        keys = (noise.uniform(len(inputs), 2) * (1 << 16)).long().to(inputs.device)  # two numbers of 16 bits
+        keys = send((noise.uniform(len(inputs), 2) * (1 << 16)).long(), inputs.device)  # two numbers of 16 bits
         direction = counter_noise(keys[:, 0] << 16 | keys[:, 1], *inputs.shape[1:])
         inputs = inputs.detach()
         restart = _keep_random_state(inputs.device)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from zoo.device import send
 from zoo.noise import Noise
 from zoo.recipe import OptimizerConfig
 
@@ -58,7 +59,7 @@ class Step:
 
     def latents(self) -> Tensor:
         """Draw new latents, as many as real samples, and of their classes where those have any."""
-        return self.gan.latents_for_batch(self.real, self.noise, self.labels).to(self.real.device)
+        return send(self.gan.latents_for_batch(self.real, self.noise, self.labels), self.real.device)
 
 
 @dataclass(kw_only=True)

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
 from zoo.data import Store
+from zoo.device import send
 from zoo.errors import InvalidValueError
 from zoo.gan import GAN
 from zoo.music.data.sounds import SoundDataConfig, decode, read_sound
@@ -365,7 +366,7 @@ class HiFiGAN(GAN):
         held = self.generator.held
         if not len(held):
             raise InvalidValueError("this vocoder has no spectrograms to sample from; give it a sound: --input FILE")
-        return held[(noise.uniform(n) * len(held)).long().to(held.device)]
+        return held[send((noise.uniform(n) * len(held)).long(), held.device)]
 
     def latents_for_batch(self, real: Tensor, noise: Noise, labels: Tensor | None = None) -> Tensor:
         return log_mel(real[:, 0], self.config.mel)

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from zoo.conditional import ConditionalGAN
 from zoo.data import Store
+from zoo.device import send
 from zoo.errors import InvalidValueError
 from zoo.music.data.scores import CHORD_BASE, LeadSheetDataConfig, ScoreConfig, decode, mark_onsets
 from zoo.music.samples.scores import Scores, make_scores
@@ -258,7 +259,7 @@ class MidiNet(ConditionalGAN):
         def generate(step: Step) -> tuple[Tensor, Tensor, Tensor]:
             """Generate a bar after each real bar's predecessor; returns also the real bars and their chords."""
             melody, chords = split_bars(step.real)
-            noise = step.noise.normal(len(step.real), self.config.bars * self.config.latent_dim).to(melody.device)
+            noise = send(step.noise.normal(len(step.real), self.config.bars * self.config.latent_dim), melody.device)
             before = shift_bars(melody, self.config.bars)
             return generator.generate_bar(noise.view(len(melody), -1), chords, before), melody, chords
 

@@ -33,6 +33,7 @@ from torch import Tensor, nn
 
 from zoo.conditional import ConditionalGAN
 from zoo.data import Store
+from zoo.device import send
 from zoo.errors import InvalidFileError, InvalidValueError
 from zoo.music.data.midi import read_grid
 from zoo.music.data.scores import ScoreConfig, ScoreDataConfig, decode, fit_pitches, mark_onsets, read_ranges
@@ -490,7 +491,7 @@ class MuseGAN(ConditionalGAN):
 
     def latents_for_batch(self, real: Tensor, noise: Noise, labels: Tensor | None = None) -> Tensor:
         """Draw the latents of a training step. Real rolls [N, R, T, P] give the track to accompany."""
-        latents = self.prior(len(real), noise).to(real.device)
+        latents = send(self.prior(len(real), noise), real.device)
         if self.config.given < 0:
             return latents
         return torch.cat([latents, select_track(real, self.config.given).flatten(1)], dim=1)

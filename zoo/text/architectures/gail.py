@@ -51,6 +51,7 @@ from transformers import (
 from transformers import PreTrainedConfig as TransformerConfig
 
 from zoo.data import Store
+from zoo.device import send
 from zoo.errors import InvalidFileError, InvalidValueError
 from zoo.recipe import OptimizerConfig, TrainConfig, check_unused, within
 from zoo.text.config import TextConfig
@@ -355,7 +356,7 @@ class TextGAIL(PolicyGAN):
         with eval_mode(self.generator):
             log_probabilities = self._log_probability(tokens)
         advantage = advantages(rewards, num, train.demonstration_reward)
-        order = step.noise.uniform(len(tokens)).argsort().to(tokens.device)
+        order = send(step.noise.uniform(len(tokens)).argsort(), tokens.device)
         return Buffer(tokens[order], log_probabilities[order], advantage[order], rewards.mean())
 
     @classmethod

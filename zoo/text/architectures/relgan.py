@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.device import send
 from zoo.recipe import LossName, OptimizerConfig, TrainConfig, check_unused, within
 from zoo.text.config import TextConfig
 from zoo.text.gan import PolicyGAN
@@ -192,7 +193,7 @@ class RelGAN(PolicyGAN):
             progress = (step.kimg - train.pretrain_kimg) / adversarial_kimg if adversarial_kimg > 0 else 1.0
             uniforms = step.noise.uniform(len(step.real), self.config.length, self.config.vocabulary)
             with eval_mode(generator):
-                return generator.relax(uniforms.to(step.real.device), train.beta_max ** min(1.0, max(0.0, progress)))
+                return generator.relax(send(uniforms, step.real.device), train.beta_max ** min(1.0, max(0.0, progress)))
 
         def discriminator_loss(step: Step) -> dict[str, Tensor]:
             with torch.no_grad():

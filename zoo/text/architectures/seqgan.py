@@ -32,6 +32,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.device import send
 from zoo.errors import InvalidValueError
 from zoo.noise import Noise
 from zoo.recipe import OptimizerConfig, TrainConfig, check_unused, within
@@ -222,7 +223,7 @@ class SeqGAN(PolicyGAN):
         if train.reward == "constant":
             return torch.ones(tokens.shape, device=tokens.device)
         if train.reward == "noise":
-            return noise.uniform(*tokens.shape).to(tokens.device)
+            return send(noise.uniform(*tokens.shape), tokens.device)
         whole = self.discriminator(tokens).sigmoid()[:, None]
         if tokens.shape[1] == 1:
             return whole

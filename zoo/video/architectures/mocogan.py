@@ -30,6 +30,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.conditional import LabelledGAN
+from zoo.device import send
 from zoo.errors import InvalidValueError
 from zoo.noise import Noise
 from zoo.options import FrameOptions, LabelOptions
@@ -419,5 +420,5 @@ class MoCoGAN(LongClipGAN, LabelledGAN):
 def sample_frames(clips: Tensor, noise: Noise) -> Tensor:
     """Select a random frame of each clip: [N, 3, T, H, W] -> [N, 3, H, W]."""
     n, _, length = clips.shape[:3]
-    chosen = (noise.uniform(n) * length).long().to(clips.device)
+    chosen = send((noise.uniform(n) * length).long(), clips.device)
     return clips[torch.arange(n, device=clips.device), :, chosen]

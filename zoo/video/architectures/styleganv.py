@@ -33,6 +33,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.device import send
 from zoo.errors import InvalidValueError
 from zoo.nn.precision import use_float32
 from zoo.noise import Noise
@@ -494,4 +495,4 @@ class StyleGANV(LongClipGAN):
     def sample_times(self, step: Step) -> Tensor:
         """Draw the times [N, S] of different frames of each clip, in ascending order."""
         order = step.noise.uniform(len(step.real), self.config.frames).argsort(dim=1)
-        return order[:, : self.config.frames_seen].sort(dim=1).values.to(step.real)
+        return send(order[:, : self.config.frames_seen].sort(dim=1).values.to(step.real.dtype), step.real.device)
