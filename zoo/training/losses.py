@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.nn.compiling import compile_function
-from zoo.nn.counter_noise import counter_noise
+from zoo.nn.counter_noise import counter_noise, draw_keys
 from zoo.nn.precision import use_float32
 from zoo.noise import Noise
 from zoo.recipe import TrainConfig
@@ -132,8 +132,7 @@ class Penalties:
 
     def _difference(self, discriminator: Callable[[Tensor], Tensor], inputs: Tensor, noise: Noise) -> Tensor:
         """Compute directional derivatives [N], each along a random direction of its own."""
-        keys = (noise.uniform(len(inputs), 2) * (1 << 16)).long().to(inputs.device)  # two numbers of 16 bits
-        direction = counter_noise(keys[:, 0] << 16 | keys[:, 1], *inputs.shape[1:])
+        direction = counter_noise(draw_keys(len(inputs), noise).to(inputs.device), *inputs.shape[1:])
         inputs = inputs.detach()
         restart = _keep_random_state(inputs.device)
         moved = discriminator(torch.add(inputs, direction.to(inputs), alpha=self.STEP))
