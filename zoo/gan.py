@@ -164,7 +164,10 @@ class GAN(nn.Module):
         return self.output(self._generate(latents, batch_size, progress, **arguments), latents.cpu(), seed)
 
     def prepare_sampling(self, n: int, seed: int, options: Any) -> tuple[Tensor, dict[str, Any]]:
-        """Return the latents of n samples with these options, and further arguments of the generator."""
+        """Return the latents of n samples with these options, and further arguments of the generator.
+
+        An argument that is a tensor has a row for each sample.
+        """
         return self.latents(n, Noise(seed)), {}
 
     @torch.no_grad()
@@ -198,7 +201,9 @@ class GAN(nn.Module):
             latents = latents.to(weight.dtype)
         parts = []
         for start in range(0, len(latents), batch_size):
-            samples = generator(latents[start : start + batch_size].to(weight.device), **arguments).cpu()
+            rows = slice(start, start + batch_size)
+            given = {k: v[rows].to(weight.device) if isinstance(v, Tensor) else v for k, v in arguments.items()}
+            samples = generator(latents[rows].to(weight.device), **given).cpu()
             parts.append(samples.float() if samples.is_floating_point() else samples)
             if progress is not None:
                 progress(min(start + batch_size, len(latents)))

@@ -12,6 +12,8 @@ import math
 import torch
 from torch import Tensor
 
+from zoo.noise import Noise
+
 _MASK = 0xFFFFFFFF
 
 
@@ -28,6 +30,12 @@ def counter_noise(keys: Tensor, *shape: int, stream: int = 0) -> Tensor:
     second = _mix(rows[:, None] ^ _mix(2 * places + 1))
     uniform, angle = ((bits >> 8).float().add(0.5).mul(2.0**-24) for bits in (first, second))
     return ((-2 * uniform.log()).sqrt() * (2 * math.pi * angle).cos()).view(len(keys), *shape)
+
+
+def draw_keys(n: int, noise: Noise) -> Tensor:
+    """Draw keys of n samples, int64 [n] of 32 random bits."""
+    halves = (noise.uniform(n, 2) * (1 << 16)).long()
+    return halves[:, 0] << 16 | halves[:, 1]
 
 
 def _mix(bits: Tensor) -> Tensor:

@@ -14,11 +14,16 @@ from zoo.training.losses import LOSSES, Penalties
 from zoo.training.phases import Phase, Step, make_optimizer
 
 
-def adversarial_phases(gan: GAN, train: TrainConfig) -> list[Phase]:
+def adversarial_phases(
+    gan: GAN, train: TrainConfig, *, generate: Callable[[Step], Tensor] = lambda step: step.fake
+) -> list[Phase]:
     """Make the phases of `train.loss`: D on every step, its lazy R1 penalty where `r1_gamma` asks for it, then G.
 
     The lazy penalty is multiplied by its interval. So `r1_interval` changes its cost and not its strength (Karras et
     al. 2020, arXiv:1912.04958, appendix B).
+
+    Args:
+        generate: the fakes of a step, the same for all its phases.
     """
     loss, penalties = LOSSES[train.loss], Penalties.of(train, gan.discriminator)
     discriminator, generator = gan.discriminator, gan.generator
@@ -28,7 +33,7 @@ def adversarial_phases(gan: GAN, train: TrainConfig) -> list[Phase]:
         return _score(discriminator, diff_augment(samples, train.augment, step.noise), step.labels)
 
     def discriminator_loss(step: Step) -> dict[str, Tensor]:
-        fake_samples = step.fake.detach()
+        fake_samples = generate(step).detach()
         real, fake = discriminate(step.real, step), discriminate(fake_samples, step)
         terms = {"loss": loss.discriminator(real, fake), "real": real, "fake": fake}
         if train.gradient_penalty:
@@ -51,7 +56,7 @@ def adversarial_phases(gan: GAN, train: TrainConfig) -> list[Phase]:
         return {"loss": train.r1_gamma / 2 * train.r1_interval * penalty, "r1_penalty": penalty}
 
     def generator_loss(step: Step) -> dict[str, Tensor]:
-        logits = discriminate(step.fake, step)
+        logits = discriminate(generate(step), step)
         return {"loss": loss.generator(logits - discriminate(step.real, step) if loss.relative else logits)}
 
     phases = [

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from zoo.device import send
 from zoo.nn.compiling import compile_function
-from zoo.nn.counter_noise import counter_noise
+from zoo.nn.counter_noise import counter_noise, draw_keys
 from zoo.nn.precision import use_float32
 from zoo.noise import Noise
 from zoo.recipe import TrainConfig
@@ -133,8 +133,7 @@ class Penalties:
 
     def _difference(self, discriminator: Callable[[Tensor], Tensor], inputs: Tensor, noise: Noise) -> Tensor:
         """Compute directional derivatives [N], each along a random direction of its own."""
-        keys = send((noise.uniform(len(inputs), 2) * (1 << 16)).long(), inputs.device)  # two numbers of 16 bits
-        direction = counter_noise(keys[:, 0] << 16 | keys[:, 1], *inputs.shape[1:])
+        direction = counter_noise(send(draw_keys(len(inputs), noise), inputs.device), *inputs.shape[1:])
         inputs = inputs.detach()
         restart = _keep_random_state(inputs.device)
         moved = discriminator(torch.add(inputs, direction.to(inputs), alpha=self.STEP))

@@ -47,14 +47,18 @@ class Step:
     @property
     def fake(self) -> Tensor:
         """Samples [N, ...] of the generator as it is before its own phase."""
+        return self.generate(self.gan.generator)
+
+    def generate(self, generate: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return `fake`. At its first use `generate` makes it of new latents, for generators with more arguments."""
         if self._fake is None:
-            latents, generator = self.latents(), self.gan.generator
+            latents = self.latents()
             if self._train_generator:
-                with trainable(generator):
-                    self._fake = generator(latents)
+                with trainable(self.gan.generator):
+                    self._fake = generate(latents)
             else:
                 with torch.no_grad():
-                    self._fake = generator(latents)
+                    self._fake = generate(latents)
         return self._fake
 
     def latents(self) -> Tensor:

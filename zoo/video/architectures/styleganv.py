@@ -36,6 +36,16 @@ from torch import Tensor, nn
 from zoo.device import send
 from zoo.errors import InvalidValueError
 from zoo.nn.precision import use_float32
+from zoo.nn.stylegan2 import (
+    Convolution,
+    Linear,
+    append_deviation,
+    convolve_modulated,
+    make_filter,
+    normalize,
+    rectify,
+    upsample,
+)
 from zoo.noise import Noise
 from zoo.recipe import OptimizerConfig, TrainConfig, check_unused, within
 from zoo.training.augment import apply_augmentation, diff_augment, draw_augmentation
@@ -43,7 +53,6 @@ from zoo.training.losses import LOSSES, Penalties
 from zoo.training.phases import Phase, Step, make_optimizer
 from zoo.video.clip_gan import ClipConfig, LongClipGAN, as_clips, as_frames, frames_at_once
 
-SLOPE = 0.2  # of the leaky rectifiers, whose outputs are multiplied by the root of 2
 KERNEL = 11  # of the two convolutions over motion noise
 JOINED = 16  # px, where the discriminator concatenates the frames' features
 SLOW = 0.01  # learning rate of mapping networks and motion convolutions, relative to all other layers
@@ -103,33 +112,6 @@ class StyleGANVConfig(ClipConfig):
     def noise_vectors(self, frames: int) -> int:
         """Count the vectors of motion noise for these codes: both convolutions shorten them."""
         return self.anchors(frames) + 2 * (KERNEL - 1)
-
-
-class Linear(nn.Module):
-    """A linear layer [N, inputs] -> [N, outputs] with an equalized learning rate.
-
-    Its weights start from N(0, 1), and are scaled when they are used.
-    """
-
-    def __init__(self, inputs: int, outputs: int, *, bias: float | None = 0.0, rate: float = 1.0) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(outputs, inputs) / rate)
-        self.bias = None if bias is None else nn.Parameter(torch.full((outputs,), bias / rate))
-        self.scale, self.rate = rate * inputs**-0.5, rate
-
-    def forward(self, x: Tensor) -> Tensor:
-        bias = None if self.bias is None else (self.bias * self.rate).to(x)
-        return F.linear(x, (self.weight * self.scale).to(x), bias)
-
-
-def rectify(x: Tensor) -> Tensor:
-    """Apply a leaky ReLU that keeps the variance."""
-    return F.leaky_relu(x, SLOPE) * math.sqrt(2)
-
-
-def normalize(x: Tensor) -> Tensor:
-    """Scale rows to a mean square of 1."""
-    return x * (x.square().mean(1, keepdim=True) + 1e-8).rsqrt()
 
 
 class Mapping(nn.Module):
@@ -204,17 +186,16 @@ class Motion(nn.Module):
 
 
 class ModulatedConvolution(nn.Module):
-    """Maps [N, inputs, r, r] and styles [N, W] -> [N, outputs, r or 2r, .], with weights that depend on the style.
+    """Maps [N, inputs, r, r] and styles [N, W] -> [N, outputs, r or 2r, .], with weights that depend on the style."""
 
-    The inputs and outputs are scaled instead of the weights. The result is the same, with one convolution for the whole
-    batch.
-    """
+    resample_filter: Tensor
 
     def __init__(self, inputs: int, outputs: int, style_dim: int, *, kernel: int = 3, up: bool = False) -> None:
         super().__init__()
         self.style = Linear(style_dim, inputs, bias=1.0)
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(outputs))
+        self.register_buffer("resample_filter", make_filter(), persistent=False)
         self.up, self.to_rgb = up, kernel == 1
 
     def forward(self, x: Tensor, styles: Tensor) -> Tensor:
@@ -222,33 +203,14 @@ class ModulatedConvolution(nn.Module):
         if self.to_rgb:  # not demodulated
             scale = scale * self.weight.shape[1] ** -0.5
             return F.conv2d(x * scale[:, :, None, None], self.weight, self.bias)
-        demodulation = (scale.square() @ self.weight.square().sum((2, 3)).T + 1e-8).rsqrt()  # [N, outputs]
-        x = x * scale[:, :, None, None]
-        if self.up:
-            x = blur(F.conv_transpose2d(x, self.weight.transpose(0, 1), stride=2), padding=1, gain=4)
-        else:
-            x = F.conv2d(x, self.weight, padding=1)
-        return rectify(x * demodulation[:, :, None, None] + self.bias[:, None, None])
-
-
-def make_blur_filter(x: Tensor, gain: float = 1.0) -> Tensor:
-    """Return StyleGAN2's binomial 4 x 4 filter for each channel of `x` [C, 1, 4, 4]."""
-    taps = torch.tensor([1.0, 3.0, 3.0, 1.0], dtype=x.dtype, device=x.device) / 8
-    return (gain * torch.outer(taps, taps)).expand(x.shape[1], 1, 4, 4)
-
-
-def blur(x: Tensor, *, padding: int, stride: int = 1, gain: float = 1.0) -> Tensor:
-    """Convolve maps [N, C, r, r] with the binomial filter."""
-    return F.conv2d(x, make_blur_filter(x, gain), stride=stride, padding=padding, groups=x.shape[1])
-
-
-def upsample(x: Tensor) -> Tensor:
-    """Double the height and width: [N, C, r, r] -> [N, C, 2r, 2r]."""
-    return F.conv_transpose2d(x, make_blur_filter(x, 4.0), stride=2, padding=1, groups=x.shape[1])
+        x = convolve_modulated(x, self.weight, scale, up=self.resample_filter if self.up else None)
+        return rectify(x + self.bias[:, None, None])
 
 
 class Generator(nn.Module):
     """Latents [N, Z + B * V] -> clips [N, 3, T, R, R]; B vectors of motion noise are enough for T frames."""
+
+    resample_filter: Tensor
 
     def __init__(self, config: StyleGANVConfig) -> None:
         super().__init__()
@@ -256,6 +218,7 @@ class Generator(nn.Module):
         self.mapping = Mapping(config.latent_dim, config.style_dim, config.mapping_layers)
         self.motion = Motion(config)
         self.constant = nn.Parameter(torch.randn(config.channels(4), 4, 4))
+        self.register_buffer("resample_filter", make_filter(), persistent=False)
         self.convolutions, self.to_rgb = nn.ModuleList(), nn.ModuleList()
         before = config.channels(4) + config.motion_dim
         for resolution in config.resolutions:
@@ -285,7 +248,7 @@ class Generator(nn.Module):
         for up, convolution, to_rgb in zip(others[::2], others[1::2], self.to_rgb[1:], strict=True):
             x = convolution(up(x, styles), styles)
             with use_float32(image.device):
-                image = upsample(image) + to_rgb(x, styles)
+                image = upsample(image, self.resample_filter) + to_rgb(x, styles)
         if not self.training:
             image = image.clamp(-1, 1)
         return as_clips(image, len(latents))
@@ -293,24 +256,6 @@ class Generator(nn.Module):
     def forward(self, latents: Tensor, frames: int | None = None) -> Tensor:
         times = torch.arange(frames or self.config.frames, device=latents.device, dtype=torch.float32)
         return self.frames_at(latents, times.expand(len(latents), -1))
-
-
-class Convolution(nn.Module):
-    """A convolution [N, inputs, r, r] -> [N, outputs, r, r], or r / 2, scaled as `Linear` is."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: int, *, down: bool = False, bias: bool = True) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
-        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
-        self.scale, self.down, self.padding = (inputs * kernel**2) ** -0.5, down, kernel // 2
-
-    def forward(self, x: Tensor) -> Tensor:
-        weight = self.weight * self.scale
-        if not self.down:
-            return F.conv2d(x, weight, self.bias, padding=self.padding)
-        if not self.padding:  # a 1 x 1 kernel: blur only the pixels that stay
-            return F.conv2d(blur(x, padding=1, stride=2), weight, self.bias)
-        return F.conv2d(blur(x, padding=2), weight, self.bias, stride=2)
 
 
 class Residual(nn.Module):
@@ -381,17 +326,6 @@ class Discriminator(nn.Module):
         x = rectify(self.convolution(append_deviation(x.float())))
         features = self.output(rectify(self.linear(x.flatten(1))))  # [N, D]
         return (features * self.times(times)).sum(1) * features.shape[1] ** -0.5
-
-
-def append_deviation(x: Tensor, group: int = 4) -> Tensor:
-    """Append the mean deviation over groups of samples: [N, C, r, r] -> [N, C + 1, r, r].
-
-    Karras et al. 2018, arXiv:1710.10196, section 3.
-    """
-    n = len(x)
-    size = next(size for size in range(min(group, n), 0, -1) if n % size == 0)
-    deviation = (x.reshape(size, n // size, *x.shape[1:]).var(0, unbiased=False) + 1e-8).sqrt().mean((1, 2, 3))
-    return torch.cat([x, deviation.repeat(size)[:, None, None, None].expand(-1, 1, *x.shape[2:])], dim=1)
 
 
 @dataclass(frozen=True, kw_only=True)
