@@ -25,7 +25,8 @@ ROOMS = [  # from the ground up: a file may import at its top from its own room 
     ["conditional"],
     ["training"],
     list(MODALITIES),  # which never import from each other
-    ["convert", "releases", "cost"],
+    ["releases", "cost"],
+    ["convert"],
     ["evaluation"],
     ["cli"],
     ["__main__", ""],

@@ -12,8 +12,8 @@ from helpers.hanging import must_end
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from zoo.convert import hifigan
-from zoo.convert.hifigan import convert, read_vocoder
+from zoo.convert.hifigan import read_vocoder
+from zoo.convert.published import convert
 from zoo.errors import InvalidFileError, InvalidValueError
 from zoo.music.architectures.hifigan import V3, Generator, HiFiGAN, HiFiGANConfig
 from zoo.nn.fusion import fuse_norms
@@ -238,13 +238,9 @@ def test_a_first_layer_of_other_dimensions_is_refused(tmp_path: Path):
         read_vocoder(tmp_path / "a.pth")
 
 
-def test_the_command_refuses_in_a_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    monkeypatch.setattr("sys.argv", ["hifigan", str(tmp_path / "nothere"), "--out", str(tmp_path / "out")])
-    with pytest.raises(SystemExit) as ended:
-        hifigan.main()
+def test_the_command_refuses_in_a_line(command, tmp_path: Path):
+    """A file that is not there is one line, and nothing is made."""
+    code, _, errors = command("convert", tmp_path / "nothere", "--out", tmp_path / "out")
 
-    assert ended.value.code == 2
-    assert "nothere: no file of weights" in capsys.readouterr().err
+    assert (code, errors.strip()) == (2, f"zoo: {tmp_path / 'nothere'}: no such file or folder")
     assert not (tmp_path / "out").exists()

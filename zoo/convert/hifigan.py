@@ -1,7 +1,4 @@
-"""Published HiFi-GAN vocoders, converted to folders that this library loads.
-
-    python -m zoo.convert.hifigan generator_v1 --out my-vocoder
-    zoo sample ./my-vocoder --input a.wav --out b.wav
+"""HiFi-GAN vocoders.
 
 It reads the layouts of the authors' release (a pickle with `generator`), of torchaudio (a pickled state), and of
 `transformers.SpeechT5HifiGan` and its source (a folder with config.json and model.safetensors). Weight norm may be
@@ -26,9 +23,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.errors import InvalidFileError, ZooError, shorten, shorten_repr
+from zoo.convert.published import Converted, Family, Published
+from zoo.errors import InvalidFileError, shorten, shorten_repr
 from zoo.io.torch_file import read_tensors
-from zoo.io.weights import write_sums, write_weights
 from zoo.music.architectures.hifigan import HiFiGAN, HiFiGANConfig
 from zoo.recipe import MAX_ITEMS, build
 
@@ -63,25 +60,16 @@ _KEYS = {  # our keys, and those of the config.json of a release: the authors' a
 }
 
 
-def convert(source: Path, out: Path) -> Path:
-    """Convert the vocoder in the file or folder `source` to a folder of weights `out`; returns it.
+def recognize(published: Published) -> bool:
+    """Tell whether the tensors have the first convolution of a vocoder, in any of its layouts."""
+    return any(_rename(name).startswith("conv_pre.") for name in published.generator)
 
-    Raises InvalidFileError where there is no vocoder, WriteError.
-    """
-    gan = read_vocoder(source)
-    out.mkdir(parents=True, exist_ok=True)
-    for name, network in gan.networks.items():
-        write_weights(network.state_dict(), out / f"{name}.safetensors")
-    content = {
-        "format": 1,
-        "library": "gan-zoo",
-        "modality": "music",
-        "architecture": "hifigan",
-        "config": asdict(gan.config),
-    }
-    (out / "config.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    write_sums(out)
-    return out
+
+def convert(published: Published) -> Converted:
+    """Read the vocoder, with the config.json beside its file."""
+    gan = read_vocoder(published.path)
+    states = {name: network.state_dict() for name, network in gan.networks.items()}
+    return Converted(modality="music", architecture="hifigan", config=asdict(gan.config), states=states)
 
 
 def read_vocoder(source: Path) -> HiFiGAN:
@@ -232,30 +220,6 @@ def _read_sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    """Run the command line."""
-    import argparse
-
-    parser = argparse.ArgumentParser(
-        prog="python -m zoo.convert.hifigan",
-        description="Convert a published HiFi-GAN vocoder to a folder that zoo loads. Known are the releases of the "
-        "HiFi-GAN authors, of torchaudio and of transformers (SpeechT5). No code in the file is run.",
-        epilog="example: python -m zoo.convert.hifigan generator_v1 --out my-vocoder, and then: "
-        "zoo sample ./my-vocoder --input a.wav --out b.wav",
-    )
-    parser.add_argument(
-        "source",
-        type=Path,
-        help="a file of weights (generator_v1, .pth, .bin or .safetensors), or the folder of a release. A config.json "
-        "in the same folder is read for the sizes",
-    )
-    parser.add_argument("--out", type=Path, required=True, help="the folder to write: weights, config.json, SHA256SUMS")
-    options = parser.parse_args()
-    try:
-        print(convert(options.source, options.out))
-    except ZooError as error:
-        parser.exit(2, f"{error}\n")
-
-
-if __name__ == "__main__":
-    main()
+FAMILY = Family(
+    name="HiFi-GAN vocoder", recognizes=recognize, convert=convert, signs="conv_pre or input_conv, ups, resblocks"
+)

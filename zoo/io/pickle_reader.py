@@ -46,6 +46,15 @@ class Record:
         raise InvalidFileError("it sets the state of an object that has none")
 
 
+class Ignored(Record):
+    """A value that nobody needs, whatever its attributes are."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
 class Name(Record):
     """The stand-in for a name that a pickle may use. A call makes a record, or raises InvalidFileError."""
 
@@ -103,6 +112,7 @@ class Reader(pickle._Unpickler):
     _known: ClassVar[dict[int, Any]] = {
         **{code[0]: pickle._Unpickler.dispatch[code[0]] for code in _INSTRUCTIONS},
         pickle.EMPTY_DICT[0]: lambda reader: reader.append(Table()),
+        pickle.NEWOBJ[0]: lambda reader: reader.load_newobj(),
     }
 
     def __init__(
@@ -117,6 +127,14 @@ class Reader(pickle._Unpickler):
         super().__init__(file, encoding=encoding)
         self._names, self._make, self._what = names, make, what
         self.dispatch = _Instructions(self._known)  # type: ignore[misc]  # each counts its own
+
+    def load_newobj(self) -> None:
+        """Make an object without arguments, of a stand-in."""
+        args = self.stack.pop()  # type: ignore[attr-defined]
+        name = self.stack.pop()  # type: ignore[attr-defined]
+        if args != () or not isinstance(name, Name):
+            raise InvalidFileError("it makes an object in another way than is known here")
+        self.append(name())  # type: ignore[attr-defined]
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self._names:

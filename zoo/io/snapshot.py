@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from zoo.errors import InvalidFileError, shorten
-from zoo.io.pickle_reader import Make, Name, Reader, Record, Table
+from zoo.io.pickle_reader import Ignored, Make, Name, Reader, Record, Table
 from zoo.io.torch_file import MAX_BYTES, Storage, View, check_view, read_old_header, read_views
 
 MAX_READ = 1 << 20  # bytes of one object that is no array; source texts have some 100 kB
@@ -61,15 +61,6 @@ class _Blob(Record):
 
     start: int
     size: int
-
-
-class _Ignored(Record):
-    """A value that no network needs."""
-
-    __slots__ = ()
-
-    def __setstate__(self, state: Any) -> None:
-        pass
 
 
 class _Module(Record):
@@ -198,7 +189,6 @@ class _SnapshotReader(Reader):
         **Reader._known,
         pickle.EMPTY_SET[0]: lambda reader: reader.append([]),
         pickle.ADDITEMS[0]: lambda reader: reader.load_additems(),
-        pickle.NEWOBJ[0]: lambda reader: reader.load_newobj(),
         pickle.BINBYTES[0]: lambda reader: reader.load_bytes(),
     }
 
@@ -211,13 +201,6 @@ class _SnapshotReader(Reader):
         if not isinstance(self.stack[-1], list):  # type: ignore[attr-defined]
             raise InvalidFileError("it adds to a set that is none")
         self.stack[-1].extend(items)  # type: ignore[attr-defined]
-
-    def load_newobj(self) -> None:
-        args = self.stack.pop()  # type: ignore[attr-defined]
-        name = self.stack.pop()  # type: ignore[attr-defined]
-        if args != () or not isinstance(name, Name):
-            raise InvalidFileError("it makes an object in another way than networks are made")
-        self.append(name())  # type: ignore[attr-defined]
 
     def load_bytes(self) -> None:
         (size,) = struct.unpack("<I", self.read(4))  # type: ignore[attr-defined]
@@ -239,7 +222,7 @@ class _SnapshotReader(Reader):
         if f"{module}.".startswith(_MODULES):
             return Name(name, _make_module(module))
         if module in _IGNORED or module.startswith(_IGNORED):
-            return Name(name, lambda name, args: _Ignored())
+            return Name(name, lambda name, args: Ignored())
         return super().find_class(module, name)
 
     def _make_object(self, name: str, args: tuple[Any, ...]) -> Any:

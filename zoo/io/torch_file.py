@@ -12,7 +12,7 @@ import io
 import math
 import os
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from zoo.errors import InvalidFileError, shorten
-from zoo.io.pickle_reader import Name, Reader, Record, Table
+from zoo.io.pickle_reader import Ignored, Name, Reader, Record, Table
 
 MAX_BYTES = 4 << 30  # training checkpoints with their optimizers take up to 3 GB
 MAX_PICKLE_BYTES = 16 << 20
@@ -57,6 +57,7 @@ _NAMES = {
     ("torch", "Size"): "size",
     ("collections", "OrderedDict"): "table",
     ("collections", "Counter"): "table",  # in the state of a learning rate's schedule
+    ("argparse", "Namespace"): "ignored",  # the options of a training
 }
 
 
@@ -92,6 +93,53 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
     Tensors that share numbers in the file share them here. Raises InvalidFileError where the file is anything else.
     """
+    return _read(path, _find_state)
+
+
+def read_networks(path: Path, choose: Callable[[Collection[str]], Collection[str]]) -> dict[str, dict[str, Tensor]]:
+    """Read the states of several networks in a file of `torch.save`, and of no others.
+
+    Args:
+        choose: chooses among the names of the states that a file has.
+
+    Returns:
+        The chosen states, by the file's names. A file of one state has it under the name "", and so are tensors that
+        stand beside the states.
+
+    Raises InvalidFileError where the file has no state.
+    """
+
+    def find(found: Any) -> dict[str, View]:
+        states = _list_states(found)
+        if not states:
+            raise InvalidFileError("it has no state of a network")
+        chosen = {name: states[name] for name in ("", *choose(states)) if name in states}
+        return {f"{name}\0{key}": view for name, state in chosen.items() for key, view in state.items()}
+
+    if path.suffix == ".safetensors":
+        return {"": read_tensors(path)}
+    networks: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in _read(path, find).items():
+        network, _, key = name.partition("\0")
+        networks.setdefault(network, {})[key] = tensor
+    return networks
+
+
+def _list_states(found: Any) -> dict[str, Mapping[str, View]]:
+    """List the states in what a file describes; "" has its own tensors."""
+    if not isinstance(found, dict):
+        raise InvalidFileError("it holds something other than a dictionary")
+    own = {key: value for key, value in found.items() if isinstance(value, View) and isinstance(key, str)}
+    states: dict[str, Mapping[str, View]] = {"": own} if own else {}
+    for name, value in found.items():
+        if isinstance(name, str) and isinstance(value, dict) and value and "\0" not in name:
+            inner = {key: view for key, view in value.items() if isinstance(view, View) and isinstance(key, str)}
+            states |= {name: inner} if inner else {}
+    return states
+
+
+def _read(path: Path, find: Callable[[Any], Mapping[str, View]]) -> dict[str, Tensor]:
+    """Read the tensors that `find` chooses of what a file describes; of a safetensors file, all."""
     try:
         if path.stat().st_size > MAX_BYTES:
             raise InvalidFileError(f"{path}: larger than {MAX_BYTES >> 30} GiB, the most that is read here; refused")
@@ -99,7 +147,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         with path.open("rb") as file:
             is_zip = file.read(len(_ZIP_START)) == _ZIP_START
-            return _read_archive(file) if is_zip else _read_old_file(file)
+            return _read_archive(file, find) if is_zip else _read_old_file(file, find)
     except OSError as error:
         raise InvalidFileError(f"{path}: cannot read: {error.strerror or error}") from error
     except SafetensorError as error:
@@ -112,7 +160,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         ) from error
 
 
-def _read_archive(file: IO[bytes]) -> dict[str, Tensor]:
+def _read_archive(file: IO[bytes], find: Callable[[Any], Mapping[str, View]]) -> dict[str, Tensor]:
     """Read a state from a zip archive: `NAME/data.pkl`, `NAME/byteorder`, and a `NAME/data/KEY` for each storage."""
     end = zipfile._EndRecData(file)  # type: ignore[attr-defined]
     if end is None or end[zipfile._ECD_SIZE] > MAX_DIRECTORY_BYTES:  # type: ignore[attr-defined]
@@ -141,10 +189,10 @@ def _read_archive(file: IO[bytes]) -> dict[str, Tensor]:
                 raise InvalidFileError("it has other numbers than its data.pkl says")
             return archive.read(member)
 
-        return read_views(_find_state(Descriptions(archive.read(pickles[0])).load()), read, most=_measure(file))
+        return read_views(find(Descriptions(archive.read(pickles[0])).load()), read, most=_measure(file))
 
 
-def _read_old_file(file: IO[bytes]) -> dict[str, Tensor]:
+def _read_old_file(file: IO[bytes], find: Callable[[Any], Mapping[str, View]]) -> dict[str, Tensor]:
     """Read a state from five pickles and the storages behind them, each after its size in 8 bytes."""
     file.seek(0)
     start = io.BytesIO(file.read(MAX_PICKLE_BYTES))
@@ -167,7 +215,7 @@ def _read_old_file(file: IO[bytes]) -> dict[str, Tensor]:
         file.seek(places[storage.key])
         return file.read(storage.num_bytes)
 
-    return read_views(_find_state(found), read, most=_measure(file))
+    return read_views(find(found), read, most=_measure(file))
 
 
 def read_old_header(start: io.BytesIO) -> tuple[Any, Descriptions, Any]:
@@ -213,6 +261,8 @@ def _make(name: str, args: tuple[Any, ...]) -> Any:
             return Table()
         case "table", (Table() as counts,):
             return counts
+        case "ignored", ():
+            return Ignored()
         case "size", (tuple() as sides,):
             return sides
         case "parameter", (View() as view, *_):

@@ -57,13 +57,19 @@ class Release:
     architecture: type[GAN]
     config: Any
     shapes: Mapping[str, Mapping[str, Tensor]]
-    """Each network's state on the meta device, by the network's name."""
+    """Each network's state on the meta device, by the network's name. Converted weights may lack the discriminator."""
 
     @classmethod
     def open(cls, folder: Path) -> Release:
         """Read config.json, and lay out the networks that it describes. Raises InvalidFileError."""
-        architecture, config = _read_config(folder)
-        return cls(folder, architecture, config, architecture.state_shapes(config))
+        architecture, config, names = _read_config(folder)
+        shapes = architecture.state_shapes(config)
+        if names is None:
+            return cls(folder, architecture, config, shapes)
+        if "generator" not in names or not shapes.keys() >= set(names):
+            some = f"the generator, and others of {', '.join(shapes)}"
+            raise InvalidFileError(f"{folder / 'config.json'}: networks = {shorten_repr(names)} should be {some}")
+        return cls(folder, architecture, config, {name: shapes[name] for name in names})
 
     @property
     def weight_files(self) -> list[str]:
@@ -103,6 +109,8 @@ class Release:
             check_weights(resolve_inside(folder, f"{network}.safetensors"), state, cls.__name__)
         with no_init():
             gan = cls(self.config)
+        for name in gan.networks.keys() - self.shapes.keys():
+            delattr(gan, name)  # better none than one with random weights
         for asset in cls.ASSETS:
             if not resolve_inside(folder, asset).is_file():
                 raise InvalidFileError(f"{folder / asset}: missing; {cls.__name__} needs it to read its samples")
@@ -333,8 +341,8 @@ def _describe_files(listed: Iterable[str]) -> str:
 # --- config.json -------------------------------------------------------------------------------------------------
 
 
-def _read_config(folder: Path) -> tuple[type[GAN], Any]:
-    """Read the architecture and config that config.json names. Raises InvalidFileError."""
+def _read_config(folder: Path) -> tuple[type[GAN], Any, list[str] | None]:
+    """Read the architecture, the config and the networks, if it lists them, of config.json. Raises InvalidFileError."""
     path = resolve_inside(folder, "config.json")
     if not path.is_file():
         raise InvalidFileError(f"{path}: missing")
@@ -355,6 +363,9 @@ def _read_config(folder: Path) -> tuple[type[GAN], Any]:
         )
     try:
         cls = load_architecture(str(content.get("modality")), str(content.get("architecture")))
-        return cls, build(cls.Config, content.get("config", {}), where="config")
+        names = content.get("networks")
+        if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+            raise InvalidValueError("networks should be a list of names")
+        return cls, build(cls.Config, content.get("config", {}), where="config"), names
     except (NotFoundError, InvalidValueError, RecursionError) as error:
         raise InvalidFileError(f"{path}: {shorten(str(error), 300)}") from error
