@@ -139,6 +139,18 @@ def test_sampling_is_the_generator_in_evaluation_mode(gan: GAN):
     torch.testing.assert_close(samples.tensor, plain, rtol=0, atol=TestConfig().tolerance)
 
 
+def test_latents_of_ones_own_are_generated(gan: GAN):
+    """`generate` makes the same samples of the latents of samples, in batches of any size, and refuses other shapes."""
+    samples = gan.sample(4, seed=1)
+
+    again = gan.generate(samples.latents, batch_size=3)
+
+    assert type(again) is type(samples)
+    torch.testing.assert_close(again.tensor, samples.tensor, rtol=0, atol=TestConfig().tolerance)
+    with pytest.raises(InvalidValueError, match="should be"):
+        gan.generate(samples.latents[..., None])
+
+
 def test_gradients_reach_every_parameter(recipe: Recipe, gan: GAN, fitting_store: Store):
     """The phases' gradients together reach every parameter, but those that the recipe lists."""
     gan.train().requires_grad_(False)

@@ -163,6 +163,23 @@ class GAN(nn.Module):
         latents, arguments = self.prepare_sampling(n, seed, options)
         return self.output(self._generate(latents, batch_size, progress, **arguments), latents.cpu(), seed)
 
+    @torch.no_grad()
+    def generate(self, latents: Tensor, *, batch_size: int = 64, **arguments: Any) -> Samples:
+        """Generate samples of latents of your own, e.g. of the `latents` of other samples.
+
+        Args:
+            latents: [N, ...] as `sample(...).latents`, on any device.
+            batch_size: samples generated at once. It limits the memory.
+            arguments: further arguments of the generator.
+
+        Raises InvalidValueError for latents of another shape.
+        """
+        known = self.latents(1, Noise(0))
+        if latents.dim() != known.dim() or (latents.dim() > 1 and latents.shape[1:] != known.shape[1:]):
+            asked, given = ["N", *known.shape[1:]], list(latents.shape)
+            raise InvalidValueError(f"latents {given} should be [{', '.join(map(str, asked))}]")
+        return self.output(self._generate(latents, batch_size, None, **arguments), latents.cpu())
+
     def prepare_sampling(self, n: int, seed: int, options: Any) -> tuple[Tensor, dict[str, Any]]:
         """Return the latents of n samples with these options, and further arguments of the generator.
 
