@@ -349,9 +349,10 @@ class Discriminator(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class StyleGAN2TrainConfig(TrainConfig):
-    """The settings of the automatic configuration at 64 px. Both optimizers are corrected for lazy regularization.
+    """The settings of the automatic configuration at 64 px.
 
-    A network that takes k + 1 steps where it would take k has rates and betas of power k / (k + 1).
+    A lazy penalty every k steps adds a step to k others. So the learning rate is times k / (k + 1), and the betas are
+    to that power.
     """
 
     batch: int = field(default=32, metadata=within(2, 65536))
