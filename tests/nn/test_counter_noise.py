@@ -4,7 +4,8 @@ import pytest
 import torch
 from scipy import stats
 
-from zoo.nn.counter_noise import counter_noise
+from zoo.nn.counter_noise import counter_noise, draw_keys
+from zoo.noise import Noise
 
 
 def test_the_numbers_are_normal_and_independent():
@@ -34,6 +35,17 @@ def test_a_row_depends_on_its_key_and_stream_alone():
     assert torch.equal(noise[0], noise[3])
     assert torch.equal(noise[1:3], counter_noise(keys[1:3], 3, 4, stream=2))
     assert not torch.equal(noise[0], counter_noise(keys[:1], 3, 4, stream=3)[0])
+
+
+def test_keys_have_32_bits_and_follow_the_seed():
+    """Each bit is set in half of the keys, few keys are equal, and the first keys of many are those of few."""
+    keys = draw_keys(4096, Noise(0))
+    bits = keys[:, None] >> torch.arange(32) & 1
+
+    assert 0 <= int(keys.min()) <= int(keys.max()) < 1 << 32
+    assert float((bits.float().mean(0) - 0.5).abs().max()) < 0.05
+    assert len(keys.unique()) > 4090
+    assert torch.equal(draw_keys(7, Noise(0)), keys[:7])
 
 
 @pytest.mark.gpu

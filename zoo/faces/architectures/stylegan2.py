@@ -349,9 +349,10 @@ class Discriminator(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class StyleGAN2TrainConfig(TrainConfig):
-    """The settings of the automatic configuration at 64 px. Both optimizers are corrected for lazy regularization.
+    """The settings of the automatic configuration at 64 px.
 
-    A network that takes k + 1 steps where it would take k has rates and betas of power k / (k + 1).
+    A lazy penalty every k steps adds a step to k others. So the learning rate is times k / (k + 1), and the betas are
+    to that power.
     """
 
     batch: int = field(default=32, metadata=within(2, 65536))
@@ -459,9 +460,9 @@ class StyleGAN2(LabelledGAN):
         classes = [] if discriminator.mapping is None else [discriminator.mapping]
         return [generator.mapping, *exact, discriminator.b4, *classes]
 
-    def draw_training_noise(self, latents: Tensor, step: Step, style_mixing: float) -> dict[str, Any]:
-        """Draw what a training batch of the generator needs besides its latents."""
-        arguments: dict[str, Any] = {}
+    def draw_training_noise(self, latents: Tensor, step: Step, style_mixing: float) -> dict[str, Tensor]:
+        """Draw what a training batch of the generator needs besides its latents, a row for each sample."""
+        arguments: dict[str, Tensor] = {}
         if self.config.noise:
             arguments["noise"] = draw_keys(len(latents), step.noise).to(latents.device)
         if style_mixing:
@@ -481,15 +482,15 @@ class StyleGAN2(LabelledGAN):
             )
 
         def path_length_loss(step: Step) -> dict[str, Tensor]:
-            """Compute the penalty on half of a batch. It is not compiled, because it is differentiated twice."""
+            """Compute the penalty on half of a batch, uncompiled: `torch.compile` cannot differentiate twice."""
             latents = step.latents()
             drawn = self.draw_training_noise(latents, step, train.style_mixing)
             keys = draw_keys(len(latents), step.noise).to(latents.device)
             half = slice(0, max(1, len(latents) // 2))
-            drawn = {k: v[half] if isinstance(v, Tensor) else v for k, v in drawn.items()}
+            drawn = {name: rows[half] for name, rows in drawn.items()}
             with use_float32(latents.device):
-                styles = generator.make_styles(latents[half], drawn.pop("others", None), drawn.pop("crossover", None))
-                images = generator.synthesis(styles, **drawn)
+                styles = generator.make_styles(latents[half], drawn.get("others"), drawn.get("crossover"))
+                images = generator.synthesis(styles, drawn.get("noise", "none"))
                 directions = counter_noise(keys[half], *images.shape[1:], stream=PATH_STREAM) / config.resolution
                 penalty = path_length.penalize(measure_path_lengths(images, styles, directions))
             weight = train.path_length_weight * train.path_length_interval
