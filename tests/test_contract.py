@@ -142,6 +142,9 @@ def test_sampling_is_the_generator_in_evaluation_mode(gan: GAN):
 def test_gradients_reach_every_parameter(recipe: Recipe, gan: GAN, fitting_store: Store):
     """The phases' gradients together reach every parameter, but those that the recipe lists."""
     gan.train().requires_grad_(False)
+    for name, p in gan.named_parameters():
+        if name.endswith(recipe.test.zero_initialized):
+            torch.nn.init.normal_(p, std=0.1)
     step = make_step(gan, recipe, fitting_store)
     reached: set[str] = set()
     for phase in gan.phases(recipe.train):
