@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -66,8 +67,8 @@ class R3GANConfig:
     def __post_init__(self) -> None:
         if len(self.widths) < 2 or len(self.blocks) != len(self.widths):
             raise InvalidValueError(
-                f"model.widths has {len(self.widths)} values and model.blocks {len(self.blocks)}: give each a value for "
-                "4 x 4 px, 8 x 8 px and so on up to the size of the images"
+                f"model.widths has {len(self.widths)} values and model.blocks {len(self.blocks)}: give each one for "
+                "4 x 4 px, one for 8 x 8 px, and so on up to the size of the images"
             )
         for width in self.widths:
             if width * EXPANSION % GROUP:
@@ -136,7 +137,7 @@ class Resampler(nn.Module):
 
 
 class Transition(nn.Module):
-    """A change of the size of maps, and of their channels where those differ: [N, inputs, r, r] -> [N, outputs, ...]."""
+    """A change of the size of maps, and of their channels where those differ."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -216,11 +217,14 @@ class GeneratorNetwork(nn.Module):
         self.latent_dim, widths, depth = config.latent_dim, config.widths, sum(config.blocks)
         self.EmbeddingLayer = make_embedding(config.labels, config.latent_dim)
         inputs = config.latent_dim * (2 if config.labels else 1)
-        stages = []
-        for i, (width, count) in enumerate(zip(widths, config.blocks, strict=True)):
-            first = Upsampling(widths[i - 1], width) if i else GeneratorBasis(inputs, width)
-            stages.append(Stage(first, *(ResidualBlock(width, depth=depth) for _ in range(count))))
-        self.MainLayers = nn.Sequential(*stages)
+        starts: list[nn.Module] = [GeneratorBasis(inputs, widths[0])]
+        starts += [Upsampling(before, width) for before, width in pairwise(widths)]
+        self.MainLayers = nn.Sequential(
+            *(
+                Stage(start, *(ResidualBlock(width, depth=depth) for _ in range(count)))
+                for start, width, count in zip(starts, widths, config.blocks, strict=True)
+            )
+        )
         self.AggregationLayer = Convolution(widths[-1], 3)
 
     def forward(self, latents: Tensor) -> Tensor:
@@ -250,14 +254,14 @@ class DiscriminatorNetwork(nn.Module):
         widths, blocks, depth = config.widths[::-1], config.blocks[::-1], sum(config.blocks)
         last = widths[-1]
         self.ExtractionLayer = Convolution(3, widths[0])
-        stages = []
-        for i, (width, count) in enumerate(zip(widths, blocks, strict=True)):
-            ends = i + 1 == len(widths)
-            after = (
-                DiscriminatorBasis(last, last if config.labels else 1) if ends else Downsampling(width, widths[i + 1])
+        ends: list[nn.Module] = [Downsampling(width, after) for width, after in pairwise(widths)]
+        ends.append(DiscriminatorBasis(last, last if config.labels else 1))
+        self.MainLayers = nn.Sequential(
+            *(
+                Stage(*(ResidualBlock(width, depth=depth) for _ in range(count)), end)
+                for width, count, end in zip(widths, blocks, ends, strict=True)
             )
-            stages.append(Stage(*(ResidualBlock(width, depth=depth) for _ in range(count)), after))
-        self.MainLayers = nn.Sequential(*stages)
+        )
         self.EmbeddingLayer = make_embedding(config.labels, last, gain=last**-0.5)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -347,10 +351,8 @@ class R3GAN(LabelledGAN):
 
     def float32_modules(self) -> list[nn.Module]:
         """Return the layers that read latents or classes, and those that return images or logits."""
-        generator, discriminator = self.generator.Model, self.discriminator.Model
-        embeddings = [layer for layer in (generator.EmbeddingLayer, discriminator.EmbeddingLayer) if layer is not None]
-        first, last = generator.MainLayers[0].Layers[0], discriminator.MainLayers[-1].Layers[-1]
-        return [*embeddings, first, generator.AggregationLayer, last]
+        kinds = (GeneratorBasis, DiscriminatorBasis, nn.Linear)
+        return [self.generator.Model.AggregationLayer, *(m for m in self.modules() if isinstance(m, kinds))]
 
     def phases(self, train: R3GANTrainConfig) -> list[Phase]:
         """Make the phases D with its penalties, or D and lazy penalties, and G."""
