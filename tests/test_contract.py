@@ -23,7 +23,7 @@ from zoo.errors import InvalidValueError
 from zoo.gan import GAN
 from zoo.modality import kind_of
 from zoo.noise import Noise
-from zoo.recipe import Recipe, TestConfig, TrainConfig, load_recipe
+from zoo.recipe import Recipe, ScheduleConfig, TestConfig, TrainConfig, load_recipe
 from zoo.registry import registry
 from zoo.releases.exporting import save_networks, write_config
 from zoo.releases.loading import load_folder
@@ -181,6 +181,23 @@ def test_settings_without_effect_are_refused(recipe: Recipe, gan: GAN, fitting_s
             phase.loss(step)
 
     assert setting.partition("=")[0] in watched.read
+
+
+def test_the_strength_of_r1_follows_its_schedule(recipe: Recipe, gan: GAN, fitting_store: Store):
+    """At the end of a schedule to zero, phases of R1 have no loss; at its start they have one."""
+    if not recipe.train.r1_gamma:
+        return
+    schedule = ScheduleConfig(kimg=1, r1_gamma_factor=0)
+    phases = gan.train().phases(replace(recipe.train, r1_interval=2, schedule=schedule))
+    penalties = [phase for phase in phases if "R1" in phase.name]
+    gan.requires_grad_(False)
+    step = make_step(gan, recipe, fitting_store)
+    assert penalties
+    for phase in penalties:
+        step.kimg = 0
+        assert phase.loss(step)["loss"].item() > 0
+        step.kimg = 1
+        assert phase.loss(step)["loss"].item() == 0
 
 
 def test_networks_change_only_in_their_own_phase(recipe: Recipe, gan: GAN, fitting_store: Store):

@@ -97,10 +97,10 @@ class Trainer:
         step = self._next_step(due)
         for phase in due:
             self._run_phase(phase, step, report)
-        self.num_steps += 1
         train = self.recipe.train
         halflife = train.ema_halflife_kimg
         halflife = train.follow_schedule(halflife, train.schedule.ema_halflife_kimg or halflife, self.kimg)
+        self.num_steps += 1
         self.average.update(batch=train.batch, kimg=self.kimg, halflife_kimg=halflife, rampup=train.ema_rampup)
 
     def _next_step(self, due: list[Phase]) -> Step:

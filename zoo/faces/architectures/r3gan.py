@@ -362,18 +362,18 @@ class R3GAN(LabelledGAN):
         def discriminate(images: Tensor, step: Step) -> Tensor:
             return discriminator(diff_augment(images, train.augment, step.noise), step.labels)
 
-        def penalize(images: Tensor, step: Step) -> Tensor:
-            labels, draws = step.labels, draw_augmentation(len(images), train.augment, step.noise, images.device)
-            return penalties.r1(
+        def penalty_loss(step: Step) -> dict[str, Tensor]:
+            """Compute R1 and R2 in one pass: gamma / 2 of each is gamma times their mean."""
+            images = torch.cat([step.real, step.fake.detach()])
+            labels = None if step.labels is None else step.labels.repeat(2)
+            draws = draw_augmentation(len(images), train.augment, step.noise, images.device)
+            penalty = penalties.r1(
                 lambda pixels: discriminator(apply_augmentation(pixels, train.augment, draws), labels),
                 images,
                 step.noise,
             )
-
-        def penalty_loss(step: Step) -> dict[str, Tensor]:
-            r1, r2 = penalize(step.real, step), penalize(step.fake.detach(), step)
-            weight = train.compute_r1_gamma(step.kimg) / 2 * train.r1_interval
-            return {"loss": weight * (r1 + r2), "r1_penalty": r1, "r2_penalty": r2}
+            weight = train.compute_r1_gamma(step.kimg) * train.r1_interval
+            return {"loss": weight * penalty, "mean_penalty": penalty}
 
         def discriminator_loss(step: Step) -> dict[str, Tensor]:
             real, fake = discriminate(step.real, step), discriminate(step.fake.detach(), step)
