@@ -15,7 +15,6 @@ from zoo.errors import InvalidValueError, NotFoundError
 from zoo.recipe import (
     MAX_ITEMS,
     DataConfig,
-    ScheduleConfig,
     TestConfig,
     apply_override,
     build,
