@@ -23,7 +23,7 @@ from zoo.errors import InvalidValueError
 from zoo.gan import GAN
 from zoo.modality import kind_of
 from zoo.noise import Noise
-from zoo.recipe import Recipe, TestConfig, TrainConfig, load_recipe
+from zoo.recipe import Recipe, ScheduleConfig, TestConfig, TrainConfig, load_recipe
 from zoo.registry import registry
 from zoo.releases.exporting import save_networks, write_config
 from zoo.releases.loading import load_folder
@@ -154,6 +154,9 @@ def test_latents_of_ones_own_are_generated(gan: GAN):
 def test_gradients_reach_every_parameter(recipe: Recipe, gan: GAN, fitting_store: Store):
     """The phases' gradients together reach every parameter, but those that the recipe lists."""
     gan.train().requires_grad_(False)
+    for name, p in gan.named_parameters():
+        if name.endswith(recipe.test.zero_initialized):
+            torch.nn.init.normal_(p, std=0.1)
     step = make_step(gan, recipe, fitting_store)
     reached: set[str] = set()
     for phase in gan.phases(recipe.train):
@@ -190,6 +193,23 @@ def test_settings_without_effect_are_refused(recipe: Recipe, gan: GAN, fitting_s
             phase.loss(step)
 
     assert setting.partition("=")[0] in watched.read
+
+
+def test_the_strength_of_r1_follows_its_schedule(recipe: Recipe, gan: GAN, fitting_store: Store):
+    """At the end of a schedule to zero, phases of R1 have no loss; at its start they have one."""
+    if not recipe.train.r1_gamma:
+        return
+    schedule = ScheduleConfig(kimg=1, r1_gamma_factor=0)
+    phases = gan.train().phases(replace(recipe.train, r1_interval=2, schedule=schedule))
+    penalties = [phase for phase in phases if "R1" in phase.name]
+    gan.requires_grad_(False)
+    step = make_step(gan, recipe, fitting_store)
+    assert penalties
+    for phase in penalties:
+        step.kimg = 0
+        assert phase.loss(step)["loss"].item() > 0
+        step.kimg = 1
+        assert phase.loss(step)["loss"].item() == 0
 
 
 def test_networks_change_only_in_their_own_phase(recipe: Recipe, gan: GAN, fitting_store: Store):

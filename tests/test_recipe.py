@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -74,6 +75,32 @@ def test_bad_overrides_say_what_would_have_worked(override: str, error: type[Exc
         load_recipe("faces-dcgan", [override])
 
 
+def test_scheduled_settings_follow_half_a_cosine_and_stay_at_its_end():
+    """The length is that of the training, or the schedule's own; then the training can be made longer."""
+    train = load_recipe("faces-dcgan", ["train.total_kimg=40", "train.schedule.r1_gamma_factor=0.1", *NO_FALL]).train
+    expected = [train.r1_gamma * factor for factor in (1.0, 0.1 + 0.9 * (1 + math.sqrt(0.5)) / 2, 0.55, 0.1, 0.1)]
+    assert [train.compute_r1_gamma(kimg) for kimg in (0, 10, 20, 40, 50)] == pytest.approx(expected)
+    assert train.schedule_start_kimg == 0
+
+    own_length = dataclasses.replace(train, schedule=dataclasses.replace(train.schedule, kimg=80.0))
+    assert own_length.compute_r1_gamma(40) == pytest.approx(0.55 * train.r1_gamma)
+    assert math.isinf(own_length.schedule_start_kimg)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 0.3, 0.999, 5.0])
+def test_without_a_schedule_settings_keep_every_bit(value: float):
+    """Half a cosine to the same value is no change by rounding."""
+    train = load_recipe("faces-dcgan", NO_FALL).train
+    assert {train.follow_schedule(value, value, train.total_kimg * i / 7) for i in range(9)} == {value}
+    assert math.isinf(train.schedule_start_kimg)
+
+
+def test_a_schedule_of_a_penalty_that_is_off_is_refused():
+    """A setting that would do nothing is an error."""
+    with pytest.raises(InvalidValueError, match=r"there is no R1 penalty: set train\.r1_gamma"):
+        load_recipe("faces-dcgan", ["train.r1_gamma=0", "train.schedule.r1_gamma_factor=0.1"])
+
+
 @pytest.mark.parametrize("key", ["train.batch", "train.seed", "train.total_kimg", "train.loss", "model.resolution"])
 def test_a_number_of_thousands_of_digits_is_refused_in_a_line(key: str):
     """Python refuses to write such a number down, and the message does without it."""
@@ -82,6 +109,7 @@ def test_a_number_of_thousands_of_digits_is_refused_in_a_line(key: str):
     assert len(str(refused.value)) < 200
 
 
+NO_FALL = ["train.lr_decay_share=0"]
 ARCHITECTURES = sorted({(entry.modality, entry.architecture) for entry in registry.entries.values()})
 
 

@@ -12,7 +12,7 @@ import importlib
 import math
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence, Sized
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -110,6 +110,30 @@ class OptimizerConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ScheduleConfig:
+    """Settings that move along half a cosine, from what the recipe states to a value at the end.
+
+    Huang et al. 2024, arXiv:2501.05441, appendix.
+    """
+
+    kimg: float = field(default=0.0, metadata=within(0))
+    """Progress at which they reach the end; they stay there. 0: the whole training, `total_kimg`."""
+    lr_factor: float = field(default=1.0, metadata=within(0))
+    """What both learning rates are multiplied by at the end."""
+    beta2: float = field(default=0.0, metadata=within(0, 0.999999))
+    """The second of the `betas` of Adam at the end, for both networks. 0: it stays."""
+    r1_gamma_factor: float = field(default=1.0, metadata=within(0))
+    """What `r1_gamma` is multiplied by at the end."""
+    ema_halflife_kimg: float = field(default=0.0, metadata=within(0))
+    """The half-life of the moving average at the end. 0: it stays."""
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether all settings stay as they are."""
+        return replace(self, kimg=0.0) == ScheduleConfig()
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """How an entry is trained. The strength of a penalty is 0 where it is not used."""
 
@@ -130,6 +154,8 @@ class TrainConfig:
     """Discriminator steps to one generator step (5 in WGAN-GP)."""
     lr_decay_share: float = field(default=0.0, metadata=within(0, 1))
     """Over this last share of the training both learning rates fall linearly to zero. 0: they stay."""
+    schedule: ScheduleConfig = ScheduleConfig()
+    """Settings that change during the training."""
     r1_gamma: float = field(default=0.0, metadata=within(0))
     """Strength of the R1 penalty, gamma in its paper. 0: none."""
     r1_interval: int = field(default=16, metadata=within(1))
@@ -175,9 +201,20 @@ class TrainConfig:
     def schedule_start_kimg(self) -> float:
         """When the first schedule starts that depends on `total_kimg`; infinite where there is none.
 
-        Such a schedule is the fall of the learning rates.
+        Such schedules are the fall of the learning rates, and `schedule` without a length of its own.
         """
+        if not self.schedule.kimg and not self.schedule.changes_nothing:
+            return 0.0
         return self.total_kimg * (1 - self.lr_decay_share) if self.lr_decay_share else math.inf
+
+    def follow_schedule(self, start: float, end: float, kimg: float) -> float:
+        """Compute a setting at this progress: from `start` along half a cosine to `end`, where it stays."""
+        share = min(1.0, kimg / (self.schedule.kimg or self.total_kimg))
+        return start + (end - start) * (1 - math.cos(math.pi * share)) / 2
+
+    def compute_r1_gamma(self, kimg: float) -> float:
+        """Compute the strength of the R1 penalty at this progress."""
+        return self.follow_schedule(self.r1_gamma, self.r1_gamma * self.schedule.r1_gamma_factor, kimg)
 
 
 def check_unused(train: TrainConfig, who: str, *settings: str, losses: Sequence[str] = ()) -> None:
@@ -225,6 +262,8 @@ class TestConfig:
     """The known number of parameters of each network, from the paper's sizes."""
     zero_gradients: tuple[str, ...] = ()
     """Parameters whose gradient is zero by construction, e.g. a bias that cancels in the loss."""
+    zero_initialized: tuple[str, ...] = ()
+    """Last parts of the names of parameters that start at zero, and so keep gradients from others at the start."""
     tolerance: float = field(default=2e-5, metadata=within(0))
     """By how much a sample may differ between batch sizes."""
     waits: str = ""
@@ -252,6 +291,8 @@ class Recipe:
         train = self.train
         if train.penalty == "approximate" and not (train.r1_gamma or train.gradient_penalty):
             raise InvalidValueError('train.penalty = "approximate": no penalty is on: set train.r1_gamma')
+        if train.schedule.r1_gamma_factor != 1 and not train.r1_gamma:
+            raise InvalidValueError("train.schedule.r1_gamma_factor: there is no R1 penalty: set train.r1_gamma")
         if self.train.cuda_graphs and not self.train.compile:
             raise InvalidValueError("train.cuda_graphs = true: only compiled networks are graphed: train.compile=true")
         if self.train.keep == "best" and not self.train.evaluate_kimg:

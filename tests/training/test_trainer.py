@@ -88,6 +88,36 @@ def test_float16_leaves_out_steps_that_overflow_and_goes_on(make_trainer):
     assert not torch.equal(before["main.5.weight"], trainer.gan.discriminator.state_dict()["main.5.weight"])
 
 
+def test_schedules_move_rates_betas_and_the_average(make_trainer):
+    """Each step has the values of its progress: the first those of the recipe, later ones those at the end."""
+    schedule = ["train.schedule.lr_factor=0.25", "train.schedule.beta2=0.99", "train.schedule.ema_halflife_kimg=1e9"]
+    trainer = make_trainer("train.total_kimg=0.008", "train.lr_decay_share=0", "train.ema_halflife_kimg=0",
+                           "train.ema_rampup=0", "train.generator.betas=[0.5, 0.9]", *schedule)  # fmt: skip
+    generator = next(phase.optimizer for phase in trainer.phases if phase.name == "G").param_groups[0]
+    lr, found = generator["lr"], []
+    for _ in range(4):
+        before = next(trainer.average.module.parameters()).clone()
+        trainer.step(TrainingReport("non_saturating"))
+        live, average = next(trainer.gan.generator.parameters()), next(trainer.average.module.parameters())
+        stays = torch.equal(average, before)
+        found.append((generator["lr"] / lr, generator["betas"], torch.equal(average, live), stays))
+
+    assert [factor for factor, *_ in found] == pytest.approx([1.0, 0.625, 0.25, 0.25])
+    assert [betas[1] for _, betas, *_ in found] == pytest.approx([0.9, 0.945, 0.99, 0.99])
+    assert {betas[0] for _, betas, *_ in found} == {0.5}
+    assert [stays for *_, stays in found] == [False, True, True, True]  # a half-life of 1e9 kimg
+
+
+def test_without_schedules_rates_and_betas_are_those_of_the_recipe(make_trainer):
+    """No bit of them changes, also while the learning rates fall."""
+    trainer = make_trainer("train.total_kimg=0.016", "train.lr_decay_share=0.5", "train.generator.betas=[0.5, 0.999]")
+    settings = trainer.recipe.train.generator
+    group = next(phase.optimizer for phase in trainer.phases if phase.name == "G").param_groups[0]
+    for factor in (1.0, 1.0, 1.0, 0.5):
+        trainer.step(TrainingReport("non_saturating"))
+        assert (group["lr"], group["betas"]) == (settings.lr * factor, settings.betas)
+
+
 def test_architectures_that_need_float32_say_so(tmp_path: Path):
     """A text model refuses reduced precision by its name."""
     from helpers.lines import Lines

@@ -53,7 +53,7 @@ def adversarial_phases(
             real,
             step.noise,
         )
-        return {"loss": train.r1_gamma / 2 * train.r1_interval * penalty, "r1_penalty": penalty}
+        return {"loss": train.compute_r1_gamma(step.kimg) / 2 * train.r1_interval * penalty, "r1_penalty": penalty}
 
     def generator_loss(step: Step) -> dict[str, Tensor]:
         logits = discriminate(generate(step), step)

@@ -71,7 +71,9 @@ class Trainer:
         self.best = math.inf  # the lowest value so far of the first held-out metric
         self.optimizers = list(dict.fromkeys(phase.optimizer for phase in self.phases))
         self._is_finite = torch.ones((), dtype=torch.bool, device=device)
-        self._base_lr = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
+        self._starts = [
+            [(group["lr"], group.get("betas")) for group in optimizer.param_groups] for optimizer in self.optimizers
+        ]
 
     @property
     def kimg(self) -> float:
@@ -90,16 +92,16 @@ class Trainer:
         """
         if self.recipe.train.cuda_graphs:
             torch.compiler.cudagraph_mark_step_begin()
-        self._set_learning_rates()
+        self._set_optimizers()
         due = [phase for phase in self.phases if phase.is_due(self.num_steps, self.kimg)]
         step = self._next_step(due)
         for phase in due:
             self._run_phase(phase, step, report)
-        self.num_steps += 1
         train = self.recipe.train
-        self.average.update(
-            batch=train.batch, kimg=self.kimg, halflife_kimg=train.ema_halflife_kimg, rampup=train.ema_rampup
-        )
+        halflife = train.ema_halflife_kimg
+        halflife = train.follow_schedule(halflife, train.schedule.ema_halflife_kimg or halflife, self.kimg)
+        self.num_steps += 1
+        self.average.update(batch=train.batch, kimg=self.kimg, halflife_kimg=halflife, rampup=train.ema_rampup)
 
     def _next_step(self, due: list[Phase]) -> Step:
         real, labels = self.batches.at(self.num_steps, self.noise)
@@ -143,14 +145,18 @@ class Trainer:
                 "Try lower learning rates, train.r1_gamma above 0, or a larger batch."
             )
 
-    def _set_learning_rates(self) -> None:
+    def _set_optimizers(self) -> None:
+        """Set the learning rates and betas of this step, which the recipe's schedules give."""
         train = self.recipe.train
-        if not train.lr_decay_share:
-            return
-        share = min(1.0, max(0.0, (1 - self.kimg / train.total_kimg) / train.lr_decay_share))
-        for optimizer, rates in zip(self.optimizers, self._base_lr, strict=True):
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate * share
+        factor = train.follow_schedule(1.0, train.schedule.lr_factor, self.kimg)
+        if train.lr_decay_share:
+            factor *= min(1.0, max(0.0, (1 - self.kimg / train.total_kimg) / train.lr_decay_share))
+        for optimizer, starts in zip(self.optimizers, self._starts, strict=True):
+            for group, (lr, betas) in zip(optimizer.param_groups, starts, strict=True):
+                group["lr"] = lr * factor
+                if betas is not None:
+                    beta2 = train.follow_schedule(betas[1], train.schedule.beta2 or betas[1], self.kimg)
+                    group["betas"] = (betas[0], beta2)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that a resumed training needs."""

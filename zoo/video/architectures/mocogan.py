@@ -356,8 +356,8 @@ class MoCoGAN(LongClipGAN, LabelledGAN):
                 return logits.new_zeros(())
             return train.category_weight * F.cross_entropy(logits, step.labels)
 
-        def lazy_r1(penalty: Tensor, name: str) -> dict[str, Tensor]:
-            return {"loss": train.r1_gamma / 2 * train.r1_interval * penalty, name: penalty}
+        def lazy_r1(penalty: Tensor, name: str, step: Step) -> dict[str, Tensor]:
+            return {"loss": train.compute_r1_gamma(step.kimg) / 2 * train.r1_interval * penalty, name: penalty}
 
         def discriminator_loss(step: Step) -> dict[str, Tensor]:
             (real, classes), (fake, _) = discriminate(step.real), discriminate(step.fake.detach())
@@ -365,7 +365,7 @@ class MoCoGAN(LongClipGAN, LabelledGAN):
             return {"loss": loss.discriminator(real, fake) + category, "real": real, "fake": fake, "category": category}
 
         def r1_loss(step: Step) -> dict[str, Tensor]:
-            return lazy_r1(penalties.r1(self.discriminator, step.real, step.noise), "r1_penalty")
+            return lazy_r1(penalties.r1(self.discriminator, step.real, step.noise), "r1_penalty", step)
 
         def image_discriminator_loss(step: Step) -> dict[str, Tensor]:
             real, fake = (sample_frames(clips, step.noise) for clips in (step.real, step.fake.detach()))
@@ -375,7 +375,7 @@ class MoCoGAN(LongClipGAN, LabelledGAN):
             """Compute the penalty of one patch: where patches do not overlap, an image's is the sum of theirs."""
             frames = sample_frames(step.real, step.noise)
             penalty = penalties.r1(discriminate_images, frames, step.noise) / self.config.num_patches
-            return lazy_r1(penalty, "r1_penalty_of_images")
+            return lazy_r1(penalty, "r1_penalty_of_images", step)
 
         def content_discriminator_loss(step: Step) -> dict[str, Tensor]:
             real, fake = self.content_discriminator(step.real), self.content_discriminator(step.fake.detach())

@@ -407,7 +407,7 @@ class StyleGANV(LongClipGAN):
             penalty = penalties.r1(
                 lambda real: discriminator(apply_augmentation(real, train.augment, draws), times), frames, step.noise
             )
-            return {"loss": train.r1_gamma / 2 * train.r1_interval * penalty, "r1_penalty": penalty}
+            return {"loss": train.compute_r1_gamma(step.kimg) / 2 * train.r1_interval * penalty, "r1_penalty": penalty}
 
         def generator_loss(step: Step) -> dict[str, Tensor]:
             times = self.sample_times(step)

@@ -186,7 +186,7 @@ class VGAN(ClipGAN):
 
         def r1_loss(step: Step) -> dict[str, Tensor]:
             penalty = penalties.r1(discriminator, step.real, step.noise)
-            return {"loss": train.r1_gamma / 2 * train.r1_interval * penalty, "r1_penalty": penalty}
+            return {"loss": train.compute_r1_gamma(step.kimg) / 2 * train.r1_interval * penalty, "r1_penalty": penalty}
 
         phases = [
             Phase(name="D", module=discriminator, loss=discriminator_loss, optimizer=optimizer),
