@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import zoo
 from zoo.convert.published import convert, list_families, read_published
@@ -74,6 +75,24 @@ def test_a_list_of_networks_that_makes_no_model_is_refused(converted: Path, netw
 
     with pytest.raises(InvalidFileError, match="networks"):
         zoo.load(converted)
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["snapshot's names", "without the module around"])
+def test_r3gan_converts_with_its_classes(tmp_path: Path, whole: bool):
+    """Published numbers of R3GAN with classes, under either form of their names, keep their sizes and samples."""
+    folder = SNAPSHOT.parents[1] / "r3gan-16-cond4"
+    prefix = "Model." if whole else ""
+    networks = {
+        theirs: {prefix + name: value for name, value in load_file(folder / f"{ours}.safetensors").items()}
+        for theirs, ours in (("G_ema", "generator"), ("D", "discriminator"))
+    }
+    torch.save(networks, tmp_path / "r3gan.pt")
+
+    model = zoo.load(convert(tmp_path / "r3gan.pt", tmp_path / "out"), device="cpu")
+
+    assert (model.config.resolution, model.config.labels, model.config.blocks) == (16, 4, (2, 2, 1))
+    assert model.sample(4, seed=0, label="2").tensor.shape == (4, 3, 16, 16)
+    assert list(model.networks) == ["generator", "discriminator"]
 
 
 @pytest.mark.parametrize("key", ["", "netG", "netG_state_dict", "state_dict", "model_state_dict"])

@@ -165,9 +165,9 @@ def _find_file(source: Path) -> Path:
 
 def list_families() -> Sequence[Family]:
     """List the families, in the order in which they are asked."""
-    from zoo.convert import dcgan, hifigan, rosinality, stylegan2  # which import from here
+    from zoo.convert import dcgan, hifigan, r3gan, rosinality, stylegan2  # which import from here
 
-    return [module.FAMILY for module in (stylegan2, rosinality, dcgan, hifigan)]
+    return [module.FAMILY for module in (stylegan2, rosinality, r3gan, dcgan, hifigan)]
 
 
 def find_family(published: Published) -> Family:
