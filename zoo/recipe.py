@@ -117,7 +117,7 @@ class ScheduleConfig:
     """
 
     kimg: float = field(default=0.0, metadata=within(0))
-    """Progress at which they reach the end; they stay there. 0: the whole training, `total_kimg`."""
+    """Progress at which scheduled settings reach the end, where they stay. 0: the whole training, `total_kimg`."""
     lr_factor: float = field(default=1.0, metadata=within(0))
     """What both learning rates are multiplied by at the end."""
     beta2: float = field(default=0.0, metadata=within(0, 0.999999))

@@ -84,6 +84,18 @@ def test_networks_without_classes_compute_what_published_ones_do():
         check_discriminator(gan, io, None, (labels == label).nonzero()[:, 0])
 
 
+def test_new_weights_have_the_spread_of_published_ones():
+    """Layers start from the deviations of the authors' initialization, as far as the published test weights have it."""
+    config, generator, discriminator, _ = read_golden()
+    torch.manual_seed(0)
+    gan = R3GAN(config)
+    for network, state in ((gan.generator, generator), (gan.discriminator, discriminator)):
+        for name, weight in network.state_dict().items():
+            # The last layers of blocks, and biases, start from zero; the published test weights have numbers there.
+            if weight.numel() >= 100 and "LinearLayer3" not in name:
+                assert float(weight.std()) == pytest.approx(float(state[name].std()), rel=0.25), name
+
+
 @pytest.mark.parametrize(
     ("config", "counts"),
     [
