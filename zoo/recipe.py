@@ -27,6 +27,10 @@ T = TypeVar("T")
 
 Placement = Literal["auto", "device", "memory"]
 
+AugmentName = Literal["color", "translation", "cutout", "ada"]
+
+_SIGNED_LOSSES = ("minimax", "non_saturating", "hinge")  # logits above 0 are those of samples believed to be real
+
 LossName = Literal["minimax", "non_saturating", "least_squares", "hinge", "wasserstein", "relativistic"]
 
 
@@ -126,11 +130,43 @@ class ScheduleConfig:
     """What `r1_gamma` is multiplied by at the end."""
     ema_halflife_kimg: float = field(default=0.0, metadata=within(0))
     """The half-life of the moving average at the end. 0: it stays."""
+    ada_probability: float = field(default=0.0, metadata=within(0, 1))
+    """The probability of ADA at the end, where it does not adapt. 0: it stays."""
 
     @property
     def changes_nothing(self) -> bool:
         """Whether all settings stay as they are."""
         return replace(self, kimg=0.0) == ScheduleConfig()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ADAConfig:
+    """Adaptive discriminator augmentation, `train.augment = "ada"`. Karras et al. 2020, arXiv:2006.06676.
+
+    A group of changes with strength m is applied to a sample with m times the probability. The defaults are what the
+    paper calls bgc.
+    """
+
+    target: float = field(default=0.6, metadata=within(0, 1))
+    """The mean sign of the logits of real samples that the probability aims at. 0: the probability does not adapt."""
+    kimg: float = field(default=500.0, metadata=within(above=0))
+    """Progress over which the probability can rise from 0 to 1. From trained weights on, 100 is usual."""
+    interval: int = field(default=4, metadata=within(1))
+    """Steps between two moves of the probability."""
+    probability: float = field(default=0.0, metadata=within(0, 1))
+    """The probability at the start."""
+    blit: float = field(default=1.0, metadata=within(0, 1))
+    """Strength of flips, quarter turns, and moves by whole pixels."""
+    geometry: float = field(default=1.0, metadata=within(0, 1))
+    """Strength of scales, rotations, stretching, and moves."""
+    color: float = field(default=1.0, metadata=within(0, 1))
+    """Strength of changes of brightness, contrast, hue, saturation, and of turning light into dark."""
+    filter: float = field(default=0.0, metadata=within(0, 1))
+    """Strength of gains of single octaves."""
+    noise: float = field(default=0.0, metadata=within(0, 1))
+    """Strength of added noise."""
+    cutout: float = field(default=0.0, metadata=within(0, 1))
+    """Strength of gray rectangles."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,8 +213,10 @@ class TrainConfig:
     """Under torchrun with GPUs, batch norms see the batch of all processes, and not that of their own."""
     all_reduce: Literal["fp32", "bf16"] = "fp32"
     """Under torchrun, the numbers in which gradients are sent. bf16 halves what the network carries."""
-    augment: tuple[Literal["color", "translation", "cutout"], ...] = ()
-    """DiffAugment policies."""
+    augment: tuple[AugmentName, ...] = ()
+    """What the discriminator sees changed: the policies of DiffAugment, or `ada`."""
+    ada: ADAConfig = ADAConfig()
+    """Settings of `ada`."""
     ema_halflife_kimg: float = field(default=5.0, metadata=within(0))
     """Half-life of a weight in the moving average of the generator, which is sampled. 0: no average."""
     ema_rampup: float = field(default=0.05, metadata=within(0, 1))
@@ -293,10 +331,26 @@ class Recipe:
             raise InvalidValueError('train.penalty = "approximate": no penalty is on: set train.r1_gamma')
         if train.schedule.r1_gamma_factor != 1 and not train.r1_gamma:
             raise InvalidValueError("train.schedule.r1_gamma_factor: there is no R1 penalty: set train.r1_gamma")
+        self._check_ada(type(train)())
         if self.train.cuda_graphs and not self.train.compile:
             raise InvalidValueError("train.cuda_graphs = true: only compiled networks are graphed: train.compile=true")
         if self.train.keep == "best" and not self.train.evaluate_kimg:
             raise InvalidValueError('train.keep = "best": nothing is scored; say how often with train.evaluate_kimg')
+
+    def _check_ada(self, defaults: TrainConfig) -> None:
+        train, ada, end = self.train, self.train.ada, self.train.schedule.ada_probability
+        if "ada" not in train.augment:
+            if ada != defaults.ada or end not in (0, defaults.schedule.ada_probability):
+                raise InvalidValueError('train.ada: there is no ADA: set train.augment = "ada"')
+        elif ada.target and end:
+            raise InvalidValueError("train.schedule.ada_probability: ADA adapts its own; set train.ada.target = 0")
+        elif ada.target and train.loss not in _SIGNED_LOSSES:
+            raise InvalidValueError(
+                f"train.ada.target: the logits of train.loss = {train.loss} have no sign to follow; set it to 0, and "
+                "train.ada.probability"
+            )
+        elif not ada.target and not ada.probability and not end:
+            raise InvalidValueError("train.ada.target = 0: nothing would ever change: set train.ada.probability")
 
     @property
     def architecture_class(self) -> type[GAN]:
@@ -497,6 +551,8 @@ def _convert(value: Any, hint: Any, metadata: Mapping[str, Any], where: str, key
             )
         return value
     if origin is tuple:
+        if isinstance(value, str) and get_origin(args[0]) is Literal:
+            value = [value]  # one word is a list of one
         if not isinstance(value, list | tuple) or (args[-1] is not Ellipsis and len(value) != len(args)):
             count = "a list" if args[-1] is Ellipsis else f"a list of {len(args)}"
             raise InvalidValueError(f"{where}: {key} = {shorten_repr(value)} should be {count}")

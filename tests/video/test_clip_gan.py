@@ -17,7 +17,7 @@ from zoo.gan import GAN
 from zoo.noise import Noise
 from zoo.recipe import load_recipe
 from zoo.releases.loading import load_folder
-from zoo.training.augment import diff_augment
+from zoo.training.augment import Augmentation
 from zoo.video.architectures.mocogan import (
     MoCoGAN,
     MoCoGANConfig,
@@ -93,7 +93,8 @@ def test_augmentation_is_the_same_in_all_frames():
     """A clip whose frames are alike has frames alike when it was changed, whatever the policy."""
     clips = torch.rand(8, 3, 1, 16, 16).expand(-1, -1, 5, -1, -1)
     for policy in ("color", "translation", "cutout"):
-        changed = diff_augment(clips, [policy], Noise(0))
+        train = load_recipe("video-styleganv", [f"train.augment={policy}"]).train
+        changed = Augmentation(train, clips.device)(clips, Noise(0))
         assert not torch.equal(changed, clips)
         torch.testing.assert_close(changed, changed[:, :, :1].expand_as(changed))
 

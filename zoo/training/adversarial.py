@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from zoo.gan import GAN
 from zoo.recipe import TrainConfig
-from zoo.training.augment import apply_augmentation, diff_augment, draw_augmentation
+from zoo.training.augment import Augmentation
 from zoo.training.losses import LOSSES, Penalties
 from zoo.training.phases import Phase, Step, make_optimizer
 
@@ -28,9 +28,10 @@ def adversarial_phases(
     loss, penalties = LOSSES[train.loss], Penalties.of(train, gan.discriminator)
     discriminator, generator = gan.discriminator, gan.generator
     discriminator_optimizer = make_optimizer(discriminator, train.discriminator)
+    augment = Augmentation(train, gan.device)
 
     def discriminate(samples: Tensor, step: Step) -> Tensor:
-        return _score(discriminator, diff_augment(samples, train.augment, step.noise), step.labels)
+        return _score(discriminator, augment(samples, step.noise), step.labels)
 
     def discriminator_loss(step: Step) -> dict[str, Tensor]:
         fake_samples = generate(step).detach()
@@ -42,14 +43,14 @@ def adversarial_phases(
                 lambda between: _score(discriminator, between, labels), step.real, fake_samples, step.noise
             )
             terms |= {"loss": terms["loss"] + train.gradient_penalty * penalty, "gradient_penalty": penalty}
-        return terms
+        return terms | augment.follow(real, step)
 
     def r1_loss(step: Step) -> dict[str, Tensor]:
         real, labels = step.real, step.labels
         # The numbers come first, so that a compiled penalty has no stream of random numbers inside.
-        draws = draw_augmentation(len(real), train.augment, step.noise, real.device)
+        draws = augment.draw(len(real), step.noise, real.device)
         penalty = penalties.r1(
-            lambda samples: _score(discriminator, apply_augmentation(samples, train.augment, draws), labels),
+            lambda samples: _score(discriminator, augment.apply_draws(samples, draws), labels),
             real,
             step.noise,
         )
@@ -60,7 +61,13 @@ def adversarial_phases(
         return {"loss": loss.generator(logits - discriminate(step.real, step) if loss.relative else logits)}
 
     phases = [
-        Phase(name="D", module=discriminator, loss=discriminator_loss, optimizer=discriminator_optimizer),
+        Phase(
+            name="D",
+            module=discriminator,
+            loss=discriminator_loss,
+            optimizer=discriminator_optimizer,
+            extra_state=augment.extra_state,
+        ),
         Phase(
             name="D-R1",
             module=discriminator,

@@ -1,43 +1,82 @@
-"""DiffAugment: the same differentiable changes to real and fake samples, which only the discriminator sees.
+"""Augmentation: the same differentiable changes to real and fake samples, which only the discriminator sees.
 
-Zhao et al. 2020, "Differentiable Augmentation for Data-Efficient GAN Training", arXiv:2006.10738, section 4:
-color (brightness, saturation, contrast), translation by up to 1/8 of the size, cutout of half the size.
+DiffAugment changes every sample (Zhao et al. 2020, "Differentiable Augmentation for Data-Efficient GAN Training",
+arXiv:2006.10738, section 4): color (brightness, saturation, contrast), translation by up to 1/8 of the size, cutout of
+half the size. ADA changes some (`zoo.training.ada`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from zoo.device import send
 from zoo.noise import Noise
+from zoo.recipe import TrainConfig
+from zoo.training import distributed
+from zoo.training.ada import ADA, NUM_DRAWS
+
+if TYPE_CHECKING:
+    from zoo.training.phases import Step
 
 
-def diff_augment(images: Tensor, policies: Sequence[str], noise: Noise) -> Tensor:
-    """Augment images [N, C, H, W] in [-1, 1], each by its own random numbers; without policies, change nothing.
+class Augmentation(nn.Module):
+    """What `train.augment` asks for, and the state of ADA, which belongs to that of a training."""
 
-    Clips [N, C, T, H, W] are changed alike in all their frames.
-    """
-    return apply_augmentation(images, policies, draw_augmentation(len(images), policies, noise, images.device))
+    def __init__(self, train: TrainConfig, device: torch.device) -> None:
+        super().__init__()
+        self.train_config, self.policies = train, train.augment
+        self.ada = ADA(train.ada).to(device) if "ada" in train.augment else None
 
+    @property
+    def extra_state(self) -> nn.Module | None:
+        """What a checkpoint must hold."""
+        return self.ada
 
-def draw_augmentation(n: int, policies: Sequence[str], noise: Noise, device: torch.device) -> list[Tensor]:
-    """Draw the random numbers of n images, [n, K] for each policy."""
-    return [send(noise.uniform(n, _NUM_DRAWS[policy]), device) for policy in policies]
+    def forward(self, samples: Tensor, noise: Noise) -> Tensor:
+        """Augment images [N, C, H, W] in [-1, 1], each by its own random numbers; without policies, change nothing.
 
+        Clips [N, C, T, H, W] are changed alike in all their frames.
+        """
+        return self.apply_draws(samples, self.draw(len(samples), noise, samples.device))
 
-def apply_augmentation(images: Tensor, policies: Sequence[str], draws: Sequence[Tensor]) -> Tensor:
-    """Change images [N, C, H, W], or clips, by the numbers that `draw_augmentation` drew."""
-    for policy, numbers in zip(policies, draws, strict=True):
-        if images.dim() == 5 and policy != "color":
-            flat = _POLICIES[policy](images.flatten(1, 2), numbers)  # all channels of a sample change alike
-            images = flat.unflatten(1, images.shape[1:3])
+    def draw(self, n: int, noise: Noise, device: torch.device) -> list[Tensor]:
+        """Draw the random numbers of n samples, [n, K] for each policy."""
+        return [send(noise.uniform(n, _NUM_DRAWS[policy]), device) for policy in self.policies]
+
+    def apply_draws(self, samples: Tensor, draws: Sequence[Tensor]) -> Tensor:
+        """Change images [N, C, H, W], or clips, by the numbers that `draw` drew."""
+        for policy, numbers in zip(self.policies, draws, strict=True):
+            if self.ada is not None and policy == "ada":
+                samples = self.ada(samples, numbers)
+            elif samples.dim() == 5 and policy != "color":
+                flat = _POLICIES[policy](samples.flatten(1, 2), numbers)  # all channels of a sample change alike
+                samples = flat.unflatten(1, samples.shape[1:3])
+            else:
+                samples = _POLICIES[policy](samples, numbers)
+        return samples
+
+    def follow(self, real_logits: Tensor, step: Step) -> dict[str, Tensor]:
+        """Let the probability of ADA follow the logits of a batch of real samples, or its schedule.
+
+        Returns the terms for the log.
+        """
+        if self.ada is None:
+            return {}
+        train, config = self.train_config, self.train_config.ada
+        if not config.target:
+            end = train.schedule.ada_probability or config.probability
+            self.ada.probability.fill_(train.follow_schedule(config.probability, end, step.kimg))
         else:
-            images = _POLICIES[policy](images, numbers)
-    return images
+            self.ada.observe(real_logits)
+            if (step.number + 1) % config.interval == 0:
+                distributed.add_up(self.ada.signs)
+                self.ada.adapt(config.interval * train.batch)
+        return {"augment_probability": self.ada.probability}
 
 
 def _color(images: Tensor, draws: Tensor) -> Tensor:
@@ -71,5 +110,5 @@ def _cutout(images: Tensor, draws: Tensor) -> Tensor:
     return images.masked_fill(hole, 0.0)
 
 
-_NUM_DRAWS = {"color": 3, "translation": 2, "cutout": 2}
+_NUM_DRAWS = {"color": 3, "translation": 2, "cutout": 2, "ada": NUM_DRAWS}
 _POLICIES = {"color": _color, "translation": _translation, "cutout": _cutout}

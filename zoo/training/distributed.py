@@ -126,6 +126,13 @@ def average_gradients(module: nn.Module, *, dtype: torch.dtype = torch.float32) 
         p.grad = torch.empty_like(p).copy_(mean.view_as(p))
 
 
+def add_up(values: torch.Tensor) -> None:
+    """Replace a tensor by its sum over all processes, in place."""
+    if world_size() > 1:
+        with _translate_errors():
+            dist.all_reduce(values)
+
+
 @torch.no_grad()
 def average(values: dict[str, float]) -> dict[str, float]:
     """Average each value over all processes."""

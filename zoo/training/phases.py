@@ -36,10 +36,11 @@ class Step:
         noise: Noise,
         *,
         train_generator: bool,
+        number: int = 0,
         kimg: float = 0.0,
         labels: Tensor | None = None,
     ) -> None:
-        self.gan, self.real, self.noise, self.kimg = gan, real, noise, kimg
+        self.gan, self.real, self.noise, self.number, self.kimg = gan, real, noise, number, kimg
         self.labels = labels if gan.USES_LABELS else None
         self._train_generator = train_generator
         self._fake: Tensor | None = None

@@ -110,6 +110,7 @@ class Trainer:
             real,
             self.noise,
             train_generator=any(phase.module is self.gan.generator for phase in due),
+            number=self.num_steps,
             kimg=self.kimg,
             labels=labels,
         )

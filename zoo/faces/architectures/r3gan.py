@@ -12,9 +12,9 @@ convolution back, which starts from zero (Zhang, Dauphin & Ma 2019, arXiv:1901.0
 learned basis of 4 x 4 maps, which a linear layer of the latent weighs; the discriminator ends in the mirror image of
 that. Maps are resized with the binomial filter of StyleGAN2.
 
-Learning rates, beta2, gamma and the half-life of the average move along half a cosine: `train.schedule`. The defaults
-are the authors' for FFHQ at 64 px. Their augmentation is left out: `train.augment` has the policies of DiffAugment
-instead. Parameters and buffers have the names of published files.
+Learning rates, beta2, gamma, the half-life of the average and the probability of augmentation move along half a cosine:
+`train.schedule`. The defaults are the authors' for FFHQ at 64 px. Parameters and buffers have the names of published
+files.
 
 Z = latent_dim, K = labels, R = resolution, C = channels of a map.
 """
@@ -35,8 +35,17 @@ from zoo.conditional import LabelledGAN
 from zoo.data.images import ImageDataConfig
 from zoo.errors import InvalidValueError
 from zoo.nn.stylegan2 import blur, make_filter, upsample
-from zoo.recipe import LossName, OptimizerConfig, ScheduleConfig, TrainConfig, check_unused, within
-from zoo.training.augment import apply_augmentation, diff_augment, draw_augmentation
+from zoo.recipe import (
+    ADAConfig,
+    AugmentName,
+    LossName,
+    OptimizerConfig,
+    ScheduleConfig,
+    TrainConfig,
+    check_unused,
+    within,
+)
+from zoo.training.augment import Augmentation
 from zoo.training.losses import LOSSES, Penalties
 from zoo.training.phases import Phase, Step, make_optimizer
 
@@ -309,8 +318,12 @@ class R3GANTrainConfig(TrainConfig):
     """Half-life of a weight in the moving average of the generator, which is sampled. 0: no average."""
     ema_rampup: float = field(default=0.0, metadata=within(0, 1))
     """The half-life is at most this share of the progress so far. 0: no such limit, since the schedule has one."""
+    augment: tuple[AugmentName, ...] = ("ada",)
+    """What the discriminator sees changed: the policies of DiffAugment, or `ada`."""
+    ada: ADAConfig = ADAConfig(target=0.0, color=0.5, cutout=1.0)
+    """Settings of `ada`."""
     schedule: ScheduleConfig = ScheduleConfig(
-        kimg=20_000, lr_factor=1 / 4, beta2=0.99, r1_gamma_factor=1 / 10, ema_halflife_kimg=500
+        kimg=20_000, lr_factor=1 / 4, beta2=0.99, r1_gamma_factor=1 / 10, ema_halflife_kimg=500, ada_probability=0.3
     )
     """Settings that change during the training."""
 
@@ -357,20 +370,18 @@ class R3GAN(LabelledGAN):
     def phases(self, train: R3GANTrainConfig) -> list[Phase]:
         """Make the phases D with its penalties, or D and lazy penalties, and G."""
         loss, discriminator, penalties = LOSSES[train.loss], self.discriminator, Penalties.of(train, self.discriminator)
-        optimizer = make_optimizer(discriminator, train.discriminator)
+        optimizer, augment = make_optimizer(discriminator, train.discriminator), Augmentation(train, self.device)
 
         def discriminate(images: Tensor, step: Step) -> Tensor:
-            return discriminator(diff_augment(images, train.augment, step.noise), step.labels)
+            return discriminator(augment(images, step.noise), step.labels)
 
         def penalty_loss(step: Step) -> dict[str, Tensor]:
             """Compute R1 and R2 in one pass: gamma / 2 of each is gamma times their mean."""
             images = torch.cat([step.real, step.fake.detach()])
             labels = None if step.labels is None else step.labels.repeat(2)
-            draws = draw_augmentation(len(images), train.augment, step.noise, images.device)
+            draws = augment.draw(len(images), step.noise, images.device)
             penalty = penalties.r1(
-                lambda pixels: discriminator(apply_augmentation(pixels, train.augment, draws), labels),
-                images,
-                step.noise,
+                lambda pixels: discriminator(augment.apply_draws(pixels, draws), labels), images, step.noise
             )
             weight = train.compute_r1_gamma(step.kimg) * train.r1_interval
             return {"loss": weight * penalty, "mean_penalty": penalty}
@@ -381,14 +392,20 @@ class R3GAN(LabelledGAN):
             if train.r1_gamma and train.r1_interval == 1:
                 penalty = penalty_loss(step)
                 terms |= {**penalty, "loss": terms["loss"] + penalty["loss"]}
-            return terms
+            return terms | augment.follow(real, step)
 
         def generator_loss(step: Step) -> dict[str, Tensor]:
             fake = discriminate(step.fake, step)
             return {"loss": loss.generator(fake - discriminate(step.real, step) if loss.relative else fake)}
 
         phases = [
-            Phase(name="D", module=discriminator, loss=discriminator_loss, optimizer=optimizer),
+            Phase(
+                name="D",
+                module=discriminator,
+                loss=discriminator_loss,
+                optimizer=optimizer,
+                extra_state=augment.extra_state,
+            ),
             Phase(
                 name="D-R1", module=discriminator, loss=penalty_loss, optimizer=optimizer, interval=train.r1_interval
             ),

@@ -12,8 +12,8 @@ mixing (Karras et al. 2019, arXiv:1812.04948, section 3.1) takes the styles of l
 Truncation (appendix B there) moves styles towards their mean `w_avg`.
 
 The defaults are those of the "auto" configuration of StyleGAN2-ADA (Karras et al. 2020, arXiv:2006.06676, appendix C)
-at 64 px, without its augmentation. Parameters and buffers have the names of its published files. The clamp of maps
-that these use in float16 is left out.
+at 64 px. Parameters and buffers have the names of its published files. The clamp of maps that these use in float16 is
+left out.
 
 Z = latent_dim, W = style_dim, K = labels, L = num_styles, R = resolution.
 """
@@ -46,7 +46,7 @@ from zoo.nn.stylegan2 import (
 )
 from zoo.noise import Noise
 from zoo.options import LabelOptions, option
-from zoo.recipe import OptimizerConfig, TrainConfig, within
+from zoo.recipe import AugmentName, OptimizerConfig, TrainConfig, within
 from zoo.training.adversarial import adversarial_phases
 from zoo.training.phases import Phase, Step
 
@@ -363,6 +363,8 @@ class StyleGAN2TrainConfig(TrainConfig):
     """The discriminator's optimizer, for R1 every 16 steps."""
     r1_gamma: float = field(default=0.0256, metadata=within(0))
     """Strength of the R1 penalty: 0.0002 R^2 / batch."""
+    augment: tuple[AugmentName, ...] = ("ada",)
+    """What the discriminator sees changed: the policies of DiffAugment, or `ada`."""
     ema_halflife_kimg: float = field(default=10.0, metadata=within(0))
     """Half-life of a weight in the moving average of the generator, which is sampled. 0: no average."""
     style_mixing: float = field(default=0.9, metadata=within(0, 1))

@@ -48,7 +48,7 @@ from zoo.nn.stylegan2 import (
 )
 from zoo.noise import Noise
 from zoo.recipe import OptimizerConfig, TrainConfig, check_unused, within
-from zoo.training.augment import apply_augmentation, diff_augment, draw_augmentation
+from zoo.training.augment import Augmentation
 from zoo.training.losses import LOSSES, Penalties
 from zoo.training.phases import Phase, Step, make_optimizer
 from zoo.video.clip_gan import ClipConfig, LongClipGAN, as_clips, as_frames, frames_at_once
@@ -384,10 +384,10 @@ class StyleGANV(LongClipGAN):
     def phases(self, train: StyleGANVTrainConfig) -> list[Phase]:
         """Make the phases D, its lazy R1 and G. Each samples its own times; D and G draw their own latents."""
         loss, discriminator, penalties = LOSSES[train.loss], self.discriminator, Penalties.of(train, self.discriminator)
-        optimizer = make_optimizer(discriminator, train.discriminator)
+        optimizer, augment = make_optimizer(discriminator, train.discriminator), Augmentation(train, self.device)
 
         def discriminate(frames: Tensor, times: Tensor, step: Step) -> Tensor:
-            return discriminator(diff_augment(frames, train.augment, step.noise), times)
+            return discriminator(augment(frames, step.noise), times)
 
         def select_frames(step: Step) -> tuple[Tensor, Tensor]:
             times = self.sample_times(step)
@@ -399,13 +399,14 @@ class StyleGANV(LongClipGAN):
             with torch.no_grad():
                 fakes = self.generator.frames_at(step.latents(), times)
             real, fake = discriminate(*select_frames(step), step), discriminate(fakes, times, step)
-            return {"loss": loss.discriminator(real, fake), "real": real, "fake": fake}
+            terms = {"loss": loss.discriminator(real, fake), "real": real, "fake": fake}
+            return terms | augment.follow(real, step)
 
         def r1_loss(step: Step) -> dict[str, Tensor]:
             frames, times = select_frames(step)
-            draws = draw_augmentation(len(frames), train.augment, step.noise, frames.device)
+            draws = augment.draw(len(frames), step.noise, frames.device)
             penalty = penalties.r1(
-                lambda real: discriminator(apply_augmentation(real, train.augment, draws), times), frames, step.noise
+                lambda real: discriminator(augment.apply_draws(real, draws), times), frames, step.noise
             )
             return {"loss": train.compute_r1_gamma(step.kimg) / 2 * train.r1_interval * penalty, "r1_penalty": penalty}
 
@@ -414,7 +415,13 @@ class StyleGANV(LongClipGAN):
             return {"loss": loss.generator(discriminate(self.generator.frames_at(step.latents(), times), times, step))}
 
         phases = [
-            Phase(name="D", module=discriminator, loss=discriminator_loss, optimizer=optimizer),
+            Phase(
+                name="D",
+                module=discriminator,
+                loss=discriminator_loss,
+                optimizer=optimizer,
+                extra_state=augment.extra_state,
+            ),
             Phase(name="D-R1", module=discriminator, loss=r1_loss, optimizer=optimizer, interval=train.r1_interval),
             Phase(
                 name="G",
