@@ -20,14 +20,15 @@ ROOMS = [  # from the ground up: a file may import at its top from its own room 
     ["recipe"],
     ["io", "nn", "modality", "device"],
     ["samples", "metrics", "render"],
+    ["animation"],
     ["data"],
     ["gan"],
-    ["conditional"],
+    ["conditional", "styled"],
     ["training"],
     list(MODALITIES),  # which never import from each other
     ["releases", "cost"],
     ["convert"],
-    ["evaluation"],
+    ["evaluation", "steering"],
     ["cli"],
     ["__main__", ""],
 ]

@@ -44,6 +44,11 @@ class ConditionalGAN(GAN):
         circles = great_circles(self.prior(2 * n, noise), steps)
         return self.add_condition(circles, torch.arange(n).repeat_interleave(steps))
 
+    def route(self, stops: Tensor, frames: int) -> Tensor:
+        """As `GAN.route`. All frames have the condition of the first stop."""
+        size = self.prior(1, Noise(0)).shape[1]
+        return torch.cat([super().route(stops[:, :size], frames), stops[:1, size:].expand(frames, -1)], dim=1)
+
 
 class LabelledGAN(ConditionalGAN):
     """A GAN that can be asked for samples of a class, where its data has classes: `config.labels` of them.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from zoo.animation import Walk
 from zoo.device import device_of
 from zoo.errors import InvalidFileError, InvalidValueError, shorten
 from zoo.nn.fusion import fuse_norms
@@ -123,6 +125,9 @@ class GAN(nn.Module):
     def load_assets(self, folder: Path) -> None:
         """Read the ASSETS from the folder of the weights or the data. Raises InvalidFileError."""
 
+    def load_extras(self, folder: Path) -> None:
+        """Read what a folder of weights may hold besides, e.g. named directions. Raises InvalidFileError."""
+
     def output(self, tensor: Tensor, latents: Tensor | None = None, seed: int | None = None) -> Samples:
         """Wrap what the generator made in the type that `sample` returns."""
         return self.Output(tensor=tensor, latents=latents, seed=seed)
@@ -174,11 +179,15 @@ class GAN(nn.Module):
 
         Raises InvalidValueError for latents of another shape.
         """
+        self.check_latents(latents)
+        return self.output(self._generate(latents, batch_size, None, **arguments), latents.cpu())
+
+    def check_latents(self, latents: Tensor) -> None:
+        """Raise InvalidValueError for latents of another shape than the model's."""
         known = self.latents(1, Noise(0))
         if latents.dim() != known.dim() or (latents.dim() > 1 and latents.shape[1:] != known.shape[1:]):
             asked, given = ["N", *known.shape[1:]], list(latents.shape)
             raise InvalidValueError(f"latents {given} should be [{', '.join(map(str, asked))}]")
-        return self.output(self._generate(latents, batch_size, None, **arguments), latents.cpu())
 
     def prepare_sampling(self, n: int, seed: int, options: Any) -> tuple[Tensor, dict[str, Any]]:
         """Return the latents of n samples with these options, and further arguments of the generator.
@@ -206,6 +215,61 @@ class GAN(nn.Module):
     def interpolate_latents(self, n: int, steps: int, noise: Noise) -> Tensor:
         """Draw the latents of `interpolate` [n * steps, Z]."""
         return great_circles(self.latents(2 * n, noise), steps)
+
+    @torch.no_grad()
+    def walk(
+        self,
+        frames: int = 120,
+        *,
+        seed: int | None = None,
+        seeds: Sequence[int] = (),
+        stops: int = 0,
+        rate: float = 25.0,
+        batch_size: int = 64,
+        progress: Callable[[int], None] | None = None,
+        **options: Any,
+    ) -> Walk:
+        """Walk from image to image in a closed loop, one frame a step; `.save("walk.mp4")` makes a clip of it.
+
+        Between two stops the latents follow the great circle between them, slowly at both ends.
+
+        Args:
+            seed: of the stops; random if None.
+            seeds: instead, the walk goes through the first sample of each of these seeds.
+            stops: how many there are, without `seeds`; 0 is one for every 20 frames.
+            rate: frames a second.
+            options: as in `sample`, the same for all frames.
+
+        Raises InvalidValueError for a model of other samples than images, and for values out of range.
+        """
+        if self.Output is not Images:
+            made = self.Output.__name__.lower()
+            raise InvalidValueError(f"a walk is a clip of images, and {type(self).__name__} makes {made}")
+        count = len(seeds) or stops or max(2, frames // 20)
+        if count < 2 or frames < count or not 0 < rate < math.inf:
+            raise InvalidValueError(
+                f"frames = {frames}, stops = {count}, rate = {rate:g}: a walk has at least two stops, no fewer frames, "
+                "and a rate above 0"
+            )
+        chosen = self.SampleOptions.read(options, type(self).__name__)
+        seed = _choose_seed(seed) if not seeds else None
+        draws = [(count, seed)] if seed is not None else [(1, _choose_seed(each)) for each in seeds]
+        drawn = [self.prepare_sampling(n, each, chosen) for n, each in draws]
+        # What an option draws for single samples, e.g. noise, is that of the first stop: it should not flicker.
+        arguments = {
+            name: value[:1].expand(frames, *value.shape[1:]) if isinstance(value, Tensor) else value
+            for name, value in drawn[0][1].items()
+        }
+        latents = self.route(torch.cat([latents for latents, _ in drawn]), frames)
+        images = self._generate(latents, batch_size, progress, **arguments)
+        return Walk(tensor=images, latents=latents, seed=seed, rate=rate)
+
+    def route(self, stops: Tensor, frames: int) -> Tensor:
+        """Return the latents [frames, ...] of a closed walk through the latents of its stops [M, ...]."""
+        places = torch.arange(frames, dtype=torch.float64) * len(stops) / frames
+        first = places.long()
+        shares = ((1 - torch.cos(math.pi * (places - first))) / 2).to(stops.dtype)[:, None]
+        return slerp(stops[first], stops[(first + 1) % len(stops)], shares)
 
     def _generate(
         self, latents: Tensor, batch_size: int, progress: Callable[[int], None] | None, **arguments: Any

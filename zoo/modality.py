@@ -111,6 +111,22 @@ class KindMetrics:
 
 
 @dataclass(frozen=True, kw_only=True)
+class KindSteering:
+    """What steering needs to know of samples of a kind."""
+
+    predict_attributes: Callable[[Tensor], dict[str, Tensor]]
+    """Predicts a number [N] for each attribute of samples [N, ...]."""
+    named: Mapping[str, str]
+    """Directions that are learned by name, and the attributes that they move."""
+    load_maps: Callable[[str], Callable[[Tensor], list[Tensor]]]
+    """Loads a network by name that maps samples [N, ...] to feature maps, with gradients."""
+    default_maps: str
+    """The network that needs no download."""
+    align: Callable[[Any, Tensor], Any]
+    """Cuts a photo so that what it shows is where it is in a model's samples [N, ...]."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Kind:
     """One kind of samples: how they are stored, read and evaluated."""
 
@@ -125,6 +141,8 @@ class Kind:
     """None where samples of this kind are never changed at random."""
     load_metrics: Callable[[], KindMetrics]
     """Imports the metrics, which need more packages than a training does."""
+    load_steering: Callable[[], KindSteering] | None = None
+    """Imports what steering needs; None where samples of this kind are not steered by their attributes."""
     has_pixels: bool = True
     """Whether a data set can be built at another number of pixels."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -20,10 +20,12 @@ from zoo.io.atomic import replace_atomically
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Samples:
-    """Generated samples. `tensor` and `latents` have one row a sample; `seed` is None for samples without one."""
+    """Generated samples. All tensors have one row a sample; `seed` is None for samples without one."""
 
     tensor: Tensor
     latents: Tensor | None = None
+    styles: Tensor | None = None
+    """What the latents were mapped to, of models with styles: [N, 1, W], or [N, L, W] where layers differ."""
     seed: int | None = None
 
     SUFFIXES: ClassVar[tuple[str, ...]] = ()
@@ -41,8 +43,8 @@ class Samples:
         """Return the samples of a slice. Raises TypeError for anything else."""
         if not isinstance(index, slice):
             raise TypeError(f"samples take a slice, e.g. samples[:4], not {index!r}")
-        latents = self.latents[index] if self.latents is not None else None
-        return type(self)(tensor=self.tensor[index], latents=latents, seed=self.seed)
+        latents, styles = (rows if rows is None else rows[index] for rows in (self.latents, self.styles))
+        return replace(self, tensor=self.tensor[index], latents=latents, styles=styles)
 
     @classmethod
     def check_path(cls, path: str | os.PathLike[str]) -> Path:

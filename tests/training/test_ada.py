@@ -36,6 +36,11 @@ COLUMNS = (
 )
 
 
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
 def make_numbers(changes: dict[str, int], percentile: float) -> list[float]:
     """Make the numbers of a sample to which these changes are applied, at a percentile of their distributions.
 

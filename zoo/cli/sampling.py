@@ -11,6 +11,7 @@ import typer
 
 from zoo.cli.app import MAX_SEED, Device, Name, app, echo
 from zoo.cli.progress import progress_bars
+from zoo.cli.steering import Edits, read_amounts, read_seeds
 from zoo.errors import InvalidValueError
 from zoo.options import COMMON, SampleOptions
 from zoo.registry import registry
@@ -56,6 +57,15 @@ def sample(
     interpolate: Annotated[
         int, typer.Option(metavar="STEPS", min=0, help="Instead, N rows of STEPS samples from one latent to another.")
     ] = 0,
+    walk: Annotated[
+        int,
+        typer.Option(
+            metavar="FRAMES", min=0, help="Instead, a clip that walks from image to image and back to the first."
+        ),
+    ] = 0,
+    seeds: Annotated[str, typer.Option(help="The seeds that a walk goes through, with commas between.")] = "",
+    rate: Annotated[float, typer.Option(min=0.1, max=240, help="Frames a second of a walk.")] = 25.0,
+    edit: Edits = None,
     option: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="A sample option of your own architecture; zoo info NAME lists them."),
@@ -70,15 +80,25 @@ def sample(
     zoo sample music-wavegan -n 8 --label kick --out kicks.wav
     zoo sample music-hifigan --input song.wav --out resynth.wav
     zoo sample video-mocogan -n 4 --action smile --frames 32 --out smiles.webp
+    zoo sample faces-dcgan --walk 120 --seeds 1,2,3 --out walk.mp4
+    zoo sample faces-stylegan2 --edit glasses=3 --edit smile=1
     """
     if interpolate == 1:
         raise InvalidValueError("--interpolate takes at least 2 steps")
+    amounts = read_amounts(edit or [])
+    stops = read_seeds(seeds, "--seeds") if seeds else []
+    if stops and (not walk or seed is not None):
+        raise InvalidValueError("--seeds are those of a --walk, in place of --seed")
+    if walk and (interpolate or amounts or play):
+        raise InvalidValueError("--walk goes without --interpolate, --edit and --play")
+    from zoo.animation import Walk
     from zoo.recipe import load_architecture
     from zoo.releases.loading import load
+    from zoo.styled import StyledGAN
 
     if out is not None and name in registry.entries:  # before any work
         entry = registry.entries[name]
-        load_architecture(entry.modality, entry.architecture).Output.check_path(out)
+        (Walk if walk else load_architecture(entry.modality, entry.architecture).Output).check_path(out)
     model = load(name, device=device)
     given = {key: value for key, value in options.items() if value is not None}
     given |= _parse_options(option or [], model.SampleOptions, type(model).__name__)
@@ -91,8 +111,27 @@ def sample(
         raise InvalidValueError(f"{name}: {model.Output.__name__.lower()} cannot be played")
     folder = Path(name).expanduser()
     called = folder.resolve().name if folder.exists() else Path(name.partition("@")[0]).name
-    target = out or Path(f"{called}{model.Output.SUFFIXES[0]}")
-    model.Output.check_path(target)
+    kind = Walk if walk else model.Output
+    target = out or Path(f"{called}{kind.SUFFIXES[0]}")
+    kind.check_path(target)
+    if amounts and not isinstance(model, StyledGAN):
+        raise InvalidValueError(
+            f"--edit: {type(model).__name__} has no styles to edit; zoo info NAME lists its options"
+        )
+    if walk:
+        with progress_bars() as bar:
+            move = bar("walking")
+            clip = model.walk(
+                walk,
+                seed=seed,
+                seeds=stops,
+                rate=rate,
+                batch_size=batch_size,
+                progress=lambda done: move(done, walk),
+                **given,
+            )
+        echo(f"a walk of {walk} frames of {name}{'' if stops else f', seed {clip.seed}'}: {clip.save(target)}")
+        return
     if interpolate:
         samples = model.interpolate(n, steps=interpolate, seed=seed, batch_size=batch_size)
         if out is None and model.Output.READABLE:
@@ -103,6 +142,9 @@ def sample(
         with progress_bars() as bar:
             move = bar("sampling")
             samples = model.sample(n, seed=seed, batch_size=batch_size, progress=lambda done: move(done, n), **given)
+        if amounts:
+            assert isinstance(model, StyledGAN)
+            samples = model.edit(samples, amounts)
         if play:
             samples.play()  # type: ignore[attr-defined]
         if out is None and (play or model.Output.READABLE):

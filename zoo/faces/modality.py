@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zoo.data.images import ImageDataConfig, decode_images, flip_images
 from zoo.faces.data.datasets import DATASETS, build_dataset, open_store
-from zoo.modality import Kind, KindMetrics, Modality
+from zoo.modality import Kind, KindMetrics, KindSteering, Modality
 
 
 def load_metrics() -> KindMetrics:
@@ -15,6 +15,20 @@ def load_metrics() -> KindMetrics:
     return KindMetrics(evaluate=evaluate, held_out=held_out, evaluator=Evaluator)
 
 
+def load_steering() -> KindSteering:
+    """Import what steering needs."""
+    from zoo.faces.metrics.evaluator import NAME
+    from zoo.faces.steering import NAMED, align, load_maps, predict_attributes
+
+    return KindSteering(
+        predict_attributes=predict_attributes,
+        named=NAMED,
+        load_maps=load_maps,
+        default_maps=f"zoo:{NAME}",
+        align=align,
+    )
+
+
 IMAGES = Kind(
     data_config=ImageDataConfig,
     datasets=DATASETS,
@@ -23,6 +37,7 @@ IMAGES = Kind(
     decode=decode_images,
     augment=flip_images,
     load_metrics=load_metrics,
+    load_steering=load_steering,
 )
 
 MODALITY = Modality(

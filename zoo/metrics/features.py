@@ -39,7 +39,7 @@ class Features:
         if not bool((images.abs() <= 1).all()):
             raise InvalidValueError("images must lie in [-1, 1]")
         with torch.inference_mode():
-            return torch.cat([self.network(self._prepare(some)).float().cpu() for some in images.split(batch)]).clone()
+            return torch.cat([self.network(self.prepare(some)).float().cpu() for some in images.split(batch)]).clone()
 
     def to(self, device: torch.device | str) -> Features:
         """Move the network to a device, where features are then computed; returns self."""
@@ -47,7 +47,8 @@ class Features:
         self.mean, self.std = self.mean.to(device), self.std.to(device)
         return self
 
-    def _prepare(self, images: Tensor) -> Tensor:
+    def prepare(self, images: Tensor) -> Tensor:
+        """Resize images [N, 3, H, W] in [-1, 1] to the network's input, and scale them as its training did."""
         images = images.to(self.mean.device, torch.float32)
         images = F.interpolate(images, size=self.size, mode="bicubic", antialias=True).clamp(-1, 1)
         return ((images + 1) / 2 - self.mean) / self.std

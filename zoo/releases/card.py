@@ -14,6 +14,7 @@ from zoo.gan import GAN
 from zoo.modality import load_modality
 from zoo.recipe import OTHER_LIBRARIES, DataConfig, Recipe
 from zoo.samples import Samples
+from zoo.styled import StyledGAN
 
 EVALUATION_DOCS = "https://gan-zoo.github.io/gan-zoo/evaluate/"
 
@@ -101,7 +102,7 @@ the training. `metrics.json` holds the metrics below, and `SHA256SUMS` the diges
 
 ## Metrics
 
-{_metrics_section(metrics, recipe)}{_curve_section(metrics)}
+{_metrics_section(metrics, recipe)}{_curve_section(metrics)}{_directions_section(gan, load_name)}
 ## Limits and risks
 
 Trained on {source}: it gives what that data set has, in the proportions it has there.
@@ -151,6 +152,27 @@ def _curve_section(metrics: Mapping[str, Any]) -> str:
 {curve["control"][0]["temperature"]:g} to {curve["control"][-1]["temperature"]:g}](samples/curve.png)
 
 **{curve["verdict"]}**
+"""
+
+
+def _directions_section(gan: GAN, load_name: str) -> str:
+    """List the named directions and how well each moves what it names."""
+    if not isinstance(gan, StyledGAN) or not gan.named_directions:
+        return ""
+    rows = "\n".join(
+        f"| {name} | {each.moves:.2f} | {each.leaves:.2f} |" for name, each in gan.named_directions.items()
+    )
+    first = next(iter(gan.named_directions))
+    return f"""
+## Directions
+
+`model.edit(samples, {first}=2)` and `zoo sample {load_name} --edit {first}=2` move samples along a named direction of
+styles, by standard deviations of what it names. A move of 1 changes that by "moves", and all other attributes by
+"moves others" on average, both in standard deviations, as the network sees them that the directions were learned from.
+
+| direction | moves | moves others |
+|---|---|---|
+{rows}
 """
 
 

@@ -7,6 +7,7 @@ README.md              the model card
 metrics.json           what `zoo evaluate` measured
 samples/grid.png       the first 64 samples of seed 0; for sounds 16 and a .flac, for scores also a .mid, for clips a
                        .webp of 16
+directions.json        named directions of styles, where `zoo directions --learn` has found some
 SHA256SUMS             for `sha256sum -c`; loading checks it, too
 """
 
@@ -32,6 +33,7 @@ from zoo.recipe import Recipe, load_recipe
 from zoo.registry import Entry, registry
 from zoo.releases.card import card_suffixes, evaluate_command, format_card, public_start, write_card
 from zoo.releases.loading import FORMAT, Release, load_folder
+from zoo.styled import DIRECTIONS, check_learned
 from zoo.training.run import Run
 
 
@@ -53,7 +55,7 @@ def release(
         metrics: what `zoo.evaluate` measured; the run's metrics.json if None.
 
     Raises:
-        InvalidFileError: no run, or metrics of another state.
+        InvalidFileError: no run, or metrics or directions of another state.
         NoWeightsError: a run that was not evaluated.
         AlreadyExistsError: `out` holds something other than released weights.
         WriteError: the folder cannot be written.
@@ -80,6 +82,9 @@ def release(
             shutil.copyfile(source.folder / "curve.png", scratch / "samples" / "curve.png")
         for asset in gan.ASSETS:
             shutil.copyfile(source.folder / asset, scratch / asset)
+        if (source.folder / DIRECTIONS).is_file():
+            check_learned(source.folder / DIRECTIONS, kimg)
+            shutil.copyfile(source.folder / DIRECTIONS, scratch / DIRECTIONS)
         (scratch / "recipe.toml").write_text(_released_recipe(recipe), encoding="utf-8")
         load_name = load_name or (entry.name if entry is not None and _is_bundled(entry, place) else f"./{place.name}")
         if metrics:

@@ -35,13 +35,14 @@ from zoo.nn.no_init import no_init
 from zoo.recipe import build, load_architecture
 from zoo.registry import Entry, registry
 from zoo.samples import Samples
+from zoo.styled import DIRECTIONS
 from zoo.training.run import Run, is_run
 
 if TYPE_CHECKING:
     from zoo.io.hub import Address
 
 FORMAT = 1
-TEXTS = ("config.json", SUMS, "recipe.toml")
+TEXTS = ("config.json", SUMS, "recipe.toml", DIRECTIONS)
 MAX_TEXT_BYTES = 1 << 20  # of each of them
 MAX_ASSET_BYTES = 1 << 24  # of a tokenizer
 PICKLES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth", ".th")
@@ -54,6 +55,7 @@ class Release:
     """A folder of released weights, its config.json read once and its networks laid out once."""
 
     folder: Path
+    modality: str
     architecture: type[GAN]
     config: Any
     shapes: Mapping[str, Mapping[str, Tensor]]
@@ -62,14 +64,14 @@ class Release:
     @classmethod
     def open(cls, folder: Path) -> Release:
         """Read config.json, and lay out the networks that it describes. Raises InvalidFileError."""
-        architecture, config, names = _read_config(folder)
+        modality, architecture, config, names = _read_config(folder)
         shapes = architecture.state_shapes(config)
         if names is None:
-            return cls(folder, architecture, config, shapes)
+            return cls(folder, modality, architecture, config, shapes)
         if "generator" not in names or not shapes.keys() >= set(names):
             some = f"the generator, and others of {', '.join(shapes)}"
             raise InvalidFileError(f"{folder / 'config.json'}: networks = {shorten_repr(names)} should be {some}")
-        return cls(folder, architecture, config, {name: shapes[name] for name in names})
+        return cls(folder, modality, architecture, config, {name: shapes[name] for name in names})
 
     @property
     def weight_files(self) -> list[str]:
@@ -115,6 +117,7 @@ class Release:
             if not resolve_inside(folder, asset).is_file():
                 raise InvalidFileError(f"{folder / asset}: missing; {cls.__name__} needs it to read its samples")
         gan.load_assets(folder)
+        gan.load_extras(folder)
         for network, module in gan.networks.items():
             load_weights(folder / f"{network}.safetensors", module)
         return gan.eval()
@@ -341,8 +344,8 @@ def _describe_files(listed: Iterable[str]) -> str:
 # --- config.json -------------------------------------------------------------------------------------------------
 
 
-def _read_config(folder: Path) -> tuple[type[GAN], Any, list[str] | None]:
-    """Read the architecture, the config and the networks, if it lists them, of config.json. Raises InvalidFileError."""
+def _read_config(folder: Path) -> tuple[str, type[GAN], Any, list[str] | None]:
+    """Read modality, architecture, config and, if it lists them, networks of config.json. Raises InvalidFileError."""
     path = resolve_inside(folder, "config.json")
     if not path.is_file():
         raise InvalidFileError(f"{path}: missing")
@@ -362,10 +365,11 @@ def _read_config(folder: Path) -> tuple[type[GAN], Any, list[str] | None]:
             f"{path}: format {shorten_repr(content['format'])} is not {FORMAT}, which this gan-zoo reads; is it newer?"
         )
     try:
-        cls = load_architecture(str(content.get("modality")), str(content.get("architecture")))
+        modality = str(content.get("modality"))
+        cls = load_architecture(modality, str(content.get("architecture")))
         names = content.get("networks")
         if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
             raise InvalidValueError("networks should be a list of names")
-        return cls, build(cls.Config, content.get("config", {}), where="config"), names
+        return modality, cls, build(cls.Config, content.get("config", {}), where="config"), names
     except (NotFoundError, InvalidValueError, RecursionError) as error:
         raise InvalidFileError(f"{path}: {shorten(str(error), 300)}") from error

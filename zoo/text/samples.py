@@ -8,7 +8,6 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Self
 
 from zoo.errors import InvalidValueError
 from zoo.io.atomic import replace_atomically
@@ -28,10 +27,6 @@ class Texts(Samples):
 
     SUFFIXES = (".txt", ".jsonl")
     READABLE = True
-
-    def __getitem__(self, index: slice) -> Self:
-        chosen = super().__getitem__(index)
-        return type(self)(tensor=chosen.tensor, latents=chosen.latents, seed=self.seed, vocabulary=self.vocabulary)
 
     @cached_property
     def texts(self) -> list[str]:

@@ -102,6 +102,7 @@ class Run:
         state = load_checkpoint(self.checkpoints, best=best)
         gan = recipe.build()
         gan.load_assets(self.folder)
+        gan.load_extras(self.folder)
         try:
             gan.load_state_dict(state["gan"])
             gan.generator.load_state_dict(state["average"])

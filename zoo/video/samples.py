@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import io
 import os
-from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
 from PIL import Image
 
+from zoo.animation import ANIMATED, embed_animation, import_pyav, save_animation
 from zoo.errors import InvalidValueError
 from zoo.io.atomic import replace_atomically
-from zoo.samples import Samples, check_size, tile
-from zoo.video.data.files import import_pyav, list_frames
+from zoo.samples import Samples, tile
+from zoo.video.data.files import list_frames
 
 PADDING = 2  # white pixels around each clip of a grid and each frame of a contact sheet
 SHEET_FRAMES = 16  # the most frames of a clip in a contact sheet
-BT709 = 1  # FFmpeg's number for the matrix, the primaries and the transfer of ITU-R BT.709 alike
-LIMITED_RANGE = 1  # FFmpeg's number for luma from 16 to 235
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,14 +37,11 @@ class Clips(Samples):
     labels: Sequence[str] = ()
     """The class of each clip."""
 
-    SUFFIXES = (".webp", ".gif", ".mp4", ".png")
+    SUFFIXES = (*ANIMATED, ".png")
     CARD_COUNT = 16
 
     def __getitem__(self, index: slice) -> Self:
-        if not isinstance(index, slice):
-            raise TypeError(f"samples take a slice, e.g. samples[:4], not {index!r}")
-        latents = self.latents[index] if self.latents is not None else None
-        return replace(self, tensor=self.tensor[index], latents=latents, labels=self.labels[index])
+        return replace(super().__getitem__(index), labels=self.labels[index])
 
     @classmethod
     def check_path(cls, path: str | os.PathLike[str]) -> Path:
@@ -87,16 +80,8 @@ class Clips(Samples):
         if suffix == ".png":
             with replace_atomically(path) as temporary:
                 self.contact_sheet().save(temporary)
-        elif suffix == ".mp4":
-            frames = _check_even(self.grid(columns), path)
-            check_size(frames.shape[2], frames.shape[1], path)
-            with replace_atomically(path) as temporary:
-                _write_mp4(temporary, frames, self.rate)
         elif suffix in self.SUFFIXES:
-            frames = self.grid(columns)
-            check_size(frames.shape[2], frames.shape[1], path)
-            with replace_atomically(path) as temporary:
-                _write_animation(temporary, frames, self.rate, suffix)
+            save_animation(path, self.grid(columns), self.rate)
         else:
             self._save_frames(path)
         return path
@@ -114,52 +99,4 @@ class Clips(Samples):
 
     def _repr_html_(self) -> str:
         """Return the notebook's preview: the first 16 clips, moving."""
-        buffer = io.BytesIO()
-        _write_animation(buffer, self[:16].grid(), self.rate, ".webp")
-        return f"<img src='data:image/webp;base64,{b64encode(buffer.getvalue()).decode()}'>"
-
-
-def _write_animation(target: Path | io.BytesIO, frames: np.ndarray, rate: float, suffix: str) -> None:
-    """Write frames uint8 [T, H, W, 3] as a moving picture that loops, .webp or .gif."""
-    first, *others = [Image.fromarray(frame) for frame in frames]
-    # Times in whole milliseconds (in GIF, hundredths of a second) that do not drift from the rate.
-    step = 10 if suffix == ".gif" else 1
-    ends = np.round(np.arange(len(frames) + 1) * 1000 / rate / step).astype(int) * step
-    options: dict[str, Any] = {"quality": 90} if suffix == ".webp" else {"disposal": 1}
-    first.save(
-        target,
-        format=suffix.removeprefix("."),
-        save_all=True,
-        append_images=others,
-        duration=np.diff(ends).clip(step).tolist(),
-        loop=0,
-        **options,
-    )
-
-
-def _check_even(frames: np.ndarray, path: Path) -> np.ndarray:
-    """Return the frames, if an MP4 can have their size. Raises InvalidValueError."""
-    height, width = frames.shape[1:3]
-    if height % 2 or width % 2:
-        raise InvalidValueError(
-            f"{path}: {width} x {height} px: an MP4 that every player shows (yuv420p) needs even sizes; "
-            "save as .webp, .gif or into a folder"
-        )
-    return frames
-
-
-def _write_mp4(path: Path, frames: np.ndarray, rate: float) -> None:
-    av = import_pyav("writing .mp4")
-    with av.open(str(path), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1001))
-        stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt, stream.options = "yuv420p", {"crf": "18"}
-        # Players guess what a file does not say, by its height: large ones were shown in other colors.
-        codec = stream.codec_context
-        codec.colorspace = codec.color_primaries = codec.color_trc = BT709
-        codec.color_range = LIMITED_RANGE
-        for frame in frames:
-            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-            converted = picture.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
-            container.mux(stream.encode(converted))
-        container.mux(stream.encode())
+        return embed_animation(self[:16].grid(), self.rate)

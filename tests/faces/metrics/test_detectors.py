@@ -1,11 +1,14 @@
 import builtins
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from zoo.errors import InvalidValueError, MissingDependencyError
 from zoo.faces.metrics.detectors import Detector, detection_rate, load_detectors
+from zoo.faces.steering import align
 
 try:
     FOUND = load_detectors()
@@ -70,7 +73,7 @@ def test_the_rate_is_the_share_of_images(detector, faces):
 def test_images_reach_the_detector_upright_rgb_and_with_a_margin():
     """The detector is given uint8 RGB, rows first, 128 px with the edges repeated by 16 px."""
     images = []
-    detector = Detector(name="spy", package="none", version="0", finds_face=lambda image: bool(images.append(image)))
+    detector = Detector(name="spy", package="none", version="0", find_face=lambda image: images.append(image))
     red_above_blue = torch.full((1, 3, 64, 64), -1.0)
     red_above_blue[:, 0, :32] = 1
     red_above_blue[:, 2, 32:] = 1
@@ -119,3 +122,25 @@ def test_unusable_images_are_refused(unusable):
     """Another shape, no image, another type, values outside [-1, 1], NaN: InvalidValueError."""
     with pytest.raises(InvalidValueError):
         detection_rate(unusable, FOUND[0])
+
+
+def test_a_photo_is_cut_as_other_faces_are(faces):
+    """A face in a larger picture comes out where it is in the images; what lies outside repeats the edge."""
+    images = faces / 127.5 - 1
+    face = Image.fromarray(faces[3].permute(1, 2, 0).numpy()).resize((240, 240), Image.Resampling.LANCZOS)
+    for place in ((200, 80), (-20, 170)):
+        photo = Image.new("RGB", (600, 400), (110, 130, 150))
+        photo.paste(face, place)
+
+        cut = align(photo, images)
+
+        assert cut.width == cut.height == pytest.approx(240, rel=0.15)
+        if place == (200, 80):
+            pixels = torch.from_numpy(np.array(cut.resize((64, 64)))).permute(2, 0, 1)
+            assert (pixels.float() - faces[3].float()).abs().mean() < 25
+
+
+def test_a_photo_without_a_face_is_not_cut(faces):
+    """The message says how to go on."""
+    with pytest.raises(InvalidValueError, match=r"no face was found .* --no-align"):
+        align(Image.new("RGB", (300, 200), "gray"), faces / 127.5 - 1)

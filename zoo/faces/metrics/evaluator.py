@@ -60,9 +60,13 @@ class Evaluator(FeatureNetwork):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        if images.shape[-1] != self.RESOLUTION:
-            images = F.interpolate(images, (self.RESOLUTION, self.RESOLUTION), mode="bicubic", antialias=True)
-        return self.backbone(images)
+        return self.backbone(self.resize(images))
+
+    def resize(self, images: Tensor) -> Tensor:
+        """Resize images [N, 3, H, W] to the size that the network was trained on."""
+        if images.shape[-1] == self.RESOLUTION:
+            return images
+        return F.interpolate(images, (self.RESOLUTION, self.RESOLUTION), mode="bicubic", antialias=True)
 
     def predict(self, images: Tensor) -> dict[str, Tensor]:
         """Predict each attribute: class logits [N, K], or the standardized number [N]."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -50,10 +49,6 @@ class Scores(Playable):
 
     SUFFIXES = (".mid", ".wav", ".png", ".npz", ".musicxml")
     CARD_SUFFIXES = (".mid", ".png")
-
-    def __getitem__(self, index: slice) -> Self:
-        chosen = super().__getitem__(index)
-        return replace(self, tensor=chosen.tensor, latents=chosen.latents)
 
     @cached_property
     def grids(self) -> np.ndarray:

@@ -41,10 +41,7 @@ class Sounds(Playable):
     CARD_COUNT = 16
 
     def __getitem__(self, index: slice) -> Self:
-        if not isinstance(index, slice):
-            raise TypeError(f"samples take a slice, e.g. samples[:4], not {index!r}")
-        latents = self.latents[index] if self.latents is not None else None
-        return replace(self, tensor=self.tensor[index], latents=latents, labels=self.labels[index])
+        return replace(super().__getitem__(index), labels=self.labels[index])
 
     def to_int16(self) -> np.ndarray:
         """Convert to int16 [N, T]; numbers beyond [-1, 1] are cut."""

@@ -47,7 +47,10 @@ from zoo.nn.stylegan2 import (
     upsample,
 )
 from zoo.noise import Noise
+from zoo.options import FrameOptions
 from zoo.recipe import OptimizerConfig, TrainConfig, check_unused, within
+from zoo.samples import Samples
+from zoo.styled import StyledGAN, StyleOptions
 from zoo.training.augment import Augmentation
 from zoo.training.losses import LOSSES, Penalties
 from zoo.training.phases import Phase, Step, make_optimizer
@@ -215,6 +218,7 @@ class Generator(nn.Module):
     def __init__(self, config: StyleGANVConfig) -> None:
         super().__init__()
         self.config = config
+        self.num_styles, self.style_dim = 2 * len(config.resolutions), config.style_dim
         self.mapping = Mapping(config.latent_dim, config.style_dim, config.mapping_layers)
         self.motion = Motion(config)
         self.constant = nn.Parameter(torch.randn(config.channels(4), 4, 4))
@@ -230,32 +234,39 @@ class Generator(nn.Module):
             self.to_rgb.append(ModulatedConvolution(after, 3, config.style_dim, kernel=1))
             before = after
 
-    def frames_at(self, latents: Tensor, times: Tensor) -> Tensor:
-        """Generate the frames at `times` [N, S] -> [N, 3, S, R, R]. Times are in frames, and may be fractions."""
+    def make_styles(self, latents: Tensor) -> Tensor:
+        """Map latents to styles [N, L, W], which are alike in all layers."""
+        return self.mapping(latents[:, : self.config.latent_dim])[:, None].expand(-1, self.num_styles, -1)
+
+    def frames_at(self, latents: Tensor, times: Tensor, styles: Tensor | None = None) -> Tensor:
+        """Generate the frames at `times` [N, S] -> [N, 3, S, R, R]. Times are in frames, and may be fractions.
+
+        With `styles` [N, 1 or L, W], only the motion comes from the latents.
+        """
         config = self.config
         at_once = max(1, frames_at_once(config.resolution) // len(times))
         if not self.training and times.shape[1] > at_once:  # a long clip is generated in pieces
-            return torch.cat([self.frames_at(latents, part) for part in times.split(at_once, dim=1)], dim=2)
-        styles = self.mapping(latents[:, : config.latent_dim])  # w, [N, W]
+            return torch.cat([self.frames_at(latents, part, styles) for part in times.split(at_once, dim=1)], dim=2)
+        styles = self.make_styles(latents) if styles is None else styles.to(latents)  # w, [N, L, W]
         noise = latents[:, config.latent_dim :].unflatten(1, (-1, config.motion_dim))
         codes = self.motion(noise, times).flatten(0, 1)  # v, [N S, V]
-        styles = styles.repeat_interleave(times.shape[1], dim=0)  # [N S, W]
+        styles = styles.expand(-1, self.num_styles, -1).repeat_interleave(times.shape[1], dim=0)  # [N S, L, W]
         constant = self.constant.expand(len(codes), -1, -1, -1)
         x = torch.cat([constant, codes[:, :, None, None].expand(-1, -1, 4, 4)], dim=1)
         first, *others = self.convolutions
-        x = first(x, styles)
-        image = self.to_rgb[0](x, styles)
-        for up, convolution, to_rgb in zip(others[::2], others[1::2], self.to_rgb[1:], strict=True):
-            x = convolution(up(x, styles), styles)
+        x = first(x, styles[:, 0])
+        image = self.to_rgb[0](x, styles[:, 1])
+        for i, (up, convolution, to_rgb) in enumerate(zip(others[::2], others[1::2], self.to_rgb[1:], strict=True), 1):
+            x = convolution(up(x, styles[:, 2 * i - 1]), styles[:, 2 * i])
             with use_float32(image.device):
-                image = upsample(image, self.resample_filter) + to_rgb(x, styles)
+                image = upsample(image, self.resample_filter) + to_rgb(x, styles[:, 2 * i + 1])
         if not self.training:
             image = image.clamp(-1, 1)
         return as_clips(image, len(latents))
 
-    def forward(self, latents: Tensor, frames: int | None = None) -> Tensor:
+    def forward(self, latents: Tensor, frames: int | None = None, *, styles: Tensor | None = None) -> Tensor:
         times = torch.arange(frames or self.config.frames, device=latents.device, dtype=torch.float32)
-        return self.frames_at(latents, times.expand(len(latents), -1))
+        return self.frames_at(latents, times.expand(len(latents), -1), styles)
 
 
 class Residual(nn.Module):
@@ -343,7 +354,16 @@ class StyleGANVTrainConfig(TrainConfig):
         check_unused(self, "StyleGAN-V", "gradient_penalty", losses=("relativistic",))
 
 
-class StyleGANV(LongClipGAN):
+@dataclass(frozen=True, kw_only=True)
+class StyleGANVOptions(StyleOptions, FrameOptions):
+    """Options of StyleGAN-V."""
+
+    def __post_init__(self) -> None:
+        StyleOptions.__post_init__(self)
+        FrameOptions.__post_init__(self)
+
+
+class StyleGANV(StyledGAN, LongClipGAN):
     """Latents [N, 512 + 22 * 512] ~ N(0, I) -> clips [N, 3, 16, 256, 256] in [-1, 1].
 
     The defaults have 32,105,941 + 26,909,504 parameters.
@@ -351,6 +371,7 @@ class StyleGANV(LongClipGAN):
 
     Config = StyleGANVConfig
     TrainConfig = StyleGANVTrainConfig
+    SampleOptions = StyleGANVOptions
     generator: Generator
 
     def __init__(self, config: StyleGANVConfig) -> None:
@@ -375,6 +396,20 @@ class StyleGANV(LongClipGAN):
 
     def generator_arguments(self, frames: int) -> dict[str, Any]:
         return {"frames": frames}
+
+    def prepare_sampling(self, n: int, seed: int, options: StyleGANVOptions) -> tuple[Tensor, dict[str, Any]]:
+        latents, arguments = super().prepare_sampling(n, seed, options)
+        return latents, arguments | {"truncation": options.truncation, "cutoff": options.cutoff}
+
+    def arguments_for(self, samples: Samples) -> dict[str, Any]:
+        return self.generator_arguments(samples.tensor.shape[2])
+
+    def style_matrices(self) -> list[tuple[int, Tensor]]:
+        def read(style: int, layer: nn.Module) -> tuple[int, Tensor]:
+            return style, layer.get_parameter("style.weight")
+
+        convolutions = [read(i, layer) for i, layer in enumerate(self.generator.convolutions)]
+        return [*convolutions, *(read(2 * i + 1, layer) for i, layer in enumerate(self.generator.to_rgb))]
 
     def float32_modules(self) -> list[nn.Module]:
         generator, discriminator = self.generator, self.discriminator

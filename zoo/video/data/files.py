@@ -8,15 +8,15 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
 from PIL import Image, ImageOps, ImageSequence
 
+from zoo.animation import import_pyav
 from zoo.data.images import MOST_PIXELS, check_pixels, convert_to_rgb, open_image
 from zoo.data.own import list_files, name_unreadable, name_unreadable_steps
-from zoo.errors import InvalidFileError, MissingDependencyError
+from zoo.errors import InvalidFileError
 
 VIDEOS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg")
 ANIMATIONS = (".gif", ".webp", ".apng")
@@ -29,17 +29,6 @@ LONGEST_FRAME = 600.0  # seconds
 
 Timed = tuple[float, float | None, Image.Image]
 """When a frame starts, when it ends (None where the file does not say), and the frame. Times are in seconds."""
-
-
-def import_pyav(what: str) -> ModuleType:
-    """Import the package `av`. Raises MissingDependencyError, saying that `what` needs it."""
-    try:
-        import av
-    except ImportError:
-        raise MissingDependencyError(
-            f"{what} needs the package 'av': pip install 'gan-zoo[video]'; without it there are .webp, .gif and folders"
-        ) from None
-    return av
 
 
 def find_clips(folder: Path) -> list[Path]:
