@@ -182,6 +182,9 @@ class TrainConfig:
     start: str = ""
     """Weights that the networks start from: what `zoo.load` takes, or for text-gail `transformers:` and a Hub id or
     folder. Empty: random weights, as in the paper."""
+    freeze_discriminator: int = field(default=0, metadata=within(0, 64))
+    """How many layers of each discriminator, those next to its input, keep the weights of `start` (Mo et al. 2020,
+    arXiv:2002.10964)."""
     loss: LossName = "non_saturating"
     """The adversarial loss; see [what came after](game.md#what-came-after)."""
     generator: OptimizerConfig = OptimizerConfig()
@@ -332,6 +335,8 @@ class Recipe:
         if train.schedule.r1_gamma_factor != 1 and not train.r1_gamma:
             raise InvalidValueError("train.schedule.r1_gamma_factor: there is no R1 penalty: set train.r1_gamma")
         self._check_ada(type(train)())
+        if train.freeze_discriminator and not train.start:
+            raise InvalidValueError("train.freeze_discriminator: random layers would stay random; set train.start")
         if self.train.cuda_graphs and not self.train.compile:
             raise InvalidValueError("train.cuda_graphs = true: only compiled networks are graphed: train.compile=true")
         if self.train.keep == "best" and not self.train.evaluate_kimg:

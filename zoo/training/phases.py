@@ -6,7 +6,7 @@ A *step* is one real batch and all phases that are due on it. Vanilla GAN: D, G.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -95,9 +95,10 @@ class Phase:
 
 
 @contextmanager
-def trainable(module: nn.Module) -> Iterator[None]:
-    """Let gradients reach the parameters of `module` inside the block; all others stay frozen."""
-    parameters = [p for p in module.parameters() if not p.requires_grad]
+def trainable(module: nn.Module, *, frozen: Collection[nn.Parameter] = ()) -> Iterator[None]:
+    """Let gradients reach the parameters of `module` inside the block, but for `frozen`; all others stay frozen."""
+    kept = set(map(id, frozen))
+    parameters = [p for p in module.parameters() if not p.requires_grad and id(p) not in kept]
     for p in parameters:
         p.requires_grad_(True)
     try:

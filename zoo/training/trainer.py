@@ -53,6 +53,7 @@ class Trainer:
             for network in self.gan.networks.values():
                 compile_network(network, cuda_graphs=train.cuda_graphs)
         self.phases: list[Phase] = self.gan.phases(train)
+        self._frozen = find_frozen(self.gan, train.freeze_discriminator)
         self.noise = Noise(train.seed, rank=rank, world_size=world_size)
         self.batches = Batches(
             store,
@@ -116,7 +117,7 @@ class Trainer:
         )
 
     def _run_phase(self, phase: Phase, step: Step, report: TrainingReport) -> None:
-        with trainable(phase.module):
+        with trainable(phase.module, frozen=self._frozen):
             with self.precision.autocast():
                 terms = phase.loss(step)
             phase.optimizer.zero_grad(set_to_none=True)
@@ -200,6 +201,33 @@ class Trainer:
         """Sample the averaged generator, on the CPU, in chunks that fit where a training batch does."""
         chunks = latents.to(self.device).split(max(16, self.recipe.train.batch))
         return torch.cat([self.average.module(chunk).float().cpu() for chunk in chunks])
+
+
+def find_frozen(gan: GAN, layers: int) -> list[nn.Parameter]:
+    """Find the parameters of the first layers of each discriminator, those next to its input.
+
+    A layer is a matrix or kernel, with what follows until the next one. Raises InvalidValueError where no layer stays.
+    """
+    if not layers:
+        return []
+    discriminators = {name: network for name, network in gan.networks.items() if "discriminator" in name}
+    if not discriminators:
+        raise InvalidValueError(f"train.freeze_discriminator: {type(gan).__name__} has no discriminator; leave it out")
+    frozen: list[nn.Parameter] = []
+    for name, network in discriminators.items():
+        seen = 0
+        for module in network.modules():
+            own = list(module.parameters(recurse=False))
+            seen += any(p.dim() > 1 for p in own)
+            if seen > layers:
+                break
+            frozen += own
+        else:
+            raise InvalidValueError(
+                f"train.freeze_discriminator = {layers}: the {name.replace('_', ' ')} has {seen} layers, and some "
+                "should learn"
+            )
+    return frozen
 
 
 def measure_norm(gradients: list[torch.Tensor]) -> torch.Tensor:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
+from difflib import SequenceMatcher
+from itertools import groupby
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from zoo.errors import InvalidValueError
@@ -13,24 +17,30 @@ from zoo.gan import GAN
 from zoo.recipe import Recipe
 from zoo.training.trainer import Trainer
 
+LEAST = 0.1
+"""The share of the generator that must fit: less than that is as good as random weights, and most likely a mistake."""
 
-def check_warm_start(recipe: Recipe, start: GAN) -> None:
-    """Refuse weights that fit less than half of the generator, naming what differs.
+State = Mapping[str, Tensor]
 
-    A network for larger pictures, other classes or more discriminators starts with the layers that it shares. One of
-    another width shares next to nothing.
 
-    Raises InvalidValueError.
+def check_warm_start(recipe: Recipe, start: GAN) -> float:
+    """Return the share of the generator that the weights of `start` fit, and refuse them below a tenth.
+
+    A network for larger or smaller pictures, other classes or more discriminators starts with the layers that it
+    shares. One of another width shares next to nothing.
+
+    Raises InvalidValueError, naming what differs.
     """
     where, wanted = f"train.start = {recipe.train.start!r}: those weights are of", recipe.architecture_class
     if type(start) is not wanted:
         raise InvalidValueError(f"{where} {type(start).__name__}, and not of {wanted.__name__}")
     generator = wanted.state_shapes(recipe.model)["generator"]
-    fits = sum(tensor.numel() for tensor in matching_tensors(start.generator.state_dict(), generator).values())
-    if fits < (whole := sum(tensor.numel() for tensor in generator.values())) / 2:
+    share = _count(match_tensors(start.generator.state_dict(), generator)) / _count(generator)
+    if share < LEAST:
         pairs = zip(_format_fields(recipe.model), _format_fields(start.config), strict=True)
         differing = ", ".join(f"{theirs} instead of {ours}" for ours, theirs in pairs if ours != theirs)
-        raise InvalidValueError(f"{where} {differing}: {fits / whole:.0%} of the generator fit, and half should")
+        raise InvalidValueError(f"{where} {differing}: {share:.0%} of the generator fits, and {LEAST:.0%} should")
+    return share
 
 
 def load_warm_start(trainer: Trainer, start: GAN) -> list[str]:
@@ -39,17 +49,52 @@ def load_warm_start(trainer: Trainer, start: GAN) -> list[str]:
     Raises as `check_warm_start`.
     """
     check_warm_start(trainer.recipe, start)
-    own = trainer.gan.state_dict()
-    fitting = matching_tensors(start.state_dict(), own)
-    random = [name for name in own if name not in fitting]
-    trainer.gan.load_state_dict(fitting, strict=not random)
+    random = []
+    for name, network in trainer.gan.networks.items():
+        given = start.networks.get(name)
+        fitting = {} if given is None else match_tensors(given.state_dict(), network.state_dict())
+        random += [f"{name}.{key}" for key in network.state_dict() if key not in fitting]
+        network.load_state_dict(fitting, strict=False)
     trainer.average.module.load_state_dict(trainer.gan.generator.state_dict())
     return random
 
 
-def matching_tensors(start: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Select the tensors of the state `start` that the state `own` has by the same name in the same shape."""
-    return {name: tensor for name, tensor in start.items() if name in own and own[name].shape == tensor.shape}
+def match_tensors(start: State, own: State) -> dict[str, Tensor]:
+    """Return those tensors of a network's state `start` that fit its state `own`, under the names that they have there.
+
+    They fit by name and shape. A network for larger pictures may have more layers in front, so that the numbers in its
+    names are others. Then layers fit by their order, where that gives more numbers.
+    """
+    by_name = {name: tensor for name, tensor in start.items() if name in own and own[name].shape == tensor.shape}
+    by_order = _match_in_order(start, own)
+    return max(by_name, by_order, key=_count)
+
+
+def _match_in_order(start: State, own: State) -> dict[str, Tensor]:
+    theirs, ours = _list_layers(start), _list_layers(own)
+    matcher = SequenceMatcher(None, [kind for _, kind in theirs], [kind for _, kind in ours], autojunk=False)
+    matched: dict[str, Tensor] = {}
+    for block in matcher.get_matching_blocks():
+        for i in range(block.size):
+            (their_layer, kind), (our_layer, _) = theirs[block.a + i], ours[block.b + i]
+            matched |= {f"{our_layer}{leaf}": start[f"{their_layer}{leaf}"] for leaf, _ in kind[1]}
+    return matched
+
+
+Layer = tuple[str, tuple[str, tuple[tuple[str, torch.Size], ...]]]
+
+
+def _list_layers(state: State) -> list[Layer]:
+    """List layers as the prefix of their names, and their kind: the prefix without numbers, and names and shapes."""
+    layers = []
+    for prefix, names in groupby(state, key=lambda name: name[: name.rfind(".") + 1]):
+        leaves = tuple((name.removeprefix(prefix), state[name].shape) for name in names)
+        layers.append((prefix, (re.sub(r"\d+", "", prefix), leaves)))
+    return layers
+
+
+def _count(state: State) -> int:
+    return sum(tensor.numel() for tensor in state.values())
 
 
 def list_layers(names: list[str]) -> str:
