@@ -8,6 +8,8 @@ What a textbook script is:
 - faces-dcgan: a DCGAN as tutorials write it, a plain `nn.Sequential` of the same layers in the default memory format
   with default Adam, the discriminator's gradients on in the generator's step, float32. Both sides train on one batch
   that is in memory. What only our loop has is left out: data, gradient norms, the average of the weights.
+- faces-stylegan2: its networks in plain operations, as public code falls back to without its own kernels: resampling by
+  inserted zeros, and convolutions whose weights differ from sample to sample.
 - text-seqgan: the nested loop over prefixes and rollouts with `torch.multinomial`, networks in the paper's sizes.
 - music-wavegan: the plain generator. music-hifigan: `transformers.SpeechT5HifiGan` with the same weights.
 - video-mocogan: the same networks in the default memory format with default Adam, the discriminators' gradients on.
@@ -30,6 +32,7 @@ from typing import Any
 import torch
 from plain_images import make_textbook_networks, make_textbook_step
 from plain_sounds import make_plain_wavegan, make_vocoders
+from plain_stylegan2 import make_plain_step
 from plain_text import complete_by_multinomial, compute_plain_reward
 from plain_video import plain_step
 from torch import Tensor, nn
@@ -90,6 +93,15 @@ def compare_training(recipe: Recipe, rounds: int) -> Comparison:
     return alternate("training step (D and G)", ours, make_textbook_step(recipe, real), rounds)
 
 
+def compare_styled_training(recipe: Recipe, rounds: int) -> Comparison:
+    """Compare one step of D and G of StyleGAN2 at batch 16, without penalties, with the step in plain operations."""
+    gan = channels_last(recipe.build()).requires_grad_(False)
+    phases = [phase for phase in gan.phases(recipe.train) if phase.name in ("D", "G")]
+    real = torch.rand(16, *gan.sample_shape) * 2 - 1
+    ours = make_step(gan, phases, real.contiguous(memory_format=torch.channels_last))
+    return alternate("training step, batch 16", ours, make_plain_step(recipe, real), rounds)
+
+
 def compare_completions(recipe: Recipe, rounds: int) -> Comparison:
     """Compare one SeqGAN search at the paper's 16 rollouts: all prefixes at once, and the nested loop."""
     gan: Any = recipe.architecture_class(recipe.architecture_class.Config()).eval()
@@ -147,6 +159,7 @@ def compare_clips(recipe: Recipe, rounds: int) -> Comparison:
 
 COMPARISONS: dict[str, tuple[Callable[[Recipe, int], Comparison], ...]] = {
     "faces-dcgan": (compare_sampling, compare_training),
+    "faces-stylegan2": (compare_styled_training,),
     "music-hifigan": (compare_vocoding,),
     "music-wavegan": (compare_sounds,),
     "text-seqgan": (compare_completions, compare_reward),

@@ -17,13 +17,14 @@ from typing import Any
 
 from torch import Tensor
 
-from zoo.errors import AlreadyExistsError, InvalidFileError, WriteError, shorten
+from zoo.errors import AlreadyExistsError, InvalidFileError, InvalidValueError, WriteError, shorten
 from zoo.io.atomic import replace_atomically
 from zoo.io.snapshot import is_snapshot, read_snapshot
 from zoo.io.torch_file import read_networks, read_tensors
 from zoo.io.weights import write_sums, write_weights
 from zoo.recipe import build, load_architecture
 from zoo.releases.loading import FORMAT, load_folder
+from zoo.text.oracle import official
 
 GENERATORS = (
     *("G_ema", "g_ema", "generator_ema", "netG_ema", "params_ema", "G", "g", "netG_state_dict", "netG", "generator"),
@@ -75,15 +76,23 @@ class Family:
 def convert(source: Path, out: Path, *, license: str = "") -> Path:
     """Convert published weights to a folder that `zoo.load` opens; returns the folder.
 
+    The parameters of SeqGAN's oracle become one file, for `zoo.text.oracle`.
+
     Args:
         source: a file of weights, or the folder of a release.
         license: the license of the source, for the card. Families with terms of their own keep those.
 
     Raises:
         InvalidFileError: a file that is refused, unknown, or that does not fit its family.
+        InvalidValueError: an oracle that should become a folder.
         AlreadyExistsError: there is something at `out`.
         WriteError: the folder cannot be written.
     """
+    if source.is_file() and official.is_official(source):
+        if out.suffix != ".safetensors":
+            raise InvalidValueError(f"{out}: an oracle becomes one file, so its name should end in .safetensors")
+        official.convert(source, out)
+        return out
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise AlreadyExistsError(f"{out}: is there already, and not empty; choose another folder")
     published = read_published(source)

@@ -1,5 +1,6 @@
 import pickle
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -166,24 +167,39 @@ def test_numbers_that_are_not_finite_are_refused(arrays, tmp_path: Path):
 
 
 def test_the_papers_file_is_converted_and_measured(
-    arrays: list[np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arrays: list[np.ndarray],
+    tmp_path: Path,
+    command: Callable[..., tuple[int, str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ):
-    """The two commands of docs/text.md, one after the other; a file that is something else is refused in a line."""
+    """The two commands of docs/text.md, one after the other, of a file of either protocol."""
     source, out = tmp_path / "target_params.pkl", tmp_path / "oracle.safetensors"
-    source.write_bytes(WRITERS["protocol 2"](arrays))
-    monkeypatch.setattr("sys.argv", ["official", str(source), str(out)])
-    official.main()
+    for protocol in WRITERS:
+        out.unlink(missing_ok=True)
+        source.write_bytes(WRITERS[protocol](arrays))
+        assert command("convert", source, "--out", out)[:2] == (0, f"{out}\n")
     monkeypatch.setattr("sys.argv", ["model", "--weights", str(out), "--samples", "20"])
     model.main()
     assert "length 20: " in capsys.readouterr().out
-
-    monkeypatch.setattr("sys.argv", ["official", __file__, str(tmp_path / "not")])
-    with pytest.raises(SystemExit):
-        official.main()
-    assert "not the oracle's parameters" in capsys.readouterr().err
-    assert not (tmp_path / "not").exists()
     monkeypatch.setattr("sys.argv", ["model", "--weights", str(tmp_path / "not")])
     with pytest.raises(SystemExit) as ended:
         model.main()
     assert ended.value.code == 2
     assert str(tmp_path / "not") in capsys.readouterr().err
+
+
+def test_what_is_no_oracle_is_not_converted(
+    arrays: list[np.ndarray], tmp_path: Path, command: Callable[..., tuple[int, str, str]]
+):
+    """A list of something else, or a name that says a folder; nothing is written."""
+    source, other = tmp_path / "target_params.pkl", tmp_path / "other.pkl"
+    source.write_bytes(WRITERS["protocol 2"](arrays))
+    other.write_bytes(pickle.dumps([1, 2, 3], protocol=2))
+
+    for path, out, told in (
+        (other, tmp_path / "a.safetensors", "not the oracle's parameters"),
+        (source, tmp_path / "folder", "should end in .safetensors"),
+    ):
+        code, _, errors = command("convert", path, "--out", out)
+        assert (code, told in errors, out.exists()) == (2, True, False)

@@ -5,9 +5,9 @@ parameter from N(0, 1). Texts have 20 or 40 tokens after start token 0, which is
 the training data. A generator's score is the oracle's negative log-likelihood (NLL) of its samples, in nats per token.
 The NLL of the oracle's own samples is its entropy: 5.723 +- 0.005 at length 20 and 5.715 +- 0.004 at 40 for seed 0.
 
-    python -m zoo.text.oracle.model                                          # the entropy of our oracle, seed 0
-    python -m zoo.text.oracle.official target_params.pkl oracle.safetensors  # converts the paper's oracle
-    python -m zoo.text.oracle.model --weights oracle.safetensors             # its entropy: 5.74 to 5.75
+    python -m zoo.text.oracle.model                                   # the entropy of our oracle, seed 0
+    zoo convert target_params.pkl --out oracle.safetensors            # converts the paper's oracle
+    python -m zoo.text.oracle.model --weights oracle.safetensors      # its entropy: 5.74 to 5.75
 
 An NLL below the entropy is not better. It means that samples keep to what the oracle finds likely. Published numbers
 come from several oracles, and those of different oracles are not comparable. The parameters of the paper's oracle have

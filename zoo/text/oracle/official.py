@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.errors import InvalidFileError, ZooError, shorten_repr
+from zoo.errors import InvalidFileError, shorten_repr
 from zoo.io.atomic import replace_atomically
 from zoo.io.pickle_reader import Name, Reader, Record
 from zoo.io.weights import write_weights
@@ -46,6 +46,15 @@ def convert(source: Path, out: Path) -> None:
     state = read_official(source)
     with replace_atomically(out) as temporary:
         write_weights(state, temporary)
+
+
+def is_official(path: Path) -> bool:
+    """Tell whether a file begins as the official one does: a pickle of a list, which no file of a network is."""
+    with path.open("rb") as file:
+        start = file.read(12)
+    if start[:1] != b"\x80":  # which begins all protocols but the first
+        return start.startswith(b"(l")
+    return (start[11:] if start[2:3] == b"\x95" else start[2:3]) == b"]"  # after a frame's length, if there is one
 
 
 def read_official(path: Path) -> dict[str, Tensor]:
@@ -147,20 +156,3 @@ class _Array(Record):
                 array = array.reshape(shape, order="F" if column_major else "C")
                 return np.array(array, dtype=np.float32, order="C")
         raise InvalidFileError("it has an array without its contents")
-
-
-def main() -> None:
-    import argparse
-
-    parser = argparse.ArgumentParser(description="Convert the paper's oracle parameters to safetensors.")
-    parser.add_argument("source", type=Path, help="the official parameter file, target_params.pkl")
-    parser.add_argument("out", type=Path, help="the .safetensors file to write")
-    options = parser.parse_args()
-    try:
-        convert(options.source, options.out)
-    except ZooError as error:
-        parser.exit(2, f"{error}\n")
-
-
-if __name__ == "__main__":
-    main()
