@@ -15,7 +15,7 @@ from PIL import Image
 
 from zoo.errors import InvalidValueError, MissingDependencyError
 from zoo.io.atomic import replace_atomically
-from zoo.samples import Images, check_size
+from zoo.samples import Images, check_size, enlarge, visible_scale
 
 ANIMATED = (".webp", ".gif", ".mp4")
 BT709 = 1  # FFmpeg's number for the matrix, the primaries and the transfer of ITU-R BT.709 alike
@@ -33,7 +33,7 @@ def import_pyav(what: str) -> ModuleType:
     return av
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Walk(Images):
     """The frames [N, 3, H, W] of a walk from image to image, in their order, at `rate` frames a second.
 
@@ -43,6 +43,7 @@ class Walk(Images):
     rate: float = 25.0
 
     SUFFIXES = (*ANIMATED, ".png")
+    PIXELS = (*SUFFIXES, "")
 
     @classmethod
     def check_path(cls, path: Any) -> Path:
@@ -52,16 +53,15 @@ class Walk(Images):
             import_pyav("writing .mp4")
         return path
 
-    def save(self, path: Any, *, columns: int | None = None) -> Path:
-        path = self.check_path(path)
-        if path.suffix.lower() not in ANIMATED:
-            return super().save(path, columns=columns)
-        save_animation(path, self.to_uint8(), self.rate)
-        return path
+    def _write(self, path: Path, columns: int | None, scale: int) -> None:
+        if path.suffix.lower() in ANIMATED:
+            save_animation(path, enlarge(self.to_uint8(), scale), self.rate)
+        else:
+            super()._write(path, columns, scale)
 
     def _repr_html_(self) -> str:
         """Return the notebook's preview, moving."""
-        return embed_animation(self.to_uint8(), self.rate)
+        return embed_animation(enlarge(self.to_uint8(), visible_scale(self.tensor.shape[-1])), self.rate)
 
 
 def save_animation(path: Path, frames: np.ndarray, rate: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -52,6 +53,9 @@ class GAN(nn.Module):
 
     generator: nn.Module
     discriminator: nn.Module
+
+    name: str = ""
+    """The name that it was loaded by."""
 
     def __init__(self, config: Any) -> None:
         super().__init__()
@@ -160,7 +164,7 @@ class GAN(nn.Module):
         chosen = self.SampleOptions.read(options, type(self).__name__)
         if n < 1:
             raise InvalidValueError(f"n = {n} should be at least 1")
-        return self._sample(n, _choose_seed(seed), batch_size, progress, chosen)
+        return replace(self._sample(n, _choose_seed(seed), batch_size, progress, chosen), source=self.name)
 
     def _sample(
         self, n: int, seed: int, batch_size: int, progress: Callable[[int], None] | None, options: Any
@@ -180,7 +184,8 @@ class GAN(nn.Module):
         Raises InvalidValueError for latents of another shape.
         """
         self.check_latents(latents)
-        return self.output(self._generate(latents, batch_size, None, **arguments), latents.cpu())
+        samples = self.output(self._generate(latents, batch_size, None, **arguments), latents.cpu())
+        return replace(samples, source=self.name)
 
     def check_latents(self, latents: Tensor) -> None:
         """Raise InvalidValueError for latents of another shape than the model's."""
@@ -210,7 +215,7 @@ class GAN(nn.Module):
             raise InvalidValueError(f"n = {n} should be at least 1 and steps = {steps} at least 2")
         seed = _choose_seed(seed)
         latents = self.interpolate_latents(n, steps, Noise(seed))
-        return self.output(self._generate(latents, batch_size, None), latents.cpu(), seed)
+        return replace(self.output(self._generate(latents, batch_size, None), latents.cpu(), seed), source=self.name)
 
     def interpolate_latents(self, n: int, steps: int, noise: Noise) -> Tensor:
         """Draw the latents of `interpolate` [n * steps, Z]."""
@@ -262,7 +267,7 @@ class GAN(nn.Module):
         }
         latents = self.route(torch.cat([latents for latents, _ in drawn]), frames)
         images = self._generate(latents, batch_size, progress, **arguments)
-        return Walk(tensor=images, latents=latents, seed=seed, rate=rate)
+        return Walk(tensor=images, latents=latents, seed=seed, rate=rate, source=self.name)
 
     def route(self, stops: Tensor, frames: int) -> Tensor:
         """Return the latents [frames, ...] of a closed walk through the latents of its stops [M, ...]."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import math
 import os
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import IO, Any, ClassVar, Self, overload
 
 import numpy as np
 import torch
@@ -18,33 +20,55 @@ from zoo.errors import InvalidValueError, WriteError, suggest
 from zoo.io.atomic import replace_atomically
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Samples:
-    """Generated samples. All tensors have one row a sample; `seed` is None for samples without one."""
+    """Generated samples. All tensors have one row a sample; `seed` is None for samples without one.
+
+    A slice of samples, or one of them by its number, is samples again. So are the items of a loop over them.
+    """
 
     tensor: Tensor
     latents: Tensor | None = None
     styles: Tensor | None = None
     """What the latents were mapped to, of models with styles: [N, 1, W], or [N, L, W] where layers differ."""
     seed: int | None = None
+    source: str = ""
+    """The name that the model was loaded by."""
 
     SUFFIXES: ClassVar[tuple[str, ...]] = ()
     CARD_SUFFIXES: ClassVar[tuple[str, ...]] = ()
     """The formats of the samples beside a model card; empty for the first of SUFFIXES."""
     CARD_COUNT: ClassVar[int] = 64
     """The number of samples beside a model card."""
+    PIXELS: ClassVar[tuple[str, ...]] = (".png",)
+    """The formats of SUFFIXES that have pixels; "" is a folder."""
     READABLE: ClassVar[bool] = False
     """Whether `str` of the samples shows them, as of texts."""
 
     def __len__(self) -> int:
         return len(self.tensor)
 
-    def __getitem__(self, index: slice) -> Self:
-        """Return the samples of a slice. Raises TypeError for anything else."""
-        if not isinstance(index, slice):
-            raise TypeError(f"samples take a slice, e.g. samples[:4], not {index!r}")
-        latents, styles = (rows if rows is None else rows[index] for rows in (self.latents, self.styles))
-        return replace(self, tensor=self.tensor[index], latents=latents, styles=styles)
+    def __getitem__(self, index: slice | int) -> Self:
+        """Return the samples of a slice, or the one with this number. Raises TypeError, IndexError."""
+        rows = self._slice(index)
+        latents, styles = (values if values is None else values[rows] for values in (self.latents, self.styles))
+        return replace(self, tensor=self.tensor[rows], latents=latents, styles=styles)
+
+    def _slice(self, index: slice | int) -> slice:
+        if isinstance(index, slice):
+            return index
+        if not hasattr(index, "__index__"):
+            raise TypeError(f"samples take a number or a slice, e.g. samples[0] or samples[:4], not {index!r}")
+        number = range(len(self))[index]  # raises IndexError as a list does
+        return slice(number, number + 1)
+
+    def __iter__(self) -> Iterator[Self]:
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.tensor.shape[1:]))
+        known = [self.source and f"of {self.source}", "" if self.seed is None else f"seed {self.seed}", shape]
+        return f"{type(self).__name__}({len(self)} {', '.join(filter(None, known))})"
 
     @classmethod
     def check_path(cls, path: str | os.PathLike[str]) -> Path:
@@ -70,8 +94,64 @@ class Samples:
             raise WriteError(f"{path}: cannot write: no permission for {existing}")
         return path
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Save the samples in the format of the path's suffix, whole or not at all; return the path."""
+    @overload
+    def save(
+        self, target: str | os.PathLike[str], *, format: str = "", columns: int | None = None, scale: int = 1
+    ) -> Path: ...
+
+    @overload
+    def save(self, target: IO[bytes], *, format: str, columns: int | None = None, scale: int = 1) -> None: ...
+
+    def save(
+        self,
+        target: str | os.PathLike[str] | IO[bytes],
+        *,
+        format: str = "",
+        columns: int | None = None,
+        scale: int = 1,
+    ) -> Path | None:
+        """Save the samples in the format of the path's suffix, whole or not at all; return the path.
+
+        Args:
+            target: a file, a folder (a path without a suffix), or a file object that is open for writing bytes.
+            format: the format for a file object, as a suffix, e.g. ".png".
+            columns: samples in a row of a picture, or of another format that has rows.
+            scale: how many pixels wide and high each pixel of a picture or clip becomes.
+
+        Raises InvalidValueError for an unknown format or a scale of what has no pixels, WriteError.
+        """
+        if not isinstance(target, str | os.PathLike):
+            target.write(self.to_bytes(format, columns=columns, scale=scale))
+            return None
+        path = self.check_path(target)
+        if format:
+            raise InvalidValueError(f'format = "{format}" is for file objects; {path} has its format in its suffix')
+        self._check_scale(path.suffix, scale)
+        self._write(path, columns, scale)
+        return path
+
+    def to_bytes(self, format: str, *, columns: int | None = None, scale: int = 1) -> bytes:
+        """Return what `save` would write into a file of this format, a suffix such as ".png". Raises as `save`."""
+        if format.lower() not in self.SUFFIXES:
+            known = ", ".join(self.SUFFIXES)
+            raise InvalidValueError(
+                f'format = "{format}" should be one of {known}.{suggest(format.lower(), self.SUFFIXES)}'
+            )
+        self._check_scale(format, scale)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"samples{format.lower()}"
+            self._write(self.check_path(path), columns, scale)
+            return path.read_bytes()
+
+    def _check_scale(self, suffix: str, scale: int) -> None:
+        if scale < 1:
+            raise InvalidValueError(f"scale = {scale} should be at least 1")
+        if scale > 1 and suffix.lower() not in self.PIXELS:
+            where = ", ".join(filter(None, self.PIXELS)) or "none of their formats"
+            raise InvalidValueError(f"scale = {scale}: {type(self).__name__.lower()} have pixels in {where}")
+
+    def _write(self, path: Path, columns: int | None, scale: int) -> None:
+        """Write the samples to a path that was checked, in the format of its suffix, whole or not at all."""
         raise NotImplementedError
 
 
@@ -82,6 +162,7 @@ class Images(Samples):
     """
 
     SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+    PIXELS = (*SUFFIXES, "")
 
     def to_uint8(self) -> np.ndarray:
         """Convert to uint8 [N, H, W, C] in 0..255."""
@@ -92,28 +173,42 @@ class Images(Samples):
         """Convert to one Pillow image each."""
         return [_to_pil(pixels) for pixels in self.to_uint8()]
 
-    def grid(self, columns: int | None = None, *, padding: int = 2) -> Image.Image:
-        """Arrange all images in one picture, as `tile` does."""
+    def grid(self, columns: int | None = None, *, padding: int = 2, scale: int = 1) -> Image.Image:
+        """Arrange all images in one picture, as `tile` does, each pixel `scale` pixels wide and high."""
         pixels = self.to_uint8()
         if not len(pixels):
             raise InvalidValueError("a grid needs at least one image")
-        return _to_pil(tile(pixels, columns, padding=padding))
+        return _to_pil(tile(enlarge(pixels, scale), columns, padding=padding))
 
-    def save(self, path: str | os.PathLike[str], *, columns: int | None = None) -> Path:
-        path = self.check_path(path)
+    def _write(self, path: Path, columns: int | None, scale: int) -> None:
         if path.suffix.lower() not in self.SUFFIXES:
             digits = len(str(len(self) - 1))
-            for i, image in enumerate(self.to_pil()):
-                _save_image(image, path / f"{i:0{digits}}.png", text={"seed": f"{self.seed}", "index": f"{i}"})
-            return path
-        _save_image(self.grid(columns), path, text={"seed": f"{self.seed}", "count": f"{len(self)}"})
-        return path
+            for i, pixels in enumerate(enlarge(self.to_uint8(), scale)):
+                _save_image(
+                    _to_pil(pixels), path / f"{i:0{digits}}.png", text={"seed": f"{self.seed}", "index": f"{i}"}
+                )
+            return
+        grid = self.grid(columns, scale=scale)
+        _save_image(grid, path, text={"seed": f"{self.seed}", "count": f"{len(self)}"})
 
     def _repr_png_(self) -> bytes:
-        """Show a grid of the first 64 in a notebook."""
+        """Show a grid of the first 64 in a notebook, large enough to see them."""
         buffer = io.BytesIO()
-        self[:64].grid().save(buffer, format="PNG")
+        self[:64].grid(scale=visible_scale(self.tensor.shape[-1])).save(buffer, format="PNG")
         return buffer.getvalue()
+
+
+VISIBLE = 128  # pixels a side of what a notebook shows
+
+
+def visible_scale(side: int) -> int:
+    """Return how often pixels are repeated where images of this side are shown."""
+    return max(1, VISIBLE // side)
+
+
+def enlarge(pixels: np.ndarray, scale: int) -> np.ndarray:
+    """Make each pixel of pictures or clips, uint8 [..., H, W, C], `scale` pixels wide and high."""
+    return pixels if scale == 1 else pixels.repeat(scale, axis=-3).repeat(scale, axis=-2)
 
 
 def tile(cells: np.ndarray, columns: int | None = None, *, padding: int) -> np.ndarray:

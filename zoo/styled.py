@@ -147,7 +147,7 @@ class StyledGAN(GAN):
             raise InvalidValueError(f"batch_size = {batch_size} should be at least 1")
         styles = self.truncate(self.map_latents(latents, batch_size=batch_size), truncation, cutoff)
         tensor = self._generate(latents, batch_size, progress, styles=styles, **arguments)
-        return replace(self.output(tensor, latents.cpu()), styles=styles)
+        return replace(self.output(tensor, latents.cpu()), styles=styles, source=self.name)
 
     @torch.no_grad()
     def synthesize(
@@ -171,7 +171,7 @@ class StyledGAN(GAN):
             latents = self.latents(len(styles), Noise(0))
         styles = styles.float().cpu()
         tensor = self._generate(latents, batch_size, None, styles=styles, **arguments)
-        return replace(self.output(tensor, latents.cpu()), styles=styles)
+        return replace(self.output(tensor, latents.cpu()), styles=styles, source=self.name)
 
     def styles_of(self, samples: Samples) -> Tensor:
         """Return the styles [N, 1 or L, W] of samples. Raises InvalidValueError for samples without latents."""

@@ -52,6 +52,7 @@ def sample(
     batch_size: Annotated[
         int, typer.Option(min=1, max=1 << 31, help="Samples generated at once; limits the memory.")
     ] = 64,
+    scale: Annotated[int, typer.Option(min=1, max=64, help="How many pixels wide and high each pixel becomes.")] = 1,
     device: Device = "auto",
     play: Annotated[bool, typer.Option("--play", help="Play the samples, where this machine has a player.")] = False,
     interpolate: Annotated[
@@ -130,14 +131,15 @@ def sample(
                 progress=lambda done: move(done, walk),
                 **given,
             )
-        echo(f"a walk of {walk} frames of {name}{'' if stops else f', seed {clip.seed}'}: {clip.save(target)}")
+        of_seed = "" if stops else f", seed {clip.seed}"
+        echo(f"a walk of {walk} frames of {name}{of_seed}: {clip.save(target, scale=scale)}")
         return
     if interpolate:
         samples = model.interpolate(n, steps=interpolate, seed=seed, batch_size=batch_size)
         if out is None and model.Output.READABLE:
             echo(samples)
             return
-        path = samples.save(target, columns=interpolate)  # type: ignore[call-arg]
+        path = samples.save(target, columns=interpolate, scale=scale)
     else:
         with progress_bars() as bar:
             move = bar("sampling")
@@ -150,7 +152,7 @@ def sample(
         if out is None and (play or model.Output.READABLE):
             echo(samples if model.Output.READABLE else f"{len(samples)} samples of {name}, seed {samples.seed}")
             return
-        path = samples.save(target)
+        path = samples.save(target, scale=scale)
     what = f"{given['input']} by" if "input" in given else f"{len(samples)} samples of"
     echo(f"{what} {name}{'' if samples.seed is None else f', seed {samples.seed}'}: {path}")
 

@@ -87,7 +87,7 @@ def mix(
     for i in range(len(left)):
         lines.append(torch.cat([left.tensor[i : i + 1], mixed.tensor[i * len(top) : (i + 1) * len(top)]]))
     grid = model.output(torch.cat(lines))
-    echo(f"{len(left)} x {len(top)} mixes of {name}: {grid.save(target, columns=len(top) + 1)}")  # type: ignore[call-arg]
+    echo(f"{len(left)} x {len(top)} mixes of {name}: {grid.save(target, columns=len(top) + 1)}")
 
 
 @app.command()

@@ -142,9 +142,10 @@ def load(name: str | os.PathLike[str], *, device: str | torch.device = "auto") -
     """
     place = choose_device(device)
     folder = Path(name).expanduser()
-    if os.fspath(name) not in registry.entries and is_run(folder):
-        return Run.open(folder).load()[0].to(place)
-    return find_release(name).load().to(place)
+    is_own = os.fspath(name) not in registry.entries and is_run(folder)
+    gan = Run.open(folder).load()[0] if is_own else find_release(name).load()
+    gan.name = os.fspath(name)
+    return gan.to(place)
 
 
 def sample(

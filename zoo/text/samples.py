@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +14,7 @@ from zoo.samples import Samples
 from zoo.text.data.vocabulary import Vocabulary
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Texts(Samples):
     """Texts [N, T] int64, which `vocabulary` decodes.
 
@@ -26,6 +25,7 @@ class Texts(Samples):
     vocabulary: Vocabulary | None = None
 
     SUFFIXES = (".txt", ".jsonl")
+    PIXELS = ()
     READABLE = True
 
     @cached_property
@@ -39,9 +39,8 @@ class Texts(Samples):
         between = "\n\n" if any("\n" in text for text in self.texts) else "\n"
         return between.join(self.texts)
 
-    def save(self, path: str | os.PathLike[str], *, columns: int | None = None) -> Path:
-        """Save as the class says. In a .txt an empty line follows every `columns` texts, where a row ends."""
-        path = self.check_path(path)
+    def _write(self, path: Path, columns: int | None, scale: int) -> None:
+        """Write as the class says. In a .txt an empty line follows every `columns` texts, where a row ends."""
         if path.suffix.lower() == ".jsonl":
             lines = [
                 json.dumps({"text": text, "tokens": row, "seed": self.seed, "index": i}, ensure_ascii=False)
@@ -55,7 +54,6 @@ class Texts(Samples):
             digits = len(str(len(self) - 1))
             for i, text in enumerate(self.texts):
                 _write(path / f"{i:0{digits}}.txt", text)
-        return path
 
     def _repr_html_(self) -> str:
         """Show the first 64 in a notebook."""

@@ -15,14 +15,14 @@ from PIL import Image
 from zoo.animation import ANIMATED, embed_animation, import_pyav, save_animation
 from zoo.errors import InvalidValueError
 from zoo.io.atomic import replace_atomically
-from zoo.samples import Samples, tile
+from zoo.samples import Samples, enlarge, tile, visible_scale
 from zoo.video.data.files import list_frames
 
 PADDING = 2  # white pixels around each clip of a grid and each frame of a contact sheet
 SHEET_FRAMES = 16  # the most frames of a clip in a contact sheet
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Clips(Samples):
     """Clips [N, 3, T, H, W] in [-1, 1] at `rate` frames a second.
 
@@ -38,10 +38,11 @@ class Clips(Samples):
     """The class of each clip."""
 
     SUFFIXES = (*ANIMATED, ".png")
+    PIXELS = (*SUFFIXES, "")
     CARD_COUNT = 16
 
-    def __getitem__(self, index: slice) -> Self:
-        return replace(super().__getitem__(index), labels=self.labels[index])
+    def __getitem__(self, index: slice | int) -> Self:
+        return replace(super().__getitem__(index), labels=self.labels[self._slice(index)])
 
     @classmethod
     def check_path(cls, path: str | os.PathLike[str]) -> Path:
@@ -56,16 +57,16 @@ class Clips(Samples):
         scaled = self.tensor.detach().float().cpu().clamp(-1, 1).add(1).mul(127.5).round()
         return scaled.to(torch.uint8).permute(0, 2, 3, 4, 1).contiguous().numpy()
 
-    def grid(self, columns: int | None = None) -> np.ndarray:
+    def grid(self, columns: int | None = None, *, scale: int = 1) -> np.ndarray:
         """Arrange all clips in one, uint8 [T, H', W', 3]. A single clip stays as it is, without a border."""
-        clips = self.to_uint8()
+        clips = enlarge(self.to_uint8(), scale)
         if not len(clips):
             raise InvalidValueError("a grid needs at least one clip")
         return clips[0] if len(clips) == 1 else tile(clips, columns, padding=PADDING)
 
-    def contact_sheet(self) -> Image.Image:
+    def contact_sheet(self, *, scale: int = 1) -> Image.Image:
         """Draw one clip a row, with all its frames or 16 evenly spaced ones."""
-        clips = self.to_uint8()
+        clips = enlarge(self.to_uint8(), scale)
         if not len(clips):
             raise InvalidValueError("a contact sheet needs at least one clip")
         length = clips.shape[1]
@@ -73,22 +74,19 @@ class Clips(Samples):
         frames = clips[:, chosen].reshape(-1, *clips.shape[2:])  # [N * F, H, W, 3]
         return Image.fromarray(tile(frames, len(chosen), padding=PADDING))
 
-    def save(self, path: str | os.PathLike[str], *, columns: int | None = None) -> Path:
-        """Save as the class says, with `columns` clips in a row of the grid. Raises InvalidValueError, WriteError."""
-        path = self.check_path(path)
+    def _write(self, path: Path, columns: int | None, scale: int) -> None:
         suffix = path.suffix.lower()
         if suffix == ".png":
             with replace_atomically(path) as temporary:
-                self.contact_sheet().save(temporary)
+                self.contact_sheet(scale=scale).save(temporary)
         elif suffix in self.SUFFIXES:
-            save_animation(path, self.grid(columns), self.rate)
+            save_animation(path, self.grid(columns, scale=scale), self.rate)
         else:
-            self._save_frames(path)
-        return path
+            self._save_frames(path, scale)
 
-    def _save_frames(self, folder: Path) -> None:
+    def _save_frames(self, folder: Path, scale: int) -> None:
         digits, frame_digits = len(str(len(self) - 1)), len(str(self.tensor.shape[2] - 1))
-        for i, clip in enumerate(self.to_uint8()):
+        for i, clip in enumerate(enlarge(self.to_uint8(), scale)):
             place = folder / (self.labels[i] if self.labels else "") / f"{i:0{digits}}"
             for old in list_frames(place) if place.is_dir() else ():
                 if old.suffix == ".png" and old.stem.isdecimal():  # from a longer clip
@@ -99,4 +97,4 @@ class Clips(Samples):
 
     def _repr_html_(self) -> str:
         """Return the notebook's preview: the first 16 clips, moving."""
-        return embed_animation(self[:16].grid(), self.rate)
+        return embed_animation(self[:16].grid(scale=visible_scale(self.tensor.shape[-1])), self.rate)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 import io
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 from torch import Tensor
 
 from zoo.io.atomic import replace_atomically
@@ -26,7 +25,7 @@ PAPER, BLACK_KEY, BEAT, BAR, OCTAVE = "#fdfbf7", "#f3eee4", "#ece5d8", "#b9ae9b"
 STEP_PIXELS, PITCH_PIXELS = 9, 5  # of the picture, at 16 steps a bar
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Scores(Playable):
     """Scores [N, V + 1, T, P] of V voices: above 0 where a voice sounds, in the last roll where any voice has an onset.
 
@@ -58,8 +57,11 @@ class Scores(Playable):
         before = np.pad(sounding, ((0, 0), (0, 0), (1, 0), (0, 0)))[:, :, :-1]
         return np.where(sounding, np.where(starts | ~before, STRUCK, HELD), SILENT).astype(np.uint8)
 
-    def save(self, path: str | os.PathLike[str], *, columns: int | None = None) -> Path:
-        path = self.check_path(path)
+    def to_midi(self) -> bytes:
+        """Return all scores one after the other as a MIDI file."""
+        return self.to_bytes(".mid")
+
+    def _write(self, path: Path, columns: int | None, scale: int) -> None:
         suffix = path.suffix.lower()
         if suffix in (".mid", ".musicxml"):
             self._write_notes(self._join(), path)
@@ -68,9 +70,8 @@ class Scores(Playable):
                 temporary.write_bytes(encode_wav(self._render(self._join())))
         elif suffix == ".png":
             with replace_atomically(path) as temporary:
-                picture = self.picture(columns).quantize(
-                    dither=Image.Dither.NONE
-                )  # a palette of a dozen colors halves the bytes
+                picture = ImageOps.scale(self.picture(columns), scale, Image.Resampling.NEAREST)
+                picture = picture.quantize(dither=Image.Dither.NONE)  # a palette of a dozen colors halves the bytes
                 picture.save(temporary, format="PNG", optimize=True)
         elif suffix == ".npz":
             self._write_arrays(path)
@@ -78,7 +79,6 @@ class Scores(Playable):
             digits = len(str(len(self) - 1))
             for i, grid in enumerate(self.grids):
                 self._write_notes(grid, path / f"{i:0{digits}}.mid")
-        return path
 
     def waves(self) -> list[np.ndarray]:
         """Render each score as float32 [samples] at 22,050 Hz; see `zoo.music.samples.rendering`."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Self
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, ImageOps
 
 from zoo.io.atomic import replace_atomically
 from zoo.music.samples.player import Playable
@@ -21,7 +20,7 @@ from zoo.samples import tile
 SILENCE_SECONDS = 0.25  # between two sounds of one file
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Sounds(Playable):
     """Waves [N, 1, T] in [-1, 1] at `rate` Hz.
 
@@ -40,8 +39,8 @@ class Sounds(Playable):
     CARD_SUFFIXES = (".flac", ".png")
     CARD_COUNT = 16
 
-    def __getitem__(self, index: slice) -> Self:
-        return replace(super().__getitem__(index), labels=self.labels[index])
+    def __getitem__(self, index: slice | int) -> Self:
+        return replace(super().__getitem__(index), labels=self.labels[self._slice(index)])
 
     def to_int16(self) -> np.ndarray:
         """Convert to int16 [N, T]; numbers beyond [-1, 1] are cut."""
@@ -68,12 +67,15 @@ class Sounds(Playable):
         shades = ((decibels - decibels.amax()) / 80 + 1).clamp(0, 1).flip(1)  # [N, 96, F]
         return Image.fromarray(tile(_color(shades.numpy()), columns, padding=4))
 
-    def save(self, path: str | os.PathLike[str], *, columns: int | None = None) -> Path:
-        path = self.check_path(path)
+    def to_numpy(self) -> np.ndarray:
+        """Convert to float32 [N, T] in [-1, 1]."""
+        return self.tensor.detach().float().cpu()[:, 0].clamp(-1, 1).numpy()
+
+    def _write(self, path: Path, columns: int | None, scale: int) -> None:
         suffix = path.suffix.lower()
         if suffix == ".png":
             with replace_atomically(path) as temporary:
-                self.spectrograms(columns).save(temporary)
+                ImageOps.scale(self.spectrograms(columns), scale, Image.Resampling.NEAREST).save(temporary)
         elif suffix:
             _write(path, self.join(), self.rate)
         else:
@@ -81,7 +83,6 @@ class Sounds(Playable):
             for i, wave in enumerate(self.to_int16()):
                 name = f"{i:0{digits}}-{self.labels[i]}" if self.labels else f"{i:0{digits}}"
                 _write(path / f"{name}.wav", wave, self.rate)
-        return path
 
     def _repr_html_(self) -> str:
         """Return the notebook's preview: a player for each of the first 16 sounds."""
