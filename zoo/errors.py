@@ -62,9 +62,12 @@ class DivergenceError(ZooError, ArithmeticError):
 
 
 def suggest(name: str, candidates: Iterable[str]) -> str:
-    """Return ` Did you mean "x" or "y"?` for the nearest of `candidates`; an empty string if none is near."""
-    near = difflib.get_close_matches(name, list(candidates), n=3, cutoff=0.5)
-    quoted = [f'"{n}"' for n in near]
+    """Return ` Did you mean "x" or "y"?` for the nearest of `candidates`, in any case; an empty string if none is."""
+    folded = {candidate.casefold(): candidate for candidate in candidates}
+    near = difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)
+    if near and near[0] == name.casefold():
+        near = near[:1]
+    quoted = [f'"{folded[n]}"' for n in near]
     return f" Did you mean {' or '.join(quoted)}?" if near else ""
 
 

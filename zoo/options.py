@@ -134,5 +134,23 @@ class InputOptions(SampleOptions):
     )
 
 
-COMMON = (TemperatureOptions, LabelOptions, FrameOptions, InputOptions)
+@dataclass(frozen=True, kw_only=True)
+class StyleOptions(SampleOptions):
+    """Options of models with styles."""
+
+    truncation: float = option(
+        1.0, help="Of styles: below 1, more typical samples and less variety.", absent="has no styles"
+    )
+    cutoff: int | None = option(
+        help="How many styles are truncated, the coarsest first; all if absent.", absent="has no styles"
+    )
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.truncation):
+            raise InvalidValueError(f"truncation = {self.truncation} should be finite")
+        if self.cutoff is not None and self.cutoff < 0:
+            raise InvalidValueError(f"cutoff = {self.cutoff} should be at least 0")
+
+
+COMMON = (TemperatureOptions, LabelOptions, FrameOptions, InputOptions, StyleOptions)
 ABSENT = {field.name: field.metadata["absent"] for cls in COMMON for field in dataclasses.fields(cls)}

@@ -69,6 +69,11 @@ class Entry:
         """Whether this package contains released weights of the entry."""
         return (self.bundled / "config.json").is_file()
 
+    @property
+    def is_released(self) -> bool:
+        """Whether there are weights of the entry, in this package or on the Hub."""
+        return self.has_weights or bool(self.weights.repo)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
@@ -208,15 +213,25 @@ class Registry(Mapping[str, Mapping[str, Architecture]]):
     def __len__(self) -> int:
         return len(self._architectures)
 
-    def names(self, modality: str | None = None, *, match: str = "*") -> list[str]:
-        """List the names of entries, of one modality if given, that fit the shell pattern `match`."""
+    def names(self, modality: str | None = None, *, match: str = "*", pretrained: bool | None = None) -> list[str]:
+        """List the names of entries, of one modality if given, that fit `match`.
+
+        Args:
+            match: a part of the name, or a shell pattern such as "*-gan*", in any case.
+            pretrained: only entries with weights, or only those without.
+
+        Raises NotFoundError for another modality, with the nearest.
+        """
         if modality is not None and modality not in MODALITIES:
             known = ", ".join(MODALITIES)
             raise NotFoundError(f'no modality "{modality}"; there are {known}.{suggest(modality, MODALITIES)}')
+        pattern = match.casefold() if set(match) & set("*?[") else f"*{match.casefold()}*"
         return [
             name
             for name, entry in self.entries.items()
-            if modality in (None, entry.modality) and fnmatchcase(name, match)
+            if modality in (None, entry.modality)
+            and fnmatchcase(name.casefold(), pattern)
+            and pretrained in (None, entry.is_released)
         ]
 
     def entry(self, name: str) -> Entry:
@@ -270,13 +285,17 @@ def _plugin_folders() -> Iterator[Path]:
 registry = Registry()
 
 
-def list_models(modality: str | None = None, *, match: str = "*") -> list[str]:
-    """List the names of all entries, or those of one modality, that fit the shell pattern `match`.
+def list_models(modality: str | None = None, *, match: str = "*", pretrained: bool | None = None) -> list[str]:
+    """List the names of all entries, or those of one modality.
+
+    Args:
+        match: a part of the name, or a shell pattern, in any case: "gan", "*-mle*".
+        pretrained: only entries with weights (True), or only those without (False).
 
     Raises:
         NotFoundError: no such modality.
     """
-    return registry.names(modality, match=match)
+    return registry.names(modality, match=match, pretrained=pretrained)
 
 
 def info(name: str) -> Entry:

@@ -18,7 +18,7 @@ from zoo.gan import GAN
 from zoo.io.atomic import replace_atomically
 from zoo.io.weights import resolve_inside
 from zoo.noise import Noise
-from zoo.options import SampleOptions, option
+from zoo.options import StyleOptions
 from zoo.samples import Samples
 
 DIRECTIONS = "directions.json"
@@ -32,20 +32,6 @@ Layers = slice | str
 (maps of 4 and 8 px), `middle` (16 and 32 px), `fine` (from 64 px on)."""
 
 _NAMED_LAYERS = {"coarse": slice(0, 4), "middle": slice(4, 8), "fine": slice(8, None), "all": slice(None)}
-
-
-@dataclass(frozen=True, kw_only=True)
-class StyleOptions(SampleOptions):
-    """Options of models with styles."""
-
-    truncation: float = option(1.0, help="Of styles: below 1, more typical samples and less variety.")
-    cutoff: int | None = option(help="How many styles are truncated, the coarsest first; all if absent.")
-
-    def __post_init__(self) -> None:
-        if not math.isfinite(self.truncation):
-            raise InvalidValueError(f"truncation = {self.truncation} should be finite")
-        if self.cutoff is not None and self.cutoff < 0:
-            raise InvalidValueError(f"cutoff = {self.cutoff} should be at least 0")
 
 
 @dataclass(frozen=True, kw_only=True)

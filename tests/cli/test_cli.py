@@ -72,7 +72,7 @@ MISTAKES = [
     (["evaluate", "faces-dcgan", "--samples", "3"], "at least 6"),
     (["data", "build", "bach-chorales", "--size", "64"], "leave --size out"),
     (["recipe", "show", "music-hifigan", "model.block=true"], "should be one of"),
-    (["list", "face"], 'Did you mean "faces"'),
+    (["list", "fase"], 'Did you mean "faces"'),
     (["info", "nothing"], "no entry"),
     (["train"], "zoo train faces-dcgan --out"),
     (["train", "faces-dcgan"], "--out"),
@@ -80,9 +80,9 @@ MISTAKES = [
     (["train", "faces-dcgan", "train.loss=hing", "--out", "r"], "hinge"),
     (["train", "faces-dcgan", "--data", "./nowhere", "--out", "r"], "no such folder"),
     (["train", "faces-dcgan", "--data", "synthetic-face", "--out", "r"], "synthetic-faces"),
-    (["train", "--resume", "nowhere"], "not a run folder"),
-    (["evaluate", "nowhere/at/all"], "neither released weights"),
-    (["release", "nowhere"], "not a run folder"),
+    (["train", "--resume", "nowhere"], "no such folder"),
+    (["evaluate", "nowhere/at/all"], "no such folder"),
+    (["release", "nowhere"], "no such folder"),
     (["sample", "faces-gan", "-n", "9" * 20], "less than or equal to"),
     (["evaluate", "faces-gan", "--seed", "9" * 20], "less than or equal to"),
     (["train", "faces-gan", "--out", "run", "train.batch=" + "9" * 5000], "cannot be read as TOML"),
@@ -341,3 +341,69 @@ def test_a_time_limit_has_a_unit(command, text: str):
 
     assert code == 2
     assert "such as 90s, 8m or 2h" in errors
+
+
+@pytest.mark.parametrize(
+    ("what", "expected"), [("music", "music-"), ("MUSIC", "music-"), ("Seq", "text-seqgan"), ("*-vgan", "video-vgan")]
+)
+def test_list_finds_modalities_and_parts_of_names(command, what: str, expected: str):
+    """In any case; patterns work, too."""
+    code, output, _ = command("list", what)
+
+    assert code == 0
+    assert all(line.startswith(expected) for line in output.splitlines())
+
+
+def test_list_of_nothing_suggests(command):
+    """A word that no name has is answered by the nearest."""
+    code, output, errors = command("list", "facse-dcgan")
+
+    assert (code, output) == (2, "")
+    assert 'no entry has "facse-dcgan" in its name. Did you mean "faces-dcgan"' in errors
+
+
+def test_programs_read_json(command):
+    """Of list, info and verify; all facts of info are there as numbers and texts."""
+    listed = json.loads(command("list", "--pretrained", "--json")[1])
+    facts = json.loads(command("info", "music-wavegan", "--json")[1])
+    (verified,) = json.loads(command("verify", "faces-dcgan", "--json")[1])
+
+    assert [each["name"] for each in listed] == zoo.list_models(pretrained=True)
+    assert facts["sample"] == [1, 16384]
+    assert facts["classes"][0] == "kick"
+    assert facts["parameters"]["generator"] == 1_535_617
+    assert {metric["name"] for metric in facts["metrics"]} >= {"frechet_distance"}
+    assert verified["problem"] == ""
+
+
+def test_info_says_how_an_option_is_given(command):
+    """Common options have a flag of their own; all flags that info names are flags of zoo sample."""
+    output, flags = command("info", "faces-stylegan2")[1], command("sample", "--help")[1]
+
+    assert "--option noise=" in output
+    assert "--truncation" in output
+    assert "--truncation" in flags
+
+
+def test_version(command):
+    """What a bug report needs."""
+    code, output, _ = command("--version")
+
+    assert code == 0
+    assert re.fullmatch(r"gan-zoo \d+\.\d+\.\d+ \(Python [\d.]+, torch [\w.+]+\)\n", output)
+
+
+def test_names_are_suggested_in_any_case(command):
+    """`Faces-DCGAN` is `faces-dcgan`, and nothing else."""
+    assert 'Did you mean "faces-dcgan"?' in command("sample", "Faces-DCGAN")[2]
+
+
+def test_a_folder_that_is_not_there_is_no_repository(command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Where the folder above is there, no network is asked."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    monkeypatch.setattr("zoo.releases.loading.fetch_release", lambda address: pytest.fail("the Hub was asked"))
+
+    code, _, errors = command("sample", "runs/nothing")
+
+    assert (code, errors) == (2, "zoo: runs/nothing: no such folder\n")

@@ -583,7 +583,7 @@ def test_list_hub_finds_what_others_published(hub: LoopbackHub, command):
     ]
 
     assert command("list", "faces", "--hub")[1].split()[0] == "me/faces"
-    assert command("list", "--hub", "--match", "you/*")[1].split()[0] == "you/songs"
+    assert command("list", "--hub", "you/*")[1].split()[0] == "you/songs"
     code, output, errors = command("list", "video", "--hub")
     assert (code, output) == (0, "")
     assert "no repository" in errors

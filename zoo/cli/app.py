@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import Annotated
 
@@ -13,8 +14,7 @@ app = typer.Typer(
     name="zoo",
     help="A model zoo of GANs: sample, train, evaluate and release them by name.",
     epilog="Start with: zoo list, then zoo sample faces-dcgan -n 64 --seed 0 --out faces.png",
-    no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -39,6 +39,29 @@ Device = Annotated[
 ]
 
 MAX_SEED = 2**63 - 1
+
+
+@app.callback(invoke_without_command=True)
+def start(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version, and those of Python and torch.")
+    ] = False,
+) -> None:
+    """A model zoo of GANs: sample, train, evaluate and release them by name."""
+    if version:
+        from importlib.metadata import version as version_of
+        from platform import python_version
+
+        echo(f"gan-zoo {version_of('gan-zoo')} (Python {python_version()}, torch {version_of('torch')})")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        echo(context.get_help())
+
+
+def echo_json(content: object) -> None:
+    """Print JSON, with control characters escaped as JSON does."""
+    print(json.dumps(content, indent=2))
 
 
 def echo(text: object, *, end: str = "\n", to_stderr: bool = False) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from zoo.cli.app import MAX_SEED, Device, Name, app, echo
+from zoo.cli.app import MAX_SEED, Device, Name, app, echo, echo_json
 from zoo.cli.progress import progress_bars
 from zoo.errors import InvalidValueError
 
@@ -23,6 +23,7 @@ def evaluate(
     features: Annotated[str, typer.Option(help=_FEATURES)] = "",
     data: Annotated[str, typer.Option(help="Instead of the recipe's data, as in zoo train.")] = "",
     device: Device = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
     plot: Annotated[
         Path | None, typer.Option(help="Where the picture of a text model's curve goes; NAME-curve.png if absent.")
     ] = None,
@@ -44,8 +45,13 @@ def evaluate(
             build_progress=bar("data"),
             progress=bar("evaluating"),
         )
-    echo(report.table())
+    if as_json:
+        echo_json(report.to_dict())
+    else:
+        echo(report.table())
     if report.curve is None and plot is not None:
         raise InvalidValueError(f"{name}: no curve belongs to its metrics (evaluate.control), so nothing is in {plot}")
     if report.curve is not None:
-        echo(report.curve.save(plot or Path(f"{Path(name).name}-curve.png")))
+        saved = report.curve.save(plot or Path(f"{Path(name).name}-curve.png"))
+        if not as_json:
+            echo(saved)

@@ -8,48 +8,85 @@ from typing import Annotated, Any
 
 import typer
 
-from zoo.cli.app import Device, EntryName, app, echo
+from zoo.cli.app import Device, EntryName, app, echo, echo_json
+from zoo.errors import NotFoundError, suggest
+from zoo.options import ABSENT
 from zoo.registry import MODALITIES, Entry, registry
 
 
 @app.command("list")
 def list_entries(
-    modality: Annotated[str | None, typer.Argument(metavar="MODALITY", help=f"{', '.join(MODALITIES)}.")] = None,
-    match: Annotated[str, typer.Option(metavar="PATTERN", help="A shell pattern for names, e.g. '*gan*'.")] = "*",
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="WHAT", help=f"{', '.join(MODALITIES)}, a part of a name, or a shell pattern; all if absent."
+        ),
+    ] = "",
+    pretrained: Annotated[bool, typer.Option("--pretrained", help="Only entries with weights.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the table of the README.")] = False,
     hub: Annotated[bool, typer.Option("--hub", help="Instead, what others published on the Hugging Face Hub.")] = False,
 ) -> None:
-    """List the entries: what can be loaded, sampled and trained by name."""
+    """List the entries: what can be loaded, sampled and trained by name.
+
+    zoo list
+    zoo list music
+    zoo list seq --json
+    """
+    modality, match = (what.lower(), "*") if what.lower() in MODALITIES else (None, what)
     if hub:
-        _list_hub(modality, match)
+        _list_hub(modality, match, as_json=as_json)
         return
-    names = registry.names(modality, match=match)
+    names = registry.names(modality, match=match, pretrained=pretrained or None)
+    if not names:
+        near = suggest(what, [*MODALITIES, *registry.entries])
+        raise NotFoundError(f'no entry has "{what}" in its name.{near} `zoo list` shows all {len(registry.entries)}')
     if markdown:
         echo(format_markdown_table(names))
         return
-    width = max(map(len, names), default=0)
+    if as_json:
+        echo_json([_describe_briefly(registry.entries[name]) for name in names])
+        return
+    width = max(map(len, names))
     for name in names:
         entry = registry.entries[name]
         echo(f"{name:<{width}}  {'weights' if entry.has_weights else 'recipe ':<7}  {entry.summary}")
-    if not names:
-        echo("no entry fits", to_stderr=True)
 
 
-def _list_hub(modality: str | None, match: str) -> None:
+def _describe_briefly(entry: Entry) -> dict[str, Any]:
+    facts = ("name", "modality", "architecture", "summary", "paper", "license")
+    return {fact: getattr(entry, fact) for fact in facts} | {"bundled": entry.has_weights, "repo": entry.weights.repo}
+
+
+def _list_hub(modality: str | None, match: str, *, as_json: bool) -> None:
     from fnmatch import fnmatchcase
 
     from zoo.io.hub import search
 
-    registry.names(modality)  # a wrong modality is an error here, too
-    found = [repo for repo in search() if fnmatchcase(repo.id, match) and modality in (None, *(repo.tags or []))]
-    width = max((len(repo.id) for repo in found), default=0)
-    for repo in found:
-        kind = next((tag for tag in repo.tags or [] if tag in MODALITIES), "")
-        changed = f"{repo.last_modified:%Y-%m-%d}" if repo.last_modified else ""
+    pattern = match.casefold() if set(match) & set("*?[") else f"*{match.casefold()}*"
+    found = [
+        repo for repo in search() if fnmatchcase(repo.id.casefold(), pattern) and modality in (None, *(repo.tags or []))
+    ]
+    rows = [
+        {
+            "repo": repo.id,
+            "modality": next((tag for tag in repo.tags or [] if tag in MODALITIES), ""),
+            "downloads": repo.downloads or 0,
+            "likes": repo.likes or 0,
+            "changed": f"{repo.last_modified:%Y-%m-%d}" if repo.last_modified else "",
+        }
+        for repo in found
+    ]
+    if as_json:
+        echo_json(rows)
+        return
+    width = max((len(row["repo"]) for row in rows), default=0)
+    for row in rows:
         echo(
-            f"{repo.id:<{width}}  {kind:<5}  {repo.downloads or 0:>7} downloads  {repo.likes or 0:>5} likes  {changed}"
+            f"{row['repo']:<{width}}  {row['modality']:<5}  {row['downloads']:>7} downloads  {row['likes']:>5} likes  "
+            f"{row['changed']}"
         )
-    if not found:
+    if not rows:
         echo("no repository of gan-zoo fits", to_stderr=True)
 
 
@@ -74,47 +111,82 @@ def info(
             help="Measure: parameters, FLOPs, memory and samples/s on this machine; bytes that a training step sends.",
         ),
     ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
     device: Device = "auto",
 ) -> None:
-    """Show what an entry is: architecture, paper, license, recipe, weights, sample options, metrics."""
+    """Show what an entry is: its sources, sizes, data, sample options and metrics."""
     entry = registry.entry(name)
-    weights = f"bundled in {entry.bundled}" if entry.bundled.is_dir() else (entry.weights.repo or "none released yet")
-    rows: dict[str, Any] = {
+    facts = _describe(entry)
+    metrics = _read_metrics(entry.bundled / "metrics.json")
+    if cost:
+        from zoo.cost import measure_cost
+
+        facts |= measure_cost(entry, device=device)
+        metrics = []
+    if as_json:
+        echo_json({**facts, "metrics": metrics} if metrics else facts)
+        return
+    options = facts.pop("options")
+    rows = {key: _format_fact(value) for key, value in facts.items() if value not in ("", [], {})}
+    rows |= options | {metric["name"]: _format_metric(metric) for metric in metrics}
+    width = max(map(len, rows))
+    for key, value in rows.items():
+        echo(f"{key:<{width}}  {value}")
+
+
+def _describe(entry: Entry) -> dict[str, Any]:
+    """Describe an entry by facts that need no weights to be loaded."""
+    import torch
+
+    from zoo.recipe import load_recipe
+
+    recipe = load_recipe(entry)
+    with torch.device("meta"):
+        gan = recipe.build()
+    networks = gan.networks.items()
+    facts: dict[str, Any] = {
         "name": entry.name,
         "summary": entry.summary,
         "modality": entry.modality,
         "architecture": entry.architecture,
         "paper": entry.paper,
         "license": entry.license,
-        "recipe": entry.recipe,
-        "weights": weights,
-        **_format_options(entry),
+        "recipe": str(entry.recipe),
+        "weights": f"bundled in {entry.bundled}" if entry.has_weights else (entry.weights.repo or "none released yet"),
+        "sample": list(gan.sample_shape),
+        "parameters": {name: sum(p.numel() for p in network.parameters()) for name, network in networks},
+        "classes": _read_classes(entry.bundled / "labels.json"),
+        "data": recipe.data.name or recipe.data.hub or recipe.data.folder,
     }
-    if cost:
-        from zoo.cost import measure_cost
-
-        rows |= measure_cost(entry, device=device)
-    else:
-        rows |= _format_metrics(entry.bundled / "metrics.json")
-    width = max(map(len, rows))
-    for key, value in rows.items():
-        echo(f"{key:<{width}}  {value}")
+    if (kimg := _read_kimg(entry.bundled / "metrics.json")) is not None:
+        facts["trained"] = f"{kimg:g} kimg, batch {recipe.train.batch}"
+    facts["options"] = {
+        ", ".join(flag.flags) if option in ABSENT else f"--option {option}=": flag.help
+        for option, flag in gan.SampleOptions.flags().items()
+    }
+    return facts
 
 
-def _format_options(entry: Entry) -> dict[str, str]:
-    """Describe the sample options of an entry's architecture, by the names of their flags."""
-    from zoo.recipe import load_architecture
+def _format_fact(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {number:,}" for name, number in value.items())
+    if isinstance(value, list):
+        return (" x " if all(isinstance(each, int) for each in value) else ", ").join(map(str, value))
+    return str(value)
 
-    flags = load_architecture(entry.modality, entry.architecture).SampleOptions.flags()
-    return {", ".join(flag.flags): flag.help for flag in flags.values()}
+
+def _read_classes(path: Path) -> list[str]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
 
 
-def _format_metrics(path: Path) -> dict[str, str]:
-    if not path.is_file():
-        return {}
+def _read_kimg(path: Path) -> float | None:
+    return json.loads(path.read_text(encoding="utf-8")).get("kimg") if path.is_file() else None
 
-    def format_value(value: float, real_vs_real: float | None) -> str:
-        return f"{value:.4g}" + ("" if real_vs_real is None else f" (real against real: {real_vs_real:.4g})")
 
-    metrics = json.loads(path.read_text(encoding="utf-8"))["metrics"]
-    return {m["name"]: format_value(m["value"], m.get("real_vs_real")) for m in metrics}
+def _read_metrics(path: Path) -> list[dict[str, Any]]:
+    return json.loads(path.read_text(encoding="utf-8"))["metrics"] if path.is_file() else []
+
+
+def _format_metric(metric: dict[str, Any]) -> str:
+    real = metric.get("real_vs_real")
+    return f"{metric['value']:.4g}" + ("" if real is None else f" (real against real: {real:.4g})")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from zoo.cli.app import Name, app, echo
+from zoo.cli.app import Name, app, echo, echo_json
 from zoo.cli.progress import progress_bars
 from zoo.errors import InvalidFileError, InvalidValueError
 from zoo.registry import registry
@@ -109,6 +110,7 @@ def download(name: Name) -> None:
 def verify(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="An entry, a folder, or org/name.")] = None,
     every: Annotated[bool, typer.Option("--all", help="All weights that are bundled or cached.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """Hash weights again, and compare with their digests. Fetches nothing, changes nothing; exit code 2 if any differ.
 
@@ -121,8 +123,10 @@ def verify(
 
     with progress_bars() as bar:
         results = verify_weights(name, progress=bar("verifying"))
+    if as_json:
+        echo_json([{**asdict(result), "folder": str(result.folder)} for result in results])
     width = max((len(result.name) for result in results), default=0)
-    for result in results:
+    for result in [] if as_json else results:
         state = f"{result.files} files, {result.bytes / 1e6:.1f} MB"
         echo(f"{'BAD' if result.problem else 'ok ':<3}  {result.name:<{width}}  {result.problem or state}")
     if bad := [result.name for result in results if result.problem]:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import re
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -22,6 +23,8 @@ from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import httpx2
 from huggingface_hub import (
@@ -58,12 +61,15 @@ ANSWER_SECONDS = 60.0  # for one question, retries included
 SLOWEST = 10_000  # bytes/s; a transfer may take ANSWER_SECONDS, and the time of its size at this rate
 LISTED_BYTES = 300  # of a listing, per file
 MAX_ANSWER_BYTES = 32 << 20  # of an answer that is no file; a page of a listing has up to 1000 files
+NAME_SECONDS = 4.0  # to look up the Hub's address
 TRIES = 4
 FIRST_WAIT = 1.0  # seconds before the second try; it doubles with each further one
 LONGEST_WAIT = 60.0  # seconds; a server that asks for more raises an error instead
 
 BUSY = (408, 429, 500, 502, 503, 504)  # statuses of a server that may answer the next time
 _ADDRESS = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?", re.ASCII)
+_PASTED = re.compile(r"(https?://)?(www\.)?(huggingface\.co|hf\.co)/(datasets/)?(?P<path>.*)", re.ASCII)
+_PAGE = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(/(tree|blob|resolve|commit)/(?P<revision>[\w.-]+)(/.*)?)?/?", re.ASCII)
 _SHA = re.compile(r"[0-9a-f]{40}")
 _DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
@@ -78,8 +84,9 @@ class Address:
 
     @classmethod
     def parse(cls, text: str, kind: Literal["model", "dataset"] = "model") -> Address | None:
-        """Parse `org/name` or `org/name@revision`; return None for anything else."""
-        match = _ADDRESS.fullmatch(text)
+        """Parse `org/name`, `org/name@revision`, or an address as a browser has it; return None for anything else."""
+        pasted = _PASTED.fullmatch(text.strip().partition("?")[0].partition("#")[0])
+        match = _PAGE.fullmatch(pasted["path"]) if pasted else _ADDRESS.fullmatch(text)
         return cls(match["repo"], match["revision"] or "", kind) if match else None
 
     @property
@@ -170,6 +177,7 @@ def run_bounded(call: Callable[[], T], *, seconds: float, cancelled: threading.E
     The client itself has no limit for a server that sends a byte now and then. `call` runs in a thread, which is left
     behind where it is late. `cancelled` is set when this function ends, so that `call` can stop.
     """
+    _check_host()
     _guard_client()
     result: list[T] = []
     error: list[BaseException] = []
@@ -192,6 +200,41 @@ def run_bounded(call: Callable[[], T], *, seconds: float, cancelled: threading.E
     if error:
         raise error[0]
     return result[0]
+
+
+def _check_host() -> None:
+    """Raise ConnectionError where the Hub's name has no address. The client would try for a minute."""
+    host = urlsplit(constants.ENDPOINT).hostname
+    if constants.HF_HUB_OFFLINE or getproxies() or not host:
+        return
+    failed: list[str] = [f"no name server answers within {NAME_SECONDS:g} s"]
+
+    def look_up() -> None:
+        try:
+            socket.getaddrinfo(host, None)
+            failed.clear()
+        except OSError as error:
+            failed[:] = [str(error.strerror or error)]
+
+    thread = threading.Thread(target=look_up, daemon=True)
+    thread.start()
+    thread.join(NAME_SECONDS)
+    if failed:
+        raise ConnectionError(f"{failed[0]}; is this machine on the network?")
+
+
+@contextmanager
+def offline_without_network() -> Iterator[None]:
+    """Let other libraries read the Hub's cache at once where there is no network, and not try for a minute."""
+    before = constants.HF_HUB_OFFLINE
+    try:
+        try:
+            _check_host()
+        except ConnectionError:
+            constants.HF_HUB_OFFLINE = True
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 def _guard_client() -> None:

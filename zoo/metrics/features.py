@@ -96,8 +96,11 @@ def load_timm_features(
         _load_all(network, file, without=default.classifier or ())
         source = f"{name}+file:{hashlib.sha256(file.read_bytes()).hexdigest()[:12]}"
     else:
+        from zoo.io.hub import offline_without_network
+
         try:
-            network = timm.create_model(name, pretrained=True, num_classes=0)
+            with offline_without_network():
+                network = timm.create_model(name, pretrained=True, num_classes=0)
         except (OSError, RuntimeError) as error:
             raise InvalidFileError(
                 f'the weights of timm\'s "{name}" could not be fetched from the Hub: {error} '

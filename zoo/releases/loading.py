@@ -25,6 +25,7 @@ from zoo.errors import (
     InvalidValueError,
     NotFoundError,
     NoWeightsError,
+    UnreachableError,
     shorten,
     shorten_repr,
     suggest,
@@ -194,19 +195,36 @@ def find_release(name: str | os.PathLike[str]) -> Release:
         release = Release.open(folder)
         release.check()
         return release
-    if folder.exists() or text.startswith((".", "~", os.sep)) or text.partition("@")[0].count("/") > 1:
+    if folder.exists():
         raise _no_release(folder)
+    if is_local_path(text):
+        raise NotFoundError(f"{text}: no such folder")
     if "/" in text:
         from zoo.io.hub import Address
 
         address = Address.parse(text)
         if address is None:
             raise InvalidValueError(f'"{text}": a repository of the Hub is named org/name or org/name@revision')
-        return fetch_release(address)
+        try:
+            return fetch_release(address)
+        except UnreachableError as error:
+            raise UnreachableError(f"{error} (there is no folder {text} here)") from error
     raise NotFoundError(
         f'no entry "{text}".{suggest(text, registry.entries)} `zoo list` shows all {len(registry.entries)}; '
         "a repository of the Hub is named org/name."
     )
+
+
+def is_local_path(text: str) -> bool:
+    """Tell whether a name can only mean a place on this disk, there or not, and no repository of the Hub.
+
+    A name such as runs/a means one where the folder runs is there. To load from an owner of that name, give the
+    address with https://huggingface.co/ in front.
+    """
+    if text.startswith(("http://", "https://", "huggingface.co/", "hf.co/")):
+        return False
+    first = text.partition("@")[0]
+    return text.startswith((".", "~", os.sep)) or first.count("/") > 1 or ("/" in first and Path(first).parent.is_dir())
 
 
 def find_entry_release(entry: Entry) -> Release:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.data.identity import MAX_LEVELS, compare_store
-from zoo.errors import AlreadyExistsError, InvalidFileError, InvalidValueError, WriteError
+from zoo.errors import AlreadyExistsError, InvalidFileError, InvalidValueError, NotFoundError, WriteError
 from zoo.gan import GAN
 from zoo.io.atomic import replace_atomically
 from zoo.io.lock import hold_lock
@@ -69,8 +69,14 @@ class Run:
 
     @classmethod
     def open(cls, folder: Path) -> Run:
-        """Open an existing run. Raises InvalidFileError where the folder is none."""
+        """Open an existing run. Raises NotFoundError where there is no folder, InvalidFileError where it is none."""
         path = folder / "recipe.toml"
+        if not folder.exists():
+            raise NotFoundError(f"{folder}: no such folder; `zoo train ENTRY --out {folder}` starts a run")
+        if (folder / "config.json").is_file():
+            raise InvalidFileError(
+                f"{folder}: released weights, and not a run; `zoo train ENTRY train.start={folder}` trains them on"
+            )
         if not path.is_file():
             raise InvalidFileError(
                 f"{folder}: not a run folder: it has no recipe.toml. `zoo train ENTRY --out {folder}` starts a run."

@@ -45,9 +45,9 @@ from zoo.nn.stylegan2 import (
     upsample,
 )
 from zoo.noise import Noise
-from zoo.options import LabelOptions, option
+from zoo.options import LabelOptions, StyleOptions, option
 from zoo.recipe import AugmentName, OptimizerConfig, TrainConfig, within
-from zoo.styled import StyledGAN, StyleOptions
+from zoo.styled import StyledGAN
 from zoo.training.adversarial import adversarial_phases
 from zoo.training.phases import Phase, Step
 

@@ -47,10 +47,10 @@ from zoo.nn.stylegan2 import (
     upsample,
 )
 from zoo.noise import Noise
-from zoo.options import FrameOptions
+from zoo.options import FrameOptions, StyleOptions
 from zoo.recipe import OptimizerConfig, TrainConfig, check_unused, within
 from zoo.samples import Samples
-from zoo.styled import StyledGAN, StyleOptions
+from zoo.styled import StyledGAN
 from zoo.training.augment import Augmentation
 from zoo.training.losses import LOSSES, Penalties
 from zoo.training.phases import Phase, Step, make_optimizer
