@@ -38,6 +38,7 @@ from plain_video import plain_step
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from zoo.errors import count
 from zoo.gan import GAN
 from zoo.nn.memory_format import channels_last
 from zoo.noise import Noise
@@ -221,7 +222,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    print(f"{options.entry}, {options.threads} CPU threads, {options.rounds} alternating rounds")
+    print(f"{options.entry}, {count(options.threads, 'CPU thread')}, {options.rounds} alternating rounds")
     for compare in COMPARISONS[options.entry]:
         print(compare(load_recipe(options.entry), options.rounds).format_line())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from zoo.device import choose_device
+from zoo.errors import count
 from zoo.gan import GAN
 from zoo.noise import Noise
 from zoo.recipe import load_recipe
@@ -51,9 +51,12 @@ def measure_cost(entry: Entry, *, device: str = "auto") -> dict[str, str]:
     rows["speed"] = f"{done / elapsed:,.0f} samples/s at batch {BATCH}, {_describe_device(place)}"
     if place.type == "cuda":
         rows["device memory"] = f"{torch.cuda.max_memory_allocated(place) / 1e6:,.0f} MB at most"
-    bytes_per_unit = 1 if sys.platform == "darwin" else 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * bytes_per_unit / 1e6
-    rows["peak memory"] = f"{peak:,.0f} MB of the whole process, with Python and torch"
+    if sys.platform != "win32":  # where Python cannot tell
+        import resource
+
+        bytes_per_unit = 1 if sys.platform == "darwin" else 1024
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * bytes_per_unit / 1e6
+        rows["peak memory"] = f"{peak:,.0f} MB of the whole process, with Python and torch"
     return rows
 
 
@@ -75,4 +78,4 @@ def count_gradient_bytes(phases: Sequence[Phase]) -> float:
 def _describe_device(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{torch.get_num_threads()} CPU threads" if device.type == "cpu" else str(device)
+    return count(torch.get_num_threads(), "CPU thread") if device.type == "cpu" else str(device)

@@ -71,6 +71,11 @@ def suggest(name: str, candidates: Iterable[str]) -> str:
     return f" Did you mean {' or '.join(quoted)}?" if near else ""
 
 
+def count(number: int, what: str) -> str:
+    """Say how many there are: "1 sample", "2,000 samples"."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 

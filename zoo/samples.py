@@ -143,6 +143,9 @@ class Samples:
             self._write(self.check_path(path), columns, scale)
             return path.read_bytes()
 
+    def show_on(self, writer: Any, name: str, step: int) -> None:
+        """Show some of the samples on TensorBoard, by its `SummaryWriter`."""
+
     def _check_scale(self, suffix: str, scale: int) -> None:
         if scale < 1:
             raise InvalidValueError(f"scale = {scale} should be at least 1")
@@ -190,6 +193,9 @@ class Images(Samples):
             return
         grid = self.grid(columns, scale=scale)
         _save_image(grid, path, text={"seed": f"{self.seed}", "count": f"{len(self)}"})
+
+    def show_on(self, writer: Any, name: str, step: int) -> None:
+        writer.add_image(name, np.asarray(self.grid().convert("RGB")), step, dataformats="HWC")
 
     def _repr_png_(self) -> bytes:
         """Show a grid of the first 64 in a notebook, large enough to see them."""

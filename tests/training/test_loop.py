@@ -68,7 +68,9 @@ def test_a_run_leaves_what_a_user_looks_for(recipe: Recipe, store: Store, tmp_pa
     assert [line["kimg"] for line in log] == [0.02, 0.04]
     assert {"loss/D", "loss/G", "output/real", "output/fake", "report/advantage", "report/gradient_ratio",
             "report/diversity", "images_per_second"} <= set(log[0])  # fmt: skip
-    assert sorted(path.name for path in (run / "samples").iterdir()) == ["kimg000000.020.png", "kimg000000.040.png"]
+    names = ["kimg000000.000.png", "kimg000000.020.png", "kimg000000.040.png"]
+    assert sorted(path.name for path in (run / "samples").iterdir()) == names
+    assert (run / "reals.png").exists()
     assert len(list_checkpoints(run / "checkpoints")) == 2
     assert list((run / "tensorboard").iterdir())
     assert load_recipe(run / "recipe.toml").train == recipe.train

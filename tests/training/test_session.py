@@ -1,7 +1,8 @@
-"""A training session opens and parses each thing once."""
+"""A training session opens and parses each thing once, takes overrides in any form, and says what it does."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pytest
 
 import zoo
 from zoo import recipe as recipe_module
+from zoo.errors import InvalidValueError
 from zoo.training.run import Run
+from zoo.training.session import list_overrides
 
 
 def test_resuming_parses_the_recipe_once_and_opens_the_run_once(
@@ -37,3 +40,44 @@ def test_resuming_parses_the_recipe_once_and_opens_the_run_once(
     zoo.train(resume=tmp_path / "run", log=lambda line: None)
 
     assert calls == {"open": 1, "check_same_training": 1, "resume_as": 1, "parse_recipe": 1}
+
+
+SMALL = {"model.width": 4, "train.batch": 4, "train.total_kimg": 0.008, "train.lr_decay_share": 0.0}
+
+
+def test_overrides_are_a_mapping_a_text_or_texts():
+    """All three ways give the same texts; a value that no recipe can have is refused by name."""
+    assert list_overrides({"train.batch": 8, "train.loss": "hinge", "train.augment": ["color"]}) == [
+        "train.batch=8",
+        'train.loss="hinge"',
+        'train.augment=["color"]',
+    ]
+    assert list_overrides("train.batch=8") == ["train.batch=8"]
+    assert list_overrides(("a=1", "b=2")) == ["a=1", "b=2"]
+    with pytest.raises(InvalidValueError, match="numbers, texts"):
+        list_overrides({"train.batch": object()})
+
+
+def test_a_training_says_what_it_trains_on_and_what_helps_few_samples(photos: Path, tmp_path: Path):
+    """The counts, the size and the device come before the first step; advice names arguments that are accepted."""
+    lines: list[str] = []
+    zoo.train("faces-dcgan", out=tmp_path / "run", data=str(photos), overrides=SMALL, log=lines.append)
+
+    said = next(line for line in lines if "to train on" in line)
+    assert re.search(r"\d+ samples to train on, \d+ held out, 64 x 64 x 3 each; on cpu", said)
+    advice = next(line for line in lines if "are few" in line)
+    assert "--from faces-dcgan" in advice
+    assert "train.augment=ada" in advice
+
+    lines.clear()
+    options = {"data": str(photos), "start": "faces-dcgan", "log": lines.append}
+    overrides = {"train.batch": 4, "train.total_kimg": 0.004, "train.augment": "ada"}
+    zoo.train("faces-dcgan", out=tmp_path / "started", overrides=overrides, **options)
+    assert Run.open(tmp_path / "started").recipe.train.start == "faces-dcgan"
+    assert not any("are few" in line for line in lines)
+
+
+def test_only_a_new_training_starts_from_weights(tmp_path: Path):
+    """`start` beside `resume` is refused."""
+    with pytest.raises(InvalidValueError, match="start is for a new one"):
+        zoo.train(resume=tmp_path, start="faces-dcgan")

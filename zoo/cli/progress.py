@@ -83,11 +83,13 @@ def training_progress() -> Iterator[
 
         def on_step(now: TrainingState) -> None:
             nonlocal percent
-            state = f"{now.kimg:.1f}/{now.total_kimg:g} kimg  {now.images_per_second:.0f}/s"
+            digits = 1 if now.total_kimg >= 10 else 3
+            kimg = min(now.kimg, now.total_kimg)  # the last step may go beyond
+            state = f"{kimg:.{digits}f}/{now.total_kimg:g} kimg  {now.images_per_second:.0f}/s"
             if "report/advantage" in now.summary:
                 state += f"  advantage {now.summary['report/advantage']:.2f}"
-            update("training", now.kimg, now.total_kimg, state)
-            if not terminal and (reached := int(100 * now.kimg / now.total_kimg)) != percent:
+            update("training", kimg, now.total_kimg, state)
+            if not terminal and (reached := int(100 * kimg / now.total_kimg)) != percent:
                 percent = reached
                 print(f"{percent:3} %  {state}", file=sys.stderr, flush=True)
 

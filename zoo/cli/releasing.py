@@ -10,7 +10,7 @@ import typer
 
 from zoo.cli.app import Name, app, echo, echo_json
 from zoo.cli.progress import progress_bars
-from zoo.errors import InvalidFileError, InvalidValueError
+from zoo.errors import InvalidFileError, InvalidValueError, count
 from zoo.registry import registry
 
 
@@ -127,7 +127,7 @@ def verify(
         echo_json([{**asdict(result), "folder": str(result.folder)} for result in results])
     width = max((len(result.name) for result in results), default=0)
     for result in [] if as_json else results:
-        state = f"{result.files} files, {result.bytes / 1e6:.1f} MB"
+        state = f"{count(result.files, 'file')}, {result.bytes / 1e6:.1f} MB"
         echo(f"{'BAD' if result.problem else 'ok ':<3}  {result.name:<{width}}  {result.problem or state}")
     if bad := [result.name for result in results if result.problem]:
         raise InvalidFileError(f"{len(bad)} of {len(results)} are not what they should be: {', '.join(bad)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -12,7 +13,7 @@ import typer
 from zoo.cli.app import MAX_SEED, Device, Name, app, echo
 from zoo.cli.progress import progress_bars
 from zoo.cli.steering import Edits, read_amounts, read_seeds
-from zoo.errors import InvalidValueError
+from zoo.errors import InvalidValueError, count
 from zoo.options import COMMON, SampleOptions
 from zoo.registry import registry
 
@@ -45,8 +46,7 @@ def sample(
         typer.Option(
             help="A file (images: .png .jpg .webp, one grid; texts: .txt .jsonl; scores: .mid .musicxml .wav .png "
             ".npz; sounds: .wav .flac .png; clips: .webp .gif .mp4, or a contact sheet .png) or a folder (one file "
-            "each). If absent, NAME.png for images, NAME.mid for scores, NAME.wav for sounds, NAME.webp for clips; "
-            "texts are printed."
+            "each). If absent, NAME-SEED with the first of these; texts are printed."
         ),
     ] = None,
     batch_size: Annotated[
@@ -113,7 +113,10 @@ def sample(
     folder = Path(name).expanduser()
     called = folder.resolve().name if folder.exists() else Path(name.partition("@")[0]).name
     kind = Walk if walk else model.Output
-    target = out or Path(f"{called}{kind.SUFFIXES[0]}")
+    if seed is None and not stops and "input" not in given:  # chosen here, because the file's name has it
+        seed = secrets.randbelow(2**32)
+    of = Path(given["input"]).stem if "input" in given else "-".join(map(str, stops)) or seed
+    target = out or Path(f"{called}-{of}{kind.SUFFIXES[0]}")
     kind.check_path(target)
     if amounts and not isinstance(model, StyledGAN):
         raise InvalidValueError(
@@ -150,10 +153,12 @@ def sample(
         if play:
             samples.play()  # type: ignore[attr-defined]
         if out is None and (play or model.Output.READABLE):
-            echo(samples if model.Output.READABLE else f"{len(samples)} samples of {name}, seed {samples.seed}")
+            echo(
+                samples if model.Output.READABLE else f"{count(len(samples), 'sample')} of {name}, seed {samples.seed}"
+            )
             return
         path = samples.save(target, scale=scale)
-    what = f"{given['input']} by" if "input" in given else f"{len(samples)} samples of"
+    what = f"{given['input']} by" if "input" in given else f"{count(len(samples), 'sample')} of"
     echo(f"{what} {name}{'' if samples.seed is None else f', seed {samples.seed}'}: {path}")
 
 

@@ -28,6 +28,9 @@ def train(
     data: Annotated[
         str, typer.Option(help="Instead of the recipe's data: a data set's name, a folder, or hf:org/set.")
     ] = "",
+    start: Annotated[
+        str, typer.Option("--from", metavar="NAME", help="Weights to start from: an entry, a folder, a run, org/name.")
+    ] = "",
     device: Device = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Processes that build the data; 0: one a core.")] = 0,
     time_limit: Annotated[
@@ -40,7 +43,7 @@ def train(
     """Train a recipe. Ctrl-C stops with a checkpoint; --resume continues bit for bit.
 
     zoo train faces-dcgan --out runs/a
-    zoo train faces-dcgan --out runs/mine --data ~/photos train.total_kimg=200
+    zoo train faces-dcgan --out runs/mine --data ~/photos --from faces-dcgan train.augment=ada
     zoo train --resume runs/a --time-limit 8m
     torchrun --nproc-per-node 2 -m zoo train faces-dcgan --out runs/b
     """
@@ -55,6 +58,7 @@ def train(
             out=out,
             resume=resume,
             data=data,
+            start=start,
             overrides=overrides,
             device=device,
             timeout=timeout,
@@ -68,6 +72,7 @@ def train(
             out=out,
             resume=resume,
             data=data,
+            start=start,
             overrides=overrides,
             device=device,
             workers=workers or os.cpu_count() or 1,

@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from zoo.errors import InvalidValueError
 from zoo.io.atomic import replace_atomically
@@ -54,6 +55,9 @@ class Texts(Samples):
             digits = len(str(len(self) - 1))
             for i, text in enumerate(self.texts):
                 _write(path / f"{i:0{digits}}.txt", text)
+
+    def show_on(self, writer: Any, name: str, step: int) -> None:
+        writer.add_text(name, "\n\n".join(text.replace("\n", "  \n") for text in self[:16].texts), step)
 
     def _repr_html_(self) -> str:
         """Show the first 64 in a notebook."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from zoo.errors import WriteError
 from zoo.io.atomic import replace_atomically
+from zoo.training.callbacks import Callback
 from zoo.training.trainer import Trainer
 
 
@@ -18,12 +19,15 @@ class RunLog:
     """Writes what a training measures into its run folder.
 
     Opening it drops lines of log.jsonl that are later than `kimg`, the progress that the run is resumed from.
+
+    Args:
+        callbacks: are told all that is written.
     """
 
-    def __init__(self, folder: Path, *, kimg: float) -> None:
+    def __init__(self, folder: Path, *, kimg: float, callbacks: Sequence[Callback] = ()) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._folder = folder
+        self._folder, self._callbacks = folder, callbacks
         _truncate(folder / "log.jsonl", kimg)
         self._writer: Any = SummaryWriter(str(folder / "tensorboard"))
 
@@ -37,11 +41,22 @@ class RunLog:
             raise WriteError(f"{path}: cannot write: {error.strerror or error}") from error
         for name, value in values.items():
             self._writer.add_scalar(name, value, round(trainer.kimg * 1000))
+        for callback in self._callbacks:
+            callback.on_log(trainer.kimg, values)
 
     def save_samples(self, trainer: Trainer, latents: Tensor) -> None:
         """Save what the averaged generator makes of `latents`. Raises WriteError."""
         samples = trainer.gan.output(trainer.sample_average(latents), latents)
         samples.save(self._folder / "samples" / f"kimg{trainer.kimg:010.3f}{samples.SUFFIXES[0]}")
+        samples.show_on(self._writer, "samples", round(trainer.kimg * 1000))
+        for callback in self._callbacks:
+            callback.on_samples(trainer.kimg, samples)
+
+    def save_reals(self, trainer: Trainer, real: Tensor) -> None:
+        """Save real samples, as the networks see them, to compare others with. Raises WriteError."""
+        samples = trainer.gan.output(real)
+        samples.save(self._folder / f"reals{samples.SUFFIXES[0]}")
+        samples.show_on(self._writer, "reals", 0)
 
     def close(self) -> None:
         self._writer.close()

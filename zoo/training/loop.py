@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from types import FrameType
@@ -20,6 +20,7 @@ from zoo.io.atomic import sweep_partial_files
 from zoo.modality import Log
 from zoo.noise import Noise
 from zoo.training import distributed
+from zoo.training.callbacks import Callback
 from zoo.training.checkpoint import CheckpointWriter
 from zoo.training.log import RunLog
 from zoo.training.report import TrainingReport, explain, measure_diversity
@@ -27,6 +28,7 @@ from zoo.training.run import Run
 from zoo.training.trainer import Trainer
 from zoo.training.warm_start import list_layers, load_warm_start
 
+ESTIMATE_SECONDS = 20.0  # after which a training says how long it will take, and keeps its first state
 NUM_FIXED = 64  # latents of the sample grid; diversity is measured on as many
 
 EvaluateFn = Callable[[GAN], Mapping[str, tuple[float, float | None]]]
@@ -55,6 +57,7 @@ def run_training(
     deadline: float = math.inf,
     evaluate_fn: EvaluateFn | None = None,
     on_step: Callable[[Progress], None] | None = None,
+    callbacks: Sequence[Callback] = (),
     log: Log = print,
 ) -> bool:
     """Train in the folder of a run, from its newest checkpoint if it has one.
@@ -66,6 +69,7 @@ def run_training(
         deadline: the `time.monotonic()` at which it stops as at Ctrl-C, if it has not reached its end.
         evaluate_fn: evaluates the averaged generator every `evaluate_kimg`.
         on_step: called after each step in the first process.
+        callbacks: are told what is logged and sampled, in the first process.
         log: called with lines for the user.
 
     Returns:
@@ -96,7 +100,7 @@ def run_training(
                 f"{run.folder}: the processes found different checkpoints here; all machines must share this folder"
             )
         with CheckpointWriter(run.checkpoints, keep=run.recipe.train.keep_checkpoints) as writer:
-            loop = _Loop(trainer, run, writer, evaluate_fn=evaluate_fn, log=log)
+            loop = _Loop(trainer, run, writer, evaluate_fn=evaluate_fn, callbacks=callbacks, log=log)
             return loop.run_to_end(lambda: stop_requested() or time.monotonic() >= deadline, on_step)
 
 
@@ -110,6 +114,7 @@ class _Loop:
         writer: CheckpointWriter,
         *,
         evaluate_fn: EvaluateFn | None,
+        callbacks: Sequence[Callback],
         log: Log,
     ) -> None:
         self.trainer, self.run, self.writer, self.log = trainer, run, writer, log
@@ -119,19 +124,28 @@ class _Loop:
         self.fixed = trainer.gan.latents(NUM_FIXED, Noise(self.settings.seed + 1))
         store = trainer.store
         self.real = trainer.decode(store.samples[store.indices("train")[: 2 * NUM_FIXED : 2]])
-        self.run_log = RunLog(run.folder, kimg=trainer.kimg) if distributed.rank() == 0 else None
+        self.callbacks = callbacks if distributed.rank() == 0 else ()
+        self.run_log = None
+        if distributed.rank() == 0:
+            self.run_log = RunLog(run.folder, kimg=trainer.kimg, callbacks=self.callbacks)
+        self.has_estimated = False
 
     def run_to_end(self, stop_requested: Callable[[], bool], on_step: Callable[[Progress], None] | None) -> bool:
         """Step until the end or a request to stop; returns whether the end was reached."""
         trainer, settings = self.trainer, self.settings
         started, first_step = time.perf_counter(), trainer.num_steps
         stopped = False
+        for callback in self.callbacks:
+            callback.on_start(self.run)
+        self._write_first()
         while trainer.kimg < settings.total_kimg and not stopped:
             before = trainer.kimg
             trainer.step(self.report)
             stopped = distributed.any_process(stop_requested())
             speed = (trainer.num_steps - first_step) * settings.batch / (time.perf_counter() - started)
             self._write_what_is_due(before, speed, stopped=stopped)
+            if not self.has_estimated and time.perf_counter() - started >= ESTIMATE_SECONDS:
+                self._estimate(speed)
             if self.run_log is not None and on_step is not None:
                 on_step(
                     Progress(
@@ -145,7 +159,27 @@ class _Loop:
             self.run_log.close()
             for sentence in explain(self.summary, settings.loss):
                 self.log(sentence)
+        for callback in self.callbacks:
+            callback.on_end(trainer.kimg, finished=not stopped)
         return not stopped
+
+    def _write_first(self) -> None:
+        """Write what there is to see before the first step: real samples, and those of a new training."""
+        if self.run_log is None or self.trainer.num_steps:
+            return
+        self.run_log.save_reals(self.trainer, self.real)
+        self.run_log.save_samples(self.trainer, self.fixed)
+
+    def _estimate(self, speed: float) -> None:
+        """Say how long the training will take, and keep a first state."""
+        self.has_estimated = True
+        if self.run_log is None:
+            return
+        left = (self.settings.total_kimg - self.trainer.kimg) * 1000 / speed
+        self.log(f"{speed:.3g} samples/s: about {format_time(left)} to {self.settings.total_kimg:g} kimg")
+        if not self.run.has_checkpoint:
+            self.trainer.check_finite()
+            self._save_checkpoint()
 
     def _write_what_is_due(self, before: float, speed: float, *, stopped: bool) -> None:
         settings, kimg = self.settings, self.trainer.kimg
@@ -153,7 +187,7 @@ class _Loop:
         intervals = (settings.log_kimg, settings.samples_kimg, settings.checkpoint_kimg)
         if over or stopped or any(_is_due(before, kimg, interval) for interval in intervals):
             self.trainer.check_finite()  # before anything is written of it
-        if self.run_log is not None and (over or _is_due(before, kimg, settings.samples_kimg)):
+        if self.run_log is not None and (over or _are_samples_due(before, kimg, settings.samples_kimg)):
             self.run_log.save_samples(self.trainer, self.fixed)
         if over or stopped or _is_due(before, kimg, settings.log_kimg):
             self._write_summary(speed)
@@ -199,6 +233,27 @@ class _Loop:
 def _is_due(before_kimg: float, kimg: float, interval_kimg: float) -> bool:
     """Tell whether a multiple of the interval lies in (before, now]."""
     return math.floor(kimg / interval_kimg + 1e-9) > math.floor(before_kimg / interval_kimg + 1e-9)
+
+
+def _are_samples_due(before_kimg: float, kimg: float, interval_kimg: float) -> bool:
+    """Tell whether samples are due: at 0.1, 0.2, 0.5, 1, 2 ... kimg, and then at each interval."""
+    early = (digit * 10.0**power for power in range(-1, 4) for digit in (1, 2, 5))
+    return _is_due(before_kimg, kimg, interval_kimg) or any(
+        before_kimg < place <= kimg + 1e-9 for place in early if place < interval_kimg
+    )
+
+
+def format_time(seconds: float) -> str:
+    """Format seconds for people: "40 s", "25 min", "3 h 20 min", "2 days 4 h"."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    if minutes < 90:
+        return f"{minutes} min"
+    hours = round(minutes / 60)
+    if hours < 10:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{hours} h" if hours < 48 else f"{hours // 24} days {hours % 24} h"
 
 
 def _format_metric(metric: tuple[str, tuple[float, float | None]]) -> str:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
+import shlex
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zoo.data import Store
-from zoo.errors import AlreadyExistsError, InvalidFileError, InvalidValueError
+from zoo.errors import AlreadyExistsError, InvalidFileError, InvalidValueError, count
 from zoo.gan import GAN
 from zoo.modality import Log, kind_of
 from zoo.modality import Progress as BuildProgress
 from zoo.recipe import OTHER_LIBRARIES, Recipe, load_recipe, override_recipe
 from zoo.registry import registry
 from zoo.training import distributed
+from zoo.training.callbacks import Callback
 from zoo.training.loop import EvaluateFn, Progress, run_training
 from zoo.training.run import Run, check_no_run
 from zoo.training.trainer import Trainer
@@ -37,13 +40,15 @@ def train(
     out: str | os.PathLike[str] | None = None,
     resume: str | os.PathLike[str] | None = None,
     data: str = "",
-    overrides: Iterable[str] = (),
+    start: str | os.PathLike[str] = "",
+    overrides: Overrides = (),
     device: str | torch.device = "auto",
     workers: int = 1,
     timeout: float = distributed.TIMEOUT_SECONDS,
     time_limit: float = math.inf,
     build_progress: BuildProgress | None = None,
     on_step: Callable[[Progress], None] | None = None,
+    callbacks: Sequence[Callback] = (),
     log: Log = print,
 ) -> Path:
     """Train a recipe from the start, or resume a run; returns the run folder.
@@ -53,7 +58,8 @@ def train(
         out: the run folder to make.
         resume: the run folder to resume.
         data: a data set's name, a folder, or `hf:org/set`, instead of the recipe's data.
-        overrides: `key=value`, e.g. `train.batch=16`.
+        start: weights that the networks start from, as `train.start`: what `zoo.load` takes.
+        overrides: values of the recipe, `{"train.batch": 16}`, or texts such as "train.batch=16", or one of these.
         device: "cpu", "cuda", "cuda:1" or "mps"; "auto" is CUDA where there is one, else MPS, else the CPU. Under
             torchrun, "cuda" gives each process its own.
         workers: processes that build the data set if it is not there yet. More than one needs the usual
@@ -63,34 +69,46 @@ def train(
             from this call, so building the data and compiling are in them.
         build_progress: called with the samples built and their total.
         on_step: called after every step.
+        callbacks: are told what is logged and sampled: `zoo.training.callbacks`.
         log: called with lines for the user.
 
     Raises:
         ZooError: its subclasses say what was wrong and what would have worked.
     """
     deadline = time.monotonic() + time_limit
+    overrides = list_overrides(overrides)
+    if start:
+        if resume is not None:
+            raise InvalidValueError("a resumed training has weights of its own; start is for a new one")
+        overrides.append(f"train.start={json.dumps(os.fspath(start))}")
     if resume is not None:
-        run, recipe = _open_resumed(recipe, resume, out=out, data=data, overrides=list(overrides))
+        run, recipe = _open_resumed(recipe, resume, out=out, data=data, overrides=overrides)
         folder = run.folder
         run.check_same_training(recipe)  # before data are built that are not the run's
     else:
         run = None
-        recipe, folder = _resolve_new(recipe, out=out, data=data, overrides=list(overrides))
+        recipe, folder = _resolve_new(recipe, out=out, data=data, overrides=overrides)
     is_new = run is None or not run.has_checkpoint  # a run that was stopped early has none
-    start = _load_start(recipe) if is_new else None
+    begin = _load_start(recipe) if is_new else None
     with distributed.process_group(device, timeout) as place:
         with distributed.first_process_first():
             store = open_data(recipe, workers=workers, progress=build_progress, log=log)
             recipe = fit_to_data(recipe, store)
             if is_new and recipe.train.start.startswith(OTHER_LIBRARIES):
-                start = recipe.architecture_class.from_language_model(
+                begin = recipe.architecture_class.from_language_model(
                     recipe.model, recipe.train.start, store, seed=recipe.train.seed
                 )
-                recipe = replace(recipe, model=start.config)
-            if recipe.train.batch > (count := len(store.indices("train"))):
-                raise InvalidValueError(f"train.batch = {recipe.train.batch} is more than the {count} training samples")
-            if start is not None:
-                check_warm_start(recipe, start)
+                recipe = replace(recipe, model=begin.config)
+            if recipe.train.batch > (num_samples := len(store.indices("train"))):
+                raise InvalidValueError(
+                    f"train.batch = {recipe.train.batch} is more than the {num_samples} training samples"
+                )
+            if begin is not None:
+                check_warm_start(recipe, begin)
+        if distributed.rank() == 0:
+            log(describe_training(recipe, store, place))
+            if is_new and (advice := advise_on_few_samples(recipe, store)):
+                log(advice)
         trainer = Trainer(recipe, store, kind_of(recipe).decode, place)
         # What can be refused was refused, so now the run's folder may be made.
         if distributed.rank() > 0:
@@ -102,15 +120,77 @@ def train(
         finished = run_training(
             run,
             trainer,
-            start=start,
+            start=begin,
             deadline=deadline,
             evaluate_fn=_evaluate_fn(recipe, store),
             on_step=on_step,
+            callbacks=callbacks,
             log=log,
         )
         if not finished and distributed.rank() == 0:
             log(f"stopped; resume with: zoo train --resume {folder}")
     return folder
+
+
+Overrides = str | Iterable[str] | Mapping[str, Any]
+
+
+def list_overrides(overrides: Overrides) -> list[str]:
+    """List overrides as texts `key=value`. Raises InvalidValueError for a value that no recipe can have."""
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+
+    if isinstance(overrides, str):
+        return [overrides]
+    if not isinstance(overrides, Mapping):
+        return list(overrides)
+    try:
+        return [f"{key}={tomlkit.item(value).as_string()}" for key, value in overrides.items()]
+    except (TOMLKitError, ValueError, TypeError) as error:
+        raise InvalidValueError(
+            f"overrides: {error}; values are numbers, texts, booleans and lists of these"
+        ) from error
+
+
+FEW = 5000
+"""Samples below which a discriminator soon knows all of them by heart."""
+
+
+def describe_training(recipe: Recipe, store: Store, device: torch.device) -> str:
+    """Say what a training is about to do."""
+    train, test = (len(store.indices(split)) for split in ("train", "test"))
+    source = recipe.data.name or recipe.data.hub or recipe.data.folder
+    shape = " x ".join(map(str, store.samples.shape[1:]))
+    return f"{source}: {count(train, 'sample')} to train on, {test:,} held out, {shape} each; on {device}"
+
+
+def advise_on_few_samples(recipe: Recipe, store: Store) -> str:
+    """Say what helps a training on few samples, or nothing where nothing is needed or known."""
+    train = len(store.indices("train"))
+    if train >= FEW or not (helps := _list_helps(recipe)):
+        return ""
+    shown = recipe.train.total_kimg * 1000 / train
+    return (
+        f"{train:,} samples are few: each is shown {shown:,.0f} times, and the discriminator may learn them by "
+        f"heart. These help: {' '.join(helps)}"
+    )
+
+
+def _list_helps(recipe: Recipe) -> list[str]:
+    """List the arguments of `zoo train` that help a training on few samples, and that this one does not have yet."""
+    helps = []
+    entry = registry.entries.get(recipe.name)
+    if not recipe.train.start and entry is not None and entry.is_released and entry.name != recipe.data.name:
+        helps.append(f"--from {entry.name}")
+    for augment in ("ada", '["color", "translation"]'):
+        try:
+            changed = override_recipe(recipe, [f"train.augment={augment}"])
+        except InvalidValueError:
+            continue
+        if not recipe.train.augment and changed.train.augment:
+            helps.append(shlex.quote(f"train.augment={augment}"))
+            break
+    return helps
 
 
 def open_data(recipe: Recipe, *, workers: int = 1, progress: BuildProgress | None = None, log: Log = print) -> Store:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -94,6 +94,9 @@ class Clips(Samples):
             for t, frame in enumerate(clip):
                 with replace_atomically(place / f"{t:0{frame_digits}}.png") as temporary:
                     Image.fromarray(frame).save(temporary)
+
+    def show_on(self, writer: Any, name: str, step: int) -> None:
+        writer.add_image(name, np.asarray(self[:8].contact_sheet()), step, dataformats="HWC")
 
     def _repr_html_(self) -> str:
         """Return the notebook's preview: the first 16 clips, moving."""

@@ -7,6 +7,7 @@ import io
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
@@ -17,7 +18,7 @@ from zoo.music.data.midi import HELD, SILENT, STRUCK, list_notes, write_midi
 from zoo.music.data.scores import ScoreConfig
 from zoo.music.samples.musicxml import write_musicxml
 from zoo.music.samples.player import Playable
-from zoo.music.samples.rendering import encode_wav, render
+from zoo.music.samples.rendering import RATE, encode_wav, render
 from zoo.samples import tile
 
 COLORS = ("#d1495b", "#e8a33d", "#3a9d78", "#3567a8", "#7a5195", "#5b8c3a", "#8d6e63", "#546e7a")
@@ -142,6 +143,11 @@ class Scores(Playable):
                 draw.line((0, y, right, y), fill=OCTAVE)
         for step in range(0, num_steps + 1, self.steps // 4):
             draw.line((step * across, 0, step * across, bottom), fill=BAR if step % self.steps == 0 else BEAT)
+
+    def show_on(self, writer: Any, name: str, step: int) -> None:
+        writer.add_image(name, np.asarray(self[:8].picture()), step, dataformats="HWC")
+        for i, wave in enumerate(self[:2].waves()):
+            writer.add_audio(f"{name}/{i}", wave[None], step, sample_rate=RATE)
 
     def _repr_html_(self) -> str:
         """Return the notebook's preview: the first four scores, each as a piano roll above a player."""

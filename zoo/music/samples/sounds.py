@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -83,6 +83,11 @@ class Sounds(Playable):
             for i, wave in enumerate(self.to_int16()):
                 name = f"{i:0{digits}}-{self.labels[i]}" if self.labels else f"{i:0{digits}}"
                 _write(path / f"{name}.wav", wave, self.rate)
+
+    def show_on(self, writer: Any, name: str, step: int) -> None:
+        writer.add_image(name, np.asarray(self[:16].spectrograms()), step, dataformats="HWC")
+        for i, wave in enumerate(self[:4].to_numpy()):
+            writer.add_audio(f"{name}/{i}", wave[None], step, sample_rate=self.rate)
 
     def _repr_html_(self) -> str:
         """Return the notebook's preview: a player for each of the first 16 sounds."""

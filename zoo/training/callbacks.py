@@ -1,0 +1,94 @@
+"""Callbacks: what else should happen while a training runs: `zoo.train(..., callbacks=[CSVLog("log.csv")])`."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.errors import MissingDependencyError, WriteError
+from zoo.samples import Images, Samples
+
+if TYPE_CHECKING:
+    from zoo.training.run import Run
+
+
+class Callback:
+    """A callback that does nothing. Yours overrides what it needs.
+
+    All methods are called in the first process alone, between two steps. What they raise ends the training; the last
+    checkpoint is kept.
+    """
+
+    def on_start(self, run: Run) -> None:
+        """Called before the first step, also of a resumed training. `run` has the folder and the recipe."""
+
+    def on_log(self, kimg: float, values: Mapping[str, float]) -> None:
+        """Called with each line of the log: losses, gradient norms, the training report, the speed."""
+
+    def on_samples(self, kimg: float, samples: Samples) -> None:
+        """Called with the averaged generator's samples of fixed latents, whenever they are saved."""
+
+    def on_end(self, kimg: float, *, finished: bool) -> None:
+        """Called after the last step. `finished` is False where the training was stopped before its end."""
+
+
+class CSVLog(Callback):
+    """Writes the log as CSV, a line an interval. Numbers that come later than others get columns at the right."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path).expanduser()
+        self._rows: list[dict[str, float]] = []
+
+    def on_start(self, run: Run) -> None:
+        """Keep the lines that are there, of a training that is resumed."""
+        if self.path.is_file() and run.has_checkpoint:
+            with self.path.open(newline="", encoding="utf-8") as file:
+                rows = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
+            self._rows = [row for row in rows if row["kimg"] <= run.kimg]
+
+    def on_log(self, kimg: float, values: Mapping[str, float]) -> None:
+        """Write all lines again. Raises WriteError."""
+        self._rows.append({"kimg": kimg, **values})
+        columns = list(dict.fromkeys(key for row in self._rows for key in row))
+        try:
+            with self.path.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, columns)
+                writer.writeheader()
+                writer.writerows(self._rows)
+        except OSError as error:
+            raise WriteError(f"{self.path}: cannot write: {error.strerror or error}") from error
+
+
+class WandbLog(Callback):
+    """Logs to Weights & Biases; needs the package `wandb`.
+
+    Args:
+        options: of `wandb.init`, e.g. project="faces".
+
+    Raises MissingDependencyError.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        try:
+            import wandb
+        except ImportError:
+            raise MissingDependencyError(
+                "logging to Weights & Biases needs the package 'wandb': pip install wandb"
+            ) from None
+        self._wandb, self._options = wandb, options
+
+    def on_start(self, run: Run) -> None:
+        self._run = self._wandb.init(config=run.recipe.to_table(), name=run.folder.name, **self._options)
+
+    def on_log(self, kimg: float, values: Mapping[str, float]) -> None:
+        self._run.log({"kimg": kimg, **values})
+
+    def on_samples(self, kimg: float, samples: Samples) -> None:
+        if isinstance(samples, Images):
+            self._run.log({"kimg": kimg, "samples": self._wandb.Image(samples.grid())})
+
+    def on_end(self, kimg: float, *, finished: bool) -> None:
+        self._run.finish()
