@@ -1,6 +1,7 @@
 """Bring the generated parts of README and docs up to date: python docs/update.py [--check].
 
-They are the tables of entries, the tables of recipe keys and the reference of the command line. Each generated part
+They are the tables of entries, of their metrics and directions, of recipe keys, and the reference of the command line.
+Each generated part
 stands between two markers, `<!-- NAME -->` and `<!-- end NAME -->`, each exactly once on its page. With `--check`
 nothing is written, and the exit code tells whether something would change.
 """
@@ -11,6 +12,7 @@ import ast
 import dataclasses
 import inspect
 import itertools
+import json
 import math
 import sys
 import textwrap
@@ -26,6 +28,8 @@ from zoo.cli.main import main as _commands  # noqa: F401 - registers all command
 from zoo.modality import load_modality
 from zoo.recipe import MAX_ITEMS, DataConfig, EvaluateConfig, TestConfig, TrainConfig, load_architecture
 from zoo.registry import MODALITIES, Weights, registry
+from zoo.releases.loading import load
+from zoo.styled import StyledGAN
 
 ROOT = Path(__file__).parents[1]
 TYPE_NAMES = {int: "whole number", float: "number", str: "text", bool: "true, false"}
@@ -179,6 +183,42 @@ def _format_help(parameter: Any) -> str:
     return f"{text} Default: `{default}`." if shown else text
 
 
+# --- released weights ------------------------------------------------------------------------------------------------
+
+
+def format_metrics(modality: str) -> str:
+    """Format the metrics of a modality's released entries, from the metrics.json beside their weights."""
+    reports = {
+        entry.name: {each["name"]: each for each in json.loads((entry.bundled / "metrics.json").read_text())["metrics"]}
+        for entry in registry.entries.values()
+        if entry.modality == modality and entry.has_weights
+    }
+    lines = [
+        "| metric | better | " + " | ".join(f"`{name}` | real vs real" for name in reports) + " |",
+        "|---|---|" + "---|---|" * len(reports),
+    ]
+    for metric in sorted({name: None for report in reports.values() for name in report}, key=_order(reports)):
+        rows = [report.get(metric) for report in reports.values()]
+        better = next(row["better"] for row in rows if row)
+        cells = [f"{row['value']:.4g} | {row['real_vs_real']:.4g}" if row else " | " for row in rows]
+        lines.append(f"| `{metric}` | {better} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _order(reports: Mapping[str, Mapping[str, Any]]) -> Callable[[str], int]:
+    """Order metrics as the longest report does."""
+    longest = list(max(reports.values(), key=len))
+    return lambda name: longest.index(name) if name in longest else len(longest)
+
+
+def format_directions(name: str) -> str:
+    """Format the named directions of an entry's weights."""
+    model = load(name)
+    assert isinstance(model, StyledGAN)
+    rows = [f"| {key} | {each.moves:.2f} | {each.leaves:.2f} |" for key, each in model.named_directions.items()]
+    return "\n".join(["| direction | moves | moves others |", "|---|---|---|", *rows])
+
+
 # --- pages -------------------------------------------------------------------------------------------------------
 
 PARTS: dict[str, dict[str, Callable[[], str]]] = {
@@ -193,6 +233,8 @@ PARTS: dict[str, dict[str, Callable[[], str]]] = {
         "architectures": format_architectures,
     },
     "docs/cli.md": {"cli": format_commands},
+    "docs/faces.md": {"metrics": lambda: format_metrics("faces")},
+    "docs/steer.md": {"directions": lambda: format_directions("faces-stylegan2")},
 }
 
 

@@ -6,16 +6,17 @@ import json
 import os
 import shlex
 import warnings
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.device import choose_device
-from zoo.errors import InvalidFileError, InvalidValueError
+from zoo.errors import InvalidFileError, InvalidValueError, count
 from zoo.io.atomic import replace_atomically
 from zoo.io.weights import resolve_inside
 from zoo.metrics.report import Metric
-from zoo.modality import Curve, Progress, kind_of
+from zoo.modality import Curve, KindMetrics, Progress, kind_of
 from zoo.recipe import MIN_SAMPLES, DataConfig, EvaluateConfig, Recipe, load_recipe
 from zoo.registry import registry
 from zoo.releases.loading import Release, find_release, load
@@ -41,6 +42,8 @@ class Report:
     kimg: float | None
     """Progress of the run that was evaluated; None for released weights."""
     metrics: list[Metric]
+    notes: list[str] = field(default_factory=list)
+    """What a reader of these metrics must know."""
     curve: Curve | None = None
     """Of quality against diversity, beside a control's."""
 
@@ -57,7 +60,7 @@ class Report:
                 m.name,
                 f"{m.value:.4g}" + (f" +- {m.spread:.2g}" if m.spread is not None else ""),
                 f"{m.real_vs_real:.4g}" if m.real_vs_real is not None else "",
-                "higher" if m.higher_is_better else "lower",
+                m.better,
                 f"{m.count}",
                 m.extractor or "",
             )
@@ -66,7 +69,7 @@ class Report:
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
         about = f"{self.command}    seed {self.seed}, test split of {self.data} ({self.fingerprint[:16]})"
-        return "\n".join([*lines, "", about, *([] if self.curve is None else ["", self.curve.table()])])
+        return "\n".join([*lines, "", about, *self.notes, *([] if self.curve is None else ["", self.curve.table()])])
 
 
 def evaluate(
@@ -130,6 +133,8 @@ def evaluate(
         if value is not None
         for word in (f"--{key}", str(value))
     ]
+    kind = kind_of(recipe).load_metrics()
+    metrics = kind.evaluate(gan, store, settings, progress=progress)
     report = Report(
         command=shlex.join(["zoo", "evaluate", text, *options]),
         data=store.about["name"],
@@ -137,7 +142,8 @@ def evaluate(
         fingerprint=store.fingerprint,
         seed=settings.seed,
         kimg=kimg,
-        metrics=kind_of(recipe).load_metrics().evaluate(gan, store, settings, progress=progress),
+        metrics=metrics,
+        notes=list(list_notes(metrics, recipe.data, kind)),
         curve=_compare_curves(gan, recipe, store, settings, progress=progress) if settings.control else None,
     )
     if run is not None:
@@ -146,6 +152,27 @@ def evaluate(
         with replace_atomically(folder / "metrics.json") as temporary:
             temporary.write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
     return report
+
+
+FEW = 1000
+"""Samples a side below which distances and shares are rough."""
+
+
+def list_notes(metrics: list[Metric], data: DataConfig, kind: KindMetrics) -> Iterator[str]:
+    """List what a reader of metrics must know: few samples, and features of a network that has seen other data."""
+    of_features = [metric for metric in metrics if metric.dimensions is not None]
+    for metric in of_features[:1]:
+        if metric.count < FEW:
+            few = count(metric.count, "sample")
+            yield (
+                f"Note: {few} a side are few for {metric.dimensions} features. The distances are too large, and the "
+                f"shares are rough. Compare them with real against real, and with other evaluations of {few}."
+            )
+        if not data.name and kind.other_features and (metric.extractor or "").startswith("zoo:"):
+            yield (
+                f"Note: {metric.extractor} has not seen data of this kind. Beside it, try --features "
+                f"{kind.other_features}."
+            )
 
 
 def _compare_curves(

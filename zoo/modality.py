@@ -108,6 +108,8 @@ class KindMetrics:
     """None where samples of this kind have no curve of quality against diversity."""
     evaluator: type[FeatureNetwork] | None = None
     """The feature network that `zoo evaluator train` trains; None where the metrics use no features."""
+    other_features: str = ""
+    """Features for data of one's own, which that network has not seen: what `--features` takes, and what for."""
 
 
 @dataclass(frozen=True, kw_only=True)

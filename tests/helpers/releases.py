@@ -20,7 +20,7 @@ METRICS = {
     "command": "zoo evaluate faces-dcgan", "data": "blobs", "data_license": "CC0-1.0", "fingerprint": "f" * 64,
     "seed": 0, "kimg": 0.008,
     "metrics": [{"name": "frechet_distance", "value": 1.5, "real_vs_real": 0.25, "spread": None,
-                 "higher_is_better": False, "count": 100, "extractor": "zoo:faces-evaluator-v1", "seed": 0}],
+                 "better": "lower", "count": 100, "extractor": "zoo:faces-evaluator-v1", "seed": 0}],
 }  # fmt: skip
 
 

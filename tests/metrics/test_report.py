@@ -18,7 +18,7 @@ def test_each_metric_is_beside_real_vs_real():
     metrics = {f.name: f for f in distribution_metrics(real, fake, other, extractor="timm:some", seed=3)}
     assert list(metrics) == ["frechet_distance", "kernel_distance", "precision", "recall", "density", "coverage"]
     assert {(f.count, f.extractor) for f in metrics.values()} == {(1200, "timm:some")}
-    assert [f.name for f in metrics.values() if f.higher_is_better] == ["precision", "recall", "density", "coverage"]
+    assert [f.name for f in metrics.values() if f.better == "higher"] == ["precision", "recall", "density", "coverage"]
 
     assert metrics["frechet_distance"].value == pytest.approx(frechet_distance(real, fake))
     assert metrics["frechet_distance"].real_vs_real == pytest.approx(frechet_distance(real, other))
@@ -37,7 +37,7 @@ def test_fresh_reals_score_real_vs_real():
     far = distribution_metrics(real, normal(400, 3) + 2, other, extractor="x", seed=0)
     for good, bad in zip(near, far, strict=True):
         assert good.value == pytest.approx(good.real_vs_real, abs=0.2)
-        assert (bad.value < bad.real_vs_real) == bad.higher_is_better
+        assert (bad.value < bad.real_vs_real) == (bad.better == "higher")
 
 
 def test_unequal_counts_are_refused():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,10 +14,12 @@ import yaml
 from helpers.releases import METRICS, SMALL
 from huggingface_hub import ModelCard
 
+import zoo
 from zoo.modality import load_modality
 from zoo.recipe import Recipe, load_recipe
 from zoo.registry import MODALITIES, registry
 from zoo.releases.card import evaluate_command, format_card
+from zoo.releases.exporting import release
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -141,3 +144,21 @@ if __name__ == "__main__":
     GOLDEN.mkdir(exist_ok=True)
     for file, text in cards().items():
         (GOLDEN / file).write_text(text, encoding="utf-8")
+
+
+def test_the_card_of_a_fine_tuned_run_is_true(photos: Path, tmp_path: Path):
+    """It names what the run started from, tells of no earlier release, and its training command is accepted."""
+    small = {"model.width": 4, "train.batch": 4, "train.total_kimg": 0.004, "train.lr_decay_share": 0.0}
+    options = {"data": str(photos), "overrides": small, "log": lambda line: None}
+    zoo.train("faces-dcgan", out=tmp_path / "first", **options)
+    release(tmp_path / "first", out=tmp_path / "weights", metrics={})
+    zoo.train("faces-dcgan", out=tmp_path / "second", start=tmp_path / "weights", **options)
+    tuned = release(tmp_path / "second", out=tmp_path / "tuned", metrics={})
+
+    text = (tuned / "README.md").read_text(encoding="utf-8")
+    assert "The networks started from the weights of `weights`." in text
+    assert "earlier release" not in text
+    (command,) = re.findall(r"`zoo train (.*)` trains it again", text)
+    words = [{"FOLDER": photos, "WEIGHTS": tmp_path / "weights"}.get(word, word) for word in command.split()]
+    again = subprocess.run([sys.executable, "-m", "zoo", "train", *words], cwd=tuned, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr

@@ -74,7 +74,7 @@ def test_a_run_leaves_what_a_user_looks_for(recipe: Recipe, store: Store, tmp_pa
     assert len(list_checkpoints(run / "checkpoints")) == 2
     assert list((run / "tensorboard").iterdir())
     assert load_recipe(run / "recipe.toml").train == recipe.train
-    assert [line.split(":")[0] for line in logged] == ["Equilibrium", "Starvation", "Collapse"]
+    assert "too early" in logged[-1]  # after 10 steps
 
 
 def test_on_step_is_called_after_every_step(recipe: Recipe, store: Store, tmp_path: Path):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 
+from zoo.recipe import load_recipe
+from zoo.registry import registry
 from zoo.training.report import TrainingReport, explain, measure_diversity
 
 
@@ -35,17 +39,54 @@ def test_wasserstein_gap_is_in_deviations():
     assert gaps[0] == pytest.approx(gaps[1], rel=1e-3)
 
 
+def explain_for(entry: str, *overrides: str, num_steps: int = 1000, **numbers: float) -> str:
+    """Explain numbers of a training of an entry, in one text."""
+    summary = {f"report/{name}": value for name, value in numbers.items()}
+    return "\n".join(explain(summary, load_recipe(entry, overrides), num_steps=num_steps))
+
+
 def test_report_explains_what_the_numbers_mean():
     """Starvation, collapse and dominance are explained in words; so is their absence."""
-    bad = " ".join(
-        explain({"report/advantage": 0.99, "report/gradient_ratio": 1e-4, "report/diversity": 0.1}, "minimax")
-    )
-    good = " ".join(
-        explain({"report/advantage": 0.05, "report/gradient_ratio": 1.0, "report/diversity": 0.97}, "minimax")
-    )
+    bad = explain_for("faces-gan", "train.loss=minimax", advantage=0.99, gradient_ratio=1e-4, diversity=0.1)
+    good = explain_for("faces-gan", advantage=0.05, gradient_ratio=1.0, diversity=0.97)
 
-    assert all(word in bad for word in ("too strong", "starves", "modes are missing"))
-    assert all(word in good for word in ("near equilibrium", "enough gradient", "no collapse"))
+    assert all(word in bad for word in ("too strong", "starves", "modes are missing", "train.loss=non_saturating"))
+    assert all(word in good for word in ("near equilibrium", "enough gradient", "no collapse of all", "recall"))
+
+
+def test_advice_names_settings_that_the_architecture_takes():
+    """Every setting that the report recommends to a starved and collapsed training is accepted by its recipe."""
+    for entry in registry.entries.values():
+        said = explain_for(entry.name, gradient_ratio=1e-4, diversity=0.1)
+        for setting, value in re.findall(r"(train\.[\w.]+)(?:=(\w+)| above)", said):
+            load_recipe(entry.name, [f"{setting}={value or 1}"])
+    assert "train.augment=ada" in explain_for("faces-dcgan", diversity=0.1)
+    for name in ("music-wavegan", "text-seqgan"):
+        assert "augment" not in explain_for(name, diversity=0.1)
+
+
+def test_a_vocoder_hears_nothing_of_modes():
+    """The samples of a generator that takes an input vary as that input does."""
+    said = explain_for("music-hifigan", advantage=0.5, gradient_ratio=1.0, diversity=0.1)
+
+    assert "Equilibrium" in said
+    assert "Collapse" not in said
+    assert "modes" not in said
+
+
+def test_nothing_is_judged_after_a_few_steps():
+    """After one step, one line says that it is too early."""
+    said = explain_for("faces-dcgan", num_steps=1, advantage=0.99, gradient_ratio=1e-4, diversity=0.1)
+
+    assert said == "After 1 step it is too early to say how the training goes; the report starts at 200 steps."
+
+
+def test_too_much_variety_is_noise():
+    """Samples more varied than the data are not said to be free of collapse."""
+    for variety in (1.6, 6.94):
+        said = explain_for("faces-dcgan", diversity=variety)
+        assert "noise" in said
+        assert "no collapse" not in said
 
 
 def test_diversity_compares_with_the_data():
@@ -62,7 +103,7 @@ def test_diversity_compares_with_the_data():
 def test_diversity_beside_data_that_are_alike_is_no_percentage(real: torch.Tensor):
     """Where real samples hardly differ, the report says so instead of billions of percent."""
     for samples in (torch.randn(32, 8), torch.zeros(32, 8)):
-        (line,) = explain({"report/diversity": measure_diversity(samples, real)}, "minimax")
+        line = explain_for("faces-gan", diversity=measure_diversity(samples, real))
 
         assert "the real samples hardly differ" in line
         assert "%" not in line
@@ -70,7 +111,7 @@ def test_diversity_beside_data_that_are_alike_is_no_percentage(real: torch.Tenso
 
 def test_diversity_has_a_largest_value():
     """Noise beside data that differ little is said to be many times as varied, and not how many."""
-    (line,) = explain({"report/diversity": measure_diversity(torch.randn(32, 8), 1e-3 * torch.randn(32, 8))}, "minimax")
+    line = explain_for("faces-gan", diversity=measure_diversity(torch.randn(32, 8), 1e-3 * torch.randn(32, 8)))
 
     assert "10 times as varied as the data or more" in line
 

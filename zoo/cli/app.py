@@ -34,6 +34,7 @@ Name = Annotated[
 ]
 EntryName = Annotated[str, typer.Argument(metavar="ENTRY", help="An entry (zoo list) or the path of a recipe.")]
 
+Scale = Annotated[int, typer.Option(min=1, max=64, help="How many pixels wide and high each pixel becomes.")]
 Device = Annotated[
     str, typer.Option(metavar="DEVICE", help="auto (CUDA, else MPS, else the CPU), cpu, cuda, cuda:1 or mps.")
 ]

@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from zoo.cli.app import MAX_SEED, Device, Name, app, echo
+from zoo.cli.app import MAX_SEED, Device, Name, Scale, app, echo
 from zoo.cli.progress import progress_bars
 from zoo.cli.steering import Edits, read_amounts, read_seeds
 from zoo.errors import InvalidValueError, count
@@ -52,7 +52,7 @@ def sample(
     batch_size: Annotated[
         int, typer.Option(min=1, max=1 << 31, help="Samples generated at once; limits the memory.")
     ] = 64,
-    scale: Annotated[int, typer.Option(min=1, max=64, help="How many pixels wide and high each pixel becomes.")] = 1,
+    scale: Scale = 1,
     device: Device = "auto",
     play: Annotated[bool, typer.Option("--play", help="Play the samples, where this machine has a player.")] = False,
     interpolate: Annotated[
@@ -82,7 +82,7 @@ def sample(
     zoo sample music-hifigan --input song.wav --out resynth.wav
     zoo sample video-mocogan -n 4 --action smile --frames 32 --out smiles.webp
     zoo sample faces-dcgan --walk 120 --seeds 1,2,3 --out walk.mp4
-    zoo sample faces-stylegan2 --edit glasses=3 --edit smile=1
+    zoo sample faces-stylegan2 --edit glasses=3 --edit age=1
     """
     if interpolate == 1:
         raise InvalidValueError("--interpolate takes at least 2 steps")

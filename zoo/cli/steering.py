@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zoo.cli.app import MAX_SEED, Device, Name, app, echo
+from zoo.cli.app import MAX_SEED, Device, Name, Scale, app, echo
 from zoo.cli.progress import progress_bars
 from zoo.errors import InvalidFileError, InvalidValueError
 
@@ -42,7 +42,7 @@ def read_amounts(edits: Sequence[str]) -> dict[str, float]:
         try:
             amounts[name] = float(text)
         except ValueError:
-            raise InvalidValueError(f'--edit "{edit}": write NAME=AMOUNT, e.g. smile=2') from None
+            raise InvalidValueError(f'--edit "{edit}": write NAME=AMOUNT, e.g. age=2') from None
         if abs(amounts[name]) > 1000 or amounts[name] != amounts[name]:
             raise InvalidValueError(f"--edit {edit}: amounts are standard deviations; 2 is much already")
     return amounts
@@ -67,6 +67,7 @@ def mix(
     layers: Layers = "coarse",
     out: Annotated[Path | None, typer.Option(help="Where the grid goes; NAME-mix.png (or .webp) if absent.")] = None,
     truncation: Annotated[float, typer.Option(help="Below 1: more typical samples, and less variety.")] = 1.0,
+    scale: Scale = 1,
     device: Device = "auto",
 ) -> None:
     """Mix styles in a grid: each sample takes some layers' styles from the top, and the others from the left.
@@ -87,7 +88,7 @@ def mix(
     for i in range(len(left)):
         lines.append(torch.cat([left.tensor[i : i + 1], mixed.tensor[i * len(top) : (i + 1) * len(top)]]))
     grid = model.output(torch.cat(lines))
-    echo(f"{len(left)} x {len(top)} mixes of {name}: {grid.save(target, columns=len(top) + 1)}")
+    echo(f"{len(left)} x {len(top)} mixes of {name}: {grid.save(target, columns=len(top) + 1, scale=scale)}")
 
 
 @app.command()
@@ -167,7 +168,7 @@ def project(
 ) -> None:
     """Find the styles of a photo, and show what the model makes of them; each --edit adds a picture.
 
-    zoo project me.jpg faces-stylegan2 --edit smile=2 --edit age=3
+    zoo project me.jpg faces-stylegan2 --edit beard=2 --edit age=3
     """
     import torch
 

@@ -12,7 +12,8 @@ def load_metrics() -> KindMetrics:
     from zoo.faces.metrics.evaluate import evaluate, held_out
     from zoo.faces.metrics.evaluator import Evaluator
 
-    return KindMetrics(evaluate=evaluate, held_out=held_out, evaluator=Evaluator)
+    return KindMetrics(evaluate=evaluate, held_out=held_out, evaluator=Evaluator,
+                       other_features="timm:resnet18.a1_in1k, a network of photographs")  # fmt: skip
 
 
 def load_steering() -> KindSteering:

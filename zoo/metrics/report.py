@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 
@@ -11,6 +12,8 @@ from zoo.metrics.checks import check_features
 from zoo.metrics.frechet import Moments, frechet_distance
 from zoo.metrics.kernel import kernel_distance
 from zoo.metrics.manifold import manifold_scores
+
+Better = Literal["higher", "lower", "near real"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,9 +26,12 @@ class Metric:
     """Standard deviation between subsets; None for a metric without subsets."""
     real_vs_real: float | None = None
     """The same metric of real against real samples: what a perfect generator would get."""
-    higher_is_better: bool
+    better: Better
+    """Which values are better."""
     count: int
     """Samples on each side."""
+    dimensions: int | None = None
+    """Of the features, where a distance is computed from them."""
     extractor: str | None = None
     """What computed the features, or other facts of the computation."""
     seed: int | None = None
@@ -50,8 +56,9 @@ def distance_metrics(
             name=frechet_name,
             value=frechet_distance(moments, fake),
             real_vs_real=frechet_distance(moments, held_out_real),
-            higher_is_better=False,
+            better="lower",
             count=len(fake),
+            dimensions=real.shape[1],
             extractor=extractor,
         ),
         Metric(
@@ -59,7 +66,7 @@ def distance_metrics(
             value=kernel.mean,
             spread=kernel.spread,
             real_vs_real=real_kernel.mean,
-            higher_is_better=False,
+            better="lower",
             count=len(fake),
             extractor=extractor,
             seed=seed,
@@ -93,7 +100,7 @@ def distribution_metrics(
                 name=name,
                 value=getattr(scores, name),
                 real_vs_real=getattr(real_scores, name),
-                higher_is_better=True,
+                better="higher",
                 count=len(fake),
                 extractor=extractor,
             )

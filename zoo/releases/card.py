@@ -16,6 +16,9 @@ from zoo.recipe import OTHER_LIBRARIES, DataConfig, Recipe
 from zoo.samples import Samples
 from zoo.styled import StyledGAN
 
+INSTALL = "pip install git+https://github.com/gan-zoo/gan-zoo"
+"""How to install this library, as long as no package index has it."""
+
 EVALUATION_DOCS = "https://gan-zoo.github.io/gan-zoo/evaluate/"
 
 PICTURES = (".png", ".jpg", ".webp", ".gif")  # what a browser shows in place
@@ -72,7 +75,7 @@ def format_card(
 ## Use
 
 ```
-pip install gan-zoo
+{INSTALL}
 zoo sample {load_name} -n 64 --seed 0 --out samples{suffix}
 ```
 
@@ -98,7 +101,7 @@ the training. `metrics.json` holds the metrics below, and `SHA256SUMS` the diges
 
 {kimg:g} kimg ({kimg * 1000:,.0f} real samples shown to the {shown_to} in {num_steps:,.0f} steps) with batch
 {recipe.train.batch}{loss}, on the training split of **{source}** (license: {data_license}).
-{_describe_start(recipe)}
+{_describe_start(recipe, load_name)}
 
 ## Metrics
 
@@ -115,16 +118,21 @@ Weights: {weights_license}. Training data: {data_license}.
 """
 
 
-def _describe_start(recipe: Recipe) -> str:
+def _describe_start(recipe: Recipe, load_name: str) -> str:
     """Say what the training started from, and how to train again."""
     start = public_start(recipe.train.start)
-    again = "`zoo train recipe.toml --out run` trains it again."
-    if start == recipe.name:  # the last of several trainings, each from the weights of the one before
+    if start == load_name:  # an entry's last training of several, each from the weights of the one before
         return (
             f"The networks started from the weights of an earlier release of `{start}`. Its training does not count "
             "here; the comments of its recipe describe all trainings.\n"
             "`zoo train recipe.toml --out run` continues from the present weights in the same way."
         )
+    command = "zoo train recipe.toml --out run"
+    if recipe.data.folder:
+        command += " --data FOLDER"
+    if start != recipe.train.start:  # a folder on the trainer's disk
+        command += " --from WEIGHTS"
+    again = f"`{command}` trains it again."
     return f"The networks started from the weights of `{start}`.\n{again}" if start else again
 
 
@@ -223,7 +231,7 @@ def _metrics_section(metrics: Mapping[str, Any], recipe: Recipe) -> str:
         return "Not measured.\n"
     rows = "\n".join(
         f"| {f['name']} | {_number(f['value'])} | {_number(f['real_vs_real'])} "
-        f"| {'higher' if f['higher_is_better'] else 'lower'} | {f['extractor'] or ''} | {f['count']:,} |"
+        f"| {f['better']} | {f['extractor'] or ''} | {f['count']:,} |"
         for f in metrics["metrics"]
     )
     names = [metric["name"] for metric in metrics["metrics"]]
@@ -238,7 +246,7 @@ against the same test samples: no generator should be expected to do better.{not
 | metric | samples | real against real | better | extractor | count |
 |---|---|---|---|---|---|
 {rows}
-"""
+{"".join(f"{chr(10)}{note}{chr(10)}" for note in metrics.get("notes", []))}"""
 
 
 _RENDERED = (

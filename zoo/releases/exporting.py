@@ -140,7 +140,7 @@ def _mean_change(gan: GAN, generator_state: Mapping[str, Tensor]) -> float:
 
 # What a card reads of a report, and of each of its metrics.
 _OF_REPORT = {"command", "data", "fingerprint", "seed", "metrics"}
-_OF_METRIC = {"name", "value", "real_vs_real", "higher_is_better", "count", "extractor", "seed"}
+_OF_METRIC = {"name", "value", "real_vs_real", "better", "count", "extractor", "seed"}
 
 
 def read_metrics(run: Path, kimg: float) -> dict[str, Any]:

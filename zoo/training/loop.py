@@ -157,7 +157,7 @@ class _Loop:
                 )
         if self.run_log is not None:
             self.run_log.close()
-            for sentence in explain(self.summary, settings.loss):
+            for sentence in explain(self.summary, self.run.recipe, num_steps=trainer.num_steps):
                 self.log(sentence)
         for callback in self.callbacks:
             callback.on_end(trainer.kimg, finished=not stopped)

@@ -15,16 +15,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import fields
 
 import torch
 from torch import Tensor
 
+from zoo.errors import InvalidValueError, count
+from zoo.recipe import Recipe, override_recipe
 from zoo.training.losses import LOSSES
 
 DOMINANT = 0.9  # advantage above which the discriminator is nearly perfect
 STARVED = 0.01  # gradient ratio below which the generator hardly learns
 COLLAPSED = 0.6  # diversity relative to the data's below which modes are missing
+NOISY = 1.5  # diversity relative to the data's above which samples are noise, or exaggerated
 MOST_DIVERSE = 10.0  # the largest diversity that is reported: that of noise, and of any samples beside data all alike
+FIRST_STEPS = 200  # steps before which nothing is said: networks have learned nothing yet
 ALIKE = 1e-6  # the mean distance between two real samples below which they hardly differ
 
 
@@ -89,21 +94,22 @@ def measure_diversity(samples: Tensor, real: Tensor) -> float:
     return min(float(distances[0] / distances[1]), MOST_DIVERSE)
 
 
-def explain(summary: Mapping[str, float], loss: str) -> list[str]:
-    """Explain the numbers of a summary: one plain sentence for each question that they answer."""
+def explain(summary: Mapping[str, float], recipe: Recipe, *, num_steps: int) -> list[str]:
+    """Explain the numbers of a summary: one plain sentence for each question that they answer.
+
+    Args:
+        recipe: of the training. Only settings that its architecture takes are recommended.
+        num_steps: steps so far. Before FIRST_STEPS nothing is judged.
+    """
+    if num_steps < FIRST_STEPS:
+        return [f"After {count(num_steps, 'step')} it is too early to say how the training goes; the report starts "
+                f"at {FIRST_STEPS} steps."]  # fmt: skip
     lines = []
     advantage = summary.get("report/advantage")
-    if advantage is not None and LOSSES[loss].equilibrium:
-        how = (
-            "the discriminator is nearly always right: it is too strong, or the samples are still poor"
-            if advantage > DOMINANT
-            else "the discriminator is worse than a constant output: it is too weak or oscillates; lower the rates"
-            if advantage < -0.05
-            else "near equilibrium: the discriminator can hardly tell real from fake (early on, it knows nothing yet)"
-            if advantage < 0.15
-            else "balanced: the discriminator recognizes many samples, and the generator has something to learn"
+    if advantage is not None and LOSSES[recipe.train.loss].equilibrium:
+        lines.append(
+            f"Equilibrium: advantage {advantage:.2f} (0 is equilibrium, 1 is perfect); {_explain_advantage(advantage)}."
         )
-        lines.append(f"Equilibrium: advantage {advantage:.2f} (0 is equilibrium, 1 is perfect); {how}.")
     elif advantage is not None:
         lines.append(
             f"Equilibrium: the critic's outputs on real and fake are {advantage:.2f} deviations apart "
@@ -111,24 +117,63 @@ def explain(summary: Mapping[str, float], loss: str) -> list[str]:
         )
     ratio = summary.get("report/gradient_ratio")
     if ratio is not None:
-        remedy = "non_saturating, a lower" if loss == "minimax" else "a lower"
         how = (
-            f"the generator starves; try {remedy} discriminator rate, or R1"
+            f"the generator starves{_recommend(recipe, 'non_saturating', 'rate', 'r1')}"
             if ratio < STARVED
             else "the generator gets enough gradient"
         )
         lines.append(f"Starvation: the generator's gradient is {ratio:.2g} times the discriminator's; {how}.")
     variety = summary.get("report/diversity")
-    if variety is not None and variety >= MOST_DIVERSE:
-        lines.append(
-            f"Collapse: samples are {MOST_DIVERSE:.0f} times as varied as the data or more; they are still noise, or "
-            "the real samples hardly differ from one another."
-        )
-    elif variety is not None:
-        how = (
-            "samples resemble one another: modes are missing; try a lower rate, R1, or DiffAugment"
-            if variety < COLLAPSED
-            else "no collapse"
-        )
-        lines.append(f"Collapse: samples are {variety:.0%} as varied as the data; {how}.")
+    if variety is not None and not _takes_input(recipe):  # else samples vary as the input does
+        lines.append(f"Collapse: {_explain_diversity(variety, recipe)}.")
     return lines
+
+
+def _explain_advantage(advantage: float) -> str:
+    if advantage > DOMINANT:
+        return "the discriminator is nearly always right: it is too strong, or the samples are still poor"
+    if advantage < -0.05:
+        return "the discriminator is worse than a constant output: it is too weak or oscillates; lower the rates"
+    if advantage < 0.15:
+        return "near equilibrium: the discriminator can hardly tell real from fake"
+    return "balanced: the discriminator recognizes many samples, and the generator has something to learn"
+
+
+def _explain_diversity(variety: float, recipe: Recipe) -> str:
+    if variety >= MOST_DIVERSE:
+        return (
+            f"samples are {MOST_DIVERSE:.0f} times as varied as the data or more; they are still noise, or the real "
+            "samples hardly differ from one another"
+        )
+    said = f"samples are {variety:.0%} as varied as the data"
+    if variety > NOISY:
+        return f"{said}, which is too much: they are still noise, or exaggerated"
+    if variety < COLLAPSED:
+        return f"{said} and resemble one another: modes are missing{_recommend(recipe, 'rate', 'r1', 'augment')}"
+    return f"{said}; no collapse of all (single modes may be missing: recall and coverage show it)"
+
+
+def _recommend(recipe: Recipe, *remedies: str) -> str:
+    """Recommend those of the remedies that the recipe's architecture takes."""
+    train = recipe.train
+    known = {
+        "non_saturating": ("train.loss=non_saturating" if train.loss == "minimax" else "", "train.loss=non_saturating"),
+        "rate": (f"a train.discriminator.lr below {train.discriminator.lr:g}", "train.discriminator.lr=1e-5"),
+        "r1": (f"a train.r1_gamma above {train.r1_gamma:g}", "train.r1_gamma=0.1"),
+        "augment": ("" if train.augment else "train.augment=ada", "train.augment=ada"),
+    }
+    tried = [advice for advice, override in map(known.__getitem__, remedies) if advice and accepts(recipe, override)]
+    return f"; try {', or '.join(tried)}" if tried else ""
+
+
+def accepts(recipe: Recipe, override: str) -> bool:
+    """Tell whether the architecture of a recipe takes a setting `key=value`."""
+    try:
+        override_recipe(recipe, [override])
+    except InvalidValueError:
+        return False
+    return True
+
+
+def _takes_input(recipe: Recipe) -> bool:
+    return any(option.name == "input" for option in fields(recipe.architecture_class.SampleOptions))

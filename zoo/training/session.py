@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import shlex
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
@@ -24,6 +23,7 @@ from zoo.registry import registry
 from zoo.training import distributed
 from zoo.training.callbacks import Callback
 from zoo.training.loop import EvaluateFn, Progress, run_training
+from zoo.training.report import accepts
 from zoo.training.run import Run, check_no_run
 from zoo.training.trainer import Trainer
 from zoo.training.warm_start import check_warm_start
@@ -182,14 +182,8 @@ def _list_helps(recipe: Recipe) -> list[str]:
     entry = registry.entries.get(recipe.name)
     if not recipe.train.start and entry is not None and entry.is_released and entry.name != recipe.data.name:
         helps.append(f"--from {entry.name}")
-    for augment in ("ada", '["color", "translation"]'):
-        try:
-            changed = override_recipe(recipe, [f"train.augment={augment}"])
-        except InvalidValueError:
-            continue
-        if not recipe.train.augment and changed.train.augment:
-            helps.append(shlex.quote(f"train.augment={augment}"))
-            break
+    if not recipe.train.augment and accepts(recipe, "train.augment=ada"):
+        helps.append("train.augment=ada")
     return helps
 
 

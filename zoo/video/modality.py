@@ -10,7 +10,8 @@ def load_metrics() -> KindMetrics:
     from zoo.video.metrics.evaluate import evaluate, held_out
     from zoo.video.metrics.evaluator import Evaluator
 
-    return KindMetrics(evaluate=evaluate, held_out=held_out, evaluator=Evaluator)
+    return KindMetrics(evaluate=evaluate, held_out=held_out, evaluator=Evaluator,
+                       other_features="i3d:FILE, a network of recorded actions")  # fmt: skip
 
 
 CLIPS = Kind(

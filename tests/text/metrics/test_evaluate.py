@@ -79,7 +79,7 @@ def test_nonsense_is_far_from_real_vs_real(store: Store):
     assert metrics["four_lines"].value < 0.5 < metrics["four_lines"].real_vs_real
     for name in ("bleu_2", "lm", "rlm", "frechet_distance", "divergence"):
         metric = metrics[name]
-        assert (metric.value < metric.real_vs_real) == metric.higher_is_better, name
+        assert (metric.value < metric.real_vs_real) == (metric.better == "higher"), name
 
 
 def test_the_same_seed_gives_the_same_metrics(store: Store):
@@ -92,9 +92,9 @@ def test_while_training_likelihood_comes_first_and_distance_where_there_is_none(
     """The best checkpoint is chosen by the first metric, of which lower is better."""
     evaluate_generator = held_out(store, EvaluateConfig(samples=50, features="zoo:text-evaluator"))
     first = evaluate_generator(Fake(cycles(50, seed=1)))[0]
-    assert (first.name, first.higher_is_better) == ("nll_held_out", False)
+    assert (first.name, first.better) == ("nll_held_out", "lower")
     first = evaluate_generator(Fake(cycles(50, seed=1), likelihood=False))[0]
-    assert (first.name, first.higher_is_better) == ("frechet_distance", False)
+    assert (first.name, first.better) == ("frechet_distance", "lower")
 
 
 def test_progress_reaches_its_end(store: Store):

@@ -89,7 +89,7 @@ def _compute_distances(gan: GAN, fake: np.ndarray, real: np.ndarray, other: np.n
     references = {"style_distance": float(np.mean(list(references.values()))), **references}
     return [
         Metric(name=name, value=float(np.nan_to_num(value, nan=1.0)), real_vs_real=references[name],
-               higher_is_better=False, count=len(fake), extractor="Jensen-Shannon")
+               better="lower", count=len(fake), extractor="Jensen-Shannon")
         for name, value in values.items()
     ]  # fmt: skip
 
@@ -98,30 +98,33 @@ def _compute_statistics(gan: GAN, store: Store, fake: np.ndarray, real: np.ndarr
     """Compute the mean statistics of samples and of held-out scores."""
     steps, lowest = gan.config.steps, gan.config.lowest
     reach = read_ranges(store.samples[store.indices("train")[:1]])
-    neither: dict[str, Measure] = {
+    typical: dict[str, Measure] = {
         "pitch_class_entropy": partial(statistics.pitch_class_entropy, lowest=lowest),
         "polyphony": statistics.polyphony,
         "note_density": partial(statistics.note_density, steps=steps),
         "used_pitches": statistics.used_pitches,
         "used_pitch_classes": partial(statistics.used_pitch_classes, steps=steps, lowest=lowest),
         "tonal_distance": partial(statistics.tonal_distance, steps=steps, lowest=lowest),
-    }
-    higher: dict[str, Measure] = {
         "scale_consistency": partial(statistics.scale_consistency, lowest=lowest),
         "groove_consistency": partial(statistics.groove_consistency, steps=steps),
+        "empty_bars": partial(statistics.empty_bars, steps=steps),
     }
-    lower: dict[str, Measure] = {"empty_bars": partial(statistics.empty_bars, steps=steps)}
+    faults: dict[str, Measure] = {}
     if gan.config.tracks > 1:
-        higher["voices_in_range"] = lambda grids: counterpoint.in_range(grids, reach, steps).mean(axis=1)
-        lower["crossings"] = counterpoint.crossings
-        lower["parallel_fifths"] = partial(counterpoint.parallels, interval=7, steps=steps)
-        lower["parallel_octaves"] = partial(counterpoint.parallels, interval=0, steps=steps)
+        typical["voices_in_range"] = lambda grids: counterpoint.in_range(grids, reach, steps).mean(axis=1)
+        faults["crossings"] = counterpoint.crossings
+        faults["parallel_fifths"] = partial(counterpoint.parallels, interval=7, steps=steps)
+        faults["parallel_octaves"] = partial(counterpoint.parallels, interval=0, steps=steps)
     return [
-        Metric(name=name, value=average(measure(fake)), real_vs_real=average(measure(real)), higher_is_better=better,
-               count=len(fake), extractor=note)
-        for measures, better, note in ((neither, True, "best near real"), (higher, True, None), (lower, False, None))
-        for name, measure in measures.items()
-    ]  # fmt: skip
+        Metric(
+            name=name,
+            value=average(measure(fake)),
+            real_vs_real=average(measure(real)),
+            better="lower" if name in faults else "near real",
+            count=len(fake),
+        )
+        for name, measure in {**typical, **faults}.items()
+    ]
 
 
 def average(values: np.ndarray) -> float:
@@ -140,6 +143,6 @@ def _compute_copies(gan: GAN, store: Store, fake: np.ndarray, real: np.ndarray) 
         counterpoint.copied_share(counterpoint.list_passages(grids, steps, bars), known) for grids in (fake, real)
     ]
     return [
-        Metric(name="copied", value=shares[0], real_vs_real=shares[1], higher_is_better=False, count=len(fake),
+        Metric(name="copied", value=shares[0], real_vs_real=shares[1], better="lower", count=len(fake),
                extractor=f"{bars} bars of {len(train)} training windows")
     ]  # fmt: skip

@@ -93,7 +93,7 @@ def sound_metrics(evaluator: Evaluator, real: Tensor, fake: Tensor, other: Tenso
         name="inception_score",
         value=inception_score(classes),
         real_vs_real=inception_score(real_classes),
-        higher_is_better=True,
+        better="higher",
         count=len(fake),
         extractor=name,
     )
@@ -120,7 +120,7 @@ def class_accuracy(evaluator: Evaluator, fake: Tensor, asked: Tensor, real: Tens
         name="class_accuracy",
         value=share(fake, asked),
         real_vs_real=None if labels is None else share(real, labels),
-        higher_is_better=True,
+        better="higher",
         count=len(fake),
         extractor=f"zoo:{NAME}-v{VERSION}",
     )
@@ -174,7 +174,7 @@ def vocoder_metrics(
             name=name,
             value=float(np.mean(values)),
             real_vs_real=0.0,
-            higher_is_better=False,
+            better="lower",
             count=len(values),
             extractor=f"{ITERATIONS} iterations" if name.startswith("griffin_lim") else None,
         )

@@ -71,7 +71,7 @@ def evaluate(gan: GAN, store: Store, settings: EvaluateConfig, *, progress: Prog
             name="lm",
             value=evaluator.nll(fake),
             real_vs_real=evaluator.nll(test),
-            higher_is_better=False,
+            better="lower",
             count=count,
             extractor=name,
         ),
@@ -79,7 +79,7 @@ def evaluate(gan: GAN, store: Store, settings: EvaluateConfig, *, progress: Prog
             name="rlm",
             value=reverse_score(samples[:num_reverse], test, evaluator.vocabulary, seed=seed),
             real_vs_real=reverse_score(choose_texts(train, num_reverse, seed), test, evaluator.vocabulary, seed=seed),
-            higher_is_better=False,
+            better="lower",
             count=num_reverse,
             extractor="lstm of the samples",
             seed=seed,
@@ -179,7 +179,7 @@ def _likelihood_metrics(gan: GAN, test: Tensor) -> list[Metric]:
     if logits_of is None:
         return []
     nll = nll_per_token(logits_of, test.to(gan.device))
-    return [Metric(name="nll_held_out", value=nll, higher_is_better=False, count=len(test))]
+    return [Metric(name="nll_held_out", value=nll, better="lower", count=len(test))]
 
 
 def _overlap_metrics(
@@ -197,7 +197,7 @@ def _overlap_metrics(
             name=f"{kind}_{n}",
             value=float(values[n].mean()),
             real_vs_real=float(real_values[n].mean()),
-            higher_is_better=kind == "bleu",
+            better="higher" if kind == "bleu" else "near real",
             count=len(fake),
             extractor=extractor,
         )
@@ -216,7 +216,7 @@ def _distance_metrics(encoder: TextEncoder, real: Tensor, fake: Tensor, other: T
         name="frechet_distance",
         value=frechet_distance(real, fake),
         real_vs_real=frechet_distance(real, other),
-        higher_is_better=False,
+        better="lower",
         count=len(fake),
         extractor=encoder.name,
     )
@@ -224,7 +224,7 @@ def _distance_metrics(encoder: TextEncoder, real: Tensor, fake: Tensor, other: T
         name="divergence",
         value=frontier_divergence(real, fake, seed=seed),
         real_vs_real=frontier_divergence(real, other, seed=seed),
-        higher_is_better=False,
+        better="lower",
         count=len(fake),
         extractor=encoder.name,
         seed=seed,
@@ -250,7 +250,7 @@ def _copy_metrics(fake: Tensor, other: Tensor, test: Tensor, train: Tensor) -> l
             name=name,
             value=value,
             real_vs_real=real_value,
-            higher_is_better=False,
+            better="lower",
             count=len(fake),
             extractor=extractor,
         )
@@ -284,7 +284,7 @@ def _verse_metrics(store: Store, fake: Tensor, other: Tensor) -> list[Metric]:
         ]
     return [
         Metric(
-            name=name, value=value, real_vs_real=real_value, higher_is_better=True, count=len(fake), extractor=extractor
+            name=name, value=value, real_vs_real=real_value, better="near real", count=len(fake), extractor=extractor
         )
         for name, value, real_value, extractor in rates
     ]
