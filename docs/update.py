@@ -142,6 +142,9 @@ def own_docstring(cls: type) -> str:
 # --- the command line --------------------------------------------------------------------------------------------
 
 
+COMMON = {"--help", "--quiet", "--verbose"}  # of all commands
+
+
 def format_commands() -> str:
     """Format the help of every command."""
     return "\n\n".join(_format_group(typer.main.get_command(app), "zoo"))
@@ -157,7 +160,7 @@ def _format_group(group: Any, path: str) -> Iterator[str]:
 
 def _format_command(command: Any, path: str) -> str:
     arguments = [p for p in command.params if p.param_type_name == "argument"]
-    options = [p for p in command.params if p.param_type_name == "option" and "--help" not in p.opts]
+    options = [p for p in command.params if p.param_type_name == "option" and not COMMON & set(p.opts)]
     usage = " ".join([path, *map(_format_argument, arguments), *(["[OPTIONS]"] if options else [])])
     paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
     examples = "\n".join(p for p in paragraphs[1:] if p.startswith(("zoo ", "torchrun ")))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.device import choose_device
 from zoo.errors import InvalidFileError, InvalidValueError, count
+from zoo.gan import GAN, choose_seed
 from zoo.io.atomic import replace_atomically
 from zoo.io.weights import resolve_inside
 from zoo.metrics.report import Metric
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     import torch
 
     from zoo.data import Store
-    from zoo.gan import GAN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +111,7 @@ def evaluate(
     text = os.fspath(name)
     if samples is not None and samples < MIN_SAMPLES:
         raise InvalidValueError(f"samples = {samples}: at least {MIN_SAMPLES} are needed for a distance")
+    choose_seed(seed)  # refused before any work
     folder = Path(text).expanduser()
     run = Run.open(folder) if text not in registry.entries and is_run(folder) else None
     if run is not None:

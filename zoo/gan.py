@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from zoo.data import Store
     from zoo.training.phases import Phase
 
+MAX_COUNT = 2**31  # samples of one call; their latents alone are more than most memories hold
+MAX_SEED = 2**63 - 1
+
 
 class GAN(nn.Module):
     """A generator and its discriminator(s), in one module.
@@ -162,9 +165,9 @@ class GAN(nn.Module):
             NotFoundError: an unknown label, with the nearest.
         """
         chosen = self.SampleOptions.read(options, type(self).__name__)
-        if n < 1:
-            raise InvalidValueError(f"n = {n} should be at least 1")
-        return replace(self._sample(n, _choose_seed(seed), batch_size, progress, chosen), source=self.name)
+        if not 1 <= n <= MAX_COUNT:
+            raise InvalidValueError(f"n = {n} should be 1 to 2^31")
+        return replace(self._sample(n, choose_seed(seed), batch_size, progress, chosen), source=self.name)
 
     def _sample(
         self, n: int, seed: int, batch_size: int, progress: Callable[[int], None] | None, options: Any
@@ -213,7 +216,7 @@ class GAN(nn.Module):
         """
         if n < 1 or steps < 2:
             raise InvalidValueError(f"n = {n} should be at least 1 and steps = {steps} at least 2")
-        seed = _choose_seed(seed)
+        seed = choose_seed(seed)
         latents = self.interpolate_latents(n, steps, Noise(seed))
         return replace(self.output(self._generate(latents, batch_size, None), latents.cpu(), seed), source=self.name)
 
@@ -257,8 +260,8 @@ class GAN(nn.Module):
                 "and a rate above 0"
             )
         chosen = self.SampleOptions.read(options, type(self).__name__)
-        seed = _choose_seed(seed) if not seeds else None
-        draws = [(count, seed)] if seed is not None else [(1, _choose_seed(each)) for each in seeds]
+        seed = choose_seed(seed) if not seeds else None
+        draws = [(count, seed)] if seed is not None else [(1, choose_seed(each)) for each in seeds]
         drawn = [self.prepare_sampling(n, each, chosen) for n, each in draws]
         # What an option draws for single samples, e.g. noise, is that of the first stop: it should not flicker.
         arguments = {
@@ -296,12 +299,12 @@ class GAN(nn.Module):
         return torch.cat(parts)
 
 
-def _choose_seed(seed: int | None) -> int:
-    """Return the seed, or a random one for None. Raises InvalidValueError below 0."""
+def choose_seed(seed: int | None) -> int:
+    """Return the seed, or a random one for None. Raises InvalidValueError out of range."""
     if seed is None:
         return secrets.randbelow(2**32)
-    if seed < 0:
-        raise InvalidValueError(f"seed = {seed} should be 0 or above")
+    if not 0 <= seed <= MAX_SEED:
+        raise InvalidValueError(f"seed = {seed} should be 0 to 2^63 - 1")
     return seed
 
 

@@ -83,8 +83,8 @@ MISTAKES = [
     (["train", "--resume", "nowhere"], "no such folder"),
     (["evaluate", "nowhere/at/all"], "no such folder"),
     (["release", "nowhere"], "no such folder"),
-    (["sample", "faces-gan", "-n", "9" * 20], "less than or equal to"),
-    (["evaluate", "faces-gan", "--seed", "9" * 20], "less than or equal to"),
+    (["sample", "faces-gan", "-n", "9" * 20], "1 to 2^31"),
+    (["evaluate", "faces-gan", "--seed", "9" * 20], "0 to 2^63 - 1"),
     (["train", "faces-gan", "--out", "run", "train.batch=" + "9" * 5000], "cannot be read as TOML"),
     (["train", "faces-gan", "--out", "run", "train.augment=" + "[" * 5000], "cannot be read as TOML"),
     (["recipe", "copy", "faces-dcgan", "mine.txt"], ".toml"),
@@ -108,6 +108,47 @@ def test_mistakes_are_one_clear_line(command, arguments: list[str], hint: str, t
     assert len(errors.strip().splitlines()) == 1, errors
     assert hint in errors
     assert list(tmp_path.iterdir()) == []
+
+
+def test_data_of_another_kind_is_said_to_be_so(command, photos: Path, tmp_path: Path, monkeypatch):
+    """Pictures where texts, scores or sounds belong, a file where a folder belongs, a recipe where weights belong."""
+    monkeypatch.chdir(tmp_path)
+    (photos / "notes.txt").unlink()
+    picture = next(photos.glob("*.jpg"))
+    command("recipe", "copy", "faces-dcgan", "mine.toml")
+    for arguments, hint in (
+        (("train", "text-mle", "--data", photos), r"no \.txt file .*; there are \d+ \.\w+ and"),
+        (("train", "text-mle", "--data", picture), "no text, or text in UTF-16"),
+        (("train", "music-musegan", "--data", photos), r"no MIDI file .*; there are \d+"),
+        (("train", "music-wavegan", "--data", photos), r"no sound file .*; there are \d+"),
+        (("train", "faces-dcgan", "--data", picture), "a file; give the folder of images"),
+        (("sample", "mine.toml"), "a recipe, which has no weights; `zoo train mine.toml"),
+        (("publish", "mine.toml", "--repo", "a/b"), "a recipe, which has no weights"),
+    ):
+        code, output, errors = command(*arguments, *(["--out", "run"] if arguments[0] == "train" else []))
+        assert (code, output) == (2, "")
+        assert len(errors.strip().splitlines()) == 1, errors
+        assert re.search(hint, errors), errors
+        assert not Path("run").exists()
+
+
+def test_quiet_and_verbose_belong_to_every_command(command, photos: Path, tmp_path: Path):
+    """Quiet leaves the result and nothing else; verbose shows where an error came from, and the same last line."""
+    out = tmp_path / "run"
+    code, output, errors = command("train", "faces-dcgan", *TINY, "--data", photos, "--out", out, "-q")
+    assert (code, output, errors) == (0, f"run: {out}\n", "")
+    code, output, errors = command("sample", "nobody", "--verbose")
+    assert code == 2
+    assert "Traceback" in errors
+    assert errors.strip().splitlines()[-1] == command("sample", "nobody")[2].strip()
+
+
+def test_a_group_without_a_command_prints_its_help(command):
+    """`zoo data` shows its commands, and no empty error."""
+    code, output, errors = command("data")
+    assert code == 2
+    assert "build" in output + errors
+    assert "zoo:" not in output + errors
 
 
 def test_a_folder_without_images_is_one_clear_error(command, tmp_path: Path):

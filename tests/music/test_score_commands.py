@@ -83,3 +83,23 @@ def test_a_folder_of_too_many_tracks_says_what_to_do(command: Command, folder: P
     assert code == 2
     assert "none of 13 MIDI files can be used" in errors
     assert "4 tracks with notes, more than the model's 3; train one with model.tracks=4" in errors
+
+
+def test_chords_in_voices_that_should_be_single_are_said(command: Command, tmp_path: Path):
+    """A training on files with chords says how many have them, and the setting that learns them."""
+    place = tmp_path / "midi"
+    place.mkdir()
+    for i in range(8):
+        grid = progression(i, tracks=4, bars=6, steps=16)
+        if i % 2 == 0:
+            grid[0] = np.maximum(grid[0], np.roll(grid[0], 4, axis=-1))  # thirds
+        write_midi(grid, place / f"{i}.mid", steps=16, lowest=0, names="satb", programs=[0] * 4, bpm=90)
+    arguments = ["train", "music-musegan", "--data", place, *SMALL, "train.batch=2", "train.total_kimg=0.002"]
+
+    code, _, errors = command(*arguments, "--out", tmp_path / "single", "model.single=true")
+    assert code == 0, errors
+    assert "% of the training scores have chords within a voice" in errors
+    assert "model.single=false" in errors
+    code, _, errors = command(*arguments, "--out", tmp_path / "chords", "model.single=false")
+    assert code == 0, errors
+    assert "chords within a voice" not in errors

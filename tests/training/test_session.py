@@ -81,3 +81,19 @@ def test_only_a_new_training_starts_from_weights(tmp_path: Path):
     """`start` beside `resume` is refused."""
     with pytest.raises(InvalidValueError, match="start is for a new one"):
         zoo.train(resume=tmp_path, start="faces-dcgan")
+
+
+def test_resuming_a_finished_training_says_so_and_how_to_train_longer(photos: Path, tmp_path: Path):
+    """The line has the command, and the command works."""
+    lines: list[str] = []
+    run = tmp_path / "run"
+    zoo.train("faces-dcgan", out=run, data=str(photos), overrides=SMALL, log=lambda line: None)
+    zoo.train(resume=run, log=lines.append)
+    (said,) = [line for line in lines if "training is finished" in line]
+
+    assert said == (
+        f"{run}: this training is finished, at 0.008 kimg. To train longer: zoo train --resume {run} "
+        "train.total_kimg=0.016"
+    )
+    zoo.train(resume=run, overrides=said.split()[-1], log=lines.append)
+    assert Run.open(run).kimg == pytest.approx(0.016)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -39,8 +40,6 @@ Device = Annotated[
     str, typer.Option(metavar="DEVICE", help="auto (CUDA, else MPS, else the CPU), cpu, cuda, cuda:1 or mps.")
 ]
 
-MAX_SEED = 2**63 - 1
-
 
 @app.callback(invoke_without_command=True)
 def start(
@@ -58,6 +57,17 @@ def start(
         raise typer.Exit
     if context.invoked_subcommand is None:
         echo(context.get_help())
+
+
+@dataclass
+class Verbosity:
+    """How much a command says; set by the options that all commands have."""
+
+    quiet: bool = False
+    verbose: bool = False
+
+
+verbosity = Verbosity()
 
 
 def echo_json(content: object) -> None:

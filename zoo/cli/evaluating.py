@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from zoo.cli.app import MAX_SEED, Device, Name, app, echo, echo_json
+from zoo.cli.app import Device, Name, app, echo, echo_json
 from zoo.cli.progress import progress_bars
 from zoo.errors import InvalidValueError
 
@@ -19,7 +19,7 @@ _FEATURES = "zoo:NAME; of images timm:NAME; of texts transformers:MODEL; of clip
 def evaluate(
     name: Name,
     samples: Annotated[int, typer.Option(min=0, help="Samples to evaluate; the recipe's number if 0.")] = 0,
-    seed: Annotated[int | None, typer.Option(min=0, max=MAX_SEED, help="The recipe's seed if absent.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="The recipe's seed if absent.")] = None,
     features: Annotated[str, typer.Option(help=_FEATURES)] = "",
     data: Annotated[str, typer.Option(help="Instead of the recipe's data, as in zoo train.")] = "",
     device: Device = "auto",

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
+import traceback
 import warnings
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from zoo.cli.app import app, echo
+from zoo.cli.app import app, data_app, echo, evaluator_app, recipe_app, verbosity
 from zoo.errors import ZooError
 
 # Commands are listed in the order in which they are imported.
@@ -17,6 +21,10 @@ from zoo.errors import ZooError
 from zoo.cli import listing, sampling, steering, training, evaluating  # noqa: F401
 from zoo.cli import releasing, converting, data, evaluators, recipes, oracle  # noqa: F401
 # isort: on
+
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress, no log and no warnings.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Show where an error came from.")]
+SWITCHES = ("quiet", "verbose")
 
 _TOO_MUCH = "that is more than this machine's memory holds: ask for fewer, or for shorter ones"
 
@@ -27,12 +35,16 @@ def main() -> None:
     try:
         app(standalone_mode=False)
     except ZooError as error:
+        if verbosity.verbose:
+            traceback.print_exc()
         _fail(str(error))
     except typer.Abort:
         raise SystemExit(130) from None
     except MemoryError:
         _fail(_TOO_MUCH)
     except Exception as error:
+        if verbosity.verbose:
+            raise
         if isinstance(error, RuntimeError) and "allocate memory" in str(error):  # torch's own
             _fail(_TOO_MUCH)
         if isinstance(error, OSError) and error.filename and error.strerror:
@@ -40,15 +52,42 @@ def main() -> None:
         if str(error).startswith("Could not determine home directory"):  # of Path.expanduser
             _fail('no such user: a path that begins with "~" and a name is of that user\'s home')
         if hasattr(error, "format_message"):  # the command line itself was wrong: click's UsageError
+            if not (message := error.format_message()):  # a group without a command: its help was printed
+                raise SystemExit(2) from None
             context = getattr(error, "ctx", None)
-            _fail(f"{error.format_message()} Try: {context.command_path if context else 'zoo'} --help")
+            _fail(f"{message.rstrip('.')}. Try: {context.command_path if context else 'zoo'} --help")
         raise
     except KeyboardInterrupt:
         raise SystemExit(130) from None
 
 
+def add_verbosity(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command --quiet and --verbose."""
+
+    @wraps(command)
+    def run(*, quiet: bool, verbose: bool, **arguments: Any) -> None:
+        verbosity.quiet, verbosity.verbose = quiet, verbose
+        command(**arguments)
+
+    hints = get_type_hints(command, include_extras=True) | {"quiet": Quiet, "verbose": Verbose}
+    switches = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False) for name in SWITCHES]
+    parameters = [*inspect.signature(command).parameters.values(), *switches]
+    parameters = [p.replace(annotation=hints[p.name], kind=p.KEYWORD_ONLY) for p in parameters]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = hints
+    return run
+
+
+for each in (app, data_app, evaluator_app, recipe_app):
+    for info in each.registered_commands:
+        assert info.callback is not None
+        info.callback = add_verbosity(info.callback)
+
+
 def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any) -> None:
     """Print this library's own warnings as one line, others as Python does."""
+    if verbosity.quiet:
+        return
     own = category is UserWarning and Path(__file__).parents[1] in Path(filename).parents
     line = f"zoo: {message}\n" if own else warnings.formatwarning(message, category, filename, lineno)
     echo(line, end="", to_stderr=True)

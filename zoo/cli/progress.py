@@ -1,4 +1,4 @@
-"""Progress bars on standard error; quiet, or one line a percent, where that is no terminal."""
+"""Progress bars on standard error; nothing, or one line a percent, where that is no terminal."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from zoo.cli.app import verbosity
 from zoo.errors import escape_controls
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ def progress_bars() -> Iterator[Callable[[str], Callable[[int, int], None]]]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
+    hidden = verbosity.quiet or not sys.stderr.isatty()
+    with Progress(*columns, console=Console(stderr=True), disable=hidden) as progress:
         tasks: dict[str, Any] = {}
 
         def move(name: str, done: int, total: int) -> None:
@@ -69,7 +71,7 @@ def training_progress() -> Iterator[
         TimeRemainingColumn(),
     )
     terminal = sys.stderr.isatty()
-    with Progress(*columns, console=console, disable=not terminal) as progress:
+    with Progress(*columns, console=console, disable=verbosity.quiet or not terminal) as progress:
         tasks: dict[str, Any] = {}
         percent = -1
 
@@ -89,11 +91,13 @@ def training_progress() -> Iterator[
             if "report/advantage" in now.summary:
                 state += f"  advantage {now.summary['report/advantage']:.2f}"
             update("training", kimg, now.total_kimg, state)
-            if not terminal and (reached := int(100 * kimg / now.total_kimg)) != percent:
+            if not terminal and not verbosity.quiet and (reached := int(100 * kimg / now.total_kimg)) != percent:
                 percent = reached
                 print(f"{percent:3} %  {state}", file=sys.stderr, flush=True)
 
         def log(line: str) -> None:
+            if verbosity.quiet:
+                return
             console.print(escape_controls(line), highlight=False, markup=False, soft_wrap=True)
 
         yield log, build_progress, on_step

@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from zoo.cli.app import MAX_SEED, Device, Name, Scale, app, echo
+from zoo.cli.app import Device, Name, Scale, app, echo
 from zoo.cli.progress import progress_bars
 from zoo.cli.steering import Edits, read_amounts, read_seeds
 from zoo.errors import InvalidValueError, count
@@ -36,10 +36,10 @@ def add_option_flags(command: Callable[..., None]) -> Callable[..., None]:
 @add_option_flags
 def sample(
     name: Name,
-    n: Annotated[int, typer.Option("-n", "--count", min=1, max=1 << 31, help="How many samples.")] = 16,
+    n: Annotated[int, typer.Option("-n", "--count", min=1, help="How many samples.")] = 16,
     seed: Annotated[
         int | None,
-        typer.Option(min=0, max=MAX_SEED, help="The same seed gives the same samples; random if absent."),
+        typer.Option(min=0, help="The same seed gives the same samples; random if absent."),
     ] = None,
     out: Annotated[
         Path | None,
@@ -49,9 +49,7 @@ def sample(
             "each). If absent, NAME-SEED with the first of these; texts are printed."
         ),
     ] = None,
-    batch_size: Annotated[
-        int, typer.Option(min=1, max=1 << 31, help="Samples generated at once; limits the memory.")
-    ] = 64,
+    batch_size: Annotated[int, typer.Option(min=1, help="Samples generated at once; limits the memory.")] = 64,
     scale: Scale = 1,
     device: Device = "auto",
     play: Annotated[bool, typer.Option("--play", help="Play the samples, where this machine has a player.")] = False,

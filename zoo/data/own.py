@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import warnings
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,8 @@ from zoo.errors import InvalidFileError, ZooError, shorten
 from zoo.recipe import DataConfig
 
 Item = TypeVar("Item")
+
+MAX_DESCRIBED = 10_000  # files whose suffixes are counted
 
 
 def find_own_files(
@@ -56,6 +60,22 @@ def list_files(folder: Path, suffixes: Collection[str], *, below: bool = True) -
         found = (Path(place, name) for name in names if not _is_of_system(name))
         files += [path for path in found if path.suffix.lower() in suffixes and path.is_file()]
     return sorted(files)
+
+
+def check_folder(folder: Path, what: str) -> None:
+    """Raise InvalidFileError where there is no folder of `what`."""
+    if folder.is_file():
+        raise InvalidFileError(f"{folder}: a file; give the folder of {what} that it is in")
+    if not folder.is_dir():
+        raise InvalidFileError(f"{folder}: no such folder of {what}")
+
+
+def describe_files(folder: Path) -> str:
+    """Describe the files of a folder that has none of those looked for: "; there are 12 .jpg and 1 .txt"."""
+    names = itertools.islice((Path(name) for _, _, names in os.walk(folder) for name in names), MAX_DESCRIBED)
+    suffixes = Counter(name.suffix.lower() for name in names if name.suffix and not _is_of_system(name.name))
+    found = [f"{count:,} {suffix}" for suffix, count in suffixes.most_common(3)]
+    return f"; there are {' and '.join(found)}" if found else ""
 
 
 @contextmanager

@@ -196,7 +196,7 @@ def find_release(name: str | os.PathLike[str]) -> Release:
         release.check()
         return release
     if folder.exists():
-        raise _no_release(folder)
+        raise describe_no_release(folder)
     if is_local_path(text):
         raise NotFoundError(f"{text}: no such folder")
     if "/" in text:
@@ -245,10 +245,12 @@ def find_entry_release(entry: Entry) -> Release:
     return fetch_release(address, sha256=entry.weights.sha256)
 
 
-def _no_release(folder: Path) -> InvalidFileError | NoWeightsError:
+def describe_no_release(folder: Path) -> InvalidFileError | NoWeightsError:
     """Say what a folder without released weights is."""
     if is_run(folder):
         return NoWeightsError(f"{folder}: a run; `zoo release {folder} --out FOLDER` makes released weights of it")
+    if folder.suffix == ".toml":
+        return NoWeightsError(f"{folder}: a recipe, which has no weights; `zoo train {folder} --out runs/a` trains it")
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     if any(PurePosixPath(name).suffix in PICKLES for name in names):
         return InvalidFileError(f"{folder}: {_describe_files(names)}")

@@ -41,7 +41,7 @@ from zoo.io.hub import (
 from zoo.io.weights import MAX_SUMS_BYTES, SUMS, digest, read_sums, resolve_inside, verify
 from zoo.registry import registry
 from zoo.releases.exporting import pin_weights, release
-from zoo.releases.loading import MAX_TEXT_BYTES, Release
+from zoo.releases.loading import MAX_TEXT_BYTES, Release, describe_no_release
 from zoo.training.run import is_run
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def open_weights(name: str | os.PathLike[str], *, repo: str, unmeasured: bool) -
             measured = not unmeasured or (folder / "metrics.json").is_file()
             yield release(folder, out=out, load_name=repo, metrics=None if measured else {})
     elif folder.exists() or "/" in text:
-        raise InvalidFileError(f"{folder}: neither released weights (config.json) nor a run (recipe.toml)")
+        raise describe_no_release(folder)
     else:
         raise NotFoundError(f'no entry "{text}", and no such folder.{suggest(text, registry.entries)}')
 

@@ -88,7 +88,13 @@ def run_training(
             sweep_partial_files(run.folder)
         if run.has_checkpoint:
             run.restore(trainer, log)
-            log(f"resuming from {trainer.kimg:.3f} kimg")
+            if trainer.kimg >= (total := run.recipe.train.total_kimg):
+                log(
+                    f"{run.folder}: this training is finished, at {total:g} kimg. To train longer: "
+                    f"zoo train --resume {run.folder} train.total_kimg={2 * total:g}"
+                )
+            else:
+                log(f"resuming from {trainer.kimg:.3f} kimg")
         elif start is not None and (random := load_warm_start(trainer, start)):
             count = len(trainer.gan.state_dict())
             log(
@@ -157,8 +163,9 @@ class _Loop:
                 )
         if self.run_log is not None:
             self.run_log.close()
-            for sentence in explain(self.summary, self.run.recipe, num_steps=trainer.num_steps):
-                self.log(sentence)
+            if self.summary:
+                for sentence in explain(self.summary, self.run.recipe, num_steps=trainer.num_steps):
+                    self.log(sentence)
         for callback in self.callbacks:
             callback.on_end(trainer.kimg, finished=not stopped)
         return not stopped

@@ -16,7 +16,7 @@ from zoo.data import Store, build_store, cache_dir, hash_split
 from zoo.data.encoded import FILES, PIXELS, describe_encoding, encode_picture, stack_pictures
 from zoo.data.images import Encoding, ImageDataConfig, crop_square, open_image
 from zoo.data.images import decode_images as decode
-from zoo.data.own import list_files, make_leave_out, name_unreadable
+from zoo.data.own import check_folder, list_files, make_leave_out, name_unreadable
 from zoo.errors import InvalidFileError, NotFoundError, shorten, suggest
 
 __all__ = ["DATASETS", "decode", "open_store"]
@@ -226,8 +226,7 @@ def _open_folder(
     data: ImageDataConfig, size: int, *, workers: int, progress: Callable[[int, int], None] | None, log: Report
 ) -> Store:
     folder = Path(data.folder).expanduser()
-    if not folder.is_dir():
-        raise InvalidFileError(f"{folder}: no such folder of images")
+    check_folder(folder, "images")
     found = list_files(folder, IMAGE_SUFFIXES)
     stamp = hashlib.sha256(os.fsencode(f"{folder.resolve()} {size}"))
     for path in found:

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -407,6 +408,17 @@ def count_changes(bars: Tensor, *, single: bool = False) -> Tensor:
     return nn.functional.pad(counted, (0, 0, 1, 0))
 
 
+def _warn_of_chords(sounding: Tensor) -> None:
+    """Warn where voices [N, V, S, P] that should be single have chords: the critic would tell them apart at once."""
+    chords = float((sounding.sum(3) > 1).flatten(1).any(1).float().mean())
+    if chords > 0:
+        warnings.warn(
+            f"{chords:.0%} of the training scores have chords within a voice, but the voices of this model have one "
+            "pitch at a time. To learn chords, train with model.single=false",
+            stacklevel=2,
+        )
+
+
 def initialize(module: nn.Module) -> None:
     """Initialize a layer as the released code does."""
     if isinstance(module, nn.Conv1d | nn.Conv2d | nn.ConvTranspose1d | nn.ConvTranspose2d):
@@ -461,6 +473,7 @@ class MuseGAN(ConditionalGAN):
         norm: Any = self.generator.private.merge[1]
         with torch.no_grad():
             if self.config.single:
+                _warn_of_chords(sounding)
                 shares[:-1] = 0.5  # neurons that compete need no threshold
                 norm.weight[:-1] = COMPETING_GAIN  # their logits must differ, so that the softmax is like its argmax
             norm.bias.copy_(torch.special.ndtri(shares))

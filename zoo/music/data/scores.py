@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from zoo.data import About, Store, build_store, cache_dir, hash_split
-from zoo.data.own import find_own_files, list_files
+from zoo.data.own import check_folder, describe_files, find_own_files, list_files
 from zoo.data.rows import to_tensor
 from zoo.errors import InvalidFileError, InvalidValueError, MissingDependencyError, NotFoundError, suggest
 from zoo.io.atomic import replace_atomically
@@ -429,11 +429,12 @@ def _open_folder(
     folder: Path, about: About, data: ScoreDataConfig, config: ScoreConfig, *, progress: Progress | None, log: Log
 ) -> Store:
     """Open the store of the MIDI files in a folder and below."""
-    if not folder.is_dir():
-        raise InvalidFileError(f"{folder}: no such folder of MIDI files")
+    check_folder(folder, "MIDI files")
     files = list_files(folder, MIDI_SUFFIXES)
     if not files:
-        raise InvalidFileError(f"{folder}: no MIDI file ({', '.join(MIDI_SUFFIXES)}) here nor in the folders below")
+        raise InvalidFileError(
+            f"{folder}: no MIDI file ({', '.join(MIDI_SUFFIXES)}) here nor in the folders below{describe_files(folder)}"
+        )
     digests = [_digest(path) for path in files]
     sizes = (config.tracks, config.bars, config.steps, config.pitches, config.lowest, data.mapping, type(data).__name__)
     names = [str(path.relative_to(folder)) for path in files]

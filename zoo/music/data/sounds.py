@@ -23,7 +23,7 @@ from torch import Tensor
 
 from zoo.data import About, Rows, Store, build_store, cache_dir, hash_split
 from zoo.data.labels import LABELS, check_labels
-from zoo.data.own import find_own_files, list_files, name_unreadable
+from zoo.data.own import describe_files, find_own_files, list_files, name_unreadable
 from zoo.data.packages import DebianPackage
 from zoo.data.rows import to_tensor
 from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError, suggest
@@ -461,7 +461,7 @@ def _open_folder(
     files = list_files(path, SUFFIXES) if path.is_dir() else [path]
     if not files:
         raise InvalidFileError(
-            f"{path}: no sound file here nor in the folders below; those end in {', '.join(SUFFIXES)}"
+            f"{path}: no sound file ({', '.join(SUFFIXES)}) here nor in the folders below{describe_files(path)}"
         )
     facts = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
     stamp = hashlib.sha256(repr((facts, data.copies, data.cut, config.rate, config.length)).encode()).hexdigest()[:16]

@@ -19,7 +19,7 @@ import numpy as np
 from torch import Tensor
 
 from zoo.data import About, Rows, Store, build_store, cache_dir, hash_split
-from zoo.data.own import list_files
+from zoo.data.own import describe_files, list_files
 from zoo.data.packages import NpmPackage
 from zoo.data.rows import to_tensor
 from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError, suggest
@@ -293,7 +293,7 @@ def _open_folder(
         raise InvalidFileError(f"{path}: no such file or folder of texts")
     files = list_files(path, [TEXT_SUFFIX]) if path.is_dir() else [path]
     if not files:
-        raise InvalidFileError(f"{path}: no {TEXT_SUFFIX} file here nor in the folders below")
+        raise InvalidFileError(f"{path}: no {TEXT_SUFFIX} file here nor in the folders below{describe_files(path)}")
     try:
         contents = [file.read_bytes().removeprefix(codecs.BOM_UTF8) for file in files]
     except OSError as error:
@@ -317,6 +317,8 @@ def _read_lines(file: Path, content: bytes) -> list[str]:
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
+        if b"\0" in content:
+            raise InvalidFileError(f"{file}: no text, or text in UTF-16; texts are read from files in UTF-8") from None
         line = content.count(b"\n", 0, error.start) + 1
         place = error.start - content.rfind(b"\n", 0, error.start)
         wrong = f"byte {place} ({content[error.start]:#04x}) is not UTF-8"

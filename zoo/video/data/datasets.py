@@ -23,7 +23,7 @@ from zoo.data import About, Store, build_store, cache_dir, hash_split
 from zoo.data.images import decode_images as decode
 from zoo.data.images import flip_images as augment
 from zoo.data.labels import LABELS, check_labels
-from zoo.data.own import describe_skipped, find_own_files
+from zoo.data.own import check_folder, describe_skipped, find_own_files
 from zoo.errors import InvalidFileError, InvalidValueError, MissingDependencyError, NotFoundError, suggest
 from zoo.recipe import DataConfig, within
 from zoo.video.data.files import ANIMATIONS, FRAMES, VIDEOS, Crop, find_clips, list_frames, stream_clip
@@ -419,8 +419,7 @@ def _open_folder(
     progress: Progress | None,
     log: Log,
 ) -> Store:
-    if not folder.is_dir():
-        raise InvalidFileError(f"{folder}: no such folder of clips")
+    check_folder(folder, "clips")
     found = find_clips(folder)
     stamp = hashlib.sha256(
         os.fsencode(f"{folder.resolve()} {model.resolution} {model.frames} {data.stride} {data.rate} {data.crop}")
