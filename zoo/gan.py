@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -173,7 +173,31 @@ class GAN(nn.Module):
         self, n: int, seed: int, batch_size: int, progress: Callable[[int], None] | None, options: Any
     ) -> Samples:
         latents, arguments = self.prepare_sampling(n, seed, options)
-        return self.output(self._generate(latents, batch_size, progress, **arguments), latents.cpu(), seed)
+        return replace(self._make(latents, batch_size, progress, **arguments), seed=seed)
+
+    def stream(self, n: int, *, seed: int | None = None, batch_size: int = 64, **options: Any) -> Iterator[Samples]:
+        """Generate the samples of `sample`, `batch_size` at a time, so that the memory does not grow with n.
+
+        Only the latents of all n samples are held. `zoo.samples.save_stream` saves what comes.
+
+        Raises as `sample`.
+        """
+        chosen = self.SampleOptions.read(options, type(self).__name__)
+        if not 1 <= n <= MAX_COUNT:
+            raise InvalidValueError(f"n = {n} should be 1 to 2^31")
+        return self._stream(n, choose_seed(seed), batch_size, chosen)
+
+    @torch.no_grad()
+    def _stream(self, n: int, seed: int, batch_size: int, options: Any) -> Iterator[Samples]:
+        latents, arguments = self.prepare_sampling(n, seed, options)
+        for part, given in split_batches(latents, arguments, batch_size):
+            yield replace(self._make(part, batch_size, None, **given), seed=seed, source=self.name)
+
+    def _make(
+        self, latents: Tensor, batch_size: int, progress: Callable[[int], None] | None, **arguments: Any
+    ) -> Samples:
+        """Make the samples of latents, with the arguments of `prepare_sampling`."""
+        return self.output(self._generate(latents, batch_size, progress, **arguments), latents.cpu())
 
     @torch.no_grad()
     def generate(self, latents: Tensor, *, batch_size: int = 64, **arguments: Any) -> Samples:
@@ -187,8 +211,7 @@ class GAN(nn.Module):
         Raises InvalidValueError for latents of another shape.
         """
         self.check_latents(latents)
-        samples = self.output(self._generate(latents, batch_size, None, **arguments), latents.cpu())
-        return replace(samples, source=self.name)
+        return replace(self._make(latents, batch_size, None, **arguments), source=self.name)
 
     def check_latents(self, latents: Tensor) -> None:
         """Raise InvalidValueError for latents of another shape than the model's."""
@@ -282,21 +305,35 @@ class GAN(nn.Module):
     def _generate(
         self, latents: Tensor, batch_size: int, progress: Callable[[int], None] | None, **arguments: Any
     ) -> Tensor:
-        if batch_size < 1:
-            raise InvalidValueError(f"batch_size = {batch_size} should be at least 1")
         generator = channels_last(fuse_norms(self.generator))
         weight = next(generator.parameters())
         if latents.is_floating_point():
             latents = latents.to(weight.dtype)
-        parts = []
-        for start in range(0, len(latents), batch_size):
-            rows = slice(start, start + batch_size)
-            given = {k: v[rows].to(weight.device) if isinstance(v, Tensor) else v for k, v in arguments.items()}
-            samples = generator(latents[rows].to(weight.device), **given).cpu()
+        parts, done = [], 0
+        for rows, given in split_batches(latents, arguments, batch_size):
+            given = {k: v.to(weight.device) if isinstance(v, Tensor) else v for k, v in given.items()}
+            samples = generator(rows.to(weight.device), **given).cpu()
             parts.append(samples.float() if samples.is_floating_point() else samples)
+            done += len(rows)
             if progress is not None:
-                progress(min(start + batch_size, len(latents)))
+                progress(done)
         return torch.cat(parts)
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Raise InvalidValueError below 1."""
+    if batch_size < 1:
+        raise InvalidValueError(f"batch_size = {batch_size} should be at least 1")
+
+
+def split_batches(
+    latents: Tensor, arguments: Mapping[str, Any], batch_size: int
+) -> Iterator[tuple[Tensor, dict[str, Any]]]:
+    """Split latents, and those arguments that have a row for each, into batches. Raises InvalidValueError below 1."""
+    check_batch_size(batch_size)
+    for start in range(0, len(latents), batch_size):
+        rows = slice(start, start + batch_size)
+        yield latents[rows], {k: v[rows] if isinstance(v, Tensor) else v for k, v in arguments.items()}
 
 
 def choose_seed(seed: int | None) -> int:

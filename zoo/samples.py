@@ -6,7 +6,8 @@ import io
 import math
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, ClassVar, Self, overload
@@ -42,6 +43,8 @@ class Samples:
     """The number of samples beside a model card."""
     PIXELS: ClassVar[tuple[str, ...]] = (".png",)
     """The formats of SUFFIXES that have pixels; "" is a folder."""
+    LINES: ClassVar[tuple[str, ...]] = ()
+    """The formats of SUFFIXES that have a line for each sample."""
     READABLE: ClassVar[bool] = False
     """Whether `str` of the samples shows them, as of texts."""
 
@@ -146,6 +149,14 @@ class Samples:
     def show_on(self, writer: Any, name: str, step: int) -> None:
         """Show some of the samples on TensorBoard, by its `SummaryWriter`."""
 
+    def write_each(self, folder: Path, numbers: Sequence[str], scale: int) -> Iterator[None]:
+        """Write a file, or a folder, for each sample, named by its number; yields after each."""
+        raise NotImplementedError
+
+    def write_lines(self, file: IO[str], numbers: Sequence[str]) -> Iterator[None]:
+        """Write a line for each sample, in a format of LINES; yields after each."""
+        raise NotImplementedError
+
     def _check_scale(self, suffix: str, scale: int) -> None:
         if scale < 1:
             raise InvalidValueError(f"scale = {scale} should be at least 1")
@@ -156,6 +167,72 @@ class Samples:
     def _write(self, path: Path, columns: int | None, scale: int) -> None:
         """Write the samples to a path that was checked, in the format of its suffix, whole or not at all."""
         raise NotImplementedError
+
+    def _write_folder(self, path: Path, scale: int) -> None:
+        for _ in self.write_each(path, number_files(range(len(self)), len(self)), scale):
+            pass
+
+
+def number_files(numbers: Sequence[int], total: int) -> list[str]:
+    """Write numbers with as many digits as the last of `total` has, so that names sort."""
+    return [f"{number:0{len(str(total - 1))}}" for number in numbers]
+
+
+def can_stream(output: type[Samples], path: Path) -> bool:
+    """Tell whether samples of a class can be saved to a path as they come: into a folder, or line by line."""
+    suffix = path.suffix.lower()
+    return suffix in output.LINES or suffix not in output.SUFFIXES
+
+
+def save_stream(
+    parts: Iterable[Samples],
+    output: type[Samples],
+    target: str | os.PathLike[str],
+    total: int,
+    *,
+    scale: int = 1,
+    progress: Callable[[int], None] | None = None,
+) -> int:
+    """Save samples as they come, as `save` would all at once; returns how many were saved.
+
+    Ctrl-C ends it early. What was saved until then is whole.
+
+    Args:
+        parts: what `GAN.stream` yields.
+        output: the class of the parts.
+        target: a folder, or a file of lines (.jsonl).
+        total: how many samples will come.
+        progress: called with the number of samples saved.
+
+    Raises InvalidValueError for a path that is neither, WriteError.
+    """
+    path = output.check_path(target)
+    if not can_stream(output, path):
+        known = " or as ".join(["into a folder", *output.LINES])
+        raise InvalidValueError(f"{path}: samples are saved as they come {known}")
+    saved = 0
+
+    def write(file: IO[str] | None) -> None:
+        nonlocal saved
+        for part in parts:
+            numbers = number_files(range(saved, saved + len(part)), total)
+            for _ in part.write_each(path, numbers, scale) if file is None else part.write_lines(file, numbers):
+                saved += 1
+            if progress is not None:
+                progress(saved)
+
+    with suppress(KeyboardInterrupt):
+        if path.suffix.lower() in output.LINES:
+            # An interrupt ends the innermost block, so the lines until then replace the file.
+            with (
+                replace_atomically(path) as temporary,
+                temporary.open("w", encoding="utf-8") as file,
+                suppress(KeyboardInterrupt),
+            ):
+                write(file)
+        else:
+            write(None)
+    return saved
 
 
 class Images(Samples):
@@ -183,13 +260,15 @@ class Images(Samples):
             raise InvalidValueError("a grid needs at least one image")
         return _to_pil(tile(enlarge(pixels, scale), columns, padding=padding))
 
+    def write_each(self, folder: Path, numbers: Sequence[str], scale: int) -> Iterator[None]:
+        for number, pixels in zip(numbers, enlarge(self.to_uint8(), scale), strict=True):
+            text = {"seed": f"{self.seed}", "index": f"{int(number)}"}
+            _save_image(_to_pil(pixels), folder / f"{number}.png", text=text)
+            yield
+
     def _write(self, path: Path, columns: int | None, scale: int) -> None:
         if path.suffix.lower() not in self.SUFFIXES:
-            digits = len(str(len(self) - 1))
-            for i, pixels in enumerate(enlarge(self.to_uint8(), scale)):
-                _save_image(
-                    _to_pil(pixels), path / f"{i:0{digits}}.png", text={"seed": f"{self.seed}", "index": f"{i}"}
-                )
+            self._write_folder(path, scale)
             return
         grid = self.grid(columns, scale=scale)
         _save_image(grid, path, text={"seed": f"{self.seed}", "count": f"{len(self)}"})

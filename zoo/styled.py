@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError, shorten_repr, suggest
-from zoo.gan import GAN
+from zoo.gan import GAN, check_batch_size
 from zoo.io.atomic import replace_atomically
 from zoo.io.weights import resolve_inside
 from zoo.noise import Noise
@@ -107,17 +107,6 @@ class StyledGAN(GAN):
             styles = self.truncate(self.map_latents(latents), truncation, cutoff)
         return super()._generate(latents, batch_size, progress, styles=styles, **arguments)
 
-    def _sample(
-        self, n: int, seed: int, batch_size: int, progress: Callable[[int], None] | None, options: Any
-    ) -> Samples:
-        latents, arguments = self.prepare_sampling(n, seed, options)
-        return replace(self._make(latents, batch_size, progress, **arguments), seed=seed)
-
-    @torch.no_grad()
-    def generate(self, latents: Tensor, *, batch_size: int = 64, **arguments: Any) -> Samples:
-        self.check_latents(latents)
-        return self._make(latents, batch_size, None, **arguments)
-
     def _make(
         self,
         latents: Tensor,
@@ -129,11 +118,10 @@ class StyledGAN(GAN):
         **arguments: Any,
     ) -> Samples:
         """Make samples that know their styles."""
-        if batch_size < 1:
-            raise InvalidValueError(f"batch_size = {batch_size} should be at least 1")
+        check_batch_size(batch_size)
         styles = self.truncate(self.map_latents(latents, batch_size=batch_size), truncation, cutoff)
         tensor = self._generate(latents, batch_size, progress, styles=styles, **arguments)
-        return replace(self.output(tensor, latents.cpu()), styles=styles, source=self.name)
+        return replace(self.output(tensor, latents.cpu()), styles=styles)
 
     @torch.no_grad()
     def synthesize(
@@ -157,7 +145,7 @@ class StyledGAN(GAN):
             latents = self.latents(len(styles), Noise(0))
         styles = styles.float().cpu()
         tensor = self._generate(latents, batch_size, None, styles=styles, **arguments)
-        return replace(self.output(tensor, latents.cpu()), styles=styles, source=self.name)
+        return replace(self.output(tensor, latents.cpu()), styles=styles)
 
     def styles_of(self, samples: Samples) -> Tensor:
         """Return the styles [N, 1 or L, W] of samples. Raises InvalidValueError for samples without latents."""

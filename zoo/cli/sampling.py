@@ -93,6 +93,7 @@ def sample(
     from zoo.animation import Walk
     from zoo.recipe import load_architecture
     from zoo.releases.loading import load
+    from zoo.samples import can_stream, save_stream
     from zoo.styled import StyledGAN
 
     if out is not None and name in registry.entries:  # before any work
@@ -142,6 +143,16 @@ def sample(
             return
         path = samples.save(target, columns=interpolate, scale=scale)
     else:
+        if not amounts and not play and "input" not in given and out is not None and can_stream(model.Output, target):
+            with progress_bars() as bar:
+                move = bar("sampling")
+                parts = model.stream(n, seed=seed, batch_size=batch_size, **given)
+                saved = save_stream(parts, model.Output, target, n, scale=scale, progress=lambda done: move(done, n))
+            of = f"{saved:,} of {count(n, 'sample')}, then stopped," if saved < n else count(n, "sample")
+            echo(f"{of} of {name}, seed {seed}: {target}")
+            if saved < n:
+                raise SystemExit(130)
+            return
         with progress_bars() as bar:
             move = bar("sampling")
             samples = model.sample(n, seed=seed, batch_size=batch_size, progress=lambda done: move(done, n), **given)

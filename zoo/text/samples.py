@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import html
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from zoo.errors import InvalidValueError
 from zoo.io.atomic import replace_atomically
-from zoo.samples import Samples
+from zoo.samples import Samples, number_files
 from zoo.text.data.vocabulary import Vocabulary
 
 
@@ -27,6 +28,7 @@ class Texts(Samples):
 
     SUFFIXES = (".txt", ".jsonl")
     PIXELS = ()
+    LINES = (".jsonl",)
     READABLE = True
 
     @cached_property
@@ -42,19 +44,26 @@ class Texts(Samples):
 
     def _write(self, path: Path, columns: int | None, scale: int) -> None:
         """Write as the class says. In a .txt an empty line follows every `columns` texts, where a row ends."""
-        if path.suffix.lower() == ".jsonl":
-            lines = [
-                json.dumps({"text": text, "tokens": row, "seed": self.seed, "index": i}, ensure_ascii=False)
-                for i, (text, row) in enumerate(zip(self.texts, self.tensor.tolist(), strict=True))
-            ]
-            _write(path, "\n".join(lines))
+        if path.suffix.lower() in self.LINES:
+            with replace_atomically(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+                for _ in self.write_lines(file, number_files(range(len(self)), len(self))):
+                    pass
         elif path.suffix.lower() == ".txt":
             rows = [self] if columns is None else [self[i : i + columns] for i in range(0, len(self), columns)]
             _write(path, "\n\n".join(map(str, rows)))
         else:
-            digits = len(str(len(self) - 1))
-            for i, text in enumerate(self.texts):
-                _write(path / f"{i:0{digits}}.txt", text)
+            self._write_folder(path, scale)
+
+    def write_each(self, folder: Path, numbers: Sequence[str], scale: int) -> Iterator[None]:
+        for number, text in zip(numbers, self.texts, strict=True):
+            _write(folder / f"{number}.txt", text)
+            yield
+
+    def write_lines(self, file: IO[str], numbers: Sequence[str]) -> Iterator[None]:
+        for number, text, row in zip(numbers, self.texts, self.tensor.tolist(), strict=True):
+            line = {"text": text, "tokens": row, "seed": self.seed, "index": int(number)}
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            yield
 
     def show_on(self, writer: Any, name: str, step: int) -> None:
         writer.add_text(name, "\n\n".join(text.replace("\n", "  \n") for text in self[:16].texts), step)

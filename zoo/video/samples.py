@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -82,18 +82,19 @@ class Clips(Samples):
         elif suffix in self.SUFFIXES:
             save_animation(path, self.grid(columns, scale=scale), self.rate)
         else:
-            self._save_frames(path, scale)
+            self._write_folder(path, scale)
 
-    def _save_frames(self, folder: Path, scale: int) -> None:
-        digits, frame_digits = len(str(len(self) - 1)), len(str(self.tensor.shape[2] - 1))
-        for i, clip in enumerate(enlarge(self.to_uint8(), scale)):
-            place = folder / (self.labels[i] if self.labels else "") / f"{i:0{digits}}"
+    def write_each(self, folder: Path, numbers: Sequence[str], scale: int) -> Iterator[None]:
+        digits = len(str(self.tensor.shape[2] - 1))
+        for i, (number, clip) in enumerate(zip(numbers, enlarge(self.to_uint8(), scale), strict=True)):
+            place = folder / (self.labels[i] if self.labels else "") / number
             for old in list_frames(place) if place.is_dir() else ():
                 if old.suffix == ".png" and old.stem.isdecimal():  # from a longer clip
                     old.unlink()
             for t, frame in enumerate(clip):
-                with replace_atomically(place / f"{t:0{frame_digits}}.png") as temporary:
+                with replace_atomically(place / f"{t:0{digits}}.png") as temporary:
                     Image.fromarray(frame).save(temporary)
+            yield
 
     def show_on(self, writer: Any, name: str, step: int) -> None:
         writer.add_image(name, np.asarray(self[:8].contact_sheet()), step, dataformats="HWC")

@@ -17,7 +17,7 @@ F = frames, T = samples = F * hop.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -388,6 +388,11 @@ class HiFiGAN(GAN):
         if progress is not None:
             progress(n)
         return self.output(output, mel)
+
+    def _stream(self, n: int, seed: int, batch_size: int, options: InputOptions) -> Iterator[Samples]:
+        if options.input is None:
+            return super()._stream(n, seed, batch_size, options)
+        return iter([replace(self._sample(n, seed, batch_size, None, options), source=self.name)])
 
     def to_mel(self, wave: Tensor, rate: int) -> Tensor:
         """Compute the spectrogram [mels, F] of a wave [T]. Raises InvalidValueError for another sample rate."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -77,9 +78,12 @@ class Scores(Playable):
         elif suffix == ".npz":
             self._write_arrays(path)
         else:
-            digits = len(str(len(self) - 1))
-            for i, grid in enumerate(self.grids):
-                self._write_notes(grid, path / f"{i:0{digits}}.mid")
+            self._write_folder(path, scale)
+
+    def write_each(self, folder: Path, numbers: Sequence[str], scale: int) -> Iterator[None]:
+        for number, grid in zip(numbers, self.grids, strict=True):
+            self._write_notes(grid, folder / f"{number}.mid")
+            yield
 
     def waves(self) -> list[np.ndarray]:
         """Render each score as float32 [samples] at 22,050 Hz; see `zoo.music.samples.rendering`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -79,10 +79,13 @@ class Sounds(Playable):
         elif suffix:
             _write(path, self.join(), self.rate)
         else:
-            digits = len(str(len(self) - 1))
-            for i, wave in enumerate(self.to_int16()):
-                name = f"{i:0{digits}}-{self.labels[i]}" if self.labels else f"{i:0{digits}}"
-                _write(path / f"{name}.wav", wave, self.rate)
+            self._write_folder(path, scale)
+
+    def write_each(self, folder: Path, numbers: Sequence[str], scale: int) -> Iterator[None]:
+        for i, (number, wave) in enumerate(zip(numbers, self.to_int16(), strict=True)):
+            name = f"{number}-{self.labels[i]}" if self.labels else number
+            _write(folder / f"{name}.wav", wave, self.rate)
+            yield
 
     def show_on(self, writer: Any, name: str, step: int) -> None:
         writer.add_image(name, np.asarray(self[:16].spectrograms()), step, dataformats="HWC")
