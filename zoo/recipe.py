@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError, shorten, shorten_repr, suggest
+from zoo.paths import means_path
 from zoo.registry import Entry, Weights, check_architecture, registry
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class DataConfig:
         """Translate `--data TEXT` (`hf:org/set`, a path, or a name) into keys of the table `[data]`."""
         if text.startswith("hf:"):
             return {"hub": text.removeprefix("hf:")}
-        looks_like_path = "/" in text or text.startswith((".", "~")) or Path(text).exists()
+        looks_like_path = "/" in text or means_path(text) or Path(text).exists()
         return {"folder": str(Path(text).expanduser().absolute())} if looks_like_path else {"name": text}
 
     @classmethod

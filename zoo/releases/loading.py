@@ -33,6 +33,7 @@ from zoo.errors import (
 from zoo.gan import GAN
 from zoo.io.weights import SUMS, check_weights, load_weights, max_bytes, read_sums, resolve_inside, verify
 from zoo.nn.no_init import no_init
+from zoo.paths import means_path
 from zoo.recipe import build, load_architecture
 from zoo.registry import Entry, registry
 from zoo.samples import Samples
@@ -224,7 +225,7 @@ def is_local_path(text: str) -> bool:
     if text.startswith(("http://", "https://", "huggingface.co/", "hf.co/")):
         return False
     first = text.partition("@")[0]
-    return text.startswith((".", "~", os.sep)) or first.count("/") > 1 or ("/" in first and Path(first).parent.is_dir())
+    return means_path(text) or first.count("/") > 1 or ("/" in first and Path(first).parent.is_dir())
 
 
 def find_entry_release(entry: Entry) -> Release:

@@ -39,6 +39,7 @@ from zoo.io.hub import (
     translate_errors,
 )
 from zoo.io.weights import MAX_SUMS_BYTES, SUMS, digest, read_sums, resolve_inside, verify
+from zoo.paths import means_path
 from zoo.registry import registry
 from zoo.releases.exporting import pin_weights, release
 from zoo.releases.loading import MAX_TEXT_BYTES, Release, describe_no_release
@@ -154,7 +155,7 @@ def open_weights(name: str | os.PathLike[str], *, repo: str, unmeasured: bool) -
             out = Path(scratch) / repo.partition("/")[2]
             measured = not unmeasured or (folder / "metrics.json").is_file()
             yield release(folder, out=out, load_name=repo, metrics=None if measured else {})
-    elif folder.exists() or "/" in text:
+    elif folder.exists() or "/" in text or means_path(text):
         raise describe_no_release(folder)
     else:
         raise NotFoundError(f'no entry "{text}", and no such folder.{suggest(text, registry.entries)}')
