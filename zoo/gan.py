@@ -7,10 +7,11 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, cast
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import TypeVar  # that of `typing` takes no default before Python 3.13
 
 from zoo.animation import Walk
 from zoo.device import device_of
@@ -28,8 +29,11 @@ if TYPE_CHECKING:
     from zoo.data import Store
     from zoo.training.phases import Phase
 
+S_co = TypeVar("S_co", bound=Samples, covariant=True, default=Samples)
+"""The class of a GAN's samples, for type checkers: `class DCGAN(GAN[Images])`."""
 
-class GAN(nn.Module):
+
+class GAN(nn.Module, Generic[S_co]):
     """A generator and its discriminator(s), in one module.
 
     A subclass sets `Config` (a frozen dataclass), builds its networks in `__init__`, and returns the phases of its
@@ -132,9 +136,9 @@ class GAN(nn.Module):
     def load_extras(self, folder: Path) -> None:
         """Read what a folder of weights may hold besides, e.g. named directions. Raises InvalidFileError."""
 
-    def output(self, tensor: Tensor, latents: Tensor | None = None, seed: int | None = None) -> Samples:
+    def output(self, tensor: Tensor, latents: Tensor | None = None, seed: int | None = None) -> S_co:
         """Wrap what the generator made in the type that `sample` returns."""
-        return self.Output(tensor=tensor, latents=latents, seed=seed)
+        return cast(S_co, self.Output(tensor=tensor, latents=latents, seed=seed))
 
     @torch.no_grad()
     def sample(
@@ -145,7 +149,7 @@ class GAN(nn.Module):
         batch_size: int = 64,
         progress: Callable[[int], None] | None = None,
         **options: Any,
-    ) -> Samples:
+    ) -> S_co:
         """Draw n samples.
 
         The same seed gives the same samples at any batch size, and sample(4) gives the first four of sample(16), up to
@@ -166,14 +170,12 @@ class GAN(nn.Module):
             raise InvalidValueError(f"n = {n} should be at least 1")
         return replace(self._sample(n, _choose_seed(seed), batch_size, progress, chosen), source=self.name)
 
-    def _sample(
-        self, n: int, seed: int, batch_size: int, progress: Callable[[int], None] | None, options: Any
-    ) -> Samples:
+    def _sample(self, n: int, seed: int, batch_size: int, progress: Callable[[int], None] | None, options: Any) -> S_co:
         latents, arguments = self.prepare_sampling(n, seed, options)
         return self.output(self._generate(latents, batch_size, progress, **arguments), latents.cpu(), seed)
 
     @torch.no_grad()
-    def generate(self, latents: Tensor, *, batch_size: int = 64, **arguments: Any) -> Samples:
+    def generate(self, latents: Tensor, *, batch_size: int = 64, **arguments: Any) -> S_co:
         """Generate samples of latents of your own, e.g. of the `latents` of other samples.
 
         Args:
@@ -202,7 +204,7 @@ class GAN(nn.Module):
         return self.latents(n, Noise(seed)), {}
 
     @torch.no_grad()
-    def interpolate(self, n: int = 8, *, steps: int = 8, seed: int | None = None, batch_size: int = 64) -> Samples:
+    def interpolate(self, n: int = 8, *, steps: int = 8, seed: int | None = None, batch_size: int = 64) -> S_co:
         """Generate n rows of `steps` samples, each from one latent to another along the great circle between them.
 
         The interpolation is spherical, because almost all of a Gaussian's mass lies near a sphere. The middle of a
