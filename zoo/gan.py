@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -27,6 +28,7 @@ from zoo.samples import Images, Samples
 
 if TYPE_CHECKING:
     from zoo.data import Store
+    from zoo.releases.publishing import Commit
     from zoo.training.phases import Phase
 
 S_co = TypeVar("S_co", bound=Samples, covariant=True, default=Samples)
@@ -91,6 +93,43 @@ class GAN(nn.Module, Generic[S_co]):
     def phases(self, train: Any) -> list[Phase]:
         """Return the optimizer steps of one training step, in order. `train` is this architecture's `TrainConfig`."""
         raise NotImplementedError
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str | os.PathLike[str], *, device: str | torch.device = "auto", discriminator: bool = True
+    ) -> Self:
+        """Load trained weights as `zoo.load` does, of this architecture alone: `DCGAN.from_pretrained("faces-dcgan")`.
+
+        `GAN.from_pretrained` loads those of any architecture. Arguments as in `zoo.load`.
+
+        Raises as `zoo.load`, and InvalidFileError for weights of another architecture.
+        """
+        from zoo.releases.loading import load_as
+
+        return load_as(cls, name, device=device, discriminator=discriminator)
+
+    def push_to_hub(
+        self,
+        repo: str,
+        *,
+        private: bool = False,
+        message: str = "",
+        tag: str = "",
+        unmeasured: bool = False,
+        dry_run: bool = False,
+    ) -> Commit:
+        """Publish the weights that this model was loaded from, as `zoo.publish` does, with their card.
+
+        Arguments as in `zoo.publish`.
+
+        Raises as `zoo.publish`, and InvalidValueError where this model was not loaded, or changed since then: what is
+        published has a recipe and metrics, which networks in memory do not have.
+        """
+        from zoo.releases.publishing import publish_model
+
+        return publish_model(
+            self, repo=repo, private=private, message=message, tag=tag, unmeasured=unmeasured, dry_run=dry_run
+        )
 
     def float32_modules(self) -> Sequence[nn.Module] | None:
         """Return the modules that stay in float32 where `train.precision` asks for less, e.g. the last layers.
