@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import zoo
 
 if TYPE_CHECKING:  # torch.hub.list shows every name that can be called
     from collections.abc import Callable
+    from typing import Any
 
     from zoo.registry import Entry
 

@@ -79,10 +79,11 @@ def _verify_folder(label: str, folder: Path, sha256: Mapping[str, str]) -> Verif
 
     files = [path for path in folder.rglob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in files)
-    is_snapshot = folder.parent.name == "snapshots"  # it has the files that loading needs, not all of SHA256SUMS
-    there = {path.relative_to(folder).as_posix() for path in files}
+    # A snapshot has the files that loading needed, not all of SHA256SUMS. A generator may have been fetched alone.
+    is_snapshot = folder.parent.name == "snapshots"
+    there = {path.relative_to(folder).as_posix() for path in files} | ({"generator.safetensors"} & sha256.keys())
     try:
-        count = verify(folder, sha256, names=there | sha256.keys() if is_snapshot else None)
+        count = verify(folder, sha256, names=there if is_snapshot else None)
         for path in files:
             if not hub.agrees_with_its_name(path):
                 raise InvalidFileError(f"{path}: other bytes than the Hub stated when it was fetched")
