@@ -239,7 +239,17 @@ def sample(
     device: str | torch.device = "auto",
     **options: Any,
 ) -> Samples:
-    """Load a model and sample it: `load(name, device=...).sample(n, ...)`; see `GAN.sample`. Raises as both."""
+    """Load a model and sample it: `load(name, device=...).sample(n, ...)`. Raises as both.
+
+    Args:
+        name: as in `load`.
+        n: how many samples.
+        seed: if None, a random one; the result's `seed` tells which.
+        batch_size: samples generated at once. It limits the memory.
+        device: as in `load`.
+        options: the sample options of the model, as the flags of `zoo sample`: label="kick", temperature=0.8,
+            frames=32, input="song.wav", truncation=0.7, cutoff=4, edit={"smile": 2}. `zoo info NAME` lists them.
+    """
     return load(name, device=device).sample(n, seed=seed, batch_size=batch_size, **options)
 
 
