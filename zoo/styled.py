@@ -16,7 +16,6 @@ from torch import Tensor
 from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError, shorten_repr, suggest
 from zoo.gan import GAN, S_co
 from zoo.io.atomic import replace_atomically
-from zoo.io.weights import resolve_inside
 from zoo.noise import Noise
 from zoo.options import StyleOptions, check_amounts
 from zoo.samples import Samples
@@ -272,6 +271,8 @@ class StyledGAN(GAN[S_co]):
         return total
 
     def load_extras(self, folder: Path) -> None:
+        from zoo.io.weights import resolve_inside  # networks alone need no safetensors, as on a rented GPU
+
         path = resolve_inside(folder, DIRECTIONS)
         if path.is_file():
             self.named_directions = read_directions(path, self.generator.style_dim)
