@@ -427,9 +427,7 @@ def measure_sampling(target: Target, device: torch.device, *, variant: str, mode
     compiling.compile_network(generator, cuda_graphs=mode == "graphed")
 
     def sample() -> None:
-        latents, arguments = gan.prepare_sampling(batch, 0, gan.SampleOptions())
-        weight = next(generator.parameters())
-        generator(latents.to(weight), **arguments).cpu()
+        generator(gan.latents(batch, Noise(0)).to(next(generator.parameters()))).cpu()
 
     return {"batch": batch, **measure_speed(sample, device, images=batch)}
 

@@ -1,9 +1,9 @@
 """Bring the generated parts of README and docs up to date: python docs/update.py [--check].
 
 They are the tables of entries, of their metrics and directions, of recipe keys, and the reference of the command line.
-Each generated part
-stands between two markers, `<!-- NAME -->` and `<!-- end NAME -->`, each exactly once on its page. With `--check`
-nothing is written, and the exit code tells whether something would change.
+Each generated part stands between two markers, `<!-- NAME -->` and `<!-- end NAME -->`, each exactly once on its page.
+The types of the package, `zoo/__init__.pyi`, are generated, too. With `--check` nothing is written, and the exit code
+tells whether something would change.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
 
+import zoo
 from zoo.cli.app import app
 from zoo.cli.listing import format_markdown_table
 from zoo.cli.main import main as _commands  # noqa: F401 - registers all commands
@@ -222,6 +223,55 @@ def format_directions(name: str) -> str:
     return "\n".join(["| direction | moves | moves others |", "|---|---|---|", *rows])
 
 
+# --- types -------------------------------------------------------------------------------------------------------
+
+STUB = "zoo/__init__.pyi"
+_STUB_START = """\
+# Written by `python docs/update.py`: the types of the package, with the class that each entry is loaded as.
+# ruff: noqa
+# fmt: off
+import os
+from typing import Any, Literal, overload
+
+import torch
+
+from zoo.samples import Samples
+"""
+
+
+def format_stub() -> str:
+    """Format the types of the package: for each entry the class of its model and of its samples."""
+    models: dict[str, list[str]] = {}
+    samples: dict[str, list[str]] = {}
+    imports = set()
+    for entry in registry.entries.values():
+        cls = load_architecture(entry.modality, entry.architecture)
+        for made, names in ((cls, models), (cls.Output, samples)):
+            alias = f"_{made.__module__.replace('.', '_')}_{made.__name__}"
+            imports.add(f"from {made.__module__} import {made.__name__} as {alias}")
+            names.setdefault(alias, []).append(entry.name)
+    typed = {"load": models, "create": models, "sample": samples}
+    homes = {name: getattr(getattr(zoo, name), "__module__", "zoo.registry") for name in zoo.__all__}
+    public = [f"from {home} import {name} as {name}" for name, home in homes.items() if name not in typed]
+    overloads = [text for name, results in typed.items() for text in _format_overloads(getattr(zoo, name), results)]
+    names = f"__version__: str\n__all__ = {zoo.__all__!r}"
+    return "\n".join([_STUB_START + "\n".join([*public, "", *sorted(imports)]), names, *overloads]) + "\n"
+
+
+def _format_overloads(function: Callable[..., Any], results: Mapping[str, list[str]]) -> Iterator[str]:
+    """Format a function whose result depends on the name of an entry, its first argument."""
+    first, *others = inspect.signature(function).parameters.values()
+    rest = ""
+    for each in others:
+        star = "*, " if each.kind is each.KEYWORD_ONLY and "*" not in rest else ""
+        star += "**" if each.kind is each.VAR_KEYWORD else ""
+        default = "" if each.default is each.empty else f" = {each.default!r}"
+        rest += f", {star}{each.name}: {each.annotation}{default}"
+    of_names = [(f"Literal[{', '.join(map(repr, names))}]", result) for result, names in results.items()]
+    for annotation, result in [*of_names, (first.annotation, inspect.signature(function).return_annotation)]:
+        yield f"@overload\ndef {function.__name__}({first.name}: {annotation}{rest}) -> {result}: ..."
+
+
 # --- pages -------------------------------------------------------------------------------------------------------
 
 PARTS: dict[str, dict[str, Callable[[], str]]] = {
@@ -270,6 +320,11 @@ def update(root: Path = ROOT, *, check: bool = False) -> list[str]:
             changed.append(file)
             if not check:
                 path.write_text(page, encoding="utf-8")
+    path, stub = root / STUB, format_stub()
+    if not path.is_file() or path.read_text(encoding="utf-8") != stub:
+        changed.append(STUB)
+        if not check:
+            path.write_text(stub, encoding="utf-8")
     return changed
 
 

@@ -11,8 +11,9 @@ import pytest
 import torch
 from helpers.releases import METRICS, write_model
 
+import zoo
 from zoo.animation import Walk
-from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError
+from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError, ZooError
 from zoo.gan import GAN
 from zoo.io.weights import write_sums
 from zoo.modality import kind_of
@@ -194,6 +195,42 @@ def test_edits_move_along_named_directions(faces: StyledGAN):
         faces.edit(samples, smiles=2)
     with pytest.raises(InvalidValueError, match="nothing to edit"):
         faces.edit(samples)
+
+
+def test_edit_is_a_sample_option(folder: Path):
+    """`sample`, `walk` and `zoo.sample` take what `edit` takes; what else was asked for stays."""
+    model: Any = load_folder(folder)
+    for name, parameter in model.generator.named_parameters():
+        if name.endswith("noise_strength"):  # 0 at the start
+            parameter.data.fill_(1.0)
+    samples = model.sample(2, seed=0, truncation=0.7, noise="random", edit={"smile": 2})
+
+    plain = model.sample(2, seed=0, truncation=0.7, noise="random")
+    moved = model.generate(plain.latents, truncation=0.7, edit={"smile": 2})
+    torch.testing.assert_close(samples.styles, plain.styles + 2 * model.named_directions["smile"].vector)
+    torch.testing.assert_close(samples.styles, moved.styles)
+    torch.testing.assert_close(
+        model.sample(2, seed=0, edit={"smile": 2}).tensor, model.edit(model.sample(2, seed=0), smile=2).tensor
+    )
+    assert not torch.allclose(samples.tensor, moved.tensor, atol=1e-3)  # the noise is another
+    walks = [model.walk(4, seed=0, **options).tensor for options in ({}, {"edit": {"smile": 2}})]
+    assert not torch.allclose(*walks, atol=1e-3)
+    torch.testing.assert_close(zoo.sample(folder, 2, seed=0, truncation=0.7, edit={"smile": 2}).styles, moved.styles)
+
+
+@pytest.mark.parametrize(
+    ("name", "edit", "told"),
+    [
+        ("", {"smil": 1}, 'no direction "smil".*Did you mean "smile"'),
+        ("", {"smile": float("nan")}, "standard deviations"),
+        ("", {"smile": "much"}, "standard deviations"),
+        ("faces-dcgan", {"smile": 1}, "DCGAN takes no edit: it has no styles"),
+    ],
+)
+def test_edits_are_refused_in_python_as_on_the_command_line(folder: Path, name: str, edit: dict, told: str):
+    """In one line."""
+    with pytest.raises(ZooError, match=told):
+        zoo.sample(name or folder, 1, edit=edit)
 
 
 def test_what_has_neither_styles_nor_latents_is_not_edited(faces: StyledGAN):
@@ -391,6 +428,7 @@ def test_commands(folder: Path, tmp_path: Path, command: Callable[..., tuple[int
         (["sample", "faces-dcgan", "--edit", "smile=1"], "has no styles"),
         (["sample", "{}", "--seeds", "1,2"], "in place of --seed"),
         (["sample", "{}", "--walk", "8", "--interpolate", "4"], "goes without"),
+        (["sample", "{}", "--interpolate", "4", "--edit", "smile=1"], "not with --edit"),
         (["sample", "{}", "--walk", "8", "--seeds", "1"], "at least two stops"),
         (["sample", "text-seqgan", "--walk", "8"], "makes texts"),
         (["project", "nothing.png", "{}"], "no such file"),

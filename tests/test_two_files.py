@@ -137,7 +137,7 @@ def test_it_is_under_the_whole_contract(checkout: Path):
 
 
 def test_one_command_brings_the_documentation_up_to_date(checkout: Path):
-    """`docs/update.py --check` fails first; `docs/update.py` adds the entry to README, docs index and recipe keys."""
+    """`docs/update.py --check` fails first; `docs/update.py` adds the entry to README, index, recipe keys and types."""
     assert run_in(checkout, "docs/update.py", "--check", check=False).returncode == 1
 
     run_in(checkout, "docs/update.py")
@@ -145,3 +145,4 @@ def test_one_command_brings_the_documentation_up_to_date(checkout: Path):
     run_in(checkout, "docs/update.py", "--check")
     for page in ("README.md", "docs/index.md", "docs/recipes.md"):
         assert "`faces-tiny`" in (checkout / page).read_text(encoding="utf-8")
+    assert "load(name: Literal['faces-tiny']" in (checkout / "zoo" / "__init__.pyi").read_text(encoding="utf-8")

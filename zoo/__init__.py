@@ -15,13 +15,16 @@ from zoo.registry import info, list_models, registry
 
 if TYPE_CHECKING:
     from zoo.evaluation import evaluate
+    from zoo.gan import GAN
     from zoo.releases.exporting import release
-    from zoo.releases.loading import load, sample
+    from zoo.releases.loading import create, load, sample
     from zoo.releases.publishing import publish
     from zoo.training.session import train
 
 __version__ = "0.1.0"
 __all__ = [
+    "GAN",
+    "create",
     "evaluate",
     "info",
     "list_models",
@@ -34,6 +37,8 @@ __all__ = [
 ]
 
 _MODULES = {
+    "GAN": "zoo.gan",
+    "create": "zoo.releases.loading",
     "evaluate": "zoo.evaluation",
     "load": "zoo.releases.loading",
     "publish": "zoo.releases.publishing",

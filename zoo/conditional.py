@@ -13,7 +13,7 @@ from torch import Tensor
 from zoo.data.labels import LABELS, read_labels
 from zoo.device import send
 from zoo.errors import InvalidFileError, NotFoundError, suggest
-from zoo.gan import GAN, great_circles
+from zoo.gan import GAN, S_co, great_circles
 from zoo.noise import Noise
 from zoo.options import LabelOptions
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from zoo.data import Store
 
 
-class ConditionalGAN(GAN):
+class ConditionalGAN(GAN[S_co]):
     """A GAN whose latents [N, Z + C] have two parts: random numbers from `prior`, and the condition that is asked for.
 
     Without a choice, the conditions alternate in a fixed order.
@@ -50,7 +50,7 @@ class ConditionalGAN(GAN):
         return torch.cat([super().route(stops[:, :size], frames), stops[:1, size:].expand(frames, -1)], dim=1)
 
 
-class LabelledGAN(ConditionalGAN):
+class LabelledGAN(ConditionalGAN[S_co]):
     """A GAN that can be asked for samples of a class, where its data has classes: `config.labels` of them.
 
     The last columns of its latents [N, Z + K] are the class, one-hot. The classes alternate in their order.

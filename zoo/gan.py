@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, cast
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import TypeVar  # that of `typing` takes no default before Python 3.13
 
 from zoo.animation import Walk
 from zoo.device import device_of
@@ -26,13 +28,17 @@ from zoo.samples import Images, Samples
 
 if TYPE_CHECKING:
     from zoo.data import Store
+    from zoo.releases.publishing import Commit
     from zoo.training.phases import Phase
 
 MAX_COUNT = 2**31  # samples of one call; their latents alone are more than most memories hold
 MAX_SEED = 2**63 - 1
 
+S_co = TypeVar("S_co", bound=Samples, covariant=True, default=Samples)
+"""The class of a GAN's samples, for type checkers: `class DCGAN(GAN[Images])`."""
 
-class GAN(nn.Module):
+
+class GAN(nn.Module, Generic[S_co]):
     """A generator and its discriminator(s), in one module.
 
     A subclass sets `Config` (a frozen dataclass), builds its networks in `__init__`, and returns the phases of its
@@ -91,6 +97,43 @@ class GAN(nn.Module):
         """Return the optimizer steps of one training step, in order. `train` is this architecture's `TrainConfig`."""
         raise NotImplementedError
 
+    @classmethod
+    def from_pretrained(
+        cls, name: str | os.PathLike[str], *, device: str | torch.device = "auto", discriminator: bool = True
+    ) -> Self:
+        """Load trained weights as `zoo.load` does, of this architecture alone: `DCGAN.from_pretrained("faces-dcgan")`.
+
+        `GAN.from_pretrained` loads those of any architecture. Arguments as in `zoo.load`.
+
+        Raises as `zoo.load`, and InvalidFileError for weights of another architecture.
+        """
+        from zoo.releases.loading import load_as
+
+        return load_as(cls, name, device=device, discriminator=discriminator)
+
+    def push_to_hub(
+        self,
+        repo: str,
+        *,
+        private: bool = False,
+        message: str = "",
+        tag: str = "",
+        unmeasured: bool = False,
+        dry_run: bool = False,
+    ) -> Commit:
+        """Publish the weights that this model was loaded from, as `zoo.publish` does, with their card.
+
+        Arguments as in `zoo.publish`.
+
+        Raises as `zoo.publish`, and InvalidValueError where this model was not loaded, or changed since then: what is
+        published has a recipe and metrics, which networks in memory do not have.
+        """
+        from zoo.releases.publishing import publish_model
+
+        return publish_model(
+            self, repo=repo, private=private, message=message, tag=tag, unmeasured=unmeasured, dry_run=dry_run
+        )
+
     def float32_modules(self) -> Sequence[nn.Module] | None:
         """Return the modules that stay in float32 where `train.precision` asks for less, e.g. the last layers.
 
@@ -135,9 +178,9 @@ class GAN(nn.Module):
     def load_extras(self, folder: Path) -> None:
         """Read what a folder of weights may hold besides, e.g. named directions. Raises InvalidFileError."""
 
-    def output(self, tensor: Tensor, latents: Tensor | None = None, seed: int | None = None) -> Samples:
+    def output(self, tensor: Tensor, latents: Tensor | None = None, seed: int | None = None) -> S_co:
         """Wrap what the generator made in the type that `sample` returns."""
-        return self.Output(tensor=tensor, latents=latents, seed=seed)
+        return cast(S_co, self.Output(tensor=tensor, latents=latents, seed=seed))
 
     @torch.no_grad()
     def sample(
@@ -148,7 +191,7 @@ class GAN(nn.Module):
         batch_size: int = 64,
         progress: Callable[[int], None] | None = None,
         **options: Any,
-    ) -> Samples:
+    ) -> S_co:
         """Draw n samples.
 
         The same seed gives the same samples at any batch size, and sample(4) gives the first four of sample(16), up to
@@ -169,13 +212,11 @@ class GAN(nn.Module):
             raise InvalidValueError(f"n = {n} should be 1 to 2^31")
         return replace(self._sample(n, choose_seed(seed), batch_size, progress, chosen), source=self.name)
 
-    def _sample(
-        self, n: int, seed: int, batch_size: int, progress: Callable[[int], None] | None, options: Any
-    ) -> Samples:
+    def _sample(self, n: int, seed: int, batch_size: int, progress: Callable[[int], None] | None, options: Any) -> S_co:
         latents, arguments = self.prepare_sampling(n, seed, options)
         return replace(self._make(latents, batch_size, progress, **arguments), seed=seed)
 
-    def stream(self, n: int, *, seed: int | None = None, batch_size: int = 64, **options: Any) -> Iterator[Samples]:
+    def stream(self, n: int, *, seed: int | None = None, batch_size: int = 64, **options: Any) -> Iterator[S_co]:
         """Generate the samples of `sample`, `batch_size` at a time, so that the memory does not grow with n.
 
         Only the latents of all n samples are held. `zoo.samples.save_stream` saves what comes.
@@ -188,19 +229,17 @@ class GAN(nn.Module):
         return self._stream(n, choose_seed(seed), batch_size, chosen)
 
     @torch.no_grad()
-    def _stream(self, n: int, seed: int, batch_size: int, options: Any) -> Iterator[Samples]:
+    def _stream(self, n: int, seed: int, batch_size: int, options: Any) -> Iterator[S_co]:
         latents, arguments = self.prepare_sampling(n, seed, options)
         for part, given in split_batches(latents, arguments, batch_size):
             yield replace(self._make(part, batch_size, None, **given), seed=seed, source=self.name)
 
-    def _make(
-        self, latents: Tensor, batch_size: int, progress: Callable[[int], None] | None, **arguments: Any
-    ) -> Samples:
+    def _make(self, latents: Tensor, batch_size: int, progress: Callable[[int], None] | None, **arguments: Any) -> S_co:
         """Make the samples of latents, with the arguments of `prepare_sampling`."""
         return self.output(self._generate(latents, batch_size, progress, **arguments), latents.cpu())
 
     @torch.no_grad()
-    def generate(self, latents: Tensor, *, batch_size: int = 64, **arguments: Any) -> Samples:
+    def generate(self, latents: Tensor, *, batch_size: int = 64, **arguments: Any) -> S_co:
         """Generate samples of latents of your own, e.g. of the `latents` of other samples.
 
         Args:
@@ -228,7 +267,7 @@ class GAN(nn.Module):
         return self.latents(n, Noise(seed)), {}
 
     @torch.no_grad()
-    def interpolate(self, n: int = 8, *, steps: int = 8, seed: int | None = None, batch_size: int = 64) -> Samples:
+    def interpolate(self, n: int = 8, *, steps: int = 8, seed: int | None = None, batch_size: int = 64) -> S_co:
         """Generate n rows of `steps` samples, each from one latent to another along the great circle between them.
 
         The interpolation is spherical, because almost all of a Gaussian's mass lies near a sphere. The middle of a

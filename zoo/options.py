@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, get_args, get_type_hints
@@ -19,6 +20,7 @@ from typing import Any, Self, get_args, get_type_hints
 from zoo.errors import InvalidValueError, suggest
 
 MIN_TEMPERATURE = 1e-6  # below, logits divided by the temperature leave the range of float32
+MOST_DEVIATIONS = 1000  # that an edit may move by; beyond, styles say nothing
 
 
 def option(default: Any = None, *, help: str, flags: tuple[str, ...] = (), absent: str = "") -> Any:
@@ -144,12 +146,26 @@ class StyleOptions(SampleOptions):
     cutoff: int | None = option(
         help="How many styles are truncated, the coarsest first; all if absent.", absent="has no styles"
     )
+    edit: Mapping[str, float] | None = option(
+        help="How far samples move along named directions, in standard deviations.", absent="has no styles"
+    )
 
     def __post_init__(self) -> None:
+        check_amounts(self.edit or {})
         if not math.isfinite(self.truncation):
             raise InvalidValueError(f"truncation = {self.truncation} should be finite")
         if self.cutoff is not None and self.cutoff < 0:
             raise InvalidValueError(f"cutoff = {self.cutoff} should be at least 0")
+
+
+def check_amounts(amounts: Mapping[str, float]) -> None:
+    """Raise InvalidValueError for an amount of an edit that is no number, or too far."""
+    for name, amount in amounts.items():
+        if not isinstance(amount, int | float) or not abs(amount) <= MOST_DEVIATIONS:
+            raise InvalidValueError(
+                f"edit {name} = {amount!r} should be a number from -{MOST_DEVIATIONS} to {MOST_DEVIATIONS}: amounts "
+                "are standard deviations, and 2 is much already"
+            )
 
 
 COMMON = (TemperatureOptions, LabelOptions, FrameOptions, InputOptions, StyleOptions)

@@ -517,6 +517,11 @@ def build(cls: type[T], table: Mapping[str, Any], *, where: str) -> T:
     return _build(cls, table, where, prefix="")
 
 
+def replace_values(config: T, values: Mapping[str, Any], *, where: str) -> T:
+    """Return a dataclass with some of its values replaced, every one checked. Raises as `build`."""
+    return build(type(config), {**_plain(config), **values}, where=where)
+
+
 def _build(cls: type[T], table: Any, where: str, *, prefix: str, types_of: Mapping[str, type] | None = None) -> T:
     if not isinstance(table, Mapping):
         raise InvalidValueError(f"{where}: {prefix or 'this'} should be a table, not {shorten_repr(table)}")

@@ -213,25 +213,12 @@ class Registry(Mapping[str, Mapping[str, Architecture]]):
     def __len__(self) -> int:
         return len(self._architectures)
 
-    def names(self, modality: str | None = None, *, match: str = "*", pretrained: bool | None = None) -> list[str]:
-        """List the names of entries, of one modality if given, that fit `match`.
-
-        Args:
-            match: a part of the name, or a shell pattern such as "*-gan*", in any case.
-            pretrained: only entries with weights, or only those without.
-
-        Raises NotFoundError for another modality, with the nearest.
-        """
-        if modality is not None and modality not in MODALITIES:
-            known = ", ".join(MODALITIES)
-            raise NotFoundError(f'no modality "{modality}"; there are {known}.{suggest(modality, MODALITIES)}')
-        pattern = match.casefold() if set(match) & set("*?[") else f"*{match.casefold()}*"
+    def names(self, pattern: str = "", *, pretrained: bool | None = None) -> list[str]:
+        """List the names of entries that fit a pattern. Arguments as in `list_models`."""
         return [
             name
             for name, entry in self.entries.items()
-            if modality in (None, entry.modality)
-            and fnmatchcase(name.casefold(), pattern)
-            and pretrained in (None, entry.is_released)
+            if fits(pattern, name, entry.modality) and pretrained in (None, entry.is_released)
         ]
 
     def entry(self, name: str) -> Entry:
@@ -255,6 +242,14 @@ class Registry(Mapping[str, Mapping[str, Architecture]]):
             f'no entry "{name}".{suggest(name, self.entries)} `zoo list` shows all {len(self.entries)}; '
             "a recipe of your own is named by its path, ending in .toml."
         )
+
+
+def fits(pattern: str, name: str, *modalities: str) -> bool:
+    """Tell whether a pattern is one of the modalities, a part of the name, or a shell pattern of it, in any case."""
+    pattern = pattern.casefold()
+    if pattern in MODALITIES:
+        return pattern in modalities
+    return fnmatchcase(name.casefold(), pattern if set(pattern) & set("*?[") else f"*{pattern}*")
 
 
 def check_architecture(modality: str, name: str, *, where: str = "") -> str:
@@ -285,17 +280,14 @@ def _plugin_folders() -> Iterator[Path]:
 registry = Registry()
 
 
-def list_models(modality: str | None = None, *, match: str = "*", pretrained: bool | None = None) -> list[str]:
-    """List the names of all entries, or those of one modality.
+def list_models(pattern: str = "", *, pretrained: bool | None = None) -> list[str]:
+    """List the names of all entries, or of those that fit a pattern, sorted; `zoo list` takes the same.
 
     Args:
-        match: a part of the name, or a shell pattern, in any case: "gan", "*-mle*".
+        pattern: a modality ("faces"), a part of the name ("gan"), or a shell pattern ("*-mle*"), in any case.
         pretrained: only entries with weights (True), or only those without (False).
-
-    Raises:
-        NotFoundError: no such modality.
     """
-    return registry.names(modality, match=match, pretrained=pretrained)
+    return registry.names(pattern, pretrained=pretrained)
 
 
 def info(name: str) -> Entry:

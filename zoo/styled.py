@@ -14,11 +14,10 @@ import torch
 from torch import Tensor
 
 from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError, shorten_repr, suggest
-from zoo.gan import GAN, check_batch_size
+from zoo.gan import GAN, S_co, check_batch_size
 from zoo.io.atomic import replace_atomically
-from zoo.io.weights import resolve_inside
 from zoo.noise import Noise
-from zoo.options import StyleOptions
+from zoo.options import StyleOptions, check_amounts
 from zoo.samples import Samples
 
 DIRECTIONS = "directions.json"
@@ -50,7 +49,7 @@ class Direction:
         return {"vector": vector, "moves": round(self.moves, 4), "leaves": round(self.leaves, 4)}
 
 
-class StyledGAN(GAN):
+class StyledGAN(GAN[S_co]):
     """A GAN whose generator maps latents to a style for each of its layers, and makes samples of these.
 
     Its generator has `num_styles`, L, and `style_dim`, W; `make_styles(latents)` returns [N, L, W]; and it takes
@@ -92,6 +91,17 @@ class StyledGAN(GAN):
         moved = torch.lerp(self.mean_style.float().cpu(), styles[:, :cutoff], truncation)
         return moved if cutoff is None else torch.cat([moved, styles[:, cutoff:]], dim=1)
 
+    def _choose_styles(
+        self, styles: Tensor, truncation: float, cutoff: int | None, edit: Mapping[str, float] | None
+    ) -> Tensor:
+        moved = self.truncate(styles, truncation, cutoff)
+        return moved + self._add_directions(edit) if edit else moved
+
+    def prepare_sampling(self, n: int, seed: int, options: Any) -> tuple[Tensor, dict[str, Any]]:
+        latents, arguments = super().prepare_sampling(n, seed, options)
+        chosen = {"truncation": options.truncation, "cutoff": options.cutoff, "edit": options.edit}
+        return latents, arguments | chosen
+
     def _generate(
         self,
         latents: Tensor,
@@ -101,10 +111,11 @@ class StyledGAN(GAN):
         styles: Tensor | None = None,
         truncation: float = 1.0,
         cutoff: int | None = None,
+        edit: Mapping[str, float] | None = None,
         **arguments: Any,
     ) -> Tensor:
         if styles is None:
-            styles = self.truncate(self.map_latents(latents), truncation, cutoff)
+            styles = self._choose_styles(self.map_latents(latents), truncation, cutoff, edit)
         return super()._generate(latents, batch_size, progress, styles=styles, **arguments)
 
     def _make(
@@ -115,18 +126,19 @@ class StyledGAN(GAN):
         *,
         truncation: float = 1.0,
         cutoff: int | None = None,
+        edit: Mapping[str, float] | None = None,
         **arguments: Any,
-    ) -> Samples:
+    ) -> S_co:
         """Make samples that know their styles."""
         check_batch_size(batch_size)
-        styles = self.truncate(self.map_latents(latents, batch_size=batch_size), truncation, cutoff)
+        styles = self._choose_styles(self.map_latents(latents, batch_size=batch_size), truncation, cutoff, edit)
         tensor = self._generate(latents, batch_size, progress, styles=styles, **arguments)
         return replace(self.output(tensor, latents.cpu()), styles=styles)
 
     @torch.no_grad()
     def synthesize(
         self, styles: Tensor, *, latents: Tensor | None = None, batch_size: int = 64, **arguments: Any
-    ) -> Samples:
+    ) -> S_co:
         """Make samples of styles [N, 1, W], or [N, L, W] where layers differ.
 
         Args:
@@ -155,7 +167,7 @@ class StyledGAN(GAN):
             raise InvalidValueError("these samples have neither styles nor latents: nothing says how to change them")
         return self.map_latents(samples.latents)
 
-    def _remake(self, samples: Samples, styles: Tensor, latents: Tensor | None) -> Samples:
+    def _remake(self, samples: Samples, styles: Tensor, latents: Tensor | None) -> S_co:
         """Make samples like `samples`, of their size, with other styles and latents."""
         made = self.synthesize(styles, latents=latents, **self.arguments_for(samples))
         return replace(made, latents=latents)
@@ -167,7 +179,7 @@ class StyledGAN(GAN):
     def _expand(self, styles: Tensor) -> Tensor:
         return styles.expand(-1, self.generator.num_styles, -1)
 
-    def mix(self, rows: Samples, columns: Samples, *, layers: Layers = "coarse") -> Samples:
+    def mix(self, rows: Samples, columns: Samples, *, layers: Layers = "coarse") -> S_co:
         """Give each sample of `rows` the styles of `layers` of each of `columns` (Karras et al. 2019, figure 3).
 
         Returns:
@@ -208,7 +220,7 @@ class StyledGAN(GAN):
         vectors = vectors * largest.sign()  # an eigenvector has no sign of its own
         return (vectors * (styles @ vectors.T).std(0)[:, None]).float()
 
-    def move(self, samples: Samples, direction: Tensor, amount: float = 1.0, *, layers: Layers = "all") -> Samples:
+    def move(self, samples: Samples, direction: Tensor, amount: float = 1.0, *, layers: Layers = "all") -> S_co:
         """Move samples along a direction [W], in the styles of some or all layers."""
         styles, chosen = self._expand(self.styles_of(samples)).clone(), read_layers(layers, self.generator.num_styles)
         styles[:, chosen] += amount * direction.to(styles)
@@ -221,17 +233,23 @@ class StyledGAN(GAN):
         *,
         layers: Layers = "all",
         **named: float,
-    ) -> Samples:
+    ) -> S_co:
         """Move samples along named directions: `model.edit(samples, smile=2, age=-1)`, in standard deviations.
 
         Args:
             amounts: the same as a dictionary.
 
-        Raises NotFoundError for a direction that these weights do not have, with the nearest.
+        Raises NotFoundError for a direction that these weights do not have, with the nearest, and InvalidValueError for
+        an amount that is no number.
         """
         amounts = {**(amounts or {}), **named}
         if not amounts:
             raise InvalidValueError("nothing to edit: name directions and amounts, e.g. smile=2")
+        return self.move(samples, self._add_directions(amounts), layers=layers)
+
+    def _add_directions(self, amounts: Mapping[str, float]) -> Tensor:
+        """Add named directions, each times its amount: [W]. Raises as `edit`."""
+        check_amounts(amounts)
         total = torch.zeros(self.generator.style_dim)
         for name, amount in amounts.items():
             if not self.named_directions:
@@ -240,9 +258,11 @@ class StyledGAN(GAN):
                 there = ", ".join(self.named_directions)
                 raise NotFoundError(f'no direction "{name}"; there are {there}.{suggest(name, self.named_directions)}')
             total += amount * self.named_directions[name].vector
-        return self.move(samples, total, layers=layers)
+        return total
 
     def load_extras(self, folder: Path) -> None:
+        from zoo.io.weights import resolve_inside  # networks alone need no safetensors, as on a rented GPU
+
         path = resolve_inside(folder, DIRECTIONS)
         if path.is_file():
             self.named_directions = read_directions(path, self.generator.style_dim)

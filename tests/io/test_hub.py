@@ -167,6 +167,23 @@ def test_only_what_loading_needs_is_fetched(hub: LoopbackHub, repo: str):
     assert fetched == {"config.json", SUMS, "generator.safetensors", "discriminator.safetensors"}
 
 
+def test_a_generator_is_fetched_alone(hub: LoopbackHub, pinned: str, expected: torch.Tensor, command):
+    """The discriminator's file is neither fetched nor missed; a whole load fetches it later."""
+
+    def fetched() -> set[str]:
+        return {request.path.rpartition("/")[2] for request in hub.requests if request.method == "HEAD"}
+
+    assert same(zoo.load(pinned, discriminator=False), expected)
+    assert fetched() == {"config.json", SUMS, "generator.safetensors"}
+    hub.requests.clear()
+    assert same(zoo.load(pinned, discriminator=False), expected)
+    assert hub.requests == []
+    assert command("verify", "me/small")[0] == 0
+
+    assert list(zoo.load(pinned).networks) == ["generator", "discriminator"]
+    assert fetched() == {"discriminator.safetensors"}
+
+
 # --- the environment of every user of the Hub --------------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 import zoo
 from zoo.errors import AlreadyExistsError, InvalidFileError, InvalidValueError, NotFoundError, NoWeightsError
 from zoo.faces.architectures.dcgan import DCGAN
+from zoo.faces.architectures.gan import VanillaGAN
 from zoo.io import weights
 from zoo.io.weights import SUMS, digest, read_sums, verify, write_sums
 from zoo.nn.no_init import no_init
@@ -52,6 +53,98 @@ def test_a_released_folder_loads_by_path(folder: Path):
 
     assert model.sample(2, seed=0).tensor.shape == (2, 3, 64, 64)
     assert not model.training
+
+
+# --- one architecture, one network, no weights -------------------------------------------------------------------
+
+
+def test_an_architecture_loads_its_own_weights_only(folder: Path, run: Path):
+    """`DCGAN.from_pretrained` takes those of a DCGAN, `GAN.from_pretrained` any; others are an error in one line."""
+    assert type(DCGAN.from_pretrained(folder)) is DCGAN
+    assert type(zoo.GAN.from_pretrained(run)) is DCGAN
+    assert DCGAN.from_pretrained(folder).name == str(folder)
+    for name in (folder, run):
+        with pytest.raises(InvalidFileError, match="weights of DCGAN, not of VanillaGAN") as refusal:
+            VanillaGAN.from_pretrained(name)
+        assert "\n" not in str(refusal.value)
+
+
+def test_another_architecture_is_refused_before_its_weights_are_read(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    """What is refused is not read first."""
+    monkeypatch.setattr(loading, "load_weights", lambda *_: pytest.fail("weights were read"))
+
+    with pytest.raises(InvalidFileError, match="not of VanillaGAN"):
+        VanillaGAN.from_pretrained(folder)
+
+
+def test_the_generator_loads_alone(folder: Path, run: Path):
+    """Without a discriminator in memory, and without a look at its file."""
+    expected = zoo.load(folder).sample(2, seed=0).tensor
+    (folder / "discriminator.safetensors").write_bytes(b"damaged")
+
+    model = zoo.load(folder, discriminator=False)
+
+    assert list(model.networks) == ["generator"]
+    assert torch.equal(model.sample(2, seed=0).tensor, expected)
+    assert list(zoo.load(run, discriminator=False).networks) == ["generator"]
+    with pytest.raises(InvalidFileError, match="discriminator"):
+        zoo.load(folder)
+    (folder / "generator.safetensors").write_bytes(b"damaged")
+    with pytest.raises(InvalidFileError, match="generator"):
+        zoo.load(folder, discriminator=False)
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_every_entry_can_be_made_without_weights(name: str, monkeypatch: pytest.MonkeyPatch):
+    """`zoo.create` makes the networks of the recipe."""
+    monkeypatch.setattr(loading, "choose_device", torch.device)
+    with torch.device("meta"), no_init():
+        model = zoo.create(name, device="meta")
+
+    assert type(model) is load_recipe(name).architecture_class
+    assert not model.training
+    assert model.name == ""
+
+
+def test_new_networks_have_the_values_that_were_asked_for(tmp_path: Path):
+    """Values of `[model]`, checked as in a recipe; a recipe of one's own has no name but its path."""
+    torch.manual_seed(0)
+    first = zoo.create("faces-dcgan", width=4, latent_dim=10)
+    torch.manual_seed(0)
+    again = zoo.create("faces-dcgan", width=4, latent_dim=10)
+
+    assert (first.config.width, first.config.latent_dim) == (4, 10)
+    assert torch.equal(first.sample(2, seed=0).tensor, again.sample(2, seed=0).tensor)
+    path = copy_recipe("faces-dcgan", tmp_path / "mine.toml")
+    assert zoo.create(path, width=4).config.width == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "error", "told"),
+    [
+        ("faces-dcgan", {"widht": 4}, NotFoundError, 'faces-dcgan: no .*"widht".*Did you mean "width"'),
+        ("faces-dcgan", {"width": "4"}, InvalidValueError, "width = '4' should be a whole number"),
+        ("faces-dcgan", {"width": -1}, InvalidValueError, "width = -1 should be from 1"),
+        ("faces-dcgann", {}, NotFoundError, 'Did you mean "faces-dcgan"'),
+        ("faces-dcgan", {"pretrained": True, "width": 4}, InvalidValueError, r"weights have width = \d+, not 4; leave"),
+        ("faces-dcgan", {"pretrained": True, "widht": 4}, NotFoundError, 'Did you mean "width"'),
+        ("faces-stylegan2", {"pretrained": True}, NoWeightsError, "no released weights"),
+    ],
+)
+def test_networks_that_cannot_be_made_are_refused(name: str, values: dict, error: type[Exception], told: str):
+    """By name, with the nearest, and with a value that would have worked."""
+    with pytest.raises(error, match=told) as refusal:
+        zoo.create(name, **values)
+    assert "\n" not in str(refusal.value)
+
+
+def test_pretrained_networks_are_those_that_are_loaded():
+    """`pretrained=True` loads; a value that the weights have anyway may be said."""
+    model = zoo.load("faces-gan")
+    created = zoo.create("faces-gan", pretrained=True, latent_dim=model.config.latent_dim)
+
+    assert torch.equal(created.sample(2, seed=0).tensor, model.sample(2, seed=0).tensor)
+    assert created.name == "faces-gan"
 
 
 @pytest.mark.parametrize("entry", ["", "video-styleganv"])  # the second initializes constants with noise

@@ -19,6 +19,7 @@ from huggingface_hub import constants
 import zoo
 from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError, UnreachableError, WriteError
 from zoo.faces.architectures.dcgan import DCGAN
+from zoo.faces.architectures.gan import VanillaGAN
 from zoo.io.weights import SUMS, digest, write_sums
 from zoo.recipe import load_recipe
 from zoo.registry import read_entry, registry
@@ -92,6 +93,29 @@ def test_assets_are_published_with_the_weights(hub: LoopbackHub, folder: Path, m
     repo.commit({path: content for path, content in repo.files.items() if path != "vocabulary.json"})
     with pytest.raises(InvalidFileError, match=r"lacks vocabulary\.json"):
         zoo.load("me/texts")
+
+
+def test_a_model_publishes_the_weights_that_it_was_loaded_from(hub: LoopbackHub, folder: Path):
+    """`model.push_to_hub` does what `zoo.publish` does, also for a generator alone; `from_pretrained` loads it."""
+    commit = DCGAN.from_pretrained(folder).push_to_hub("me/small", message="From a model")
+
+    assert published(hub, "me/small") == contents(folder)
+    assert zoo.load(folder, discriminator=False).half().push_to_hub("me/small").changed == ()
+    loaded = DCGAN.from_pretrained(f"me/small@{commit.revision}")
+    assert torch.equal(loaded.sample(2, seed=0).tensor, zoo.load(folder).sample(2, seed=0).tensor)
+    with pytest.raises(InvalidFileError, match="weights of DCGAN, not of VanillaGAN"):
+        VanillaGAN.from_pretrained("me/small")
+
+
+def test_a_model_that_is_no_longer_what_was_loaded_is_not_published(hub: LoopbackHub, folder: Path):
+    """Its card and its metrics would be those of other weights. A new model has neither."""
+    changed = zoo.load(folder)
+    next(changed.discriminator.parameters()).data[0] += 1
+    for model, told in ((changed, "discriminator of this DCGAN"), (zoo.create("faces-dcgan", width=4), "not loaded")):
+        with pytest.raises(InvalidValueError, match=told):
+            model.push_to_hub("me/small")
+
+    assert "me/small" not in hub.repos
 
 
 def test_publishing_twice_changes_nothing(hub: LoopbackHub, folder: Path, command):

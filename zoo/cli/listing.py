@@ -11,7 +11,7 @@ import typer
 from zoo.cli.app import Device, EntryName, app, echo, echo_json
 from zoo.errors import NotFoundError, suggest
 from zoo.options import ABSENT
-from zoo.registry import MODALITIES, Entry, registry
+from zoo.registry import MODALITIES, Entry, fits, registry
 
 
 @app.command("list")
@@ -33,11 +33,10 @@ def list_entries(
     zoo list music
     zoo list seq --json
     """
-    modality, match = (what.lower(), "*") if what.lower() in MODALITIES else (None, what)
     if hub:
-        _list_hub(modality, match, as_json=as_json)
+        _list_hub(what, as_json=as_json)
         return
-    names = registry.names(modality, match=match, pretrained=pretrained or None)
+    names = registry.names(what, pretrained=pretrained or None)
     if not names:
         near = suggest(what, [*MODALITIES, *registry.entries])
         raise NotFoundError(f'no entry has "{what}" in its name.{near} `zoo list` shows all {len(registry.entries)}')
@@ -58,15 +57,10 @@ def _describe_briefly(entry: Entry) -> dict[str, Any]:
     return {fact: getattr(entry, fact) for fact in facts} | {"bundled": entry.has_weights, "repo": entry.weights.repo}
 
 
-def _list_hub(modality: str | None, match: str, *, as_json: bool) -> None:
-    from fnmatch import fnmatchcase
-
+def _list_hub(what: str, *, as_json: bool) -> None:
     from zoo.io.hub import search
 
-    pattern = match.casefold() if set(match) & set("*?[") else f"*{match.casefold()}*"
-    found = [
-        repo for repo in search() if fnmatchcase(repo.id.casefold(), pattern) and modality in (None, *(repo.tags or []))
-    ]
+    found = [repo for repo in search() if fits(what, repo.id, *(repo.tags or []))]
     rows = [
         {
             "repo": repo.id,

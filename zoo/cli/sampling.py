@@ -88,19 +88,19 @@ def sample(
     stops = read_seeds(seeds, "--seeds") if seeds else []
     if stops and (not walk or seed is not None):
         raise InvalidValueError("--seeds are those of a --walk, in place of --seed")
-    if walk and (interpolate or amounts or play):
-        raise InvalidValueError("--walk goes without --interpolate, --edit and --play")
+    if walk and (interpolate or play):
+        raise InvalidValueError("--walk goes without --interpolate and --play")
     from zoo.animation import Walk
     from zoo.recipe import load_architecture
     from zoo.releases.loading import load
     from zoo.samples import can_stream, save_stream
-    from zoo.styled import StyledGAN
 
     if out is not None and name in registry.entries:  # before any work
         entry = registry.entries[name]
         (Walk if walk else load_architecture(entry.modality, entry.architecture).Output).check_path(out)
     model = load(name, device=device)
     given = {key: value for key, value in options.items() if value is not None}
+    given |= {"edit": amounts} if amounts else {}
     given |= _parse_options(option or [], model.SampleOptions, type(model).__name__)
     model.SampleOptions.read(given, name)  # refuses what the model lacks
     if interpolate and given:
@@ -117,10 +117,6 @@ def sample(
     of = Path(given["input"]).stem if "input" in given else "-".join(map(str, stops)) or seed
     target = out or Path(f"{called}-{of}{kind.SUFFIXES[0]}")
     kind.check_path(target)
-    if amounts and not isinstance(model, StyledGAN):
-        raise InvalidValueError(
-            f"--edit: {type(model).__name__} has no styles to edit; zoo info NAME lists its options"
-        )
     if walk:
         with progress_bars() as bar:
             move = bar("walking")
@@ -143,7 +139,7 @@ def sample(
             return
         path = samples.save(target, columns=interpolate, scale=scale)
     else:
-        if not amounts and not play and "input" not in given and out is not None and can_stream(model.Output, target):
+        if not play and "input" not in given and out is not None and can_stream(model.Output, target):
             with progress_bars() as bar:
                 move = bar("sampling")
                 parts = model.stream(n, seed=seed, batch_size=batch_size, **given)
@@ -156,9 +152,6 @@ def sample(
         with progress_bars() as bar:
             move = bar("sampling")
             samples = model.sample(n, seed=seed, batch_size=batch_size, progress=lambda done: move(done, n), **given)
-        if amounts:
-            assert isinstance(model, StyledGAN)
-            samples = model.edit(samples, amounts)
         if play:
             samples.play()  # type: ignore[attr-defined]
         if out is None and (play or model.Output.READABLE):

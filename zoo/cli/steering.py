@@ -11,6 +11,7 @@ import typer
 from zoo.cli.app import Device, Name, Scale, app, echo
 from zoo.cli.progress import progress_bars
 from zoo.errors import InvalidFileError, InvalidValueError
+from zoo.options import check_amounts
 
 if TYPE_CHECKING:
     from zoo.styled import StyledGAN
@@ -43,8 +44,7 @@ def read_amounts(edits: Sequence[str]) -> dict[str, float]:
             amounts[name] = float(text)
         except ValueError:
             raise InvalidValueError(f'--edit "{edit}": write NAME=AMOUNT, e.g. age=2') from None
-        if abs(amounts[name]) > 1000 or amounts[name] != amounts[name]:
-            raise InvalidValueError(f"--edit {edit}: amounts are standard deviations; 2 is much already")
+    check_amounts(amounts)
     return amounts
 
 

@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -112,7 +111,9 @@ def api() -> HfApi:
 
 
 def _read_version() -> str:
-    return version("gan-zoo")
+    from zoo import __version__  # known without an installed package, too, as torch.hub has it
+
+    return __version__
 
 
 # --- asking ------------------------------------------------------------------------------------------------------

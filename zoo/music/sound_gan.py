@@ -84,7 +84,7 @@ def initialize(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-class SoundGAN(LabelledGAN):
+class SoundGAN(LabelledGAN[Sounds]):
     """A GAN whose samples are sounds of one length, from latents uniform in [-1, 1)."""
 
     DataConfig = SoundDataConfig

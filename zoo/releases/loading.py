@@ -11,10 +11,10 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -34,7 +34,7 @@ from zoo.gan import GAN
 from zoo.io.weights import SUMS, check_weights, load_weights, max_bytes, read_sums, resolve_inside, verify
 from zoo.nn.no_init import no_init
 from zoo.paths import means_path
-from zoo.recipe import build, load_architecture
+from zoo.recipe import build, load_architecture, load_recipe, replace_values
 from zoo.registry import Entry, registry
 from zoo.samples import Samples
 from zoo.styled import DIRECTIONS
@@ -50,6 +50,8 @@ MAX_ASSET_BYTES = 1 << 24  # of a tokenizer
 PICKLES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth", ".th")
 
 logger = logging.getLogger("zoo")
+
+G = TypeVar("G", bound=GAN)
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,10 @@ class Release:
             some = f"the generator, and others of {', '.join(shapes)}"
             raise InvalidFileError(f"{folder / 'config.json'}: networks = {shorten_repr(names)} should be {some}")
         return cls(folder, modality, architecture, config, {name: shapes[name] for name in names})
+
+    def select(self, *, discriminator: bool) -> Release:
+        """Return this release, or its generator alone. The files of other networks are then not needed."""
+        return self if discriminator else replace(self, shapes={"generator": self.shapes["generator"]})
 
     @property
     def weight_files(self) -> list[str]:
@@ -113,8 +119,7 @@ class Release:
             check_weights(resolve_inside(folder, f"{network}.safetensors"), state, cls.__name__)
         with no_init():
             gan = cls(self.config)
-        for name in gan.networks.keys() - self.shapes.keys():
-            delattr(gan, name)  # better none than one with random weights
+        _keep_networks(gan, self.shapes)  # better none than one with random weights
         for asset in cls.ASSETS:
             if not resolve_inside(folder, asset).is_file():
                 raise InvalidFileError(f"{folder / asset}: missing; {cls.__name__} needs it to read its samples")
@@ -125,7 +130,7 @@ class Release:
         return gan.eval()
 
 
-def load(name: str | os.PathLike[str], *, device: str | torch.device = "auto") -> GAN:
+def load(name: str | os.PathLike[str], *, device: str | torch.device = "auto", discriminator: bool = True) -> GAN:
     """Load a trained GAN, generator and discriminator, ready to sample.
 
     Args:
@@ -134,6 +139,7 @@ def load(name: str | os.PathLike[str], *, device: str | torch.device = "auto") -
             the same bytes for ever, and needs no network once they are cached.
         device: "cpu", "cuda", "cuda:1" or "mps". "auto" is CUDA where there is one, else MPS, else the CPU. Samples of
             a seed are the same on every device, to rounding, and come back on the CPU.
+        discriminator: if False, the model has a generator alone. Files of other networks are neither fetched nor read.
 
     Raises:
         NotFoundError: no such entry or repository, with the nearest names.
@@ -142,11 +148,86 @@ def load(name: str | os.PathLike[str], *, device: str | torch.device = "auto") -
         UnreachableError: not in the cache, and the Hub gives no complete answer.
         InvalidValueError: a device that this machine does not have.
     """
+    return load_as(GAN, name, device=device, discriminator=discriminator)
+
+
+def load_as(
+    cls: type[G], name: str | os.PathLike[str], *, device: str | torch.device = "auto", discriminator: bool = True
+) -> G:
+    """Load a GAN of the class `cls`. Arguments as in `load`.
+
+    Raises as `load`, and InvalidFileError for weights of another architecture.
+    """
     place = choose_device(device)
     folder = Path(name).expanduser()
-    is_own = os.fspath(name) not in registry.entries and is_run(folder)
-    gan = Run.open(folder).load()[0] if is_own else find_release(name).load()
+    if os.fspath(name) not in registry.entries and is_run(folder):
+        run = Run.open(folder)
+        _check_class(name, run.recipe.architecture_class, cls)
+        gan = run.load()[0]
+        if not discriminator:
+            _keep_networks(gan, ["generator"])
+    else:
+        release = find_release(name, discriminator=discriminator)
+        _check_class(name, release.architecture, cls)
+        gan = release.load()
+    assert isinstance(gan, cls)
     gan.name = os.fspath(name)
+    return gan.to(place)
+
+
+def _check_class(name: str | os.PathLike[str], found: type[GAN], asked: type[GAN]) -> None:
+    if not issubclass(found, asked):
+        raise InvalidFileError(
+            f"{os.fspath(name)}: weights of {found.__name__}, not of {asked.__name__}; zoo.load opens those of any"
+        )
+
+
+def _keep_networks(gan: GAN, names: Collection[str]) -> None:
+    for name in gan.networks.keys() - names:
+        delattr(gan, name)
+
+
+def create(
+    name: str | os.PathLike[str],
+    *,
+    pretrained: bool = False,
+    device: str | torch.device = "auto",
+    **config: Any,
+) -> GAN:
+    """Make the model of an entry with new random weights, or with its trained ones.
+
+    `torch.manual_seed` makes the weights the same again. Sizes that come from data, e.g. that of a vocabulary, are the
+    recipe's; texts of an untrained model have no vocabulary, so they are tokens alone.
+
+    Args:
+        name: an entry ("faces-dcgan") or the path of a recipe.
+        pretrained: load the weights, as `load` does.
+        device: as in `load`.
+        config: values of the recipe's `[model]`, e.g. resolution=32.
+
+    Raises:
+        NotFoundError: an unknown entry or value, with the nearest names.
+        InvalidValueError: a value of the wrong type, out of range, or with `pretrained` another than that of the
+            weights; a device that this machine does not have.
+        NoWeightsError, InvalidFileError, UnreachableError: with `pretrained`, as `load`.
+    """
+    text = os.fspath(name)
+    entry = registry.entry(text)
+    place = choose_device(device)
+    if not pretrained:
+        recipe = load_recipe(entry)
+        return recipe.architecture_class(replace_values(recipe.model, config, where=text)).eval().to(place)
+    release = find_entry_release(entry)
+    wanted = replace_values(release.config, config, where=text)
+    for key in config:
+        has, asked = getattr(release.config, key), getattr(wanted, key)
+        if has != asked:
+            raise InvalidValueError(
+                f"{text}: its weights have {key} = {shorten_repr(has)}, not {shorten_repr(asked)}; leave it out, or "
+                "make new networks with pretrained=False"
+            )
+    gan = release.load()
+    gan.name = text
     return gan.to(place)
 
 
@@ -159,7 +240,17 @@ def sample(
     device: str | torch.device = "auto",
     **options: Any,
 ) -> Samples:
-    """Load a model and sample it: `load(name, device=...).sample(n, ...)`; see `GAN.sample`. Raises as both."""
+    """Load a model and sample it: `load(name, device=...).sample(n, ...)`. Raises as both.
+
+    Args:
+        name: as in `load`.
+        n: how many samples.
+        seed: if None, a random one; the result's `seed` tells which.
+        batch_size: samples generated at once. It limits the memory.
+        device: as in `load`.
+        options: the sample options of the model, as the flags of `zoo sample`: label="kick", temperature=0.8,
+            frames=32, input="song.wav", truncation=0.7, cutoff=4, edit={"smile": 2}. `zoo info NAME` lists them.
+    """
     return load(name, device=device).sample(n, seed=seed, batch_size=batch_size, **options)
 
 
@@ -177,10 +268,13 @@ def load_folder(folder: Path, *, sha256: Mapping[str, str] | None = None) -> GAN
     return release.load()
 
 
-def find_release(name: str | os.PathLike[str]) -> Release:
+def find_release(name: str | os.PathLike[str], *, discriminator: bool = True) -> Release:
     """Find the weights of an entry, a folder or a Hub repository (`org/name`, `org/name@revision`).
 
     They are fetched if need be, and every file is checked against its digests.
+
+    Args:
+        discriminator: if False, the generator is found alone, as `load` says.
 
     Raises:
         NotFoundError: no such entry or repository, with the nearest names.
@@ -190,10 +284,10 @@ def find_release(name: str | os.PathLike[str]) -> Release:
     """
     text = os.fspath(name)
     if text in registry.entries:
-        return find_entry_release(registry.entries[text])
+        return find_entry_release(registry.entries[text], discriminator=discriminator)
     folder = Path(text).expanduser()
     if (folder / "config.json").is_file():
-        release = Release.open(folder)
+        release = Release.open(folder).select(discriminator=discriminator)
         release.check()
         return release
     if folder.exists():
@@ -207,7 +301,7 @@ def find_release(name: str | os.PathLike[str]) -> Release:
         if address is None:
             raise InvalidValueError(f'"{text}": a repository of the Hub is named org/name or org/name@revision')
         try:
-            return fetch_release(address)
+            return fetch_release(address, discriminator=discriminator)
         except UnreachableError as error:
             raise UnreachableError(f"{error} (there is no folder {text} here)") from error
     raise NotFoundError(
@@ -228,10 +322,10 @@ def is_local_path(text: str) -> bool:
     return means_path(text) or first.count("/") > 1 or ("/" in first and Path(first).parent.is_dir())
 
 
-def find_entry_release(entry: Entry) -> Release:
+def find_entry_release(entry: Entry, *, discriminator: bool = True) -> Release:
     """Find an entry's weights: bundled, else cached, else fetched. Raises as `find_release`."""
     if entry.has_weights:
-        release = Release.open(entry.bundled)
+        release = Release.open(entry.bundled).select(discriminator=discriminator)
         release.check(entry.weights.sha256)
         return release
     if not entry.weights.repo:
@@ -243,7 +337,7 @@ def find_entry_release(entry: Entry) -> Release:
     address = Address(entry.weights.repo, entry.weights.revision)
     if not address.pinned:
         raise InvalidFileError(f"{entry.recipe}: weights.revision = {address.revision!r} should be a full commit sha")
-    return fetch_release(address, sha256=entry.weights.sha256)
+    return fetch_release(address, sha256=entry.weights.sha256, discriminator=discriminator)
 
 
 def describe_no_release(folder: Path) -> InvalidFileError | NoWeightsError:
@@ -261,7 +355,7 @@ def describe_no_release(folder: Path) -> InvalidFileError | NoWeightsError:
 # --- the Hub -----------------------------------------------------------------------------------------------------
 
 
-def fetch_release(address: Address, *, sha256: Mapping[str, str] | None = None) -> Release:
+def fetch_release(address: Address, *, sha256: Mapping[str, str] | None = None, discriminator: bool = True) -> Release:
     """Get a repository's weights from the cache, or fetch them; only what loading needs is fetched.
 
     A full commit sha that is cached needs no network. Another revision is looked up, and the log names the commit that
@@ -269,6 +363,7 @@ def fetch_release(address: Address, *, sha256: Mapping[str, str] | None = None) 
 
     Args:
         sha256: trusted digests of the weight files, checked as soon as they arrive.
+        discriminator: if False, the generator alone is needed.
 
     Raises:
         NotFoundError, InvalidFileError, UnreachableError: as `find_release`. Refused files do not stay in the cache.
@@ -278,12 +373,12 @@ def fetch_release(address: Address, *, sha256: Mapping[str, str] | None = None) 
     pinned = hub.Address(address.repo, hub.resolve_commit(address))
     if not address.pinned:
         logger.warning("%s is at %s now; to have these weights for ever: %s", address, pinned.revision, pinned)
-    release = _open_cached(pinned) or _fetch(pinned)
+    release = _open_cached(pinned, discriminator=discriminator) or _fetch(pinned, discriminator=discriminator)
     _check_snapshot(pinned, release, sha256 or {})
     return release
 
 
-def _open_cached(address: Address) -> Release | None:
+def _open_cached(address: Address, *, discriminator: bool) -> Release | None:
     """Open the snapshot of a pinned address in the cache, if everything that loading needs is there."""
     from zoo.io import hub
 
@@ -291,7 +386,7 @@ def _open_cached(address: Address) -> Release | None:
     if config is None:
         return None
     try:
-        release = Release.open(config.parent)
+        release = Release.open(config.parent).select(discriminator=discriminator)
     except InvalidFileError:  # damaged since it was fetched
         hub.discard(config)
         return None
@@ -318,7 +413,7 @@ def _check_snapshot(address: Address, release: Release, sha256: Mapping[str, str
         ) from error
 
 
-def _fetch(address: Address) -> Release:
+def _fetch(address: Address, *, discriminator: bool) -> Release:
     """Fetch what loading needs. Whatever can be refused is refused before it is fetched."""
     from zoo.io import hub
 
@@ -332,7 +427,7 @@ def _fetch(address: Address) -> Release:
             if name == "config.json":
                 config = path
     try:
-        release = Release.open(config.parent)
+        release = Release.open(config.parent).select(discriminator=discriminator)
     except InvalidFileError as error:
         hub.discard(config)
         raise InvalidFileError(f"{address}: {error}") from error

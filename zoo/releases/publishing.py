@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import torch
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
 from zoo.errors import (
@@ -42,11 +43,13 @@ from zoo.io.weights import MAX_SUMS_BYTES, SUMS, digest, read_sums, resolve_insi
 from zoo.paths import means_path
 from zoo.registry import registry
 from zoo.releases.exporting import pin_weights, release
-from zoo.releases.loading import MAX_TEXT_BYTES, Release, describe_no_release
+from zoo.releases.loading import MAX_TEXT_BYTES, Release, describe_no_release, load
 from zoo.training.run import is_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from zoo.gan import GAN
 
 _BRANCH_MOVED = (409, 412)  # statuses of a commit whose parent is no longer the head
 
@@ -135,6 +138,27 @@ def publish(
         pin_weights(entry.recipe, sha256, repo=repo, revision=head or "")
     url = f"{api().endpoint}/{repo}"
     return Commit(repo=repo, revision=head or "", url=url, sha256=sha256, changes=changes)
+
+
+def publish_model(model: GAN, *, repo: str, **options: Any) -> Commit:
+    """Publish the weights that a model was loaded from. Arguments and errors as in `publish`.
+
+    Raises InvalidValueError where it was not loaded, or changed since then.
+    """
+    kind = type(model).__name__
+    if not model.name:
+        raise InvalidValueError(
+            f"this {kind} was not loaded, so it has no recipe and no card to publish; train it, and publish the run"
+        )
+    saved = load(model.name, device="cpu").networks
+    for name, network in model.networks.items():
+        mine, theirs = network.state_dict(), saved[name].state_dict()
+        if any(not torch.equal(value.cpu(), theirs[key].to(value.dtype)) for key, value in mine.items()):
+            raise InvalidValueError(
+                f"the {name} of this {kind} is not that of {model.name} any more, and its card would not be true; "
+                "train it with zoo.train, and publish the run"
+            )
+    return publish(model.name, repo=repo, **options)
 
 
 @contextmanager

@@ -41,9 +41,9 @@ def verify_weights(
 
 
 def _list_folders(name: str | None) -> Iterable[tuple[str, Path, Mapping[str, str]]]:
-    from zoo.io import hub
-
     if name is None:
+        from zoo.io import hub
+
         for folder in sorted(path.parent for path in BUNDLED.glob(f"*/{SUMS}")):  # of entries and of feature networks
             entry = registry.entries.get(folder.name)
             yield folder.name, folder, entry.weights.sha256 if entry is not None else {}
@@ -57,6 +57,8 @@ def _list_folders(name: str | None) -> Iterable[tuple[str, Path, Mapping[str, st
     if (Path(name).expanduser() / "config.json").is_file():
         yield name, Path(name).expanduser(), {}
         return
+    from zoo.io import hub
+
     cached = hub.list_cached_snapshots()
     weights = known_entry.weights if known_entry is not None else Weights()
     wanted = hub.Address(weights.repo, weights.revision) if weights.repo else hub.Address.parse(name)
@@ -75,17 +77,19 @@ def _list_folders(name: str | None) -> Iterable[tuple[str, Path, Mapping[str, st
 
 
 def _verify_folder(label: str, folder: Path, sha256: Mapping[str, str]) -> Verification:
-    from zoo.io import hub
-
     files = [path for path in folder.rglob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in files)
-    is_snapshot = folder.parent.name == "snapshots"  # it has the files that loading needs, not all of SHA256SUMS
-    there = {path.relative_to(folder).as_posix() for path in files}
+    # A snapshot has the files that loading needed, not all of SHA256SUMS. A generator may have been fetched alone.
+    is_snapshot = folder.parent.name == "snapshots"
+    there = {path.relative_to(folder).as_posix() for path in files} | ({"generator.safetensors"} & sha256.keys())
     try:
-        count = verify(folder, sha256, names=there | sha256.keys() if is_snapshot else None)
-        for path in files:
-            if not hub.agrees_with_its_name(path):
-                raise InvalidFileError(f"{path}: other bytes than the Hub stated when it was fetched")
+        count = verify(folder, sha256, names=there if is_snapshot else None)
+        if is_snapshot:
+            from zoo.io.hub import agrees_with_its_name
+
+            for path in files:
+                if not agrees_with_its_name(path):
+                    raise InvalidFileError(f"{path}: other bytes than the Hub stated when it was fetched")
         checked = len(files) if is_snapshot else count
         if not checked:
             raise InvalidFileError(f"{folder}: no {SUMS} here to compare its files with")

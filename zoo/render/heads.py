@@ -234,7 +234,7 @@ class HeadRenderer:
             import anny  # noqa: F401
         except ImportError as error:
             raise MissingDependencyError(
-                "synthetic-faces needs the package 'anny': pip install 'gan-zoo[data]'"
+                "faces are rendered with the packages 'anny' and 'warp-lang': pip install 'gan-zoo[data]'"
             ) from error
         from zoo.render import kernels
 

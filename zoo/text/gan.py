@@ -13,13 +13,12 @@ from zoo.errors import InvalidFileError, InvalidValueError
 from zoo.gan import GAN
 from zoo.noise import Noise
 from zoo.options import TemperatureOptions
-from zoo.samples import Samples
 from zoo.text.data.datasets import TextDataConfig
 from zoo.text.data.vocabulary import END, UNK, Vocabulary
 from zoo.text.samples import Texts
 
 
-class TextGAN(GAN):
+class TextGAN(GAN[Texts]):
     """A GAN whose samples are texts. It carries the vocabulary that decodes its tokens."""
 
     DataConfig = TextDataConfig
@@ -64,5 +63,5 @@ class PolicyGAN(TextGAN):
     def prepare_sampling(self, n: int, seed: int, options: Any) -> tuple[Tensor, dict[str, Any]]:
         return self.latents(n, Noise(seed)), {"temperature": options.temperature}
 
-    def interpolate(self, n: int = 8, *, steps: int = 8, seed: int | None = None, batch_size: int = 64) -> Samples:
+    def interpolate(self, n: int = 8, *, steps: int = 8, seed: int | None = None, batch_size: int = 64) -> Texts:
         raise InvalidValueError("there is nothing between two texts: their tokens are sampled one by one")

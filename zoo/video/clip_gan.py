@@ -53,7 +53,7 @@ def as_frames(clips: Tensor) -> Tensor:
     return clips.transpose(1, 2).flatten(0, 1)
 
 
-class ClipGAN(GAN):
+class ClipGAN(GAN[Clips]):
     """A GAN of clips [N, 3, T, H, W] in [-1, 1]."""
 
     DataConfig = ClipDataConfig

@@ -20,6 +20,7 @@ from zoo.data.images import ImageDataConfig
 from zoo.errors import InvalidValueError
 from zoo.gan import GAN
 from zoo.recipe import TrainConfig, within
+from zoo.samples import Images
 from zoo.training.adversarial import adversarial_phases
 from zoo.training.phases import Phase
 
@@ -107,7 +108,7 @@ def initialize(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
-class DCGAN(GAN):
+class DCGAN(GAN[Images]):
     """Latent [N, 100] ~ N(0, I) -> image [N, 3, 64, 64] in [-1, 1]; width 64 has 3,576,704 + 2,765,568 parameters."""
 
     Config = DCGANConfig

@@ -24,6 +24,7 @@ from zoo.data import Store
 from zoo.data.images import ImageDataConfig
 from zoo.gan import GAN
 from zoo.recipe import TrainConfig, within
+from zoo.samples import Images
 from zoo.training.adversarial import adversarial_phases
 from zoo.training.phases import Phase
 
@@ -111,7 +112,7 @@ class Discriminator(nn.Module):
         return self.main((images + 1).flatten(1) / 2)[:, 0]
 
 
-class VanillaGAN(GAN):
+class VanillaGAN(GAN[Images]):
     """Latent [N, 100] ~ N(0, I) -> image [N, 3, 32, 32] in [-1, 1]; 5,251,872 + 3,977,041 parameters."""
 
     Config = VanillaGANConfig

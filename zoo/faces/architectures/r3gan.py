@@ -45,6 +45,7 @@ from zoo.recipe import (
     check_unused,
     within,
 )
+from zoo.samples import Images
 from zoo.training.augment import Augmentation
 from zoo.training.losses import LOSSES, Penalties
 from zoo.training.phases import Phase, Step, make_optimizer
@@ -331,7 +332,7 @@ class R3GANTrainConfig(TrainConfig):
         check_unused(self, "R3GAN", "gradient_penalty")
 
 
-class R3GAN(LabelledGAN):
+class R3GAN(LabelledGAN[Images]):
     """Latent [N, 64] ~ N(0, I) -> image [N, 3, 64, 64] in [-1, 1]; the defaults have 22,429,824 + 22,381,440
     parameters.
 

@@ -47,6 +47,7 @@ from zoo.nn.stylegan2 import (
 from zoo.noise import Noise
 from zoo.options import LabelOptions, StyleOptions, option
 from zoo.recipe import AugmentName, OptimizerConfig, TrainConfig, within
+from zoo.samples import Images
 from zoo.styled import StyledGAN
 from zoo.training.adversarial import adversarial_phases
 from zoo.training.phases import Phase, Step
@@ -412,7 +413,7 @@ def measure_path_lengths(images: Tensor, styles: Tensor, directions: Tensor) -> 
     return gradient.square().sum(2).mean(1).sqrt()
 
 
-class StyleGAN2(StyledGAN, LabelledGAN):
+class StyleGAN2(StyledGAN[Images], LabelledGAN[Images]):
     """Latent [N, 512] ~ N(0, I) -> image [N, 3, 64, 64] in [-1, 1]; the defaults have 22,243,608 + 23,407,361
     parameters.
 
@@ -450,7 +451,7 @@ class StyleGAN2(StyledGAN, LabelledGAN):
         if options.noise == "random" and not self.config.noise:
             raise InvalidValueError('noise = "random": this model has no noise; leave it out')
         noise = draw_keys(n, Noise(seed + SAMPLE_KEYS)) if options.noise == "random" else options.noise
-        return latents, arguments | {"truncation": options.truncation, "cutoff": options.cutoff, "noise": noise}
+        return latents, arguments | {"noise": noise}
 
     @property
     def mean_style(self) -> Tensor:

@@ -12,6 +12,7 @@ rate on held-out images of the data set.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -45,7 +46,7 @@ class Detector:
 def load_detectors() -> list[Detector]:
     """Load the detectors whose packages are installed. Each holds a network or a cascade, so load them once.
 
-    Raises MissingDependencyError where none is installed.
+    Warns of those that are not. Raises MissingDependencyError where none is installed.
     """
     found, missing = [], []
     for load in (_load_haar, _load_hog, _load_centerface):
@@ -53,10 +54,12 @@ def load_detectors() -> list[Detector]:
             found.append(load())
         except ImportError as error:
             missing.append(str(error))
-    if not found:
-        raise MissingDependencyError(
-            f"no face detector can be imported ({'; '.join(missing)}): pip install 'gan-zoo[evaluate]'"
-        )
+    if missing:
+        some = "not every" if found else "no"
+        what = f"{some} face detector can be imported ({'; '.join(missing)}): pip install 'gan-zoo[evaluate]'"
+        if not found:
+            raise MissingDependencyError(what)
+        warnings.warn(what, stacklevel=2)
     return found
 
 

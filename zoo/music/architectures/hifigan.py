@@ -40,7 +40,6 @@ from zoo.nn.rows import RowConv1d, RowConvTranspose1d, as_row, as_wave
 from zoo.noise import Noise
 from zoo.options import InputOptions
 from zoo.recipe import LossName, OptimizerConfig, TrainConfig, check_unused, within
-from zoo.samples import Samples
 from zoo.training.losses import LOSSES
 from zoo.training.phases import Phase, Step, make_optimizer
 
@@ -316,7 +315,7 @@ def feature_distance(real: list[list[Tensor]], fake: list[list[Tensor]]) -> Tens
     return torch.stack([F.l1_loss(b, a) for a, b in pairs]).sum()
 
 
-class HiFiGAN(GAN):
+class HiFiGAN(GAN[Sounds]):
     """Log-mel spectrogram [N, 80, F] -> wave [N, 1, 256 F].
 
     Without weight norm the generators have 13,926,017 (V1), 925,985 (V2) and 1,462,273 (V3) parameters. The
@@ -373,7 +372,7 @@ class HiFiGAN(GAN):
 
     def _sample(
         self, n: int, seed: int, batch_size: int, progress: Callable[[int], None] | None, options: InputOptions
-    ) -> Samples:
+    ) -> Sounds:
         """Vocode spectrograms of the weights or, with `options.input`, the spectrogram of a sound file.
 
         A file may have any sample rate and length. It is resampled to the model's rate, and `n` does not matter.
@@ -389,7 +388,7 @@ class HiFiGAN(GAN):
             progress(n)
         return self.output(output, mel)
 
-    def _stream(self, n: int, seed: int, batch_size: int, options: InputOptions) -> Iterator[Samples]:
+    def _stream(self, n: int, seed: int, batch_size: int, options: InputOptions) -> Iterator[Sounds]:
         if options.input is None:
             return super()._stream(n, seed, batch_size, options)
         return iter([replace(self._sample(n, seed, batch_size, None, options), source=self.name)])

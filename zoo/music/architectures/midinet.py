@@ -209,7 +209,7 @@ def initialize(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)  # type: ignore[arg-type]
 
 
-class MidiNet(ConditionalGAN):
+class MidiNet(ConditionalGAN[Scores]):
     """Latents of each bar [N, B 100] ~ N(0, I) and its chords -> rolls [N, 3, 16 B, 128]: melody, chords, onsets."""
 
     Config = MidiNetConfig

@@ -437,7 +437,7 @@ class MuseGANOptions(InputOptions):
     """Scores whose track `config.given` is accompanied, one after the other."""
 
 
-class MuseGAN(ConditionalGAN):
+class MuseGAN(ConditionalGAN[Scores]):
     """Latent [N, 128] -> rolls [N, R, B S, P] of -1 and 1."""
 
     Config = MuseGANConfig

@@ -130,7 +130,7 @@ def soundfont() -> Path:
     path = Path(spec.origin).with_name("TimGM6mb.sf2") if spec is not None and spec.origin else None
     if path is None or not path.is_file():
         raise MissingDependencyError(
-            "music is rendered with the soundfont of the package pretty_midi: pip install 'gan-zoo[data]'"
+            "music is rendered with the soundfont of the package 'pretty_midi': pip install 'gan-zoo[data]'"
         )
     return path
 

@@ -14,6 +14,16 @@ from zoo.io.atomic import replace_atomically
 from zoo.music.data.midi import list_notes
 
 
+def check_musicxml() -> None:
+    """Raise MissingDependencyError where MusicXML cannot be written."""
+    try:
+        import music21  # noqa: F401
+    except ImportError:
+        raise MissingDependencyError(
+            "MusicXML is written with the package 'music21': pip install 'gan-zoo[data]'"
+        ) from None
+
+
 def write_musicxml(
     grid: np.ndarray, path: Path, *, steps: int, lowest: int, names: Sequence[str], programs: Sequence[int], bpm: float
 ) -> None:
@@ -21,13 +31,9 @@ def write_musicxml(
 
     Raises MissingDependencyError without music21, WriteError.
     """
-    try:
-        from music21 import chord, clef, instrument, metadata, meter, note, stream, tempo
-        from music21.musicxml.m21ToXml import GeneralObjectExporter
-    except ImportError as error:
-        raise MissingDependencyError(
-            "MusicXML is written with the package music21: pip install 'gan-zoo[data]'"
-        ) from error
+    check_musicxml()
+    from music21 import chord, clef, instrument, metadata, meter, note, stream, tempo
+    from music21.musicxml.m21ToXml import GeneralObjectExporter
 
     quarter = steps / 4
     score: Any = stream.Score()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +18,7 @@ from torch import Tensor
 from zoo.io.atomic import replace_atomically
 from zoo.music.data.midi import HELD, SILENT, STRUCK, list_notes, write_midi
 from zoo.music.data.scores import ScoreConfig
-from zoo.music.samples.musicxml import write_musicxml
+from zoo.music.samples.musicxml import check_musicxml, write_musicxml
 from zoo.music.samples.player import Playable
 from zoo.music.samples.rendering import RATE, encode_wav, render
 from zoo.samples import tile
@@ -50,6 +51,14 @@ class Scores(Playable):
 
     SUFFIXES = (".mid", ".wav", ".png", ".npz", ".musicxml")
     CARD_SUFFIXES = (".mid", ".png")
+
+    @classmethod
+    def check_path(cls, path: str | os.PathLike[str]) -> Path:
+        """Check as `Samples.check_path`. Raises MissingDependencyError for .musicxml without the extra `data`."""
+        path = super().check_path(path)
+        if path.suffix.lower() == ".musicxml":
+            check_musicxml()
+        return path
 
     @cached_property
     def grids(self) -> np.ndarray:

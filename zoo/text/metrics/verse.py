@@ -60,7 +60,7 @@ def make_reader() -> Callable[[str], Reading | None]:
     try:
         from pypinyin import Style, pinyin
     except ImportError as error:
-        raise MissingDependencyError('readings need pypinyin: pip install "gan-zoo[evaluate]"') from error
+        raise MissingDependencyError("readings need the package 'pypinyin': pip install 'gan-zoo[evaluate]'") from error
 
     @cache
     def read(character: str) -> Reading | None:

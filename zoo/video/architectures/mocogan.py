@@ -295,7 +295,7 @@ class MoCoGANOptions(LabelOptions, FrameOptions):
     """A class of motion and a number of frames."""
 
 
-class MoCoGAN(LongClipGAN, LabelledGAN):
+class MoCoGAN(LongClipGAN, LabelledGAN[Clips]):
     """Latents [N, 220 + K] -> clips [N, 3, 16, 64, 64] in [-1, 1].
 
     With six classes, which the recurrent network gets: 3,249,864 + 11,253,504 + 663,296 parameters.

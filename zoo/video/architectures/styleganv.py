@@ -55,6 +55,7 @@ from zoo.training.augment import Augmentation
 from zoo.training.losses import LOSSES, Penalties
 from zoo.training.phases import Phase, Step, make_optimizer
 from zoo.video.clip_gan import ClipConfig, LongClipGAN, as_clips, as_frames, frames_at_once
+from zoo.video.samples import Clips
 
 KERNEL = 11  # of the two convolutions over motion noise
 JOINED = 16  # px, where the discriminator concatenates the frames' features
@@ -363,7 +364,7 @@ class StyleGANVOptions(StyleOptions, FrameOptions):
         FrameOptions.__post_init__(self)
 
 
-class StyleGANV(StyledGAN, LongClipGAN):
+class StyleGANV(StyledGAN[Clips], LongClipGAN):
     """Latents [N, 512 + 22 * 512] ~ N(0, I) -> clips [N, 3, 16, 256, 256] in [-1, 1].
 
     The defaults have 32,105,941 + 26,909,504 parameters.
@@ -396,10 +397,6 @@ class StyleGANV(StyledGAN, LongClipGAN):
 
     def generator_arguments(self, frames: int) -> dict[str, Any]:
         return {"frames": frames}
-
-    def prepare_sampling(self, n: int, seed: int, options: StyleGANVOptions) -> tuple[Tensor, dict[str, Any]]:
-        latents, arguments = super().prepare_sampling(n, seed, options)
-        return latents, arguments | {"truncation": options.truncation, "cutoff": options.cutoff}
 
     def arguments_for(self, samples: Samples) -> dict[str, Any]:
         return self.generator_arguments(samples.tensor.shape[2])
