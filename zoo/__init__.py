@@ -15,6 +15,7 @@ from zoo.registry import info, list_models, registry
 
 if TYPE_CHECKING:
     from zoo.evaluation import evaluate
+    from zoo.exporting import export
     from zoo.releases.exporting import release
     from zoo.releases.loading import load, sample
     from zoo.releases.publishing import publish
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "evaluate",
+    "export",
     "info",
     "list_models",
     "load",
@@ -35,6 +37,7 @@ __all__ = [
 
 _MODULES = {
     "evaluate": "zoo.evaluation",
+    "export": "zoo.exporting",
     "load": "zoo.releases.loading",
     "publish": "zoo.releases.publishing",
     "release": "zoo.releases.exporting",

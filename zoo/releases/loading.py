@@ -142,11 +142,18 @@ def load(name: str | os.PathLike[str], *, device: str | torch.device = "auto") -
         InvalidValueError: a device that this machine does not have.
     """
     place = choose_device(device)
-    folder = Path(name).expanduser()
-    is_own = os.fspath(name) not in registry.entries and is_run(folder)
-    gan = Run.open(folder).load()[0] if is_own else find_release(name).load()
+    source = find_source(name)
+    gan = source.load() if isinstance(source, Release) else source.load()[0]
     gan.name = os.fspath(name)
     return gan.to(place)
+
+
+def find_source(name: str | os.PathLike[str]) -> Release | Run:
+    """Find what `load` loads: a run folder, or released weights as `find_release` does. Raises as `load`."""
+    folder = Path(name).expanduser()
+    if os.fspath(name) not in registry.entries and is_run(folder):
+        return Run.open(folder)
+    return find_release(name)
 
 
 def sample(
