@@ -15,6 +15,7 @@ from zoo.registry import info, list_models, registry
 
 if TYPE_CHECKING:
     from zoo.evaluation import evaluate
+    from zoo.exporting import export
     from zoo.gan import GAN
     from zoo.releases.exporting import release
     from zoo.releases.loading import create, load, sample
@@ -26,6 +27,7 @@ __all__ = [
     "GAN",
     "create",
     "evaluate",
+    "export",
     "info",
     "list_models",
     "load",
@@ -40,6 +42,7 @@ _MODULES = {
     "GAN": "zoo.gan",
     "create": "zoo.releases.loading",
     "evaluate": "zoo.evaluation",
+    "export": "zoo.exporting",
     "load": "zoo.releases.loading",
     "publish": "zoo.releases.publishing",
     "release": "zoo.releases.exporting",

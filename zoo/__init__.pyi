@@ -9,6 +9,7 @@ import torch
 from zoo.samples import Samples
 from zoo.gan import GAN as GAN
 from zoo.evaluation import evaluate as evaluate
+from zoo.exporting import export as export
 from zoo.registry import info as info
 from zoo.registry import list_models as list_models
 from zoo.releases.publishing import publish as publish
@@ -41,7 +42,7 @@ from zoo.video.architectures.tgan import TGAN as _zoo_video_architectures_tgan_T
 from zoo.video.architectures.vgan import VGAN as _zoo_video_architectures_vgan_VGAN
 from zoo.video.samples import Clips as _zoo_video_samples_Clips
 __version__: str
-__all__ = ['GAN', 'create', 'evaluate', 'info', 'list_models', 'load', 'publish', 'registry', 'release', 'sample', 'train']
+__all__ = ['GAN', 'create', 'evaluate', 'export', 'info', 'list_models', 'load', 'publish', 'registry', 'release', 'sample', 'train']
 @overload
 def load(name: Literal['faces-dcgan'], *, device: str | torch.device = 'auto', discriminator: bool = True) -> _zoo_faces_architectures_dcgan_DCGAN: ...
 @overload

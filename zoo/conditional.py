@@ -13,7 +13,7 @@ from torch import Tensor
 from zoo.data.labels import LABELS, read_labels
 from zoo.device import send
 from zoo.errors import InvalidFileError, NotFoundError, suggest
-from zoo.gan import GAN, S_co, great_circles
+from zoo.gan import GAN, Graph, S_co, great_circles
 from zoo.noise import Noise
 from zoo.options import LabelOptions
 
@@ -94,6 +94,17 @@ class LabelledGAN(ConditionalGAN[S_co]):
         if options.label is None:
             return self.latents(n, noise), {}
         return self.add_labels(self.prior(n, noise), torch.full((n,), self.class_index(options.label))), {}
+
+    def describe_samples(self) -> dict[str, Any]:
+        """As `GAN.describe_samples`, with the names of the classes."""
+        return {**super().describe_samples(), **({"classes": list(self.labels)} if self.labels else {})}
+
+    def prepare_discriminator_export(self, n: int, seed: int) -> Graph:
+        """As `GAN.prepare_discriminator_export`. Where there are classes, they are an input, too: `labels` [N]."""
+        graph = super().prepare_discriminator_export(n, seed)
+        if not self.config.labels:
+            return graph
+        return replace(graph, inputs={**graph.inputs, "labels": torch.arange(n) % self.config.labels})
 
     def class_index(self, label: str) -> int:
         """Return the number of the class called `label`. Raises NotFoundError with the nearest."""

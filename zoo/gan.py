@@ -6,7 +6,7 @@ import math
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, cast
 
@@ -36,6 +36,24 @@ MAX_SEED = 2**63 - 1
 
 S_co = TypeVar("S_co", bound=Samples, covariant=True, default=Samples)
 """The class of a GAN's samples, for type checkers: `class DCGAN(GAN[Images])`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graph:
+    """What one exported file computes: a module, and tensors that show how it is called."""
+
+    module: nn.Module
+    """It takes the inputs by position, draws no random numbers, and returns a tensor or a tuple of tensors."""
+    inputs: Mapping[str, Tensor]
+    """Examples by name, a row for each sample."""
+    outputs: tuple[str, ...] = ("samples",)
+    """The names of what the module returns."""
+    free: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    """Dimensions of inputs, by number, that may have any size besides the batch, and what they are called."""
+    tolerance: float = 1e-4
+    """The most that an output may differ from PyTorch's, in units of its largest number where that is above 1."""
+    usage: str = ""
+    """What the caller has to do, where it is more than to give latents and take samples."""
 
 
 class GAN(nn.Module, Generic[S_co]):
@@ -265,6 +283,21 @@ class GAN(nn.Module, Generic[S_co]):
         An argument that is a tensor has a row for each sample.
         """
         return self.latents(n, Noise(seed)), {}
+
+    def describe_samples(self) -> dict[str, Any]:
+        """Describe samples for a program that only has an exported file: their kind, range and, in Hz, their rate."""
+        rate = {"rate": self.config.rate} if hasattr(self.config, "rate") else {}
+        return {"samples": self.Output.__name__.lower(), "range": [-1, 1], **rate}
+
+    def prepare_export(self, n: int, seed: int) -> Graph:
+        """Return what the generator's exported file computes, with inputs of n samples of a seed."""
+        return Graph(module=self.generator, inputs={"latents": self.latents(n, Noise(seed))})
+
+    def prepare_discriminator_export(self, n: int, seed: int) -> Graph:
+        """Return what the discriminator's exported file computes, with the generator's n samples of a seed."""
+        return Graph(
+            module=self.discriminator, inputs={"samples": self.sample(n, seed=seed).tensor}, outputs=("logits",)
+        )
 
     @torch.no_grad()
     def interpolate(self, n: int = 8, *, steps: int = 8, seed: int | None = None, batch_size: int = 64) -> S_co:

@@ -159,20 +159,22 @@ def load_as(
     Raises as `load`, and InvalidFileError for weights of another architecture.
     """
     place = choose_device(device)
-    folder = Path(name).expanduser()
-    if os.fspath(name) not in registry.entries and is_run(folder):
-        run = Run.open(folder)
-        _check_class(name, run.recipe.architecture_class, cls)
-        gan = run.load()[0]
-        if not discriminator:
-            _keep_networks(gan, ["generator"])
-    else:
-        release = find_release(name, discriminator=discriminator)
-        _check_class(name, release.architecture, cls)
-        gan = release.load()
+    source = find_source(name, discriminator=discriminator)
+    _check_class(name, source.architecture if isinstance(source, Release) else source.recipe.architecture_class, cls)
+    gan = source.load() if isinstance(source, Release) else source.load()[0]
+    if isinstance(source, Run) and not discriminator:
+        _keep_networks(gan, ["generator"])
     assert isinstance(gan, cls)
     gan.name = os.fspath(name)
     return gan.to(place)
+
+
+def find_source(name: str | os.PathLike[str], *, discriminator: bool = True) -> Release | Run:
+    """Find what `load` loads: a run folder, or released weights as `find_release` does. Raises as `load`."""
+    folder = Path(name).expanduser()
+    if os.fspath(name) not in registry.entries and is_run(folder):
+        return Run.open(folder)
+    return find_release(name, discriminator=discriminator)
 
 
 def _check_class(name: str | os.PathLike[str], found: type[GAN], asked: type[GAN]) -> None:

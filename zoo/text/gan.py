@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
+import torch
 from torch import Tensor
 
 from zoo.data import Store
 from zoo.errors import InvalidFileError, InvalidValueError
-from zoo.gan import GAN
+from zoo.gan import GAN, Graph
 from zoo.noise import Noise
 from zoo.options import TemperatureOptions
 from zoo.text.data.datasets import TextDataConfig
 from zoo.text.data.vocabulary import END, UNK, Vocabulary
+from zoo.text.policies import NextToken, NextTokenOfText, Policy, RecurrentPolicy
 from zoo.text.samples import Texts
 
 
@@ -30,6 +32,11 @@ class TextGAN(GAN[Texts]):
     @property
     def sample_shape(self) -> tuple[int]:
         return (self.config.length,)
+
+    def describe_samples(self) -> dict[str, Any]:
+        """As `GAN.describe_samples`, with the text of each token."""
+        tokens = {} if self.vocabulary is None else {"tokens": self.vocabulary.tokens}
+        return {**super().describe_samples(), "range": [0, self.config.vocabulary - 1], **tokens}
 
     @classmethod
     def config_for(cls, config: Any, data: Store) -> Any:
@@ -62,6 +69,26 @@ class PolicyGAN(TextGAN):
 
     def prepare_sampling(self, n: int, seed: int, options: Any) -> tuple[Tensor, dict[str, Any]]:
         return self.latents(n, Noise(seed)), {"temperature": options.temperature}
+
+    @torch.no_grad()
+    def prepare_export(self, n: int, seed: int) -> Graph:
+        """Return one step: a token [N] and a state -> logits [N, V] of the next token, and the state after it.
+
+        The first of the inputs is a start; the others have read two tokens.
+        """
+        policy = cast(Policy, self.generator)
+        step = NextToken(policy) if isinstance(policy, RecurrentPolicy) else NextTokenOfText(policy)
+        tokens = self.sample(n, seed=seed).tensor[:, 0]
+        state = step(tokens, step(torch.full_like(tokens, END), step.start(n))[1])[1]
+        tokens[0], state[0] = END, 0
+        return Graph(
+            module=step,
+            inputs={"token": tokens, "state": state},
+            outputs=("logits", "next_state"),
+            usage=f"Start with token {END} and a state of zeros. Choose the next token by the logits, and give it back "
+            f"with next_state as the state, up to {self.config.length} tokens."
+            + (f" The text ends before its first token {END}." if self.config.ends else ""),
+        )
 
     def interpolate(self, n: int = 8, *, steps: int = 8, seed: int | None = None, batch_size: int = 64) -> Texts:
         raise InvalidValueError("there is nothing between two texts: their tokens are sampled one by one")

@@ -108,6 +108,49 @@ class RecurrentPolicy(Policy):
         return self.next_logits(states.flatten(0, 1)).view(*states.shape[:2], -1)
 
 
+class NextToken(nn.Module):
+    """One step of a recurrent policy: tokens [N] and states [N, ...] -> logits [N, V], and the states after these.
+
+    A state of zeros stands for the initial state.
+    """
+
+    def __init__(self, policy: RecurrentPolicy) -> None:
+        super().__init__()
+        self.policy = policy
+
+    def start(self, n: int) -> Tensor:
+        """Return the states to start with: zeros [n, ...]."""
+        return torch.zeros_like(self.policy.initial_state(n))
+
+    def forward(self, tokens: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        initial = self.policy.initial_state(1)
+        fresh = (state == 0).flatten(1).all(1).view(-1, *[1] * (state.dim() - 1))
+        state = self.policy.read(tokens, torch.where(fresh, initial, state))
+        return self.policy.next_logits(state) + self.policy.banned, state
+
+
+class NextTokenOfText(nn.Module):
+    """One step of any policy: tokens [N] and states [N, T] -> logits [N, V], and the states after these tokens.
+
+    A state is the tokens that were read, each plus 1, and then zeros. Each step reads the text again from its start.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        super().__init__()
+        self.policy = policy
+
+    def start(self, n: int) -> Tensor:
+        """Return the states to start with: zeros [n, T]."""
+        return torch.zeros(n, self.policy.config.length, dtype=torch.long)
+
+    def forward(self, tokens: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        last = torch.arange(state.shape[1], device=state.device) == (state > 0).sum(1, keepdim=True)  # [N, T]
+        state = torch.where(last, tokens[:, None] + 1, state)
+        text = F.pad((state[:, 1:] - 1).clamp(min=0), (0, 1))  # without the start symbol, which `logits` puts first
+        logits = self.policy.logits(text)
+        return torch.where(last[..., None], logits, 0).sum(1) + self.policy.banned, state
+
+
 def sample_categorical(probabilities: Tensor, uniforms: Tensor) -> Tensor:
     """Sample tokens [N] by probabilities [N, V], with one uniform number in [0, 1) each [N].
 

@@ -216,7 +216,11 @@ class SynthesisBlock(nn.Module):
     def forward(
         self, x: Tensor | None, image: Tensor | None, styles: Tensor, noise: LayerNoise
     ) -> tuple[Tensor, Tensor | None]:
-        x = self.const.expand(len(styles), -1, -1, -1) if x is None else self.conv0(x, styles[:, self.first - 1], noise)
+        x = (
+            self.const.expand(styles.shape[0], -1, -1, -1)
+            if x is None
+            else self.conv0(x, styles[:, self.first - 1], noise)
+        )
         x = self.conv1(x, styles[:, self.first], noise)
         if self.torgb is None:
             return x, None
@@ -320,7 +324,8 @@ class Epilogue(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = rectify(self.conv(append_deviation(x, self.group)))
-        return self.out(rectify(self.fc(x.flatten(1)))).squeeze(1)
+        outputs = self.out(rectify(self.fc(x.flatten(1))))
+        return outputs[:, 0] if outputs.shape[1] == 1 else outputs
 
 
 class Discriminator(nn.Module):

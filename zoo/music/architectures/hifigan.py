@@ -31,7 +31,7 @@ from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 from zoo.data import Store
 from zoo.device import send
 from zoo.errors import InvalidValueError
-from zoo.gan import GAN
+from zoo.gan import GAN, Graph
 from zoo.music.data.sounds import SoundDataConfig, decode, read_sound
 from zoo.music.mel import MelConfig, log_mel, resample
 from zoo.music.samples.sounds import Sounds
@@ -418,6 +418,16 @@ class HiFiGAN(GAN[Sounds]):
             wave = generator(mel[..., first:last])
             parts.append(wave[..., (start - first) * hop :][..., : min(CHUNK, mel.shape[-1] - start) * hop])
         return torch.cat(parts, dim=-1)
+
+    def prepare_export(self, n: int, seed: int) -> Graph:
+        """Return the vocoder: spectrograms [N, mels, F] of any length -> waves [N, 1, F * hop].
+
+        The examples of n samples are n times as long as one, so that both sizes vary.
+        """
+        graph = super().prepare_export(n, seed)
+        mel = graph.inputs["latents"].repeat(1, 1, n)
+        usage = "Give log-mel spectrograms, of zoo.music.mel.log_mel for the config of this model."
+        return replace(graph, inputs={"mel": mel}, free={"mel": {2: "frames"}}, usage=usage)
 
     def _fuse_generator(self) -> nn.Module:
         """Return the generator without weight norm. It is cached until a weight changes."""

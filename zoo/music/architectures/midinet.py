@@ -145,7 +145,7 @@ class Generator(nn.Module):
         bars = self.config.bars
         noise = latents[:, : bars * self.config.latent_dim].unflatten(1, (bars, -1))
         chords = latents[:, bars * self.config.latent_dim :].unflatten(1, (bars, CHORD))
-        melody = [latents.new_zeros(len(latents), 1, STEPS, PITCHES)]  # before the first bar is silence
+        melody = [latents.new_zeros(latents.shape[0], 1, STEPS, PITCHES)]  # before the first bar is silence
         for i in range(bars):
             loudest = self.generate_bar(noise[:, i], chords[:, i], melody[-1]).argmax(dim=3)
             melody.append(F.one_hot(loudest, PITCHES).to(latents))
@@ -199,7 +199,7 @@ class Discriminator(nn.Module):
 
     def forward(self, rolls: Tensor) -> Tensor:
         logits, _ = self.bar_logits(*split_bars(rolls))
-        return logits.view(len(rolls), -1).mean(1)
+        return logits.view(rolls.shape[0], -1).mean(1)
 
 
 def initialize(module: nn.Module) -> None:

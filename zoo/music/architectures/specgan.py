@@ -12,7 +12,7 @@ W = width.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import torch
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from zoo.data import Store
 from zoo.errors import InvalidValueError
+from zoo.gan import Graph
 from zoo.music.data.sounds import decode
 from zoo.music.mel import griffin_lim, hann_window
 from zoo.music.sound_gan import CriticTrainConfig, Score, SoundConfig, SoundGAN, initialize
@@ -115,6 +116,17 @@ class Generator(nn.Module):
         return torch.stack(waves).clamp(-1, 1)
 
 
+class Magnitudes(nn.Module):
+    """Latent [N, Z + K] -> magnitudes [N, 129, 129] of frequencies and frames: the generator without Griffin-Lim."""
+
+    def __init__(self, generator: Generator) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, latents: Tensor) -> Tensor:
+        return self.generator.spectra.to_magnitudes(self.generator.generate_picture(latents))
+
+
 class Critic(nn.Module):
     """Wave [N, 1, 16384] or spectrogram [N, 1, 128, 128], and its class [N] if it is known -> scores [N]."""
 
@@ -165,6 +177,14 @@ class SpecGAN(SoundGAN):
         rows = data.indices("train")[:2000]
         self.generator.spectra.fit(decode(data.samples[rows]))
         self.discriminator.spectra.load_state_dict(self.generator.spectra.state_dict())
+
+    def prepare_export(self, n: int, seed: int) -> Graph:
+        """Return the generator up to its magnitudes: an inverse Fourier transform has no export that is right."""
+        usage = (
+            f"Estimate the phases of {FFT} samples every {HOP}, with a Hann window and centered frames: Griffin-Lim."
+        )
+        graph = super().prepare_export(n, seed)
+        return replace(graph, module=Magnitudes(self.generator), outputs=("magnitudes",), usage=usage)
 
     def float32_modules(self) -> list[nn.Module]:
         return [self.generator.main[-2], self.discriminator.score]

@@ -123,7 +123,7 @@ class Discriminator(nn.Module):
     def score_tokens(self, tokens: Tensor) -> Tensor:
         """Compute a logit after each token of texts [N, T]."""
         table = F.dropout(self.embedding.weight, self.config.discriminator_dropout, self.training)
-        positions = self.positions.expand(len(tokens), -1, -1)
+        positions = self.positions.expand(tokens.shape[0], -1, -1)
         return self.output(self.lstm(torch.cat([F.embedding(tokens, table), positions], dim=2))).squeeze(2)
 
 
@@ -140,7 +140,7 @@ class NormedLSTM(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         projected = self.enter_norm(self.enter(inputs))
-        hidden = cell = inputs.new_zeros(len(inputs), self.hidden_dim)
+        hidden = cell = inputs.new_zeros(inputs.shape[0], self.hidden_dim)
         outputs = []
         for t in range(inputs.shape[1]):
             gates = projected[:, t] + self.recur_norm(self.recur(hidden))

@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from zoo.conditional import LabelledGAN
 from zoo.device import send
 from zoo.errors import InvalidValueError
+from zoo.gan import GAN, Graph
 from zoo.noise import Noise
 from zoo.options import FrameOptions, LabelOptions
 from zoo.recipe import OptimizerConfig, TrainConfig, check_unused, within
@@ -146,10 +147,11 @@ class Generator(nn.Module):
         content = torch.cat([content] + ([classes] if config.labels_to == "image" else []), dim=1)
         codes = torch.cat([content[:, None].expand(-1, motion.shape[1], -1), motion], dim=2)
         codes = codes.flatten(0, 1)[:, :, None, None]  # [N T, C + M, 1, 1]
-        if self.training:
-            return as_clips(self.image(codes), len(latents))
+        n = latents.shape[0]  # and not `len`, which an export would fix
+        if self.training or torch.compiler.is_exporting():
+            return as_clips(self.image(codes), n)
         pieces = codes.split(frames_at_once(config.resolution))  # a long clip is generated in pieces
-        return as_clips(torch.cat([self.image(piece) for piece in pieces]), len(latents))
+        return as_clips(torch.cat([self.image(piece) for piece in pieces]), n)
 
 
 class ImageDiscriminator(nn.Module):
@@ -338,6 +340,10 @@ class MoCoGAN(LongClipGAN, LabelledGAN[Clips]):
         if self.labels and latents is not None:
             labels = tuple(self.labels[label] for label in latents[:, -len(self.labels) :].argmax(1).tolist())
         return Clips(tensor=tensor, latents=latents, seed=seed, rate=self.config.rate, labels=labels)
+
+    def prepare_discriminator_export(self, n: int, seed: int) -> Graph:
+        """As `GAN.prepare_discriminator_export`: this discriminator is given no classes, it recognizes them."""
+        return GAN.prepare_discriminator_export(self, n, seed)
 
     def float32_modules(self) -> list[nn.Module]:
         exact = [self.generator.recurrent, self.generator.image[-2], self.discriminator.main[-1]]

@@ -143,7 +143,11 @@ class MotionConvolution(nn.Module):
         self.scale = SLOW * (dim * KERNEL) ** -0.5
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv1d(x, (self.weight * self.scale).to(x), (self.bias * SLOW).to(x))
+        weight, bias = (self.weight * self.scale).to(x), (self.bias * SLOW).to(x)
+        if torch.compiler.is_exporting():  # no runtime has a convolution in float64
+            windows = x.unfold(2, KERNEL, 1).transpose(1, 2).flatten(2)  # [N, A - 10, V * 11]
+            return F.linear(windows, weight.flatten(1), bias).transpose(1, 2)
+        return F.conv1d(x, weight, bias)
 
 
 class Motion(nn.Module):
@@ -173,7 +177,7 @@ class Motion(nn.Module):
         noise, times = noise.to(exact), times.to(exact)
         codes = second(rectify(first(noise.transpose(1, 2)))).transpose(1, 2)  # u, [N, A, V]
         left = (times / self.distance).floor().long()  # [N, S]
-        rows = torch.arange(len(times), device=times.device)[:, None]
+        rows = torch.arange(times.shape[0], device=times.device)[:, None]
         u_left, u_right = codes[rows, left], codes[rows, left + 1]  # [N, S, V]
         start = left * self.distance
         share = ((times - start) / self.distance)[..., None]
@@ -245,14 +249,15 @@ class Generator(nn.Module):
         With `styles` [N, 1 or L, W], only the motion comes from the latents.
         """
         config = self.config
-        at_once = max(1, frames_at_once(config.resolution) // len(times))
-        if not self.training and times.shape[1] > at_once:  # a long clip is generated in pieces
-            return torch.cat([self.frames_at(latents, part, styles) for part in times.split(at_once, dim=1)], dim=2)
+        if not self.training and not torch.compiler.is_exporting():  # a long clip is generated in pieces
+            at_once = max(1, frames_at_once(config.resolution) // len(times))
+            if times.shape[1] > at_once:
+                return torch.cat([self.frames_at(latents, part, styles) for part in times.split(at_once, dim=1)], dim=2)
         styles = self.make_styles(latents) if styles is None else styles.to(latents)  # w, [N, L, W]
         noise = latents[:, config.latent_dim :].unflatten(1, (-1, config.motion_dim))
         codes = self.motion(noise, times).flatten(0, 1)  # v, [N S, V]
         styles = styles.expand(-1, self.num_styles, -1).repeat_interleave(times.shape[1], dim=0)  # [N S, L, W]
-        constant = self.constant.expand(len(codes), -1, -1, -1)
+        constant = self.constant.expand(codes.shape[0], -1, -1, -1)
         x = torch.cat([constant, codes[:, :, None, None].expand(-1, -1, 4, 4)], dim=1)
         first, *others = self.convolutions
         x = first(x, styles[:, 0])
@@ -263,11 +268,11 @@ class Generator(nn.Module):
                 image = upsample(image, self.resample_filter) + to_rgb(x, styles[:, 2 * i + 1])
         if not self.training:
             image = image.clamp(-1, 1)
-        return as_clips(image, len(latents))
+        return as_clips(image, latents.shape[0])
 
     def forward(self, latents: Tensor, frames: int | None = None, *, styles: Tensor | None = None) -> Tensor:
         times = torch.arange(frames or self.config.frames, device=latents.device, dtype=torch.float32)
-        return self.frames_at(latents, times.expand(len(latents), -1), styles)
+        return self.frames_at(latents, times.expand(latents.shape[0], -1), styles)
 
 
 class Residual(nn.Module):

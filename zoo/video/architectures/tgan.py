@@ -124,7 +124,7 @@ class Generator(nn.Module):
     def forward(self, latents: Tensor) -> Tensor:
         steps = self.temporal(latents).transpose(1, 2)  # [N, 16, S]
         repeated = latents[:, None].expand(-1, steps.shape[1], -1)
-        return as_clips(self.image(repeated.flatten(0, 1), steps.flatten(0, 1)), len(latents))
+        return as_clips(self.image(repeated.flatten(0, 1), steps.flatten(0, 1)), latents.shape[0])
 
 
 class Critic(nn.Module):
