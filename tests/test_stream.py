@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from helpers.releases import write_model
 
 import zoo
+from zoo.animation import stream_mp4
 from zoo.errors import InvalidValueError
 from zoo.gan import GAN
 from zoo.recipe import load_recipe
@@ -65,7 +67,7 @@ def test_bad_values_are_refused_before_the_first_batch():
             model.stream(**options)
 
 
-def interrupted(parts: Iterator[Samples], after: int) -> Iterator[Samples]:
+def interrupted(parts: Iterator[Any], after: int) -> Iterator[Any]:
     """Yield some parts, and then what Ctrl-C does."""
     for number, part in enumerate(parts):
         if number == after:
@@ -105,3 +107,30 @@ def test_the_command_saves_as_it_generates(command: Command, tmp_path: Path, mon
     assert code == 130
     assert "2 of 5 samples, then stopped, of" in said
     assert len(list((tmp_path / "some").iterdir())) == 2
+
+
+@pytest.mark.parametrize(("name", "options"), [("video-mocogan", {}), ("video-styleganv", {"truncation": 0.7})])
+def test_a_long_clip_comes_in_pieces(name: str, options: dict[str, float]):
+    """The pieces follow one another, and together are the clip that `sample` makes."""
+    model = zoo.load(name)
+    whole = model.sample(1, seed=2, frames=300, **options)
+    pieces = list(model.stream_clip(seed=2, frames=300, **options))
+
+    assert [piece.tensor.shape[2] for piece in pieces] == [128, 128, 44]
+    torch.testing.assert_close(torch.cat([piece.tensor for piece in pieces], dim=2), whole.tensor)
+
+
+def test_a_long_clip_is_saved_as_it_comes(command: Command, tmp_path: Path):
+    """`zoo sample -n 1 --frames 150 --out clip.mp4` has 150 frames; stopped, those until then."""
+    av = pytest.importorskip("av")
+    target = tmp_path / "clip.mp4"
+    said = command("sample", "video-mocogan", "-n", 1, "--frames", 150, "--seed", 1, "--out", target)[1]
+    assert said == f"150 frames of video-mocogan, seed 1: {target}\n"
+    with av.open(str(target)) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 150
+
+    frames = torch.zeros(3, 40, 16, 16, 3, dtype=torch.uint8).numpy()
+    saved = stream_mp4(interrupted(iter(frames), 2), target, 25)
+    assert saved == 80
+    with av.open(str(target)) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 80

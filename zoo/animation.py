@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import itertools
 from base64 import b64encode
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -71,15 +74,12 @@ def save_animation(path: Path, frames: np.ndarray, rate: float) -> None:
     """
     suffix = path.suffix.lower()
     height, width = frames.shape[1:3]
-    if suffix == ".mp4" and (height % 2 or width % 2):
-        raise InvalidValueError(
-            f"{path}: {width} x {height} px: an MP4 that every player shows (yuv420p) needs even sizes; "
-            "save as .webp, .gif or into a folder"
-        )
+    if suffix == ".mp4":
+        check_mp4_size(height, width, path)
     check_size(width, height, path)
     with replace_atomically(path) as temporary:
         if suffix == ".mp4":
-            _write_mp4(temporary, frames, rate)
+            _write_mp4(temporary, frames, frames.shape[1:3], rate)
         else:
             _write_looping(temporary, frames, rate, suffix)
 
@@ -109,11 +109,54 @@ def _write_looping(target: Path | io.BytesIO, frames: np.ndarray, rate: float, s
     )
 
 
-def _write_mp4(path: Path, frames: np.ndarray, rate: float) -> None:
+def stream_mp4(
+    parts: Iterable[np.ndarray], path: Path, rate: float, *, progress: Callable[[int], None] | None = None
+) -> int:
+    """Save frames, parts of uint8 [T, H, W, 3], as they come; returns how many were saved.
+
+    Ctrl-C ends the video early, with the frames until then.
+
+    Args:
+        progress: called with the number of frames saved.
+
+    Raises as `save_animation`.
+    """
+    saved = 0
+
+    def list_frames() -> Iterator[np.ndarray]:
+        nonlocal saved
+        with suppress(KeyboardInterrupt):
+            for part in parts:
+                for frame in part:
+                    yield frame
+                    saved += 1
+                if progress is not None:
+                    progress(saved)
+
+    frames = list_frames()
+    first = next(frames)
+    height, width = first.shape[:2]
+    check_mp4_size(height, width, path)
+    with replace_atomically(path) as temporary:
+        _write_mp4(temporary, itertools.chain([first], frames), (height, width), rate)
+    return saved
+
+
+def check_mp4_size(height: int, width: int, path: Path) -> None:
+    """Raise InvalidValueError for a size that an MP4 cannot have."""
+    if height % 2 or width % 2:
+        raise InvalidValueError(
+            f"{path}: {width} x {height} px: an MP4 that every player shows (yuv420p) needs even sizes; "
+            "save as .webp, .gif or into a folder"
+        )
+    check_size(width, height, path)
+
+
+def _write_mp4(path: Path, frames: Iterable[np.ndarray], size: tuple[int, ...], rate: float) -> None:
     av = import_pyav("writing .mp4")
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1001))
-        stream.height, stream.width = frames.shape[1:3]
+        stream.height, stream.width = size
         stream.pix_fmt, stream.options = "yuv420p", {"crf": "18"}
         # Players guess what a file does not say, by its height: large ones were shown in other colors.
         codec = stream.codec_context

@@ -284,6 +284,10 @@ class GAN(nn.Module, Generic[S_co]):
         """
         return self.latents(n, Noise(seed)), {}
 
+    def resolve_arguments(self, latents: Tensor, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Turn the arguments of `prepare_sampling` into those of the generator."""
+        return arguments
+
     def describe_samples(self) -> dict[str, Any]:
         """Describe samples for a program that only has an exported file: their kind, range and, in Hz, their rate."""
         rate = {"rate": self.config.rate} if hasattr(self.config, "rate") else {}
@@ -377,6 +381,7 @@ class GAN(nn.Module, Generic[S_co]):
     def _generate(
         self, latents: Tensor, batch_size: int, progress: Callable[[int], None] | None, **arguments: Any
     ) -> Tensor:
+        arguments = self.resolve_arguments(latents, arguments)
         generator = channels_last(fuse_norms(self.generator))
         weight = next(generator.parameters())
         if latents.is_floating_point():

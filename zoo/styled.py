@@ -102,21 +102,13 @@ class StyledGAN(GAN[S_co]):
         chosen = {"truncation": options.truncation, "cutoff": options.cutoff, "edit": options.edit}
         return latents, arguments | chosen
 
-    def _generate(
-        self,
-        latents: Tensor,
-        batch_size: int,
-        progress: Callable[[int], None] | None,
-        *,
-        styles: Tensor | None = None,
-        truncation: float = 1.0,
-        cutoff: int | None = None,
-        edit: Mapping[str, float] | None = None,
-        **arguments: Any,
-    ) -> Tensor:
-        if styles is None:
-            styles = self._choose_styles(self.map_latents(latents), truncation, cutoff, edit)
-        return super()._generate(latents, batch_size, progress, styles=styles, **arguments)
+    def resolve_arguments(self, latents: Tensor, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Turn the options of styles into `styles`."""
+        given = dict(arguments)
+        truncation, cutoff, edit = given.pop("truncation", 1.0), given.pop("cutoff", None), given.pop("edit", None)
+        if given.get("styles") is None:
+            given["styles"] = self._choose_styles(self.map_latents(latents), truncation, cutoff, edit)
+        return given
 
     def _make(
         self,

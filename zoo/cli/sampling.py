@@ -90,10 +90,10 @@ def sample(
         raise InvalidValueError("--seeds are those of a --walk, in place of --seed")
     if walk and (interpolate or play):
         raise InvalidValueError("--walk goes without --interpolate and --play")
-    from zoo.animation import Walk
+    from zoo.animation import Walk, stream_mp4
     from zoo.recipe import load_architecture
     from zoo.releases.loading import load
-    from zoo.samples import can_stream, save_stream
+    from zoo.samples import can_stream, enlarge, save_stream
 
     if out is not None and name in registry.entries:  # before any work
         entry = registry.entries[name]
@@ -117,51 +117,50 @@ def sample(
     of = Path(given["input"]).stem if "input" in given else "-".join(map(str, stops)) or seed
     target = out or Path(f"{called}-{of}{kind.SUFFIXES[0]}")
     kind.check_path(target)
+    chosen = {"seed": seed, "batch_size": batch_size, **given}
+    of_seed = "" if stops or "input" in given else f", seed {seed}"
     if walk:
         with progress_bars() as bar:
             move = bar("walking")
-            clip = model.walk(
-                walk,
-                seed=seed,
-                seeds=stops,
-                rate=rate,
-                batch_size=batch_size,
-                progress=lambda done: move(done, walk),
-                **given,
-            )
-        of_seed = "" if stops else f", seed {clip.seed}"
+            clip = model.walk(walk, seeds=stops, rate=rate, progress=lambda done: move(done, walk), **chosen)
         echo(f"a walk of {walk} frames of {name}{of_seed}: {clip.save(target, scale=scale)}")
         return
     if interpolate:
         samples = model.interpolate(n, steps=interpolate, seed=seed, batch_size=batch_size)
-        if out is None and model.Output.READABLE:
-            echo(samples)
-            return
-        path = samples.save(target, columns=interpolate, scale=scale)
-    else:
-        if not play and "input" not in given and out is not None and can_stream(model.Output, target):
-            with progress_bars() as bar:
-                move = bar("sampling")
-                parts = model.stream(n, seed=seed, batch_size=batch_size, **given)
-                saved = save_stream(parts, model.Output, target, n, scale=scale, progress=lambda done: move(done, n))
-            of = f"{saved:,} of {count(n, 'sample')}, then stopped," if saved < n else count(n, "sample")
-            echo(f"{of} of {name}, seed {seed}: {target}")
-            if saved < n:
-                raise SystemExit(130)
-            return
+    elif hasattr(model, "stream_clip") and n == 1 and "frames" in given and target.suffix.lower() == ".mp4":
+        frames = given["frames"]
+        with progress_bars() as bar:
+            move = bar("frames")
+            pictures = (enlarge(part.to_uint8()[0], scale) for part in model.stream_clip(seed=seed, **given))  # type: ignore[operator]
+            saved = stream_mp4(pictures, target, model.config.rate, progress=lambda done: move(done, frames))
+        _tell_of_stream(saved, frames, "frame", f"of {name}{of_seed}: {target}")
+        return
+    elif out is not None and not play and "input" not in given and can_stream(model.Output, target):
         with progress_bars() as bar:
             move = bar("sampling")
-            samples = model.sample(n, seed=seed, batch_size=batch_size, progress=lambda done: move(done, n), **given)
-        if play:
-            samples.play()  # type: ignore[attr-defined]
-        if out is None and (play or model.Output.READABLE):
-            echo(
-                samples if model.Output.READABLE else f"{count(len(samples), 'sample')} of {name}, seed {samples.seed}"
-            )
-            return
-        path = samples.save(target, scale=scale)
+            parts = model.stream(n, **chosen)
+            saved = save_stream(parts, model.Output, target, n, scale=scale, progress=lambda done: move(done, n))
+        _tell_of_stream(saved, n, "sample", f"of {name}{of_seed}: {target}")
+        return
+    else:
+        with progress_bars() as bar:
+            move = bar("sampling")
+            samples = model.sample(n, progress=lambda done: move(done, n), **chosen)
+    if play:
+        samples.play()  # type: ignore[attr-defined]
+    if out is None and (play or model.Output.READABLE):
+        echo(samples if model.Output.READABLE else f"{count(n, 'sample')} of {name}{of_seed}")
+        return
+    path = samples.save(target, columns=interpolate or None, scale=scale)
     what = f"{given['input']} by" if "input" in given else f"{count(len(samples), 'sample')} of"
-    echo(f"{what} {name}{'' if samples.seed is None else f', seed {samples.seed}'}: {path}")
+    echo(f"{what} {name}{of_seed}: {path}")
+
+
+def _tell_of_stream(saved: int, total: int, what: str, of: str) -> None:
+    """Say what was saved; where Ctrl-C ended it, how much of it, and exit as the shell expects."""
+    echo(f"{count(total, what)} {of}" if saved == total else f"{saved:,} of {count(total, what)}, then stopped, {of}")
+    if saved < total:
+        raise SystemExit(130)
 
 
 def _parse_options(pairs: list[str], options: type[SampleOptions], model: str) -> dict[str, Any]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from zoo.errors import InvalidValueError
-from zoo.gan import GAN
+from zoo.gan import GAN, choose_seed
+from zoo.nn.fusion import fuse_norms
+from zoo.nn.memory_format import channels_last
 from zoo.noise import Noise
 from zoo.options import FrameOptions
 from zoo.recipe import within
@@ -89,6 +91,23 @@ class LongClipGAN(ClipGAN):
     def more_noise(self, n: int, width: int, seed: int) -> Tensor:
         """Draw [n, width] from N(0, I), each row from a stream of its own, so that a wider row starts alike."""
         return torch.cat([Noise(seed + MORE_NOISE * (i + 1)).normal(1, width) for i in range(n)])
+
+    def stream_clip(self, *, seed: int | None = None, **options: Any) -> Iterator[Clips]:
+        """Generate the first clip of `sample` in pieces that follow one another, so that the memory does not grow.
+
+        Raises as `sample`.
+        """
+        chosen = self.SampleOptions.read(options, type(self).__name__)
+        return self._stream_clip(choose_seed(seed), chosen)
+
+    @torch.no_grad()
+    def _stream_clip(self, seed: int, options: Any) -> Iterator[Clips]:
+        latents, arguments = self.prepare_sampling(1, seed, options)
+        generator: Any = channels_last(fuse_norms(self.generator))
+        weight = next(generator.parameters())
+        given = self.resolve_arguments(latents, arguments)
+        for piece in generator.make_pieces(latents.to(weight), **given):
+            yield replace(self.output(piece.float().cpu(), latents, seed), source=self.name)
 
     def generator_arguments(self, frames: int) -> dict[str, Any]:
         """Return what the generator needs, besides long enough latents, to make `frames` frames."""

@@ -20,7 +20,7 @@ C, M and E are the dimensions of content, motion and e, K the classes, W = width
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
@@ -133,7 +133,8 @@ class Generator(nn.Module):
         self.image = nn.Sequential(*layers)
         self.image.apply(initialize)
 
-    def forward(self, latents: Tensor) -> Tensor:
+    def make_codes(self, latents: Tensor) -> Tensor:
+        """Make the code of each frame [N T, C + M, 1, 1]."""
         config = self.config
         latents, classes = latents.split([latents.shape[1] - config.labels, config.labels], dim=1)
         content, state = latents[:, : config.content_dim], latents[:, config.content_dim :][:, : config.motion_dim]
@@ -146,12 +147,20 @@ class Generator(nn.Module):
         motion = torch.stack(states, dim=1)  # [N, T, M]
         content = torch.cat([content] + ([classes] if config.labels_to == "image" else []), dim=1)
         codes = torch.cat([content[:, None].expand(-1, motion.shape[1], -1), motion], dim=2)
-        codes = codes.flatten(0, 1)[:, :, None, None]  # [N T, C + M, 1, 1]
+        return codes.flatten(0, 1)[:, :, None, None]
+
+    def forward(self, latents: Tensor) -> Tensor:
+        codes = self.make_codes(latents)
         n = latents.shape[0]  # and not `len`, which an export would fix
         if self.training or torch.compiler.is_exporting():
             return as_clips(self.image(codes), n)
-        pieces = codes.split(frames_at_once(config.resolution))  # a long clip is generated in pieces
+        pieces = codes.split(frames_at_once(self.config.resolution))  # a long clip is generated in pieces
         return as_clips(torch.cat([self.image(piece) for piece in pieces]), n)
+
+    def make_pieces(self, latents: Tensor) -> Iterator[Tensor]:
+        """Generate one clip in pieces [1, 3, t, R, R]."""
+        for codes in self.make_codes(latents).split(frames_at_once(self.config.resolution)):
+            yield as_clips(self.image(codes), 1)
 
 
 class ImageDiscriminator(nn.Module):

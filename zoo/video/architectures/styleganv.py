@@ -25,6 +25,7 @@ S = frames seen, Z = latent_dim, W = style_dim, V = motion_dim.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -273,6 +274,14 @@ class Generator(nn.Module):
     def forward(self, latents: Tensor, frames: int | None = None, *, styles: Tensor | None = None) -> Tensor:
         times = torch.arange(frames or self.config.frames, device=latents.device, dtype=torch.float32)
         return self.frames_at(latents, times.expand(latents.shape[0], -1), styles)
+
+    def make_pieces(
+        self, latents: Tensor, frames: int | None = None, *, styles: Tensor | None = None
+    ) -> Iterator[Tensor]:
+        """Generate one clip in pieces [1, 3, t, R, R]."""
+        times = torch.arange(frames or self.config.frames, device=latents.device, dtype=torch.float32)
+        for part in times[None].split(frames_at_once(self.config.resolution), dim=1):
+            yield self.frames_at(latents, part, styles)
 
 
 class Residual(nn.Module):
