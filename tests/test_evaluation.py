@@ -1,0 +1,42 @@
+"""What an evaluation says beside its metrics."""
+
+from __future__ import annotations
+
+import pytest
+
+from zoo.data.images import ImageDataConfig
+from zoo.evaluation import list_notes
+from zoo.metrics.report import Metric
+from zoo.modality import load_modality
+
+(IMAGES,) = load_modality("faces").kinds
+
+
+def distance(count: int, extractor: str) -> Metric:
+    return Metric(name="frechet_distance", value=1.0, better="lower", count=count, dimensions=256, extractor=extractor)
+
+
+@pytest.mark.parametrize(
+    ("count", "data", "extractor", "said"),
+    [
+        (5000, {"name": "synthetic-faces"}, "zoo:faces-evaluator-v1", []),
+        (35, {"name": "synthetic-faces"}, "zoo:faces-evaluator-v1", ["35 samples a side are few for 256 features"]),
+        (35, {"folder": "photos"}, "zoo:faces-evaluator-v1", ["few for 256", "--features timm:resnet18.a1_in1k"]),
+        (5000, {"folder": "photos"}, "zoo:faces-evaluator-v1", ["has not seen data of this kind"]),
+        (5000, {"hub": "org/photos"}, "timm:resnet18.a1_in1k", []),
+    ],
+)
+def test_notes_warn_of_few_samples_and_of_features_of_other_data(
+    count: int, data: dict[str, str], extractor: str, said: list[str]
+):
+    notes = list(list_notes([distance(count, extractor)], ImageDataConfig(**data), IMAGES.load_metrics()))
+
+    assert len(notes) == len(said)
+    for note, part in zip(notes, said, strict=True):
+        assert part in note
+
+
+def test_no_note_speaks_of_features_where_none_are_used():
+    metric = Metric(name="crossings", value=0.1, better="lower", count=10)
+
+    assert list(list_notes([metric], ImageDataConfig(folder="midi"), IMAGES.load_metrics())) == []
