@@ -28,7 +28,7 @@ ROOMS = [  # from the ground up: a file may import at its top from its own room 
     list(MODALITIES),  # which never import from each other
     ["releases", "cost"],
     ["convert"],
-    ["evaluation", "steering", "exporting"],
+    ["demo", "evaluation", "steering", "exporting"],
     ["cli"],
     ["__main__", ""],
 ]

@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 
 import zoo
+from zoo import exporting
 from zoo.animation import Walk, import_pyav
 from zoo.data.hub import load_table
+from zoo.demo import import_gradio
 from zoo.errors import MissingDependencyError
 from zoo.faces.metrics.detectors import load_detectors
 from zoo.music.data.rendered import soundfont
@@ -50,7 +52,7 @@ def list_modules(requirements: list[str]) -> list[str]:
 
 EXTRAS = {
     module: extra
-    for extra in ("data", "evaluate", "video")
+    for extra in ("data", "demo", "evaluate", "export", "video")
     for module in list_modules(PROJECT["optional-dependencies"][extra])
 }
 
@@ -115,6 +117,10 @@ NEEDS: list[tuple[tuple[str, ...], str, Callable[[], object]]] = [
     (("sklearn",), "video/data/datasets.py", lambda: MovingDigits(size=32).render([0])),
     (DETECTORS, "faces/metrics/detectors.py", load_detectors),
     (("pypinyin",), "text/metrics/verse.py", make_reader),
+    (("gradio",), "demo.py", import_gradio),
+    (("onnx",), "exporting.py", exporting._check_packages),
+    (("onnxruntime",), "exporting.py", exporting._check_packages),
+    (("onnxscript",), "exporting.py", exporting._check_packages),
     (("av",), "animation.py", lambda: import_pyav("this")),
     (("av",), "animation.py", lambda: Clips.check_path("out.mp4")),
     (("av",), "animation.py", lambda: Walk.check_path("out.mp4")),

@@ -18,7 +18,7 @@ from zoo.errors import ZooError
 
 # Commands are listed in the order in which they are imported.
 # isort: off
-from zoo.cli import listing, sampling, steering, training, evaluating  # noqa: F401
+from zoo.cli import listing, sampling, steering, demo, training, evaluating  # noqa: F401
 from zoo.cli import releasing, converting, exporting, data, evaluators, recipes, oracle  # noqa: F401
 # isort: on
 
