@@ -1,4 +1,7 @@
-"""Write the pictures of the pages on faces and steering, from released weights and seeds: python docs/pictures.py."""
+"""Write the pictures of README, of the tables of entries, and of the pages on faces and steering.
+
+They are made of released weights and seeds: python docs/pictures.py [entries].
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,38 @@ from zoo.styled import StyledGAN
 DOCS = Path(__file__).parent
 
 
+HEIGHT = 64  # pixels of a picture in a table
+SCORES = {"music-musegan": 1, "music-midinet": 3}  # as many as are about as wide as four pictures
+
+
+def save_entries() -> None:
+    """Save a strip of the first samples of seed 0 of each entry that has pictures."""
+    (DOCS / "entries").mkdir(exist_ok=True)
+    for name in zoo.list_models(pretrained=True):
+        model = zoo.load(name)
+        suffix = ".webp" if model.Output.SUFFIXES[0] == ".webp" else ".png"
+        path = DOCS / "entries" / f"{name}{suffix}"
+        if model.Output.READABLE:
+            continue
+        if suffix == ".webp":
+            model.sample(4, seed=0).save(path, columns=4)
+        elif model.Output is Images:
+            samples = model.sample(4, seed=0)
+            samples.save(path, columns=4, scale=HEIGHT // samples.tensor.shape[-1])
+        else:
+            samples = model.sample(SCORES.get(name, 4), seed=0)
+            samples.save(path, columns=len(samples))
+            with Image.open(path) as drawing:
+                small = drawing.convert("RGB").resize((round(drawing.width * 96 / drawing.height), 96))
+            small.quantize(64).save(path, optimize=True)
+
+
 def main() -> None:
+    save_entries()
+    if "entries" in sys.argv[1:]:
+        return
+    zoo.load("faces-dcgan").sample(32, seed=0).save(DOCS / "faces-dcgan-wide.png", columns=8, scale=2)
+
     model = zoo.load("faces-stylegan2")
     assert isinstance(model, StyledGAN)
     model.sample(64, seed=0).save(DOCS / "faces-stylegan2.png", scale=2)

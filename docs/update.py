@@ -24,11 +24,10 @@ import typer
 
 import zoo
 from zoo.cli.app import app
-from zoo.cli.listing import format_markdown_table
 from zoo.cli.main import main as _commands  # noqa: F401 - registers all commands
 from zoo.modality import load_modality
 from zoo.recipe import MAX_ITEMS, DataConfig, EvaluateConfig, TestConfig, TrainConfig, load_architecture
-from zoo.registry import MODALITIES, Weights, registry
+from zoo.registry import MODALITIES, Entry, Weights, registry
 from zoo.releases.loading import load
 from zoo.styled import StyledGAN
 
@@ -190,6 +189,40 @@ def _format_help(parameter: Any) -> str:
 # --- released weights ------------------------------------------------------------------------------------------------
 
 
+WIDTH = 266  # pixels of a picture in a table
+
+
+def format_entries(docs: str) -> str:
+    """Format all entries by modality: a sample, what it is, and the first metric of its card.
+
+    Args:
+        docs: the path of the folder docs from the page.
+    """
+    tables = []
+    for modality in MODALITIES:
+        rows = [_format_entry(entry, docs) for entry in registry.entries.values() if entry.modality == modality]
+        head = "| entry | samples | first metric, real vs real |\n|---|---|---|"
+        tables.append(f"**{modality.capitalize()}**\n\n{head}\n" + "\n".join(rows))
+    return "\n\n".join(tables)
+
+
+def _format_entry(entry: Entry, docs: str) -> str:
+    what = f"`{entry.name}`<br>{entry.summary.replace('|', '/')}, [paper]({entry.paper})"
+    if not entry.has_weights:
+        return f"| {what} | | a recipe, without weights |"
+    first = json.loads((entry.bundled / "metrics.json").read_text(encoding="utf-8"))["metrics"][0]
+    texts = entry.bundled / "samples" / "grid.txt"
+    if texts.is_file():
+        shown = texts.read_text(encoding="utf-8").partition("\n\n")[0].splitlines()[:4]
+        samples = "<br>".join(line.replace("|", "/") for line in (shown if len(shown) > 1 else shown[:1]))
+    else:
+        (picture,) = (ROOT / "docs" / "entries").glob(f"{entry.name}.*")
+        # A width, because tables would shrink the picture.
+        samples = f'<img src="{docs}entries/{picture.name}" width="{WIDTH}" alt="samples of {entry.name}">'
+    real = "" if first["real_vs_real"] is None else f", {first['real_vs_real']:.3g}"
+    return f"| {what} | {samples} | {first['name'].replace('_', ' ')} {first['value']:.3g}{real} |"
+
+
 def format_metrics(modality: str) -> str:
     """Format the metrics of a modality's released entries, from the metrics.json beside their weights."""
     reports = {
@@ -275,8 +308,8 @@ def _format_overloads(function: Callable[..., Any], results: Mapping[str, list[s
 # --- pages -------------------------------------------------------------------------------------------------------
 
 PARTS: dict[str, dict[str, Callable[[], str]]] = {
-    "README.md": {"zoo list --markdown": lambda: format_markdown_table(registry.names())},
-    "docs/index.md": {"entries": lambda: format_markdown_table(registry.names())},
+    "README.md": {"entries": lambda: format_entries("docs/")},
+    "docs/index.md": {"entries": lambda: format_entries("")},
     "docs/recipes.md": {
         "table data": lambda: format_table("data", DataConfig),
         "table train": lambda: format_table("train", TrainConfig),

@@ -24,7 +24,6 @@ def list_entries(
     ] = "",
     pretrained: Annotated[bool, typer.Option("--pretrained", help="Only entries with weights.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table of the README.")] = False,
     hub: Annotated[bool, typer.Option("--hub", help="Instead, what others published on the Hugging Face Hub.")] = False,
 ) -> None:
     """List the entries: what can be loaded, sampled and trained by name.
@@ -40,9 +39,6 @@ def list_entries(
     if not names:
         near = suggest(what, [*MODALITIES, *registry.entries])
         raise NotFoundError(f'no entry has "{what}" in its name.{near} `zoo list` shows all {len(registry.entries)}')
-    if markdown:
-        echo(format_markdown_table(names))
-        return
     if as_json:
         echo_json([_describe_briefly(registry.entries[name]) for name in names])
         return
@@ -82,17 +78,6 @@ def _list_hub(what: str, *, as_json: bool) -> None:
         )
     if not rows:
         echo("no repository of gan-zoo fits", to_stderr=True)
-
-
-def format_markdown_table(names: list[str]) -> str:
-    """Format entries as the Markdown table of the README and of docs/index.md."""
-    rows = ["| entry | what it is | paper | weights |", "|---|---|---|---|"]
-    for name in names:
-        entry = registry.entries[name]
-        weights = "bundled" if entry.bundled.is_dir() else "recipe only"
-        paper = entry.paper.rpartition("/")[2].removeprefix("forum?id=")
-        rows.append(f"| `{name}` | {entry.summary} | [{paper}]({entry.paper}) | {weights} |")
-    return "\n".join(rows)
 
 
 @app.command()
