@@ -150,7 +150,11 @@ def test_a_wrong_gradient_is_told_from_rounding(tmp_path: Path):
 
 def test_dropout_is_off_only_while_a_step_is_compared(tmp_path: Path):
     """Two devices cannot draw the same dropout; a training that is timed has it."""
-    target = gpu.Target(entry="faces-gan", architecture="gan", overrides=("model.maxout_units=8", "train.batch=4"))
+    target = gpu.Target(
+        entry="faces-gan",
+        architecture="gan",
+        overrides=("model.maxout_units=8", "train.batch=4", "model.hidden_dropout=0.5"),
+    )
     trainer = gpu.make_trainer(target.load(), gpu.make_store(target.load(), tmp_path), CPU)
     shares = [layer.p for layer in trainer.gan.modules() if isinstance(layer, torch.nn.Dropout)]
 

@@ -317,7 +317,7 @@ def test_a_run_is_exported(run: Path, tmp_path: Path, command):
     [
         (["faces-dcgan", "--out", "faces.pt2"], "should end in .onnx"),
         (["text-mle", "--out", "d.onnx", "--discriminator"], "has no discriminator"),
-        (["faces-stylegan2", "--out", "g.onnx"], "no released weights"),
+        (["faces-r3gan", "--out", "g.onnx"], "no released weights"),
         (["faces-dcgn", "--out", "g.onnx"], 'Did you mean "faces-dcgan"'),
     ],
 )

@@ -25,6 +25,7 @@ from zoo.releases.card import card_suffixes
 from zoo.releases.exporting import copy_recipe, release
 from zoo.releases.loading import load_folder
 from zoo.releases.verifying import verify_weights
+from zoo.styled import DIRECTIONS
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +129,7 @@ def test_new_networks_have_the_values_that_were_asked_for(tmp_path: Path):
         ("faces-dcgann", {}, NotFoundError, 'Did you mean "faces-dcgan"'),
         ("faces-dcgan", {"pretrained": True, "width": 4}, InvalidValueError, r"weights have width = \d+, not 4; leave"),
         ("faces-dcgan", {"pretrained": True, "widht": 4}, NotFoundError, 'Did you mean "width"'),
-        ("faces-stylegan2", {"pretrained": True}, NoWeightsError, "no released weights"),
+        ("faces-r3gan", {"pretrained": True}, NoWeightsError, "no released weights"),
     ],
 )
 def test_networks_that_cannot_be_made_are_refused(name: str, values: dict, error: type[Exception], told: str):
@@ -336,6 +337,7 @@ def test_bundled_weights_are_what_their_recipe_states(name: str):
     metrics = json.loads((entry.bundled / "metrics.json").read_text())
     grids = {f"samples/grid{suffix}" for suffix in card_suffixes(model.Output)}
     files = {"config.json", "recipe.toml", "README.md", "metrics.json", *grids, *model.ASSETS, *entry.weights.sha256}
+    files |= {DIRECTIONS} if getattr(model, "named_directions", None) else set()
     files |= {"samples/curve.png"} if "curve" in metrics else set()
     assert files == set(read_sums(entry.bundled))
     assert verify(entry.bundled, entry.weights.sha256) == len(files)

@@ -135,6 +135,7 @@ class FeatureNetwork(nn.Module):
     def format_card(cls, config: Mapping[str, Any]) -> str:
         """Write the card README.md from a config.json."""
         rows = "\n".join(f"| {what} | {kind} | {value:.3f} |" for what, kind, value in cls.list_scores(config))
+        note = f"{config['note']}\n\n" if "note" in config else ""
         return f"""---
 license: {config["license"]}
 library_name: gan-zoo
@@ -143,7 +144,7 @@ library_name: gan-zoo
 
 {cls.describe(config)}
 
-Trained by `{config["command"]}`. Scores on held-out data:
+{note}Trained by `{config["command"]}`. Scores on held-out data:
 
 | what | score | value |
 |---|---|---|

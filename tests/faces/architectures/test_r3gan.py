@@ -190,7 +190,7 @@ def test_the_schedule_is_that_of_the_authors():
     assert (train.generator, train.r1_gamma, train.ema_halflife_kimg) == (train.discriminator, 2.0, 0.0)
     assert train.generator.betas == (0.0, 0.9)
     assert train.schedule == ScheduleConfig(
-        kimg=20_000, lr_factor=0.25, beta2=0.99, r1_gamma_factor=0.1, ema_halflife_kimg=500
+        kimg=20_000, lr_factor=0.25, beta2=0.99, r1_gamma_factor=0.1, ema_halflife_kimg=500, ada_probability=0.3
     )
     assert math.isinf(train.schedule_start_kimg)
 
