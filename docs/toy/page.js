@@ -79,7 +79,7 @@ function show() {
     modes: counts.filter((count) => count >= SHOWN / game.MODES / 4).length,
   };
   const format = (name, value) =>
-    Number.isInteger(value) ? value : Number.isNaN(value) ? "–" : name === "norm" ? value.toExponential(1) : value.toFixed(2);
+    Number.isInteger(value) ? value : Number.isNaN(value) ? "–" : name === "norm" ? value.toExponential(1) : value.toFixed(2).replace(/^-(0\.00)$/, "$1");
   for (const [name, value] of Object.entries(numbers)) find(name).textContent = format(name, value);
   if (running) return; // a screen reader hears the sentences when the training rests
   const said = explain(numbers);
