@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,8 @@ def run_lesson(page: str, blocks: int) -> dict[str, Any]:
     """Run the first Python blocks of a lesson, and return their names."""
     text = (HERE / page).read_text(encoding="utf-8")
     found: dict[str, Any] = {}
-    exec("\n".join(re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S)[:blocks]), found)
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):  # lessons save files
+        exec("\n".join(re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S)[:blocks]), found)
     return found
 
 
@@ -105,10 +108,15 @@ def save_starve() -> None:
 
 
 def save_collapse() -> None:
-    """Tiles of lesson 5: real ones, and those generated after 600 steps."""
+    """Tiles of lesson 5: real ones, and those that this computer generates after 600 steps; others round otherwise."""
     lesson = run_lesson("5-collapse-it.md", 1)
-    lesson["samples"].save(HERE / "tiles-generated.png", columns=16, scale=6)
-    type(lesson["samples"])(tensor=lesson["real"]).save(HERE / "tiles-real.png", columns=16, scale=6)
+    for name, tiles in (
+        ("real", lesson["make_tiles"](lesson["Noise"](seed=2))),
+        ("generated", lesson["samples"].tensor),
+    ):
+        rows = tiles.reshape(4, 16, 3, 4, 4).permute(0, 3, 1, 4, 2).reshape(16, 64, 3)
+        pixels = ((rows + 1) * 127.5).round().to(torch.uint8).numpy()
+        Image.fromarray(pixels).resize((384, 96), Image.Resampling.NEAREST).save(HERE / f"tiles-{name}.png")
 
 
 WRITERS = {
