@@ -69,7 +69,8 @@ def convert(published: Published) -> Converted:
     """Read the vocoder, with the config.json beside its file."""
     gan = read_vocoder(published.path)
     states = {name: network.state_dict() for name, network in gan.networks.items()}
-    return Converted(modality="music", architecture="hifigan", config=asdict(gan.config), states=states)
+    note = f"It takes log-mel spectrograms: {gan.config.mel.describe()}."
+    return Converted(modality="music", architecture="hifigan", config=asdict(gan.config), states=states, note=note)
 
 
 def read_vocoder(source: Path) -> HiFiGAN:

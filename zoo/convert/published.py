@@ -60,6 +60,8 @@ class Converted:
     """By network. A file without a discriminator gives none."""
     license: str = ""
     """The license that the family's weights are under, whoever converts them; empty where it depends on the file."""
+    note: str = ""
+    """A sentence for the card, on what the generator takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,9 +176,9 @@ def _find_file(source: Path) -> Path:
 
 def list_families() -> Sequence[Family]:
     """List the families, in the order in which they are asked."""
-    from zoo.convert import dcgan, hifigan, r3gan, rosinality, stylegan2  # which import from here
+    from zoo.convert import dcgan, hifigan, r3gan, rosinality, stylegan2, vocos  # which import from here
 
-    return [module.FAMILY for module in (stylegan2, rosinality, r3gan, dcgan, hifigan)]
+    return [module.FAMILY for module in (stylegan2, rosinality, r3gan, dcgan, vocos, hifigan)]
 
 
 def find_family(published: Published) -> Family:
@@ -259,5 +261,5 @@ zoo sample ./{out.name} -n 16 --seed 0
 |---|---|
 {numbers}
 
-Architecture `{converted.architecture}`. Nothing was measured.
+Architecture `{converted.architecture}`. Nothing was measured.{converted.note and f" {converted.note}"}
 """
