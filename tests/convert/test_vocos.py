@@ -62,9 +62,7 @@ def write_config(folder: Path, gan: Vocos, change: Callable[[dict[str, Any]], No
     }  # fmt: skip
     head = {"dim": c.width, "n_fft": c.fft, "hop_length": c.hop, "padding": c.padding}
     parts = {"feature_extractor": features, "backbone": backbone, "head": head}
-    table = {
-        name: {"class_path": "no_such_package.Class", "init_args": arguments} for name, arguments in parts.items()
-    }
+    table = {name: {"class_path": "no_such_package.Class", "init_args": arguments} for name, arguments in parts.items()}
     change(table)
     (folder / "config.yaml").write_text(yaml.safe_dump(table), encoding="utf-8")
 
@@ -185,7 +183,7 @@ def test_another_window_is_refused(tmp_path: Path):
     make_file(tmp_path, MEL_24)
     state = torch.load(tmp_path / "pytorch_model.bin", weights_only=True)
     torch.save({**state, "head.istft.window": torch.ones(1024)}, tmp_path / "pytorch_model.bin")
-    with pytest.raises(InvalidFileError, match=r"head\.istft\.window is no Hann window"):
+    with pytest.raises(InvalidFileError, match=r"head\.istft\.window should be a Hann window"):
         convert(tmp_path, tmp_path / "ours")
 
 
@@ -202,7 +200,7 @@ def test_a_missing_tensor_is_named(name: str, tmp_path: Path):
 
 @pytest.mark.parametrize("sizes", [MEL_24, MEL_22, CODES], ids=["24 kHz", "22 kHz", "codes"])
 def test_converted_vocoders_are_exported(sizes: dict[str, Any], tmp_path: Path):
-    """As ONNX without an inverse Fourier transform, for any number of frames, with their spectrograms in the metadata."""
+    """As ONNX without an inverse Fourier transform, for any number of frames; the metadata say of what spectrograms."""
     onnxruntime = pytest.importorskip("onnxruntime")
     made = make_file(tmp_path / "theirs", sizes)
     folder = convert(tmp_path / "theirs", tmp_path / "ours")

@@ -1,9 +1,9 @@
 """Vocos of its authors' library: a file of tensors, and a config.yaml beside it.
 
 It reads vocoders of spectrograms (`charactr/vocos-mel-24khz`, `BSC-LT/vocos-mel-22khz`) and of EnCodec's codes
-(`charactr/vocos-encodec-24khz`). The names of the tensors are ours. The config names classes, of which none is imported:
-their arguments are values of ours. Where there is no config, the mel filters in the file tell which of the published
-vocoders it is. They are compared with ours in any case, because bands of another scale have the same shape.
+(`charactr/vocos-encodec-24khz`). The names of the tensors are ours. The config names classes, of which none is
+imported: their arguments are values of ours. Where there is no config, the mel filters in the file tell which of the
+published vocoders it is. They are compared with ours in any case, because bands of another scale have the same shape.
 """
 
 from __future__ import annotations
@@ -82,7 +82,8 @@ def _find_config(state: Mapping[str, Tensor], path: Path) -> VocosConfig:
     file = path.with_name("config.yaml")
     if file.is_file():
         about = _read_config(file)
-        wrong = [f"{key} = {about[key]} and not {sizes[key]}" for key in sizes if about.get(key, sizes[key]) != sizes[key]]
+        differing = [key for key in sizes if about.get(key, sizes[key]) != sizes[key]]
+        wrong = [f"{key} = {shorten_repr(about[key])} and not {sizes[key]}" for key in differing]
         if wrong:
             raise InvalidFileError(f"{file}: says {shorten(', '.join(wrong))}, which the tensors of {path.name} have")
         return _build({**about, **sizes}, file)
@@ -160,7 +161,7 @@ def _check_constants(state: Mapping[str, Tensor], config: VocosConfig, path: Pat
     """Compare windows and mel filters with ours. Raises InvalidFileError, as other sound would come of them."""
     for name in _WINDOWS:
         if name in state and not _are_close(state[name], hann_window(config.fft, _CPU)):
-            raise InvalidFileError(f"{path}: {name} is no Hann window of {config.fft} samples, and only those are known")
+            raise InvalidFileError(f"{path}: {name} should be a Hann window of {config.fft} samples")
     if _FILTERS in state and not _has_filters(state, config):
         raise InvalidFileError(
             f"{path}: its mel filters are not those of its config: {shorten(config.mel.describe(), 200)}"

@@ -1,7 +1,8 @@
-"""Discriminators of waves that more than one vocoder has. Each returns the features of its layers, the scores last."""
+"""Discriminators of waves. Each returns the features of its layers, and the scores last."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -119,7 +120,7 @@ class ResolutionDiscriminator(nn.Module):
         x = compute_spectrum(wave, self.fft, self.fft // 4, self.PEAK)  # [N, 2, frames, fft / 2 + 1]
         features, ends = [], []
         for band, convs in zip(x.split(self.sizes, dim=-1), self.band_convs, strict=True):
-            for i, conv in enumerate(convs):
+            for i, conv in enumerate(convs.children()):
                 band = F.leaky_relu(conv(band), SLOPE)
                 if i:
                     features.append(band)
@@ -135,3 +136,105 @@ def compute_spectrum(wave: Tensor, fft: int, hop: int, peak: float) -> Tensor:
         x = peak * x / (x.abs().amax(dim=-1, keepdim=True) + 1e-9)
         spectrum = torch.stft(x, fft, hop, window=hann_window(fft, x.device), return_complex=True)
         return torch.view_as_real(spectrum).permute(0, 3, 2, 1)
+
+
+class MagnitudeDiscriminator(nn.Module):
+    """A discriminator of magnitudes of one resolution: wave [N, 1, T] -> features; the last are scores.
+
+    Jang et al. 2021, arXiv:2106.07889, section 2.2.
+    """
+
+    def __init__(self, fft: int, hop: int, window: int, width: int) -> None:
+        super().__init__()
+        self.fft, self.hop, self.window = fft, hop, window
+        layers = [(1, (3, 9), 1), (width, (3, 9), 2), (width, (3, 9), 2), (width, (3, 9), 2), (width, (3, 3), 1)]
+        self.convs = nn.ModuleList(
+            weight_norm(nn.Conv2d(before, width, kernel, (1, stride), (1, kernel[1] // 2)))
+            for before, kernel, stride in layers
+        )
+        self.conv_post = weight_norm(nn.Conv2d(width, 1, (3, 3), padding=(1, 1)))
+
+    def forward(self, wave: Tensor) -> list[Tensor]:
+        with use_float32(wave.device):
+            edge = (self.fft - self.hop) // 2
+            x = F.pad(wave.float(), (edge, edge), mode="reflect")[:, 0]
+            window = hann_window(self.window, x.device)
+            spectrum = torch.stft(x, self.fft, self.hop, self.window, window, center=False, return_complex=True)
+            magnitude = spectrum.abs()[:, None]  # [N, 1, fft / 2 + 1, frames]
+        return compute_layers(magnitude, self.convs, self.conv_post)
+
+
+class ConstantQ(nn.Module):
+    """A constant-Q transform: waves [N, T] -> real and imaginary parts [N, 2, frames, bins] by octave, lowest first.
+
+    Brown & Puckette 1992. The frames of the highest octave are long enough for its lowest tone. The same ones see the
+    octaves below in the wave at half of the rate, a fourth, and so on, so `hop` is a multiple of 2^(octaves - 1).
+    """
+
+    LOWEST = 32.70319566257483  # Hz, the C of the lowest octave
+    OCTAVES = 9
+    TAPS = 127  # of the low-pass filter before every second sample is left out
+
+    kernels: Tensor
+    lowpass: Tensor
+    scales: Tensor
+
+    def __init__(self, rate: int, hop: int, bins: int) -> None:
+        super().__init__()
+        self.hop, self.bins = hop, bins
+        q = 1 / (2 ** (1 / bins) - 1)
+        top = self.LOWEST * 2 ** (self.OCTAVES - 1) * 2 ** (torch.arange(bins, dtype=torch.float64) / bins)
+        lengths = (q * rate / top).ceil()
+        size = 2 ** math.ceil(math.log2(q * rate / self.LOWEST / 2 ** (self.OCTAVES - 1)))
+        places = torch.arange(size, dtype=torch.float64) - size // 2
+        inside = places.abs() < lengths[:, None] / 2
+        windows = torch.where(inside, 0.5 + 0.5 * torch.cos(2 * math.pi * places / lengths[:, None]), 0.0)
+        windows = windows / windows.sum(1, keepdim=True)
+        angles = 2 * math.pi / rate * top[:, None] * places
+        kernels = torch.cat([windows * angles.cos(), -windows * angles.sin()])
+        self.register_buffer("kernels", kernels[:, None].float(), persistent=False)  # [2 bins, 1, size]
+        cut = torch.arange(self.TAPS, dtype=torch.float64) - self.TAPS // 2
+        lowpass = torch.sinc(cut / 2) * torch.hann_window(self.TAPS + 2, periodic=False, dtype=torch.float64)[1:-1]
+        self.register_buffer("lowpass", (lowpass / lowpass.sum())[None, None].float(), persistent=False)
+        halvings = torch.arange(self.OCTAVES, dtype=torch.float64)[:, None]
+        scales = (lengths * 2**halvings).sqrt()  # longer frames average more, so that noise would be softer
+        self.register_buffer("scales", scales.float(), persistent=False)  # [octaves, bins], highest first
+
+    def forward(self, wave: Tensor) -> list[Tensor]:
+        x, octaves = wave[:, None], []
+        for octave in range(self.OCTAVES):
+            if octave:
+                x = F.conv1d(x, self.lowpass, stride=2, padding=self.TAPS // 2)
+            spectrum = F.conv1d(x, self.kernels, stride=self.hop >> octave, padding=self.kernels.shape[-1] // 2)
+            spectrum = spectrum.unflatten(1, (2, self.bins)) * self.scales[octave][:, None]  # [N, 2, bins, frames]
+            octaves.append(spectrum.transpose(2, 3))
+        frames = min(octave.shape[2] for octave in octaves)  # lengths that are odd differ by a frame
+        return [octave[:, :, :frames] for octave in reversed(octaves)]
+
+
+class ConstantQDiscriminator(nn.Module):
+    """A discriminator of a constant-Q transform: wave [N, 1, T] -> features; the last are scores.
+
+    Gu et al. 2024, arXiv:2311.14957, section 2.2: each octave has a layer of its own before they are joined. The wave
+    is brought to twice its rate first, so that the highest octave lies below half of it.
+    """
+
+    def __init__(self, rate: int, hop: int, bins: int, width: int) -> None:
+        super().__init__()
+        self.transform = ConstantQ(2 * rate, hop, bins)
+        self.conv_pres = nn.ModuleList(nn.Conv2d(2, 2, (3, 9), padding=(1, 4)) for _ in range(ConstantQ.OCTAVES))
+        dilated = [
+            weight_norm(nn.Conv2d(width, width, (3, 9), (1, 2), (dilation, 4), (dilation, 1))) for dilation in (1, 2, 4)
+        ]
+        last = weight_norm(nn.Conv2d(width, width, (3, 3), padding=(1, 1)))
+        self.convs = nn.ModuleList([nn.Conv2d(2, width, (3, 9), padding=(1, 4)), *dilated, last])
+        self.conv_post = weight_norm(nn.Conv2d(width, 1, (3, 3), padding=(1, 1)))
+
+    def forward(self, wave: Tensor) -> list[Tensor]:
+        with use_float32(wave.device):
+            twice = 2 * self.transform.lowpass  # of a zero after each sample, the wave at twice the rate
+            padding = ConstantQ.TAPS // 2
+            doubled = F.conv_transpose1d(wave.float(), twice, stride=2, padding=padding, output_padding=1)
+            octaves = self.transform(doubled[:, 0])
+        joined = torch.cat([conv(octave) for conv, octave in zip(self.conv_pres, octaves, strict=True)], dim=-1)
+        return compute_layers(joined, self.convs, self.conv_post)  # of [N, 2, frames, octaves * bins]

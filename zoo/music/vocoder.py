@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -70,6 +70,47 @@ class VocoderConfig(MelConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class UpsamplingConfig(VocoderConfig):
+    """The sizes of a generator of transposed convolutions, with residual blocks after each; by default HiFi-GAN's V1."""
+
+    ups: tuple[int, ...] = field(default=(8, 8, 2, 2), metadata=within(2, 64, items=13))
+    """Stride of each transposed convolution. Their product is `hop`, so there are 13 at most."""
+    up_kernels: tuple[int, ...] = field(default=(16, 16, 4, 4), metadata=within(2, 256, items=13))
+    """Kernel of each transposed convolution."""
+    width: int = field(default=512, metadata=within(1, 4096))
+    """Channels at the rate of the spectrogram. Each transposed convolution halves them."""
+    block: Literal[1, 2] = 1
+    """The kind of residual block: of pairs of convolutions (1), or of single ones (2)."""
+    kernels: tuple[int, ...] = field(default=(3, 7, 11), metadata=within(1, 63, items=8))
+    """Kernels of the residual blocks after each transposed convolution. Few: each has layers at every rate."""
+    dilations: tuple[tuple[int, ...], ...] = field(default=((1, 3, 5),) * 3, metadata=within(1, 64, items=8))
+    """For each kernel, the dilations of its block."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if math.prod(self.ups) != self.hop:
+            raise InvalidValueError(
+                f"model.ups = {list(self.ups)} raise the rate by {math.prod(self.ups)}, not by hop = {self.hop}"
+            )
+        if len(self.up_kernels) != len(self.ups) or len(self.dilations) != len(self.kernels):
+            raise InvalidValueError(
+                "model: as many up_kernels as ups, and as many lists of dilations as kernels, are needed"
+            )
+        if any((kernel - up) % 2 or kernel < up for up, kernel in zip(self.ups, self.up_kernels, strict=True)):
+            raise InvalidValueError("model.up_kernels: each should be its up and an even number more")
+        if any(kernel % 2 == 0 for kernel in self.kernels):
+            raise InvalidValueError(
+                f"model.kernels = {list(self.kernels)} should be odd, so that a block gives its length back"
+            )
+        if self.padding != "same":
+            raise InvalidValueError(
+                f'model.padding = "{self.padding}": the generator makes hop samples of each frame, as with "same"'
+            )
+        if self.width % (1 << len(self.ups)):
+            raise InvalidValueError(f"model.width = {self.width} should be a multiple of {1 << len(self.ups)}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class VocoderTrainConfig(TrainConfig):
     """The settings that the training of all vocoders has."""
 
@@ -127,8 +168,6 @@ class Vocoder(GAN[Sounds]):
     FEATURES = False
     ADVERSARIAL_FACTOR: ClassVar[float] = 1.0
     """The adversarial losses of the paper, in units of those of `zoo.training.losses`."""
-    MAX_GRAD_NORM: ClassVar[float] = math.inf
-    """Longer gradients are scaled down to it."""
 
     generator: Any  # a MelGenerator
     discriminator: Any  # its `features(wave)` are those of each layer of each discriminator
@@ -291,7 +330,7 @@ class Vocoder(GAN[Sounds]):
         """Return groups of the discriminators, and the weight of the adversarial and feature losses of each."""
         return [(slice(None), 1.0)]
 
-    def mel_distance(self, fake: Tensor, real: Tensor) -> Tensor:
+    def mel_distance(self, fake: Tensor, real: Tensor, train: Any) -> Tensor:
         """Compute the mel loss of waves [N, 1, T]: over all frequencies, whatever bands the generator is given."""
         whole = replace(self.config.mel, high=0.0)
         with torch.no_grad():
@@ -307,7 +346,7 @@ class Vocoder(GAN[Sounds]):
             return torch.stack([weight * losses(group) for group, weight in groups]).sum()
 
         def pretraining_loss(step: Step) -> dict[str, Tensor]:
-            mel = self.mel_distance(step.fake, step.real)
+            mel = self.mel_distance(step.fake, step.real, train)
             return {"loss": train.mel_weight * mel, "mel": mel}
 
         def discriminator_loss(step: Step) -> dict[str, Tensor]:
@@ -323,7 +362,7 @@ class Vocoder(GAN[Sounds]):
             losses = [loss.generator(features[-1]) for features in fake]
             adversarial = factor * weigh(lambda group: torch.stack(losses[group]).sum())
             features = weigh(lambda group: feature_distance(real[group], fake[group]))
-            mel = self.mel_distance(step.fake, step.real)
+            mel = self.mel_distance(step.fake, step.real, train)
             return {
                 "loss": adversarial + train.feature_weight * features + train.mel_weight * mel,
                 "features": features,
@@ -332,23 +371,14 @@ class Vocoder(GAN[Sounds]):
 
         discriminator_optimizer = make_optimizer(discriminator, train.discriminator)
         optimizer, adversarial_start = make_optimizer(generator, train.generator), train.pretrain_kimg
-        most = self.MAX_GRAD_NORM
         phases = [
-            Phase(
-                name="Mel",
-                module=generator,
-                loss=pretraining_loss,
-                optimizer=optimizer,
-                end_kimg=adversarial_start,
-                max_grad_norm=most,
-            ),
+            Phase(name="Mel", module=generator, loss=pretraining_loss, optimizer=optimizer, end_kimg=adversarial_start),
             Phase(
                 name="D",
                 module=discriminator,
                 loss=discriminator_loss,
                 optimizer=discriminator_optimizer,
                 start_kimg=adversarial_start,
-                max_grad_norm=most,
             ),
             Phase(
                 name="G",
@@ -357,7 +387,6 @@ class Vocoder(GAN[Sounds]):
                 optimizer=optimizer,
                 interval=train.generator_interval,
                 start_kimg=adversarial_start,
-                max_grad_norm=most,
             ),
         ]
         return phases if adversarial_start else phases[1:]

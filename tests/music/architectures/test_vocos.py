@@ -236,8 +236,10 @@ def test_what_a_vocoder_of_codes_cannot_do_is_refused(codes: Tensor, tmp_path: P
     gan = make_vocoder(CODES)
     soundfile.write(tmp_path / "a.wav", 0.5 * np.sin(np.arange(9000) * 0.05), 24000)
     for use in (
-        lambda: gan.sample(1), lambda: gan.sample(input=tmp_path / "a.wav"), lambda: gan.to_mel(torch.zeros(9000), 24000)
-    ):  # fmt: skip
+        lambda: gan.sample(1),
+        lambda: gan.sample(input=tmp_path / "a.wav"),
+        lambda: gan.to_mel(torch.zeros(9000), 24000),
+    ):
         with pytest.raises(InvalidValueError, match="takes codes of EnCodec"):
             use()
     for wrong in (codes[:, :3], codes.float(), codes[0]):

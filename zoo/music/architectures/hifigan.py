@@ -16,9 +16,7 @@ F = frames, T = samples = F * hop.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
-from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -26,7 +24,7 @@ from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
 from zoo.errors import InvalidValueError
 from zoo.music.discriminators import SLOPE, PeriodDiscriminator, ScaleDiscriminator, average_scores
-from zoo.music.vocoder import MelGenerator, Vocoder, VocoderConfig, VocoderTrainConfig
+from zoo.music.vocoder import MelGenerator, UpsamplingConfig, Vocoder, VocoderTrainConfig
 from zoo.nn.rows import RowConv1d, RowConvTranspose1d, as_row, as_wave
 from zoo.recipe import LossName, OptimizerConfig, check_unused, within
 from zoo.training.phases import Phase
@@ -36,21 +34,9 @@ CONTEXT = 32  # frames of context on either side: more than the generator's rece
 
 
 @dataclass(frozen=True, kw_only=True)
-class HiFiGANConfig(VocoderConfig):
+class HiFiGANConfig(UpsamplingConfig):
     """The sizes of the networks. The defaults are V1."""
 
-    ups: tuple[int, ...] = field(default=(8, 8, 2, 2), metadata=within(2, 64, items=13))
-    """Stride of each transposed convolution. Their product is `hop`, so there are 13 at most."""
-    up_kernels: tuple[int, ...] = field(default=(16, 16, 4, 4), metadata=within(2, 256, items=13))
-    """Kernel of each transposed convolution."""
-    width: int = field(default=512, metadata=within(1, 4096))
-    """Channels at the rate of the spectrogram. Each transposed convolution halves them."""
-    block: Literal[1, 2] = 1
-    """The kind of residual block: of pairs of convolutions (1), or of single ones (2)."""
-    kernels: tuple[int, ...] = field(default=(3, 7, 11), metadata=within(1, 63, items=8))
-    """Kernels of the residual blocks after each transposed convolution. Few: each has layers at every rate."""
-    dilations: tuple[tuple[int, ...], ...] = field(default=((1, 3, 5),) * 3, metadata=within(1, 64, items=8))
-    """For each kernel, the dilations of its block."""
     scales: int = field(default=3, metadata=within(0, 8))
     """Number of multi-scale discriminators, for the wave, its half rate, its quarter, and so on; 0: none."""
     scale_width: int = field(default=128, metadata=within(16, 512))
@@ -58,26 +44,8 @@ class HiFiGANConfig(VocoderConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if math.prod(self.ups) != self.hop:
-            raise InvalidValueError(
-                f"model.ups = {list(self.ups)} raise the rate by {math.prod(self.ups)}, not by hop = {self.hop}"
-            )
-        if len(self.up_kernels) != len(self.ups) or len(self.dilations) != len(self.kernels):
-            raise InvalidValueError(
-                "model: as many up_kernels as ups, and as many lists of dilations as kernels, are needed"
-            )
-        if any((kernel - up) % 2 or kernel < up for up, kernel in zip(self.ups, self.up_kernels, strict=True)):
-            raise InvalidValueError("model.up_kernels: each should be its up and an even number more")
-        if any(kernel % 2 == 0 for kernel in self.kernels):
-            raise InvalidValueError(
-                f"model.kernels = {list(self.kernels)} should be odd, so that a block gives its length back"
-            )
-        if self.padding != "same":
-            raise InvalidValueError(f'model.padding = "{self.padding}": HiFi-GAN makes hop samples of each frame: "same"')
-        if self.width % (1 << len(self.ups)) or self.scale_width % 16:
-            raise InvalidValueError(
-                f"model: width should be a multiple of {1 << len(self.ups)}, and scale_width of 16"
-            )
+        if self.scale_width % 16:
+            raise InvalidValueError(f"model.scale_width = {self.scale_width} should be a multiple of 16")
 
 
 V2 = {"width": 128}

@@ -2,8 +2,8 @@
 audio synthesis", arXiv:2306.00814.
 
 A vocoder without upsampling. A ConvNeXt (section 3.2.1) keeps the frames of the spectrogram. Its head predicts, for
-each frame, magnitudes and phases of a short-time Fourier transform, whose inverse is the wave (section 3.2.2). A phase p
-is any number, and counts by cos p and sin p, so that it wraps by itself. That costs a fraction of the convolutions at
+each frame, magnitudes and phases of a short-time Fourier transform, whose inverse is the wave (section 3.2.2). A phase
+p is any number, and counts by cos p and sin p, so that it wraps by itself. That costs a fraction of the convolutions at
 audio rate that other vocoders have.
 
 Multi-period discriminators are HiFi-GAN's. Others look at complex spectra of three resolutions, band by band. Their
@@ -85,7 +85,7 @@ class VocosConfig(VocoderConfig):
         super().__post_init__()
         if self.fft % 2 or self.hop > self.fft // 2:
             raise InvalidValueError(
-                f"model: fft = {self.fft} should be even, and hop = {self.hop} at most half of it, so that frames overlap"
+                f"model: fft = {self.fft} should be even, and hop = {self.hop} at most half of it: frames overlap"
             )
         if self.codebooks and (self.held or self.standardized):
             raise InvalidValueError("model.codebooks: codes have no held spectrograms, and no bands to standardize")
@@ -306,8 +306,8 @@ class Vocos(Vocoder):
     """Log-mel spectrogram [N, 100, F] -> wave [N, 1, 256 (F - 1)].
 
     The generator of 24 kHz has 13,531,650 parameters, and the discriminators have 42.5 M. The latents are spectrograms
-    of held-out sounds, which are part of the weights. A vocoder of codes takes codes of EnCodec [N, K, F] in `vocode`, of
-    2, 4, 8 or 16 codebooks. It makes no codes itself, and is not trained here.
+    of held-out sounds, which are part of the weights. A vocoder of codes takes codes of EnCodec [N, K, F] in `vocode`,
+    of 2, 4, 8 or 16 codebooks. It makes no codes itself, and is not trained here.
     """
 
     Config = VocosConfig
@@ -363,7 +363,7 @@ class Vocos(Vocoder):
         """
         config = self.config
         module = copy.deepcopy(self.generator)
-        module.head.istft = ConvolutionalInverseSTFT(config.fft, config.hop, config.padding)  # type: ignore[assignment]
+        module.head.istft = ConvolutionalInverseSTFT(config.fft, config.hop, config.padding)
         if not config.codebooks:
             return replace(super().prepare_export(n, seed), module=module)
         books = max(k for k in BOOKS[:3] if k <= config.codebooks)
