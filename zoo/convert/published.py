@@ -166,7 +166,10 @@ def _find_file(source: Path) -> Path:
         return source
     if not source.is_dir():
         raise InvalidFileError(f"{source}: no such file or folder")
-    names = ("model.safetensors", "pytorch_model.bin", "generator", "generator.safetensors")
+    names = (
+        *("model.safetensors", "pytorch_model.bin", "generator", "generator.safetensors"),
+        "bigvgan_generator.pt",  # beside its discriminators
+    )
     found = [source / name for name in names if (source / name).is_file()]
     found = found or [path for path in sorted(source.iterdir()) if path.suffix in (".pkl", ".pt", ".pth", ".bin")]
     if len(found) != 1:
@@ -176,9 +179,9 @@ def _find_file(source: Path) -> Path:
 
 def list_families() -> Sequence[Family]:
     """List the families, in the order in which they are asked."""
-    from zoo.convert import dcgan, hifigan, r3gan, rosinality, stylegan2, vocos  # which import from here
+    from zoo.convert import bigvgan, dcgan, hifigan, r3gan, rosinality, stylegan2, vocos  # which import from here
 
-    return [module.FAMILY for module in (stylegan2, rosinality, r3gan, dcgan, vocos, hifigan)]
+    return [module.FAMILY for module in (stylegan2, rosinality, r3gan, dcgan, vocos, bigvgan, hifigan)]
 
 
 def find_family(published: Published) -> Family:

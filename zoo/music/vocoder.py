@@ -71,7 +71,7 @@ class VocoderConfig(MelConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class UpsamplingConfig(VocoderConfig):
-    """The sizes of a generator of transposed convolutions, with residual blocks after each; by default HiFi-GAN's V1."""
+    """The sizes of a generator of transposed convolutions, and residual blocks after each; by default HiFi-GAN's V1."""
 
     ups: tuple[int, ...] = field(default=(8, 8, 2, 2), metadata=within(2, 64, items=13))
     """Stride of each transposed convolution. Their product is `hop`, so there are 13 at most."""
