@@ -143,6 +143,21 @@ def change_rate(table: dict[str, Any]) -> None:
     table["feature_extractor"]["init_args"]["sample_rate"] = "fast"
 
 
+def change_codec(table: dict[str, Any]) -> None:
+    table["feature_extractor"]["init_args"] = {"encodec_model": "encodec_48khz"}
+
+
+def change_list(table: dict[str, Any]) -> None:
+    value: list[Any] = [0] * 9
+    for _ in range(40):  # more numbers than anybody can print, in a few lines of YAML
+        value = [value] * 9
+    table["backbone"]["init_args"]["dim"] = value
+
+
+def drop_paddings(table: dict[str, Any]) -> None:
+    del table["feature_extractor"]["init_args"]["padding"], table["head"]["init_args"]["padding"]
+
+
 def change_part(table: dict[str, Any]) -> None:
     table["head"] = [1, 2]
 
@@ -152,7 +167,10 @@ def change_part(table: dict[str, Any]) -> None:
     [
         (change_width, "width = 13 and not 12"),
         (change_hop, "two values of hop_length: 256 and 128"),
-        (change_norm, 'norm = .other. should be "slaney" or null'),
+        (change_norm, 'norm should be "slaney" or null'),
+        (change_codec, "encodec_model should be encodec_24khz"),
+        (change_list, "dim of backbone should be a number or a text"),
+        (drop_paddings, "two values of padding: 'center' and 'same'"),
         (change_rate, "rate"),
         (change_part, "head should have a table init_args"),
     ],

@@ -64,7 +64,6 @@ def convert(published: Published) -> Converted:
         architecture="bigvgan",
         config=asdict(config),
         states={"generator": {**make_spectrograms(config), **parametrize(state)}},
-        note=f"It takes log-mel spectrograms: {config.mel.describe()}.",
     )
 
 

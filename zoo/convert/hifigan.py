@@ -69,8 +69,7 @@ def convert(published: Published) -> Converted:
     """Read the vocoder, with the config.json beside its file."""
     gan = read_vocoder(published.path)
     states = {name: network.state_dict() for name, network in gan.networks.items()}
-    note = f"It takes log-mel spectrograms: {gan.config.mel.describe()}."
-    return Converted(modality="music", architecture="hifigan", config=asdict(gan.config), states=states, note=note)
+    return Converted(modality="music", architecture="hifigan", config=asdict(gan.config), states=states)
 
 
 def read_vocoder(source: Path) -> HiFiGAN:

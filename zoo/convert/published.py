@@ -60,8 +60,6 @@ class Converted:
     """By network. A file without a discriminator gives none."""
     license: str = ""
     """The license that the family's weights are under, whoever converts them; empty where it depends on the file."""
-    note: str = ""
-    """A sentence for the card, on what the generator takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,7 +233,9 @@ def _write(converted: Converted, source: Path, out: Path, family: Family, licens
                     temporary,
                 )
         (out / "config.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        (out / "README.md").write_text(_format_card(converted, source, out, family, license), encoding="utf-8")
+        takes = cls.describe_input(config)
+        card = _format_card(converted, source, out, family, license, takes)
+        (out / "README.md").write_text(card, encoding="utf-8")
         write_sums(out)
     except OSError as error:
         raise WriteError(f"{out}: cannot write: {error.strerror or error}") from error
@@ -243,7 +243,7 @@ def _write(converted: Converted, source: Path, out: Path, family: Family, licens
     return out
 
 
-def _format_card(converted: Converted, source: Path, out: Path, family: Family, license: str) -> str:
+def _format_card(converted: Converted, source: Path, out: Path, family: Family, license: str, takes: str) -> str:
     numbers = "\n".join(
         f"| `{name}.safetensors` | {sum(value.numel() for value in state.values()):,} |"
         for name, state in converted.states.items()
@@ -264,5 +264,5 @@ zoo sample ./{out.name} -n 16 --seed 0
 |---|---|
 {numbers}
 
-Architecture `{converted.architecture}`. Nothing was measured.{converted.note and f" {converted.note}"}
+Architecture `{converted.architecture}`. Nothing was measured.{takes and f" {takes}"}
 """

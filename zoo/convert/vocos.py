@@ -46,6 +46,9 @@ _KEYS = {  # the arguments of the config's classes, and our keys
     "backbone": {"input_channels": "mels", "dim": "width", "intermediate_dim": "inner_width", "num_layers": "layers"},
     "head": {"n_fft": "fft", "hop_length": "hop", "padding": "padding"},
 }
+_DEFAULTS = {"feature_extractor": {"padding": "center"}, "backbone": {}, "head": {"padding": "same"}}  # of the classes
+_ENCODEC = "encodec_24khz"  # whose codes are known here
+
 _PUBLISHED: tuple[dict[str, Any], ...] = (
     {},  # of 24 kHz, with the defaults of `VocosConfig`
     {"rate": 22050, "high": 8000.0, "mel_scale": "slaney", "equal_area": True, "padding": "same"},
@@ -64,15 +67,11 @@ def convert(published: Published) -> Converted:
     config = _find_config(state, published.path)
     _check_constants(state, config, published.path)
     kept = {name: value for name, value in state.items() if name not in _LEFT_OUT and not name.startswith(_NOT_OURS)}
-    note = f"It takes log-mel spectrograms: {config.mel.describe()}."
-    if config.codebooks:
-        note = f"It takes EnCodec's codes of up to {config.codebooks} codebooks, {config.rate / config.hop:g} a second."
     return Converted(
         modality="music",
         architecture="vocos",
         config=asdict(config),
         states={"generator": {**make_spectrograms(config), **kept}},
-        note=note,
     )
 
 
@@ -136,10 +135,13 @@ def _read_config(path: Path) -> dict[str, Any]:
         arguments = content.get(part, {}).get("init_args", {}) if _is_nested(content, part) else None
         if not isinstance(arguments, dict):
             raise InvalidFileError(f"{path}: {part} should have a table init_args, as the authors' library writes it")
+        defaults = {} if "encodec_model" in arguments else _DEFAULTS[part]
         for name, key in keys.items():
-            value = arguments.get(name)
+            value = arguments.get(name, defaults.get(name))
             if value is None:
                 continue
+            if not isinstance(value, int | float | str):  # lists of lists of one list would take forever to print
+                raise InvalidFileError(f"{path}: {name} of {part} should be a number or a text")
             if key in about and about[key] != value:
                 raise InvalidFileError(
                     f"{path}: two values of {name}: {shorten_repr(about[key])} and {shorten_repr(value)}"
@@ -148,7 +150,11 @@ def _read_config(path: Path) -> dict[str, Any]:
         if part == "feature_extractor":
             norm = arguments.get("norm")
             if norm not in (None, "slaney"):
-                raise InvalidFileError(f'{path}: norm = {shorten_repr(norm)} should be "slaney" or null')
+                raise InvalidFileError(f'{path}: norm should be "slaney" or null')
+            if arguments.get("encodec_model", _ENCODEC) != _ENCODEC:
+                raise InvalidFileError(
+                    f"{path}: encodec_model should be {_ENCODEC}; codes of others are not known here"
+                )
             about["equal_area"] = norm == "slaney"
     return about
 

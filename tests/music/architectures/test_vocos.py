@@ -28,6 +28,8 @@ from zoo.music.architectures.vocos import (
 from zoo.music.discriminators import ResolutionDiscriminator, compute_spectrum, feature_distance
 from zoo.music.mel import MelConfig, log_mel
 from zoo.noise import Noise
+from zoo.recipe import load_recipe
+from zoo.releases.card import format_card
 from zoo.training.phases import Step
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "vocos"
@@ -320,3 +322,12 @@ def test_a_spectrogram_is_described_in_a_line():
     line = MelConfig().describe()
     for part in ("80 slaney bands of equal area", "0 to 8000 Hz", "22050 Hz", "FFT 1024, hop 256", "same", "1e-05"):
         assert part in line
+
+
+@pytest.mark.parametrize("entry", ["music-hifigan", "music-vocos", "music-bigvgan"])
+def test_the_card_of_a_vocoder_says_which_spectrograms_it_takes(entry: str):
+    """Whoever has the weights alone can make them: bands, norm, floor and padding."""
+    recipe = load_recipe(entry)
+    gan = recipe.build().eval()
+    card = format_card(recipe, gan, gan.sample(1, seed=0), kimg=1, metrics={}, load_name=entry)
+    assert f"It takes log-mel spectrograms: {gan.config.mel.describe()}." in card

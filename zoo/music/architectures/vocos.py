@@ -356,6 +356,13 @@ class Vocos(Vocoder):
         if mel.numel() and not 0 <= int(mel.min()) <= int(mel.max()) < ENTRIES:
             raise InvalidValueError(f"codes from {int(mel.min())} to {int(mel.max())} should be 0 to {ENTRIES - 1}")
 
+    @classmethod
+    def describe_input(cls, config: VocosConfig) -> str:
+        """Describe the spectrograms or codes in a sentence, for cards."""
+        if not config.codebooks:
+            return super().describe_input(config)
+        return f"It takes EnCodec's codes of up to {config.codebooks} codebooks, {config.rate / config.hop:g} a second."
+
     def prepare_export(self, n: int, seed: int) -> Graph:
         """Return the vocoder as in `Vocoder`, with convolutions in place of the inverse Fourier transform.
 
