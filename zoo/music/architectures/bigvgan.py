@@ -20,6 +20,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -148,10 +149,9 @@ def make_filter() -> Tensor:
     """Compute the low-pass filter [1, 1, TAPS] around activations: a sinc in a Kaiser window, of sum 1."""
     attenuation = 2.285 * (TAPS // 2 - 1) * math.pi * 4 * HALF_WIDTH + 7.95  # dB; Kaiser's formulas
     beta = 0.1102 * (attenuation - 8.7)
-    window = torch.kaiser_window(TAPS, periodic=False, beta=beta)
-    places = torch.arange(-TAPS // 2, TAPS // 2) + 0.5
-    taps = 2 * CUTOFF * window * torch.sinc(2 * CUTOFF * places)
-    return (taps / taps.sum())[None, None]
+    places = np.arange(-TAPS // 2, TAPS // 2) + 0.5
+    taps = np.kaiser(TAPS, beta) * np.sinc(2 * CUTOFF * places)
+    return torch.tensor(taps / taps.sum(), dtype=torch.float32)[None, None]
 
 
 class Activation(nn.Module):
