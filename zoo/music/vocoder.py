@@ -302,7 +302,7 @@ class Vocoder(GAN[Sounds]):
     @classmethod
     def describe_input(cls, config: Any) -> str:
         """Describe the spectrograms in a sentence, for cards."""
-        return f"It takes log-mel spectrograms: {config.mel.describe()}."
+        return f"`to_mel` and `--input` make log-mel spectrograms: {config.mel.describe()}."
 
     def prepare_export(self, n: int, seed: int) -> Graph:
         """Return the vocoder: spectrograms [N, mels, F] of any length -> waves [N, 1, T].

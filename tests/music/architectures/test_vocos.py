@@ -330,4 +330,4 @@ def test_the_card_of_a_vocoder_says_which_spectrograms_it_takes(entry: str):
     recipe = load_recipe(entry)
     gan = recipe.build().eval()
     card = format_card(recipe, gan, gan.sample(1, seed=0), kimg=1, metrics={}, load_name=entry)
-    assert f"It takes log-mel spectrograms: {gan.config.mel.describe()}." in card
+    assert f"make log-mel spectrograms: {gan.config.mel.describe()}." in card
