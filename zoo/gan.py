@@ -293,6 +293,11 @@ class GAN(nn.Module, Generic[S_co]):
         rate = {"rate": self.config.rate} if hasattr(self.config, "rate") else {}
         return {"samples": self.Output.__name__.lower(), "range": [-1, 1], **rate}
 
+    @classmethod
+    def describe_input(cls, config: Any) -> str:
+        """Describe in a sentence what the generator takes, where that is more than latents; else empty; for cards."""
+        return ""
+
     def prepare_export(self, n: int, seed: int) -> Graph:
         """Return what the generator's exported file computes, with inputs of n samples of a seed."""
         return Graph(module=self.generator, inputs={"latents": self.latents(n, Noise(seed))})

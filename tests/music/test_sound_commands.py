@@ -13,6 +13,8 @@ from zoo.music.samples import player
 TINY = {
     "music-wavegan": ["model.width=2"],
     "music-hifigan": ["model.width=8", "model.period_width=1", "train.pretrain_kimg=0"],
+    "music-vocos": ["model.width=8", "model.inner_width=8", "model.period_width=1", "train.pretrain_kimg=0"],
+    "music-bigvgan": ["model.width=8", "model.period_width=1", "train.pretrain_kimg=0"],
 }
 
 
@@ -56,9 +58,10 @@ def test_own_folder_to_sounds_of_a_class(command, sounds: Path, tmp_path: Path, 
     assert (code, "no-such-player" in errors) == (2, True)
 
 
-def test_a_vocoder_gives_back_a_sound(command, sounds: Path, tmp_path: Path):
+@pytest.mark.parametrize("entry", ["music-hifigan", "music-vocos", "music-bigvgan"])
+def test_a_vocoder_gives_back_a_sound(command, entry: str, sounds: Path, tmp_path: Path):
     """`--input` takes a sound file and resynthesizes it, at the vocoder's rate and of the same length."""
-    run = trained(command, "music-hifigan", sounds, tmp_path / "run")
+    run = trained(command, entry, sounds, tmp_path / "run")
 
     code, _, errors = command("sample", run, "--input", sounds / "kick" / "0.wav", "--out", tmp_path / "again.flac")
     assert code == 0, errors

@@ -35,7 +35,8 @@ def convert(
 
     The family is told by names and shapes. Nothing in the file is run, and networks that are not wanted are not read.
     Known are StyleGAN2 snapshots of NVIDIA's PyTorch trainer (.pkl), StyleGAN2 of rosinality's (.pt), R3GAN
-    snapshots, DCGAN as PyTorch's tutorial saves it, HiFi-GAN vocoders, and the parameters of SeqGAN's oracle.
+    snapshots, DCGAN as PyTorch's tutorial saves it, HiFi-GAN, Vocos and BigVGAN vocoders, and the parameters of
+    SeqGAN's oracle.
 
     zoo convert network-snapshot-025000.pkl --out my-faces
     zoo convert 550000.pt --out my-faces --license cc-by-4.0

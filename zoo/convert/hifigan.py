@@ -62,7 +62,7 @@ _KEYS = {  # our keys, and those of the config.json of a release: the authors' a
 
 def recognize(published: Published) -> bool:
     """Tell whether the tensors have the first convolution of a vocoder, in any of its layouts."""
-    return any(_rename(name).startswith("conv_pre.") for name in published.generator)
+    return any(rename(name).startswith("conv_pre.") for name in published.generator)
 
 
 def convert(published: Published) -> Converted:
@@ -81,7 +81,7 @@ def read_vocoder(source: Path) -> HiFiGAN:
     Raises InvalidFileError where there is no vocoder, or a tensor is missing, unknown, or of another shape.
     """
     path = find_weights(source)
-    return build_vocoder(read_tensors(path), _read_config(path), where=str(path))
+    return build_vocoder(read_tensors(path), read_config(path), where=str(path))
 
 
 def build_vocoder(state: Mapping[str, Tensor], about: Mapping[str, Any], *, where: str) -> HiFiGAN:
@@ -90,7 +90,7 @@ def build_vocoder(state: Mapping[str, Tensor], about: Mapping[str, Any], *, wher
     Raises InvalidFileError.
     """
     names = [name for name in state if not _OTHERS.match(_AROUND.sub("", name))]
-    state = {_rename(name): state[name] for name in names}
+    state = {rename(name): state[name] for name in names}
     if len(state) < len(names):
         raise InvalidFileError(
             f"{where}: no HiFi-GAN generator: two of its tensors have the same name without prefixes"
@@ -134,7 +134,8 @@ def find_weights(source: Path) -> Path:
     )
 
 
-def _rename(name: str) -> str:
+def rename(name: str) -> str:
+    """Return the name of a tensor in the authors' layout."""
     name = _AROUND.sub("", name)
     for pattern, here in _RENAMES:
         name = re.sub(pattern, here, name)
@@ -161,11 +162,14 @@ def parametrize(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
-def _read_config(weights: Path) -> dict[str, Any]:
-    """Read sizes from the config.json next to the weights; nothing where there is none."""
+def read_config(weights: Path) -> dict[str, Any]:
+    """Read sizes from the config.json next to the weights; nothing where there is none. Raises InvalidFileError."""
     path = weights.with_name("config.json")
-    if not path.is_file():
-        return {}
+    return take_sizes(read_object(path), path) if path.is_file() else {}
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Read the object that a config.json holds. Raises InvalidFileError."""
     if path.stat().st_size > MAX_CONFIG_BYTES:
         raise InvalidFileError(f"{path}: larger than any config of a vocoder; refused")
     try:
@@ -174,6 +178,11 @@ def _read_config(weights: Path) -> dict[str, Any]:
         raise InvalidFileError(f"{path}: cannot read: {error}") from error
     if not isinstance(content, dict):
         raise InvalidFileError(f"{path}: should be an object")
+    return content
+
+
+def take_sizes(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Take our values of those of a config.json at `path`. Raises InvalidFileError."""
     about = {key: content[name] for key, names in _KEYS.items() for name in names if content.get(name) is not None}
     if "ups" in about and "hop" not in about:
         ups = about["ups"]

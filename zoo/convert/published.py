@@ -164,7 +164,10 @@ def _find_file(source: Path) -> Path:
         return source
     if not source.is_dir():
         raise InvalidFileError(f"{source}: no such file or folder")
-    names = ("model.safetensors", "pytorch_model.bin", "generator", "generator.safetensors")
+    names = (
+        *("model.safetensors", "pytorch_model.bin", "generator", "generator.safetensors"),
+        "bigvgan_generator.pt",  # beside its discriminators
+    )
     found = [source / name for name in names if (source / name).is_file()]
     found = found or [path for path in sorted(source.iterdir()) if path.suffix in (".pkl", ".pt", ".pth", ".bin")]
     if len(found) != 1:
@@ -174,9 +177,9 @@ def _find_file(source: Path) -> Path:
 
 def list_families() -> Sequence[Family]:
     """List the families, in the order in which they are asked."""
-    from zoo.convert import dcgan, hifigan, r3gan, rosinality, stylegan2  # which import from here
+    from zoo.convert import bigvgan, dcgan, hifigan, r3gan, rosinality, stylegan2, vocos  # which import from here
 
-    return [module.FAMILY for module in (stylegan2, rosinality, r3gan, dcgan, hifigan)]
+    return [module.FAMILY for module in (stylegan2, rosinality, r3gan, dcgan, vocos, bigvgan, hifigan)]
 
 
 def find_family(published: Published) -> Family:
@@ -230,7 +233,9 @@ def _write(converted: Converted, source: Path, out: Path, family: Family, licens
                     temporary,
                 )
         (out / "config.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        (out / "README.md").write_text(_format_card(converted, source, out, family, license), encoding="utf-8")
+        takes = cls.describe_input(config)
+        card = _format_card(converted, source, out, family, license, takes)
+        (out / "README.md").write_text(card, encoding="utf-8")
         write_sums(out)
     except OSError as error:
         raise WriteError(f"{out}: cannot write: {error.strerror or error}") from error
@@ -238,7 +243,7 @@ def _write(converted: Converted, source: Path, out: Path, family: Family, licens
     return out
 
 
-def _format_card(converted: Converted, source: Path, out: Path, family: Family, license: str) -> str:
+def _format_card(converted: Converted, source: Path, out: Path, family: Family, license: str, takes: str) -> str:
     numbers = "\n".join(
         f"| `{name}.safetensors` | {sum(value.numel() for value in state.values()):,} |"
         for name, state in converted.states.items()
@@ -259,5 +264,5 @@ zoo sample ./{out.name} -n 16 --seed 0
 |---|---|
 {numbers}
 
-Architecture `{converted.architecture}`. Nothing was measured.
+Architecture `{converted.architecture}`. Nothing was measured.{takes and f" {takes}"}
 """

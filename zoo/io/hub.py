@@ -296,13 +296,13 @@ def translate_errors(address: Address) -> Iterator[None]:
     except (hub_errors.OfflineModeIsEnabled, httpx2.HTTPError, TimeoutError, ConnectionError) as error:
         raise UnreachableError(_describe_failure(address, error)) from error
     except RuntimeError as error:  # an upload that failed, wrapped by the client, or an error of the fast transport
-        cause: BaseException = error
-        while isinstance(cause, RuntimeError) and cause.__cause__ is not None:
-            cause = cause.__cause__
-        if isinstance(cause, RuntimeError):
-            raise UnreachableError(_describe_failure(address, cause)) from error
+        root: BaseException = error
+        while isinstance(root, RuntimeError) and root.__cause__ is not None:
+            root = root.__cause__
+        if isinstance(root, RuntimeError):
+            raise UnreachableError(_describe_failure(address, root)) from error
         with translate_errors(address):
-            raise cause from None
+            raise root from None
     except OSError as error:
         if error.errno is None:  # an error of the network, not of this machine's disk
             raise UnreachableError(_describe_failure(address, error)) from error

@@ -6,10 +6,11 @@ resamples: its memory grows with a ratio's terms, and torchaudio's with their pr
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from functools import cache, lru_cache
 from types import ModuleType
+from typing import Literal
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from zoo.errors import InvalidValueError, MissingDependencyError
 from zoo.nn.precision import use_float32
 from zoo.recipe import within
 
-FLOOR = 1e-5  # magnitudes below it count as silence
+FLOOR = 1e-5  # HiFi-GAN's: magnitudes below it count as silence
 
 
 def import_torchaudio() -> ModuleType:
@@ -84,6 +85,16 @@ class MelConfig:
     """Lower edge of the lowest band, in Hz."""
     high: float = field(default=8000.0, metadata=within(0))
     """Upper edge of the highest band, in Hz; 0: half of the rate."""
+    mel_scale: Literal["slaney", "htk"] = "slaney"
+    """The formula that spaces the bands: Slaney's, or that of HTK."""
+    equal_area: bool = True
+    """Divide each band by its width, so that noise is as loud in all of them."""
+    floor: float = field(default=FLOOR, metadata=within(above=0))
+    """Magnitudes below it count as silence."""
+    epsilon: float = field(default=1e-9, metadata=within(0, 1))
+    """What is added to squared magnitudes before the root; some published vocoders have 0."""
+    padding: Literal["same", "center"] = "same"
+    """Where frames lie: `same`, T samples have T / hop frames; `center`, one more, each around a multiple of hop."""
 
     def __post_init__(self) -> None:
         if self.hop > self.fft:
@@ -97,31 +108,65 @@ class MelConfig:
     def top(self) -> float:
         return self.high or self.rate / 2
 
+    def count_frames(self, length: int) -> int:
+        """Return how many frames a wave of `length` samples has, a multiple of `hop`."""
+        return length // self.hop + (self.padding == "center")
 
-def compute_magnitudes(wave: Tensor, fft: int, hop: int) -> Tensor:
-    """Compute magnitudes of the short-time Fourier transform: [..., T] -> [..., fft // 2 + 1, T // hop].
+    def list_differences(self, other: MelConfig) -> list[str]:
+        """List what differs from the spectrograms of `other`, as `floor = 1e-07 and not 1e-05`; empty if nothing."""
+        ours, theirs = (
+            {**{f.name: getattr(each, f.name) for f in fields(MelConfig)}, "high": each.top} for each in (self, other)
+        )
+        return [f"{name} = {ours[name]} and not {theirs[name]}" for name in ours if ours[name] != theirs[name]]
 
-    The edges are reflected, so the center of frame i is that of samples i * hop to (i + 1) * hop.
+    def describe(self) -> str:
+        """Describe the spectrograms in one line, for cards and errors."""
+        area = "of equal area" if self.equal_area else "of equal height"
+        return (
+            f"{self.mels} {self.mel_scale} bands {area} from {self.low:g} to {self.top:g} Hz at {self.rate} Hz, "
+            f"FFT {self.fft}, hop {self.hop}, padding {self.padding}, floor {self.floor:g}, epsilon {self.epsilon:g}"
+        )
+
+
+def compute_magnitudes(
+    wave: Tensor, fft: int, hop: int, *, padding: Literal["same", "center"] = "same", epsilon: float = 1e-9
+) -> Tensor:
+    """Compute magnitudes of the short-time Fourier transform: [..., T] -> [..., fft // 2 + 1, frames].
+
+    The edges are reflected. With `same`, there are T // hop frames, and the center of frame i is that of samples
+    i * hop to (i + 1) * hop. With `center`, there is one more, and the center of frame i is sample i * hop.
     """
-    padding = (fft - hop) // 2
-    padded = F.pad(wave.reshape(-1, 1, wave.shape[-1]), (padding, fft - hop - padding), mode="reflect")[:, 0]
+    left, total = ((fft - hop) // 2, fft - hop) if padding == "same" else (fft // 2, fft)
+    padded = F.pad(wave.reshape(-1, 1, wave.shape[-1]), (left, total - left), mode="reflect")[:, 0]
     spectrum = torch.stft(padded, fft, hop, window=hann_window(fft, wave.device), center=False, return_complex=True)
-    magnitude = (spectrum.real.square() + spectrum.imag.square() + 1e-9).sqrt()  # the root has no finite gradient at 0
+    squares = spectrum.real.square() + spectrum.imag.square() + epsilon
+    magnitude = squares.sqrt() if epsilon else spectrum.abs()  # the root has no finite gradient at 0
     return magnitude.reshape(*wave.shape[:-1], *magnitude.shape[-2:])
 
 
 def log_mel(wave: Tensor, config: MelConfig) -> Tensor:
-    """Compute natural logarithms of mel magnitudes: a wave [..., T] in [-1, 1] -> [..., mels, T // hop]."""
+    """Compute natural logarithms of mel magnitudes: a wave [..., T] in [-1, 1] -> [..., mels, frames].
+
+    T samples have T // hop frames, or one more with `center`.
+    """
     with use_float32(wave.device):
-        mel = make_mel_filters(config, wave.device) @ compute_magnitudes(wave.float(), config.fft, config.hop)
-        return mel.clamp_min(FLOOR).log()
+        magnitudes = compute_magnitudes(
+            wave.float(), config.fft, config.hop, padding=config.padding, epsilon=config.epsilon
+        )
+        return (make_mel_filters(config, wave.device) @ magnitudes).clamp_min(config.floor).log()
 
 
 @cache
 def make_mel_filters(config: MelConfig, device: torch.device) -> Tensor:
-    """Compute Slaney's triangular filters of equal area [mels, fft // 2 + 1], once for each config."""
+    """Compute triangular filters [mels, fft // 2 + 1], once for each config."""
     filters = import_torchaudio().functional.melscale_fbanks(
-        config.fft // 2 + 1, config.low, config.top, config.mels, config.rate, norm="slaney", mel_scale="slaney"
+        config.fft // 2 + 1,
+        config.low,
+        config.top,
+        config.mels,
+        config.rate,
+        norm="slaney" if config.equal_area else None,
+        mel_scale=config.mel_scale,
     )
     return filters.T.contiguous().to(device)
 
@@ -156,12 +201,17 @@ def griffin_lim(magnitude: Tensor, fft: int, hop: int, *, iterations: int, lengt
 
 
 def invert_mel(mel: Tensor, config: MelConfig, *, iterations: int = 32) -> Tensor:
-    """Convert log-mel spectrograms [N, mels, F] to waves [N, F * hop] without a network: the control of a vocoder.
+    """Convert log-mel spectrograms [N, mels, F] to waves without a network: the control of a vocoder.
+
+    The waves are [N, F * hop], or [N, (F - 1) * hop] of centered frames.
 
     The magnitudes are those of the filters' pseudo-inverse, cut at zero. The phases are Griffin-Lim's.
     """
     inverse = torch.linalg.pinv(make_mel_filters(config, mel.device))
     magnitude = (inverse @ mel.exp()).clamp_min(0)
+    if config.padding == "center":
+        length = (mel.shape[-1] - 1) * config.hop
+        return griffin_lim(magnitude, config.fft, config.hop, iterations=iterations, length=length)
     # Our frames are hop / 2 later than centered ones. One more frame and a shift align them.
     padded = F.pad(magnitude, (0, 1), mode="replicate")
     length = mel.shape[-1] * config.hop

@@ -62,6 +62,8 @@ def format_card(
     shape = " x ".join(map(str, gan.sample_shape))
     num_steps = kimg * 1000 / recipe.train.batch
     averaged = "\nThe generator is the exponential moving average of the training."
+    taken = gan.describe_input(gan.config)
+    takes = f"\n{taken}" if taken else ""
     average = averaged if recipe.train.ema_halflife_kimg else ""
     return f"""{_front_matter(recipe, metrics, name)}
 # {name}
@@ -95,7 +97,7 @@ samples = model.sample(16, seed=0)  # samples.save("samples{suffix}"){logits}
 Architecture `{recipe.architecture}`; one sample has the shape {shape}. The weights are plain tensors in safetensors,
 matrices in float16 where no sample shows it. `config.json` holds the architecture's values and `recipe.toml` those of
 the training. `metrics.json` holds the metrics below, and `SHA256SUMS` the digests
-(`sha256sum -c SHA256SUMS`).{average}
+(`sha256sum -c SHA256SUMS`).{average}{takes}
 
 ## Training
 

@@ -22,10 +22,9 @@ from zoo.music.architectures.hifigan import (
     HiFiGAN,
     HiFiGANConfig,
     HiFiGANTrainConfig,
-    PeriodDiscriminator,
-    feature_distance,
 )
 from zoo.music.data.sounds import decode
+from zoo.music.discriminators import PeriodDiscriminator, feature_distance
 from zoo.music.mel import log_mel
 from zoo.nn.fusion import fuse_norms
 from zoo.noise import Noise

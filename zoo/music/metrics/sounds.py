@@ -20,10 +20,10 @@ from zoo.data.labels import read_labels
 from zoo.errors import InvalidValueError, NotFoundError
 from zoo.gan import GAN
 from zoo.metrics.report import Metric, distribution_metrics
-from zoo.music.architectures.hifigan import HiFiGAN
 from zoo.music.data.sounds import decode
 from zoo.music.mel import invert_mel, log_mel
 from zoo.music.metrics.evaluator import NAME, RATE, VERSION, Evaluator, load_evaluator
+from zoo.music.vocoder import Vocoder
 from zoo.recipe import EvaluateConfig
 
 ITERATIONS = 32  # of Griffin-Lim, the control
@@ -38,7 +38,7 @@ def evaluate(gan: GAN, store: Store, settings: EvaluateConfig, *, progress: Prog
     Raises:
         InvalidValueError: more samples than either split has; sounds at another rate than the evaluator's.
     """
-    if isinstance(gan, HiFiGAN):
+    if isinstance(gan, Vocoder):
         return vocoder_metrics(gan, read_held_out_sounds(store, settings.samples), control=True, progress=progress)
     report = progress or (lambda done, total: None)
     evaluator = load_extractor(settings.features, gan)
@@ -58,7 +58,7 @@ def held_out(store: Store, settings: EvaluateConfig) -> Callable[[GAN], list[Met
     sounds: list[Tensor] = []
 
     def evaluate_fn(gan: GAN) -> list[Metric]:
-        if isinstance(gan, HiFiGAN):
+        if isinstance(gan, Vocoder):
             sounds[:] = sounds or read_held_out_sounds(store, min(settings.samples, 64))
             return vocoder_metrics(gan, sounds, control=False)
         real, other, _ = _read_real_sounds(store, settings)
@@ -154,7 +154,7 @@ def read_held_out_sounds(store: Store, rows: int) -> list[Tensor]:
 
 @torch.no_grad()
 def vocoder_metrics(
-    gan: HiFiGAN, sounds: list[Tensor], *, control: bool, progress: Progress | None = None
+    gan: Vocoder, sounds: list[Tensor], *, control: bool, progress: Progress | None = None
 ) -> list[Metric]:
     """Compute the errors of resynthesized sounds, and with `control` those of Griffin-Lim."""
     mel = gan.config.mel
@@ -182,7 +182,7 @@ def vocoder_metrics(
     ]
 
 
-def compute_sound_errors(fake: Tensor, real: Tensor, gan: HiFiGAN) -> dict[str, float]:
+def compute_sound_errors(fake: Tensor, real: Tensor, gan: Vocoder) -> dict[str, float]:
     """Compute the errors of waves [N, T]: of the vocoder's log-mel spectrograms, over all frequencies, and others."""
     mel, whole = gan.config.mel, replace(gan.config.mel, high=0.0)
     convergence, magnitude = stft_distance(fake, real)
