@@ -634,6 +634,7 @@ def _format_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="the folder for gpu.json and gpu.md")
+    parser.add_argument("--only", nargs="*", metavar="ENTRY", default=[], help="entries to measure; all if absent")
     parser.add_argument("--minutes", type=float, default=9.0, help="after which no phase goes on")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
     options = parser.parse_args()
@@ -645,7 +646,8 @@ def main() -> None:
     else:
         compiling.BACKEND = "aot_eager"  # which needs no compiler
     with tempfile.TemporaryDirectory() as folder:
-        run_all(bench, list_targets(sizes=SIZES if bench.on_gpu else {}), Path(folder))
+        targets = list_targets(sizes=SIZES if bench.on_gpu else {})
+        run_all(bench, [each for each in targets if each.entry in (options.only or [each.entry])], Path(folder))
     print((options.out / "gpu.md").read_text(encoding="utf-8"))
 
 
