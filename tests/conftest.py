@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from zoo.data import Store
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["OMP_NUM_THREADS"] = "1"  # two processes share the cores; `pytest -n 0` runs all in one
 settings.load_profile("suite")  # `pytest -m hypothesis --hypothesis-profile fuzz` tries many fresh examples
 
 
