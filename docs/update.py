@@ -216,9 +216,10 @@ def _format_entry(entry: Entry, docs: str) -> str:
         shown = texts.read_text(encoding="utf-8").partition("\n\n")[0].splitlines()[:4]
         samples = "<br>".join(line.replace("|", "/") for line in (shown if len(shown) > 1 else shown[:1]))
     else:
-        (picture,) = (ROOT / "docs" / "entries").glob(f"{entry.name}.*")
+        moves = load_architecture(entry.modality, entry.architecture).Output.SUFFIXES[0] == ".webp"
+        picture = f"{entry.name}{'.webp' if moves else '.png'}"
         # A width, because tables would shrink the picture.
-        samples = f'<img src="{docs}entries/{picture.name}" width="{WIDTH}" alt="samples of {entry.name}">'
+        samples = f'<img src="{docs}entries/{picture}" width="{WIDTH}" alt="samples of {entry.name}">'
     real = "" if first["real_vs_real"] is None else f", {first['real_vs_real']:.3g}"
     return f"| {what} | {samples} | {first['name'].replace('_', ' ')} {first['value']:.3g}{real} |"
 

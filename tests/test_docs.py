@@ -78,6 +78,8 @@ def test_links_and_pictures_exist(path: Path):
     """Every file that a page links to is there."""
     for target in re.findall(r"\]\(((?!https?:|mailto:)[^)#\s]+)", FENCE.sub("", path.read_text(encoding="utf-8"))):
         assert (path.parent / target).exists(), target
+    for source in re.findall(r'<img src="([^"]+)"', path.read_text(encoding="utf-8")):
+        assert (path.parent / source).exists(), source
 
 
 @pytest.mark.parametrize("path", PAGES, ids=page_id)

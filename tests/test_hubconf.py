@@ -27,7 +27,7 @@ print([name for name in ("tokenizers", "transformers", "huggingface_hub", "typer
 print(torch.equal(model.sample(2, seed=0).tensor, zoo.load("faces-dcgan").sample(2, seed=0).tensor))
 print(load("faces_dcgan", pretrained=False, width=4).config.width)
 try:
-    load("faces_stylegan2")
+    load("faces_r3gan")
 except zoo.errors.NoWeightsError as error:
     print(error)
 """

@@ -139,7 +139,9 @@ def test_a_missing_extra_is_one_line_with_the_command_that_installs_it(
     modules: tuple[str, ...], file: str, use: Callable[[], object], monkeypatch: pytest.MonkeyPatch
 ):
     """Also where another process raises it, which builds a data set."""
-    for module in modules:
+    for module in modules:  # and what of it another test has imported
+        for loaded in [name for name in sys.modules if name.startswith(f"{module}.")]:
+            monkeypatch.delitem(sys.modules, loaded)
         monkeypatch.setitem(sys.modules, module, None)
 
     with pytest.raises(MissingDependencyError) as missing:

@@ -46,7 +46,7 @@ def test_releases_become_folders_that_sound_the_same(version: str, tmp_path: Pat
     assert ours.config.mel.describe() in (tmp_path / "ours" / "README.md").read_text()
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", VERSIONS[1:])  # the first differs in what the contract covers
 def test_converted_vocoders_are_exported(version: str, tmp_path: Path):
     """As ONNX, for any number of frames, with the numbers of the published code."""
     onnxruntime = pytest.importorskip("onnxruntime")

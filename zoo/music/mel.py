@@ -89,7 +89,7 @@ class MelConfig:
     """The formula that spaces the bands: Slaney's, or that of HTK."""
     equal_area: bool = True
     """Divide each band by its width, so that noise is as loud in all of them."""
-    floor: float = field(default=FLOOR, metadata=within(above=0))
+    floor: float = field(default=FLOOR, metadata=within(1e-12, 1))
     """Magnitudes below it count as silence."""
     epsilon: float = field(default=1e-9, metadata=within(0, 1))
     """What is added to squared magnitudes before the root; some published vocoders have 0."""
