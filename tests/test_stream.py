@@ -134,3 +134,19 @@ def test_a_long_clip_is_saved_as_it_comes(command: Command, tmp_path: Path):
     assert saved == 80
     with av.open(str(target)) as container:
         assert sum(1 for _ in container.decode(video=0)) == 80
+
+
+def test_a_walk_comes_in_parts_and_into_a_video(command: Command, tmp_path: Path):
+    """The parts are the walk; `zoo sample --walk` writes them into .mp4 as they come."""
+    av = pytest.importorskip("av")
+    model = zoo.load("faces-stylegan2")
+    whole = model.walk(10, seed=1, batch_size=4, truncation=0.8)
+    parts = list(model.stream_walk(10, seed=1, batch_size=4, truncation=0.8))
+    assert [len(part) for part in parts] == [4, 4, 2]
+    assert torch.equal(torch.cat([part.tensor for part in parts]), whole.tensor)
+
+    target = tmp_path / "walk.mp4"
+    said = command("sample", "faces-gan", "--walk", 70, "--seed", 1, "--out", target)[1]
+    assert said == f"70 frames of a walk of faces-gan, seed 1: {target}\n"
+    with av.open(str(target)) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 70

@@ -354,6 +354,30 @@ class GAN(nn.Module, Generic[S_co]):
 
         Raises InvalidValueError for a model of other samples than images, and for values out of range.
         """
+        chosen = {"seed": seed, "seeds": seeds, "stops": stops, "rate": rate, "batch_size": batch_size, **options}
+        parts: list[Walk] = []
+        for part in self.stream_walk(frames, **chosen):
+            parts.append(part)
+            if progress is not None:
+                progress(sum(map(len, parts)))
+        images, latents = torch.cat([part.tensor for part in parts]), torch.cat([part.latents for part in parts])  # type: ignore[misc]
+        return replace(parts[0], tensor=images, latents=latents)
+
+    def stream_walk(
+        self,
+        frames: int = 120,
+        *,
+        seed: int | None = None,
+        seeds: Sequence[int] = (),
+        stops: int = 0,
+        rate: float = 25.0,
+        batch_size: int = 64,
+        **options: Any,
+    ) -> Iterator[Walk]:
+        """Generate the frames of `walk`, `batch_size` at a time, so that the memory does not grow with their number.
+
+        Raises as `walk`.
+        """
         if self.Output is not Images:
             made = self.Output.__name__.lower()
             raise InvalidValueError(f"a walk is a clip of images, and {type(self).__name__} makes {made}")
@@ -373,8 +397,15 @@ class GAN(nn.Module, Generic[S_co]):
             for name, value in drawn[0][1].items()
         }
         latents = self.route(torch.cat([latents for latents, _ in drawn]), frames)
-        images = self._generate(latents, batch_size, progress, **arguments)
-        return Walk(tensor=images, latents=latents, seed=seed, rate=rate, source=self.name)
+        check_batch_size(batch_size)
+
+        @torch.no_grad()
+        def generate() -> Iterator[Walk]:
+            for rows, given in split_batches(latents, arguments, batch_size):
+                images = self._generate(rows, batch_size, None, **given)
+                yield Walk(tensor=images, latents=rows, seed=seed, rate=rate, source=self.name)
+
+        return generate()
 
     def route(self, stops: Tensor, frames: int) -> Tensor:
         """Return the latents [frames, ...] of a closed walk through the latents of its stops [M, ...]."""

@@ -122,18 +122,24 @@ def sample(
     if walk:
         with progress_bars() as bar:
             move = bar("walking")
+            if target.suffix.lower() == ".mp4":
+                frames = model.stream_walk(walk, seeds=stops, rate=rate, **chosen)
+                pictures = (enlarge(part.to_uint8(), scale) for part in frames)
+                saved = stream_mp4(pictures, target, rate, progress=lambda done: move(done, walk))
+                _tell_of_stream(saved, walk, "frame", f"of a walk of {name}{of_seed}: {target}")
+                return
             clip = model.walk(walk, seeds=stops, rate=rate, progress=lambda done: move(done, walk), **chosen)
         echo(f"a walk of {walk} frames of {name}{of_seed}: {clip.save(target, scale=scale)}")
         return
     if interpolate:
         samples = model.interpolate(n, steps=interpolate, seed=seed, batch_size=batch_size)
     elif hasattr(model, "stream_clip") and n == 1 and "frames" in given and target.suffix.lower() == ".mp4":
-        frames = given["frames"]
+        length = given["frames"]
         with progress_bars() as bar:
             move = bar("frames")
             pictures = (enlarge(part.to_uint8()[0], scale) for part in model.stream_clip(seed=seed, **given))  # type: ignore[operator]
-            saved = stream_mp4(pictures, target, model.config.rate, progress=lambda done: move(done, frames))
-        _tell_of_stream(saved, frames, "frame", f"of {name}{of_seed}: {target}")
+            saved = stream_mp4(pictures, target, model.config.rate, progress=lambda done: move(done, length))
+        _tell_of_stream(saved, length, "frame", f"of {name}{of_seed}: {target}")
         return
     elif out is not None and not play and "input" not in given and can_stream(model.Output, target):
         with progress_bars() as bar:
