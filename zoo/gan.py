@@ -225,10 +225,15 @@ class GAN(nn.Module, Generic[S_co]):
             InvalidValueError: n, seed, batch_size or an option out of range, or an option that this model lacks.
             NotFoundError: an unknown label, with the nearest.
         """
+        chosen = self._read_request(n, options)
+        return replace(self._sample(n, choose_seed(seed), batch_size, progress, chosen), source=self.name)
+
+    def _read_request(self, n: int, options: dict[str, Any]) -> NoOptions:
+        """Return the options of n samples. Raises InvalidValueError for what cannot be asked for."""
         chosen = self.SampleOptions.read(options, type(self).__name__)
         if not 1 <= n <= MAX_COUNT:
             raise InvalidValueError(f"n = {n} should be 1 to 2^31")
-        return replace(self._sample(n, choose_seed(seed), batch_size, progress, chosen), source=self.name)
+        return chosen
 
     def _sample(self, n: int, seed: int, batch_size: int, progress: Callable[[int], None] | None, options: Any) -> S_co:
         latents, arguments = self.prepare_sampling(n, seed, options)
@@ -241,9 +246,7 @@ class GAN(nn.Module, Generic[S_co]):
 
         Raises as `sample`.
         """
-        chosen = self.SampleOptions.read(options, type(self).__name__)
-        if not 1 <= n <= MAX_COUNT:
-            raise InvalidValueError(f"n = {n} should be 1 to 2^31")
+        chosen = self._read_request(n, options)
         return self._stream(n, choose_seed(seed), batch_size, chosen)
 
     @torch.no_grad()

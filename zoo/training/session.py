@@ -180,7 +180,7 @@ def _list_helps(recipe: Recipe) -> list[str]:
     """List the arguments of `zoo train` that help a training on few samples, and that this one does not have yet."""
     helps = []
     entry = registry.entries.get(recipe.name)
-    if not recipe.train.start and entry is not None and entry.is_released and entry.name != recipe.data.name:
+    if not recipe.train.start and entry is not None and entry.is_released:
         helps.append(f"--from {entry.name}")
     if not recipe.train.augment and accepts(recipe, "train.augment=ada"):
         helps.append("train.augment=ada")
