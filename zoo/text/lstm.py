@@ -13,8 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.errors import InvalidValueError
 from zoo.recipe import within
 from zoo.text.config import TextConfig
+from zoo.text.data.vocabulary import END
 from zoo.text.policies import RecurrentPolicy
 
 
@@ -28,6 +30,16 @@ class LSTMConfig(TextConfig):
     """Size of the hidden state, H."""
     dropout: float = field(default=0.0, metadata=within(0, 0.9))
     """Dropout of the embedding and of the state that logits are computed from."""
+    tied: bool = False
+    """The last layer shares the embedding's weights (Press & Wolf 2017, arXiv:1608.05859). Then E is H."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.tied and self.embedding_dim != self.hidden_dim:
+            raise InvalidValueError(
+                f"model.tied needs model.embedding_dim = model.hidden_dim; got {self.embedding_dim} and "
+                f"{self.hidden_dim}"
+            )
 
 
 class LSTMPolicy(RecurrentPolicy):
@@ -39,13 +51,16 @@ class LSTMPolicy(RecurrentPolicy):
         super().__init__(config)
         self.embedding = nn.Embedding(config.vocabulary, config.embedding_dim)
         self.gates = nn.Linear(config.embedding_dim + config.hidden_dim, 4 * config.hidden_dim)
-        self.output = nn.Linear(config.hidden_dim, config.vocabulary)
+        if config.tied:
+            self.bias = nn.Parameter(torch.empty(config.vocabulary))
+        else:
+            self.output = nn.Linear(config.hidden_dim, config.vocabulary)
         self.dropout = nn.Dropout(config.dropout)
         for parameter in self.parameters():
             nn.init.normal_(parameter, 0.0, 0.1)
 
     def initial_state(self, n: int) -> Tensor:
-        return self.output.weight.new_zeros(n, 2, self.config.hidden_dim)
+        return self.embedding.weight.new_zeros(n, 2, self.config.hidden_dim)
 
     def read(self, tokens: Tensor, state: Tensor) -> Tensor:
         hidden, cell = state.unbind(1)
@@ -55,4 +70,21 @@ class LSTMPolicy(RecurrentPolicy):
         return torch.stack([torch.sigmoid(o) * torch.tanh(cell), cell], dim=1)
 
     def next_logits(self, state: Tensor) -> Tensor:
-        return F.linear(self.dropout(state[:, 0]), self.output.weight, self.output.bias)
+        return self._compute_logits(state[:, 0])
+
+    def logits(self, tokens: Tensor) -> Tensor:
+        """Compute as `RecurrentPolicy.logits`, by PyTorch's LSTM, which takes the embeddings of all tokens at once."""
+        start = F.pad(tokens[:, :-1], (1, 0), value=END)
+        state = self.initial_state(len(tokens)).transpose(0, 1).contiguous()  # [2, N, H]
+        config, bias = self.config, self.gates.bias
+        of_input, of_hidden = self.gates.weight.split([config.embedding_dim, config.hidden_dim], dim=1)
+        weights = [of_input.contiguous(), of_hidden.contiguous(), bias, torch.zeros_like(bias)]
+        embedded = self.dropout(self.embedding(start))
+        hidden, _, _ = torch.lstm(embedded, state.split(1), weights, True, 1, 0.0, self.training, False, True)
+        return self._compute_logits(hidden)
+
+    def _compute_logits(self, hidden: Tensor) -> Tensor:
+        """Compute logits [..., V] of the tokens after hidden states [..., H]."""
+        if self.config.tied:
+            return F.linear(self.dropout(hidden), self.embedding.weight, self.bias)
+        return F.linear(self.dropout(hidden), self.output.weight, self.output.bias)

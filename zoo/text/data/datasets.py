@@ -9,9 +9,12 @@ import codecs
 import hashlib
 import json
 import re
+import shutil
+import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -20,9 +23,9 @@ from torch import Tensor
 
 from zoo.data import About, Rows, Store, build_store, cache_dir, hash_split
 from zoo.data.own import describe_files, list_files
-from zoo.data.packages import NpmPackage
+from zoo.data.packages import DebianPackage, NpmPackage
 from zoo.data.rows import to_tensor
-from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError, suggest
+from zoo.errors import InvalidFileError, InvalidValueError, MissingDependencyError, NotFoundError, suggest
 from zoo.io.weights import digest
 from zoo.recipe import DataConfig, within
 from zoo.text.data.vocabulary import END, UNK, Unit, Vocabulary, make_normalizer
@@ -41,12 +44,13 @@ Report = Callable[[str], None]
 class TextDataConfig(DataConfig):
     """Where the texts come from and how they become tokens."""
 
-    unit: Literal["auto", "character", "word"] = "auto"
-    """`auto`: that of the named data set. For other data: words, or characters where most texts have no spaces."""
+    unit: Literal["auto", "character", "word", "subword"] = "auto"
+    """`auto`: that of the named data set. For other data: words, or characters where most texts have no spaces.
+    `subword`: frequent words, and parts of the others, so that a small vocabulary spells every word."""
     tokenizer: str = ""
     """A tokenizer.json of this library, or a tokenizer of `transformers`. Empty: one is built from the texts."""
     vocabulary_size: int = field(default=0, metadata=within(0, 65536))
-    """The most tokens, `<end>` and `<unk>` included. 0: all."""
+    """The most tokens, `<end>` and `<unk>` included. 0: that of the named data set; else all, or 4,000 subwords."""
     min_count: int = field(default=1, metadata=within(1))
     """Tokens that occur less often in the training texts become `<unk>`."""
     long: Literal["cut", "drop"] = "cut"
@@ -63,7 +67,8 @@ class TextDataConfig(DataConfig):
 class Corpus:
     """A named collection of texts, and how they become tokens.
 
-    `length` is the T of its texts in its own `unit`. `line_length` is the characters in a line of verse, or 0.
+    `length` is the T of its texts in its own `unit`. `vocabulary_size` is the most tokens of that unit, or 0 for all;
+    texts of more than T of these are left out. `line_length` is the characters in a line of verse, or 0.
     """
 
     name: ClassVar[str]
@@ -71,6 +76,7 @@ class Corpus:
     license: ClassVar[str]
     unit: ClassVar[Unit]
     length: ClassVar[int]
+    vocabulary_size: ClassVar[int] = 0
     line_length: ClassVar[int] = 0
 
     def texts(self) -> list[str]:
@@ -167,6 +173,78 @@ class WordnetSentences(Corpus):
         return keep_common(list(dict.fromkeys(found)), str.split, min_count=3)
 
 
+class KingJamesSentences(Corpus):
+    """English sentences of the King James Bible, up to 32 subwords each.
+
+    From Debian's package `bible-kjv-text` (the text is in the public domain). A sentence runs to its full stop,
+    question mark or exclamation mark, across verses. A longer one is cut into the parts between its colons and
+    semicolons, which then end with a full stop. All begin with a capital. Copies are left out.
+    """
+
+    name = "kjv-sentences"
+    version = "1"
+    license = "public domain"
+    unit: ClassVar[Unit] = "subword"
+    length = 32
+    vocabulary_size = 3000
+
+    def texts(self) -> list[str]:
+        (data,) = (content for path, content in KING_JAMES.read_files("usr/lib") if path.name == "bible.data")
+        return list(dict.fromkeys(split_sentences(parse_verses(read_windows(data)), MAX_WORDS)))
+
+
+KING_JAMES = DebianPackage(
+    "bible-kjv-text", "4.38", "b/bible-kjv", "d61b6aad4c51ba9e2800b825325fa6a09e99a0d02a9bb6dc4724fcc4995a1b7a"
+)
+MAX_WORDS = 30  # of a sentence with its signs; rare words are several subwords, and the end is one
+_WINDOWS = 0x54  # the place in bible.data of the size of a window, their number, and their places; numbers of 32 bits
+_COMPRESS = b"\x1f\x9d\x90"  # how a file of Unix's `compress` begins; the windows of bible.data lack it
+_VERSE = re.compile(r"(\w+?\d+):\d+ (.+)")  # a book and its chapter, the verse, and its text
+_SENTENCE = re.compile(r"(?<=[.?!])\s+")
+_PART = re.compile(r"(?<=[:;])\s+")
+
+
+def read_windows(data: bytes) -> str:
+    """Read the text of bible.data: windows that are compressed each by itself, in the format of Unix's `compress`.
+
+    Python has no reader of this format; `gzip` has. Raises MissingDependencyError where it is not installed.
+    """
+    tool = shutil.which("gzip")
+    if tool is None:
+        raise MissingDependencyError(
+            "this data set is in the format of Unix's `compress`, which gzip reads: install gzip"
+        )
+    number = int.from_bytes(data[_WINDOWS + 4 : _WINDOWS + 8])
+    places = [int.from_bytes(data[i : i + 4]) for i in range(_WINDOWS + 8, _WINDOWS + 8 + 4 * (number + 1), 4)]
+    windows = (_COMPRESS + data[start:end] for start, end in pairwise(places))
+    return b"".join(
+        subprocess.run([tool, "-dc"], input=window, capture_output=True, check=True).stdout for window in windows
+    ).decode()
+
+
+def parse_verses(text: str) -> list[str]:
+    """Parse lines such as "Ge1:1 In the beginning ..."; returns the text of each chapter."""
+    chapters: dict[str, list[str]] = {}
+    for chapter, verse in _VERSE.findall(text):
+        chapters.setdefault(chapter, []).append(verse)
+    return [" ".join(verses) for verses in chapters.values()]
+
+
+def split_sentences(texts: Iterable[str], max_words: int) -> Iterator[str]:
+    """Split texts into sentences of at most `max_words` words and signs, or into parts of longer ones."""
+    for text in texts:
+        for sentence in _SENTENCE.split(text):
+            is_long = _count_words(sentence) > max_words
+            for part in _PART.split(sentence) if is_long else [sentence]:
+                ended = part[:-1] + "." if part[-1] in ":;" else part
+                if _count_words(ended) <= max_words:
+                    yield ended[0].upper() + ended[1:]
+
+
+def _count_words(text: str) -> int:
+    return len(re.findall(r"\w+|[^\w\s]", text))
+
+
 _BE_HAVE_DO = "is are was were am has have had do does did"
 _MODALS = "will would can could may might must shall should cannot can't don't didn't doesn't won't wasn't isn't"
 _SUBJECTS = "i he she we they it you there i'm he's she's it's i'll i've you're they're we're that's let's"
@@ -206,7 +284,7 @@ def keep_common(texts: Sequence[str], split: Callable[[str], list[str]], *, min_
 
 
 DATASETS: dict[str, type[Corpus]] = {
-    corpus.name: corpus for corpus in (TangQuatrains, TangQuatrains7, WordnetSentences)
+    corpus.name: corpus for corpus in (TangQuatrains, TangQuatrains7, WordnetSentences, KingJamesSentences)
 }
 
 
@@ -277,6 +355,8 @@ def _open_named(
         return Store.open(place)
     unit: Unit = corpus.unit if data.unit == "auto" else data.unit
     line_length = corpus.line_length if unit == corpus.unit else 0
+    if is_default and corpus.vocabulary_size:
+        data = replace(data, vocabulary_size=corpus.vocabulary_size, long="drop")
     about = About(name=corpus.name, version=corpus.version, license=corpus.license)
     source = make_rows(corpus.texts(), data, length, unit=unit, line_length=line_length, about=about, log=log)
     return build_store(source, place, progress=progress)

@@ -15,14 +15,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
 
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from zoo.errors import InvalidFileError, InvalidValueError, shorten, shorten_repr
 
-Unit = Literal["character", "word"]
+Unit = Literal["character", "word", "subword"]
 
 END, UNK = 0, 1
 END_TOKEN, UNK_TOKEN = "<end>", "<unk>"
+
+SUBWORDS = 4000
+"""Tokens of a vocabulary of subwords where no size is given."""
 
 MAX_BYTES = 32 << 20  # of a tokenizer.json; those of language models take up to 20 MB
 _MAX_REPLACEMENTS = 4
@@ -100,14 +103,21 @@ class Vocabulary:
     ) -> Vocabulary:
         """Build the vocabulary of `lines`: tokens by falling count, then by code point.
 
+        Subwords are in the order in which they were merged, characters first (byte-pair encoding, Sennrich, Haddow &
+        Birch 2016, arXiv:1508.07909).
+
         Args:
-            unit: characters; or words and signs, where words contain their apostrophes and hyphens.
-            size: the most tokens, `<end>` and `<unk>` included.
-            min_count: rarer tokens are left out.
-            line_length: characters in a line of verse. Punctuation is dropped, and `decode` breaks the lines.
+            unit: characters; or words and signs, where words contain their apostrophes and hyphens; or subwords, which
+                are frequent words and parts of others.
+            size: the most tokens, `<end>` and `<unk>` included; None: all, or `SUBWORDS`.
+            min_count: rarer tokens are left out. Rarer pairs of subwords are not merged.
+            line_length: characters in a line of verse. Punctuation is dropped, and `decode` breaks the lines. It is
+                not for subwords.
 
         Raises InvalidValueError where fewer than two tokens are left.
         """
+        if unit == "subword":
+            return cls._build_subwords(list(lines), size or SUBWORDS, min_count, lowercase=lowercase)
         splitter = _make_tokenizer({END_TOKEN: END, UNK_TOKEN: UNK}, unit, line_length=line_length, lowercase=lowercase)
         counts: Counter[str] = Counter()
         num_lines = 0
@@ -125,6 +135,26 @@ class Vocabulary:
         unknown = counts.total() - sum(count for _, count in kept)
         tokenizer = _make_tokenizer(vocab, unit, line_length=line_length, lowercase=lowercase)
         return cls(tokenizer, [num_lines, unknown, *(count for _, count in kept)])
+
+    @classmethod
+    def _build_subwords(cls, lines: list[str], size: int, min_count: int, *, lowercase: bool) -> Vocabulary:
+        learned = Tokenizer(models.BPE(unk_token=UNK_TOKEN))
+        learned.normalizer = make_normalizer(lowercase=lowercase)
+        # A word begins with the mark of its space, and a sign is a word, so "king" and "king," share a token.
+        learned.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Metaspace(), pre_tokenizers.Punctuation()])
+        learned.decoder = decoders.Metaspace()
+        special = [END_TOKEN, UNK_TOKEN]
+        trainer = trainers.BpeTrainer(
+            vocab_size=size, min_frequency=min_count, special_tokens=special, show_progress=False
+        )
+        learned.train_from_iterator(lines, trainer)
+        # As ordinary tokens they are never read out of a text that contains their names.
+        tokenizer = Tokenizer.from_str(json.dumps({**json.loads(learned.to_str()), "added_tokens": []}))
+        counts = Counter(id for encoding in tokenizer.encode_batch(lines) for id in encoding.ids)
+        found = tokenizer.get_vocab_size()
+        if found < 4:
+            raise InvalidValueError(f"a vocabulary needs at least two different subwords; the texts have {found - 2}")
+        return cls(tokenizer, [len(lines), *(counts[id] for id in range(1, found))])
 
     @classmethod
     def open(cls, path: str | Path) -> Vocabulary:
