@@ -187,6 +187,16 @@ class GAN(nn.Module, Generic[S_co]):
         """
         raise InvalidValueError(f'train.start = "{start}": {cls.__name__} cannot start from weights of another library')
 
+    @classmethod
+    def states_to_start(cls, start: GAN) -> Mapping[str, Mapping[str, Tensor]]:
+        """Return the state of each network that weights of this library give to start from, under this one's names.
+
+        Raises InvalidValueError for weights of an architecture that this one cannot start from.
+        """
+        if type(start) is not cls:
+            raise InvalidValueError(f"{type(start).__name__}, and not of {cls.__name__}")
+        return {name: network.state_dict() for name, network in start.networks.items()}
+
     def init_from_data(self, data: Store) -> None:
         """Initialize from the data, where the paper does. Called once, before a training starts."""
 

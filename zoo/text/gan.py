@@ -12,10 +12,12 @@ from torch import Tensor
 from zoo.data import Store
 from zoo.errors import InvalidFileError, InvalidValueError
 from zoo.gan import GAN, Graph
+from zoo.metrics.report import Metric
 from zoo.noise import Noise
 from zoo.options import TemperatureOptions
 from zoo.text.data.datasets import TextDataConfig
 from zoo.text.data.vocabulary import END, UNK, Vocabulary
+from zoo.text.metrics.language_model import nll_per_token
 from zoo.text.policies import NextToken, NextTokenOfText, Policy, RecurrentPolicy
 from zoo.text.samples import Texts
 
@@ -55,6 +57,14 @@ class TextGAN(GAN[Texts]):
             )
         self.vocabulary = vocabulary
 
+    def measure_likelihood(self, texts: Tensor, *, draws: int, seed: int) -> list[Metric]:
+        """Measure the cost of texts [N, T] in nats per token, first as nll_held_out; [] where there is no likelihood.
+
+        Args:
+            draws: samples of the model, where its likelihood has to be estimated by samples.
+        """
+        return []
+
     def output(self, tensor: Tensor, latents: Tensor | None = None, seed: int | None = None) -> Texts:
         return Texts(tensor=tensor, latents=latents, seed=seed, vocabulary=self.vocabulary)
 
@@ -64,8 +74,18 @@ class PolicyGAN(TextGAN):
 
     SampleOptions = TemperatureOptions
 
+    @property
+    def policy(self) -> Policy:
+        """What writes token by token: the generator, or a part of it."""
+        return cast(Policy, self.generator)
+
     def latents(self, n: int, noise: Noise) -> Tensor:
         return noise.uniform(n, self.config.length)
+
+    @torch.no_grad()
+    def measure_likelihood(self, texts: Tensor, *, draws: int, seed: int) -> list[Metric]:
+        nll = nll_per_token(self.policy.logits, texts.to(self.device))
+        return [Metric(name="nll_held_out", value=nll, better="lower", count=len(texts))]
 
     def prepare_sampling(self, n: int, seed: int, options: Any) -> tuple[Tensor, dict[str, Any]]:
         return self.latents(n, Noise(seed)), {"temperature": options.temperature}
@@ -76,7 +96,7 @@ class PolicyGAN(TextGAN):
 
         The first of the inputs is a start; the others have read two tokens.
         """
-        policy = cast(Policy, self.generator)
+        policy = self.policy
         step = NextToken(policy) if isinstance(policy, RecurrentPolicy) else NextTokenOfText(policy)
         tokens = self.sample(n, seed=seed).tensor[:, 0]
         state = step(tokens, step(torch.full_like(tokens, END), step.start(n))[1])[1]

@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping
 from difflib import SequenceMatcher
 from itertools import groupby
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,13 +31,19 @@ def check_warm_start(recipe: Recipe, start: GAN) -> float:
     Raises InvalidValueError, naming what differs.
     """
     where, wanted = f"train.start = {recipe.train.start!r}: those weights are of", recipe.architecture_class
-    if type(start) is not wanted:
-        raise InvalidValueError(f"{where} {type(start).__name__}, and not of {wanted.__name__}")
+    try:
+        given = wanted.states_to_start(start)
+    except InvalidValueError as error:
+        raise InvalidValueError(f"{where} {error}") from error
     generator = wanted.state_shapes(recipe.model)["generator"]
-    share = _count(match_tensors(start.generator.state_dict(), generator)) / _count(generator)
+    share = _count(match_tensors(given["generator"], generator)) / _count(generator)
     if share < LEAST:
-        pairs = zip(_format_fields(recipe.model), _format_fields(start.config), strict=True)
-        differing = ", ".join(f"{theirs} instead of {ours}" for ours, theirs in pairs if ours != theirs)
+        theirs = dataclasses.asdict(start.config)
+        differing = ", ".join(
+            f"{name} = {theirs[name]} instead of {name} = {value}"
+            for name, value in dataclasses.asdict(recipe.model).items()
+            if name in theirs and theirs[name] != value
+        )
         raise InvalidValueError(f"{where} {differing}: {share:.0%} of the generator fits, and {LEAST:.0%} should")
     return share
 
@@ -49,10 +54,10 @@ def load_warm_start(trainer: Trainer, start: GAN) -> list[str]:
     Raises as `check_warm_start`.
     """
     check_warm_start(trainer.recipe, start)
+    states = trainer.gan.states_to_start(start)
     random = []
     for name, network in trainer.gan.networks.items():
-        given = start.networks.get(name)
-        fitting = {} if given is None else match_tensors(given.state_dict(), network.state_dict())
+        fitting = match_tensors(states.get(name, {}), network.state_dict())
         random += [f"{name}.{key}" for key in network.state_dict() if key not in fitting]
         network.load_state_dict(fitting, strict=False)
     trainer.average.module.load_state_dict(trainer.gan.generator.state_dict())
@@ -101,7 +106,3 @@ def list_layers(names: list[str]) -> str:
     """List the layers of tensors, the first few of them."""
     layers = list(dict.fromkeys(name.rpartition(".")[0] for name in names))
     return ", ".join(layers[:6]) + (f" and {len(layers) - 6} more" if len(layers) > 6 else "")
-
-
-def _format_fields(config: Any) -> list[str]:
-    return [f"{field.name} = {getattr(config, field.name)}" for field in dataclasses.fields(config)]

@@ -29,7 +29,7 @@ from zoo.text.data.vocabulary import END, UNK, Vocabulary
 from zoo.text.gan import TextGAN
 from zoo.text.metrics import verse
 from zoo.text.metrics.evaluator import HELD_OUT_SHARE, TextEncoder, load_encoder, open_evaluator
-from zoo.text.metrics.language_model import LanguageModel, nll_per_token, train_language_model
+from zoo.text.metrics.language_model import LanguageModel, train_language_model
 
 NUM_REVERSE = 10_000  # samples that the reverse language model learns from, where the training split has as many
 
@@ -64,7 +64,7 @@ def evaluate(gan: GAN, store: Store, settings: EvaluateConfig, *, progress: Prog
     samples = sample_texts(gan, max(count, num_reverse), seed=seed)
     fake = samples[:count]
     report(2 * count, total)
-    metrics = [*_likelihood_metrics(gan, test), *_overlap_metrics(test, fake, other)]
+    metrics = [*_likelihood_metrics(gan, test, draws=num_reverse, seed=seed), *_overlap_metrics(test, fake, other)]
     report(4 * count, total)
     metrics += [
         Metric(
@@ -115,7 +115,7 @@ def held_out(store: Store, settings: EvaluateConfig) -> Callable[[GAN], list[Met
 
     def evaluate_generator(gan: GAN) -> list[Metric]:
         fake = sample_texts(gan, settings.samples, seed=settings.seed)
-        first = _likelihood_metrics(gan, test)
+        first = _likelihood_metrics(gan, test, draws=settings.samples, seed=settings.seed)
         if not first:
             first = _distance_metrics(encoder(gan.device), real, fake, other, seed=settings.seed)
         return [*first, *_overlap_metrics(test, fake, other, orders=(4,))]
@@ -172,14 +172,8 @@ def choose_texts(texts: Tensor, count: int, seed: int) -> Tensor:
     return texts[np.random.default_rng(seed).permutation(len(texts))[:count]]
 
 
-@torch.no_grad()
-def _likelihood_metrics(gan: GAN, test: Tensor) -> list[Metric]:
-    """Compute the generator's own likelihood of held-out texts. Return [] for a generator without likelihoods."""
-    logits_of: Callable[[Tensor], Tensor] | None = getattr(gan.generator, "logits", None)
-    if logits_of is None:
-        return []
-    nll = nll_per_token(logits_of, test.to(gan.device))
-    return [Metric(name="nll_held_out", value=nll, better="lower", count=len(test))]
+def _likelihood_metrics(gan: GAN, test: Tensor, *, draws: int, seed: int) -> list[Metric]:
+    return gan.measure_likelihood(test, draws=draws, seed=seed) if isinstance(gan, TextGAN) else []
 
 
 def _overlap_metrics(
