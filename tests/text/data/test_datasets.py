@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import sys
 import tarfile
 import unicodedata
@@ -33,6 +34,9 @@ from zoo.text.data.datasets import (
     open_vocabulary,
     parse_examples,
     parse_quatrains,
+    parse_verses,
+    read_windows,
+    split_sentences,
 )
 from zoo.text.data.vocabulary import END, UNK, Vocabulary
 
@@ -510,3 +514,55 @@ def test_lines_end_at_newlines_alone_in_files_and_tables(tmp_path: Path, monkeyp
 
     assert np.array_equal(from_file.samples, from_hub.samples)
     assert len(from_file.samples) == 20  # any of these signs is a space
+
+
+def compress(text: str) -> bytes:
+    """Compress as Unix's `compress` does, without its header, where no part of the text repeats: codes of 9 bits."""
+    bits = sum(code << 9 * i for i, code in enumerate(text.encode()))
+    return bits.to_bytes(-(-9 * len(text) // 8), "little")
+
+
+def make_bible(*windows: str) -> bytes:
+    """Make a file in the format of Debian's bible.data."""
+    parts = [compress(window) for window in windows]
+    begin = 0x5C + 4 * (len(parts) + 1)
+    places = [begin + sum(map(len, parts[:i])) for i in range(len(parts) + 1)]
+    numbers = [1 << 16, len(parts), *places]
+    return bytes(0x54) + b"".join(number.to_bytes(4) for number in numbers) + b"".join(parts)
+
+
+@pytest.mark.skipif(shutil.which("gzip") is None, reason="gzip reads the format of Unix's compress")
+def test_windows_of_the_bible_are_read_and_joined():
+    """Each window is compressed by itself, and a verse may go on in the next one."""
+    assert read_windows(make_bible("A title.\nGe1:1 In the beg", "inning\nGe1:2 And\n")) == (
+        "A title.\nGe1:1 In the beginning\nGe1:2 And\n"
+    )
+
+
+def test_without_gzip_the_bible_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
+    """The tool that reads the format is named where it is missing."""
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(MissingDependencyError, match="install gzip"):
+        read_windows(make_bible("Ge1:1 In"))
+
+
+def test_sentences_go_across_verses_and_long_ones_are_cut_at_colons():
+    """A sentence ends with its sign; parts of a long one get a capital and a full stop; what stays long is left out."""
+    chapters = parse_verses(
+        "Title\nGe1:1 In the beginning God created\nGe1:2 the heaven. what is man?\n"
+        "1Sa2:1 And he said: let there be light; and there was light.\n"
+    )
+    assert chapters == [
+        "In the beginning God created the heaven. what is man?",
+        "And he said: let there be light; and there was light.",
+    ]
+    assert list(split_sentences(chapters, 8)) == [
+        "In the beginning God created the heaven.",
+        "What is man?",
+        "And he said.",
+        "Let there be light.",
+        "And there was light.",
+    ]
+    assert list(split_sentences(chapters, 5)) == ["What is man?", "And he said.", "Let there be light.",
+                                                  "And there was light."]  # fmt: skip
+    assert list(split_sentences(chapters[1:], 99)) == chapters[1:]

@@ -354,3 +354,55 @@ def test_a_tokenizer_without_an_end_is_refused():
     """A tokenizer that cannot say where a text ends is of no use here."""
     with pytest.raises(InvalidFileError, match="neither an end token"):
         Vocabulary.from_transformers(PreTrainedTokenizerFast(tokenizer_object=word_piece(), unk_token="[UNK]"))
+
+
+LINES = ["the king said, Let the king's men go.", "And the king went", "the men said: go!"]
+
+
+def test_subwords_spell_every_word_of_their_characters():
+    """Frequent words are a token each, others are parts; signs stand alone; texts of known characters come back."""
+    subwords = Vocabulary.build(LINES * 5, "subword", size=60)
+
+    assert len(subwords) <= 60
+    assert {"▁the", "▁king", ","} <= set(subwords.tokens)
+    assert len(subwords.encode("the king")) == 2
+    for text in [*LINES, "the singing kings", "An ant, said the king!"]:
+        assert subwords.decode(subwords.encode(text)) == text
+        assert UNK not in subwords.encode(text)
+    assert UNK in subwords.encode("zebra")
+
+
+def test_subwords_have_counts_and_a_tokenizer_of_this_library():
+    """The counts are those of the lines' tokens, and what is saved opens again with the same ids."""
+    subwords = Vocabulary.build(LINES, "subword", size=40)
+    again = Vocabulary.from_json(subwords.to_json())
+
+    assert subwords.counts is not None
+    assert subwords.counts[END] == 3
+    assert subwords.counts[UNK] == 0
+    assert sum(subwords.counts[2:]) == sum(len(subwords.encode(line)) for line in LINES)
+    assert again.tokens == subwords.tokens
+    assert [again.encode(line) for line in LINES] == [subwords.encode(line) for line in LINES]
+
+
+def test_names_of_special_tokens_in_a_text_are_ordinary_text():
+    """A line that contains <end> does not end there."""
+    subwords = Vocabulary.build([*LINES, "write <end> or <unk> here"], "subword", size=80)
+    ids = subwords.encode("write <end> or <unk> here")
+
+    assert END not in ids
+    assert UNK not in ids
+    assert subwords.decode(ids) == "write <end> or <unk> here"
+
+
+def test_rare_pairs_are_not_merged():
+    """With a least count above that of every pair, subwords are characters."""
+    subwords = Vocabulary.build(LINES, "subword", min_count=100)
+
+    assert max(map(len, subwords.tokens[2:])) == 1
+
+
+def test_a_vocabulary_of_one_subword_is_refused():
+    """Fewer than two different subwords are an error."""
+    with pytest.raises(InvalidValueError, match="two different subwords"):
+        Vocabulary.build(LINES, "subword", size=3)

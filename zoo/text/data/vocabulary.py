@@ -145,7 +145,11 @@ class Vocabulary:
         learned.decoder = decoders.Metaspace()
         special = [END_TOKEN, UNK_TOKEN]
         trainer = trainers.BpeTrainer(
-            vocab_size=size, min_frequency=min_count, special_tokens=special, show_progress=False
+            vocab_size=size,
+            min_frequency=min_count,
+            special_tokens=special,
+            limit_alphabet=max(size - len(special), 0),  # else a small size is exceeded by the characters
+            show_progress=False,
         )
         learned.train_from_iterator(lines, trainer)
         # As ordinary tokens they are never read out of a text that contains their names.
