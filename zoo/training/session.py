@@ -169,9 +169,9 @@ def advise_on_few_samples(recipe: Recipe, store: Store) -> str:
     train = len(store.indices("train"))
     if train >= FEW or not (helps := _list_helps(recipe)):
         return ""
-    shown = recipe.train.total_kimg * 1000 / train
+    shown = count(round(recipe.train.total_kimg * 1000 / train), "time")
     return (
-        f"{train:,} samples are few: each is shown {shown:,.0f} times, and the discriminator may learn them by "
+        f"{train:,} samples are few: each is shown {shown}, and the discriminator may learn them by "
         f"heart. These help: {' '.join(helps)}"
     )
 
