@@ -327,6 +327,8 @@ class Recipe:
     train: TrainConfig  # or the architecture's extension of it
     evaluate: EvaluateConfig
     weights: Weights
+    presets: Mapping[str, tuple[str, ...]] = field(default_factory=dict, compare=False)
+    """Overrides by name, for other machines: `zoo train ENTRY --preset gpu`. No part of a resolved recipe."""
     test: TestConfig = field(default=TestConfig(), compare=False)
 
     def __post_init__(self) -> None:
@@ -374,9 +376,12 @@ class Recipe:
         return tomlkit.dumps(self.to_table())
 
     def to_table(self) -> dict[str, Any]:
-        """Convert the resolved recipe to plain nested dictionaries, without the name (the file has it) and `[test]`."""
+        """Convert the resolved recipe to plain nested dictionaries.
+
+        They lack the name, which the file has, and what no training depends on: `[presets]` and `[test]`.
+        """
         table = _plain(self)
-        del table["name"], table["test"]
+        del table["name"], table["presets"], table["test"]
         table["data"] = {key: value for key, value in table["data"].items() if value != "" or key not in _SOURCES}
         return table
 
@@ -403,23 +408,29 @@ def load_architecture(modality: str, name: str) -> type[GAN]:
     return defined[0]
 
 
-def load_recipe(source: str | Path | Entry, overrides: Iterable[str] = (), *, data: str = "") -> Recipe:
+def load_recipe(
+    source: str | Path | Entry, overrides: Iterable[str] = (), *, data: str = "", preset: str = ""
+) -> Recipe:
     """Load and check the recipe of an entry or a recipe file.
 
     Args:
         source: an entry, its name, or the path of a recipe file.
         overrides: `key=value` with the key's full path and a TOML value, e.g. `train.generator.lr=1e-4`.
         data: what `--data` takes: the name of a data set, a folder, or `hf:org/set`.
+        preset: the name of one of the recipe's presets. Overrides go before it.
 
     Raises:
-        NotFoundError: an unknown entry or key, with the nearest ones.
+        NotFoundError: an unknown entry, key or preset, with the nearest ones.
         InvalidValueError: a value of the wrong type or out of range.
         InvalidFileError: not a recipe.
     """
     entry = source if isinstance(source, Entry) else registry.entry(str(source))
     table = tomllib.loads(entry.recipe.read_text(encoding="utf-8"))
     recipe = parse_recipe(table, name=entry.name, where=str(entry.recipe))
-    return override_recipe(recipe, overrides, data=data)
+    if preset and preset not in recipe.presets:
+        there = f"its presets are {', '.join(recipe.presets)}" if recipe.presets else "it has no presets"
+        raise NotFoundError(f'{entry.name}: no preset "{shorten(preset)}"; {there}.{suggest(preset, recipe.presets)}')
+    return override_recipe(recipe, [*recipe.presets.get(preset, ()), *overrides], data=data)
 
 
 def override_recipe(recipe: Recipe, overrides: Iterable[str] = (), *, data: str = "") -> Recipe:
@@ -432,7 +443,8 @@ def override_recipe(recipe: Recipe, overrides: Iterable[str] = (), *, data: str 
         apply_override(table, override)
     if data:
         table["data"] = DataConfig.replace_source(table["data"], data)
-    return dataclasses.replace(parse_recipe(table, name=recipe.name, where="override"), test=recipe.test)
+    changed = parse_recipe(table, name=recipe.name, where="override")
+    return dataclasses.replace(changed, presets=recipe.presets, test=recipe.test)
 
 
 def parse_recipe(table: Mapping[str, Any], *, name: str, where: str = "recipe") -> Recipe:
@@ -571,6 +583,9 @@ def _convert(value: Any, hint: Any, metadata: Mapping[str, Any], where: str, key
         inner = [args[0]] * len(value) if args[-1] is Ellipsis else args
         return tuple(_convert(v, t, metadata, where, key) for v, t in zip(value, inner, strict=True))
     if origin is Mapping:
+        if isinstance(value, Mapping) and get_origin(args[1]) is tuple:
+            _check_count(value, metadata, where, key)
+            return {name: _convert(inner, args[1], metadata, where, f"{key}.{name}") for name, inner in value.items()}
         if not isinstance(value, Mapping) or not all(type(v) is args[1] for v in value.values()):
             raise InvalidValueError(
                 f"{where}: {key} = {shorten_repr(value)} should be a table of {_TYPE_NAMES[args[1]]}s"

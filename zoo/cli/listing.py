@@ -137,6 +137,7 @@ def _describe(entry: Entry) -> dict[str, Any]:
         "classes": _read_classes(entry.bundled / "labels.json"),
         "data": recipe.data.name or recipe.data.hub or recipe.data.folder,
     }
+    facts |= {f"preset {preset}": " ".join(overrides) for preset, overrides in recipe.presets.items()}
     if (kimg := _read_kimg(entry.bundled / "metrics.json")) is not None:
         facts["trained"] = f"{kimg:g} kimg, batch {recipe.train.batch}"
     facts["options"] = {

@@ -31,6 +31,9 @@ def train(
     start: Annotated[
         str, typer.Option("--from", metavar="NAME", help="Weights to start from: an entry, a folder, a run, org/name.")
     ] = "",
+    preset: Annotated[
+        str, typer.Option(help="Settings of the recipe for another machine, e.g. gpu; `zoo info ENTRY` lists them.")
+    ] = "",
     device: Device = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Processes that build the data; 0: one a core.")] = 0,
     time_limit: Annotated[
@@ -45,6 +48,7 @@ def train(
     zoo train faces-dcgan --out runs/a
     zoo train faces-dcgan --out runs/mine --data ~/photos --from faces-dcgan train.augment=ada
     zoo train --resume runs/a --time-limit 8m
+    zoo train faces-stylegan2 --out runs/c --preset gpu --time-limit 8m
     torchrun --nproc-per-node 2 -m zoo train faces-dcgan --out runs/b
     """
     from zoo.training.session import train as train_run
@@ -59,6 +63,7 @@ def train(
             resume=resume,
             data=data,
             start=start,
+            preset=preset,
             overrides=overrides,
             device=device,
             timeout=timeout,
@@ -73,6 +78,7 @@ def train(
             resume=resume,
             data=data,
             start=start,
+            preset=preset,
             overrides=overrides,
             device=device,
             workers=workers or os.cpu_count() or 1,

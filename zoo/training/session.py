@@ -41,6 +41,7 @@ def train(
     resume: str | os.PathLike[str] | None = None,
     data: str = "",
     start: str | os.PathLike[str] = "",
+    preset: str = "",
     overrides: Overrides = (),
     device: str | torch.device = "auto",
     workers: int = 1,
@@ -59,6 +60,7 @@ def train(
         resume: the run folder to resume.
         data: a data set's name, a folder, or `hf:org/set`, instead of the recipe's data.
         start: weights that the networks start from, as `train.start`: what `zoo.load` takes.
+        preset: the name of one of the recipe's presets, e.g. "gpu": settings for another machine. For a new run.
         overrides: values of the recipe, `{"train.batch": 16}`, or texts such as "train.batch=16", or one of these.
         device: "cpu", "cuda", "cuda:1" or "mps"; "auto" is CUDA where there is one, else MPS, else the CPU. Under
             torchrun, "cuda" gives each process its own.
@@ -81,13 +83,15 @@ def train(
         if resume is not None:
             raise InvalidValueError("a resumed training has weights of its own; start is for a new one")
         overrides.append(f"train.start={json.dumps(os.fspath(start))}")
+    if preset and (resume is not None or isinstance(recipe, Recipe)):
+        raise InvalidValueError("a preset is for a new run of an entry or a recipe file; others have their settings")
     if resume is not None:
         run, recipe = _open_resumed(recipe, resume, out=out, data=data, overrides=overrides)
         folder = run.folder
         run.check_same_training(recipe)  # before data are built that are not the run's
     else:
         run = None
-        recipe, folder = _resolve_new(recipe, out=out, data=data, overrides=overrides)
+        recipe, folder = _resolve_new(recipe, out=out, data=data, preset=preset, overrides=overrides)
     is_new = run is None or not run.has_checkpoint  # a run that was stopped early has none
     begin = _load_start(recipe) if is_new else None
     with distributed.process_group(device, timeout) as place:
@@ -246,6 +250,7 @@ def _resolve_new(
     *,
     out: str | os.PathLike[str] | None,
     data: str,
+    preset: str,
     overrides: list[str],
 ) -> tuple[Recipe, Path]:
     if recipe is None or out is None:
@@ -256,12 +261,12 @@ def _resolve_new(
     if folder.exists() and not folder.is_dir():
         raise AlreadyExistsError(f"{folder}: this is a file; --out names a folder")
     if not isinstance(recipe, Recipe):
-        recipe = _load_given(os.fspath(recipe), overrides, data)
+        recipe = _load_given(os.fspath(recipe), overrides, data, preset)
     check_no_run(folder)
     return recipe, folder
 
 
-def _load_given(source: str, overrides: list[str], data: str) -> Recipe:
+def _load_given(source: str, overrides: list[str], data: str, preset: str = "") -> Recipe:
     """Load the recipe of an entry or a file; a file may not choose by itself what is read from disk or the network.
 
     A recipe that somebody gave you says how to train, and you say on what. Recipes of installed packages may name
@@ -269,7 +274,7 @@ def _load_given(source: str, overrides: list[str], data: str) -> Recipe:
 
     Raises as `load_recipe`; InvalidValueError where a file names what nobody asked for, with how to allow it.
     """
-    recipe = load_recipe(source, overrides, data=data)
+    recipe = load_recipe(source, overrides, data=data, preset=preset)
     if source in registry.entries:
         return recipe
     given = {override.partition("=")[0].strip() for override in overrides}
