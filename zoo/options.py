@@ -20,6 +20,7 @@ from typing import Any, Self, get_args, get_type_hints
 from zoo.errors import InvalidValueError, suggest
 
 MIN_TEMPERATURE = 1e-6  # below, logits divided by the temperature leave the range of float32
+MOST_CANDIDATES = 1024
 MOST_DEVIATIONS = 1000  # that an edit may move by; beyond, styles say nothing
 
 
@@ -103,6 +104,20 @@ class TemperatureOptions(SampleOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CandidateOptions(SampleOptions):
+    """Options of models that make several samples and keep the best one."""
+
+    candidates: int | None = option(
+        help="Samples that each one is chosen from as the best; at 1 nothing is chosen.",
+        absent="does not choose among samples",
+    )
+
+    def __post_init__(self) -> None:
+        if self.candidates is not None and not 1 <= self.candidates <= MOST_CANDIDATES:
+            raise InvalidValueError(f"candidates = {self.candidates} should be 1 to {MOST_CANDIDATES}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class LabelOptions(SampleOptions):
     """Options of models with classes."""
 
@@ -168,5 +183,5 @@ def check_amounts(amounts: Mapping[str, float]) -> None:
             )
 
 
-COMMON = (TemperatureOptions, LabelOptions, FrameOptions, InputOptions, StyleOptions)
+COMMON = (TemperatureOptions, CandidateOptions, LabelOptions, FrameOptions, InputOptions, StyleOptions)
 ABSENT = {field.name: field.metadata["absent"] for cls in COMMON for field in dataclasses.fields(cls)}

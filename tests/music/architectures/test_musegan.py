@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from helpers.chorales import chorale_store, progression
@@ -21,6 +22,7 @@ from zoo.music.architectures.musegan import (
 )
 from zoo.music.data.midi import write_midi
 from zoo.music.data.scores import decode, fit_pitches, read_ranges
+from zoo.music.metrics.counterpoint import count_faults
 from zoo.music.samples.scores import Scores
 from zoo.nn.binary_neurons import binarize, binarize_largest
 from zoo.nn.blocks import BlockConv2d, BlockConvTranspose2d
@@ -244,6 +246,40 @@ def test_an_accompanist_learns_from_the_tracks_of_the_step(accompanist: MuseGAN,
 
     reached = {name for name, p in gan.named_parameters() if p.grad is not None and bool(p.grad.any())}
     assert {name for name, _ in gan.named_parameters()} - reached == {"discriminator.score.bias"}
+
+
+def test_the_candidate_with_the_fewest_faults_is_taken():
+    """Each score is the best of its candidates, and fewer scores are the first of more; at one nothing is chosen."""
+    torch.manual_seed(0)
+    gan = MuseGAN(SMALL).eval()
+    plain = gan.sample(12, seed=5)
+
+    def count(scores: Scores) -> np.ndarray:
+        return count_faults(scores.grids, SMALL.steps, SMALL.lowest).reshape(len(scores), -1)
+
+    best = gan.sample(3, seed=5, candidates=4)
+
+    every = count(plain).reshape(3, 4)
+    assert count(best)[:, 0].tolist() == every.min(1).tolist()
+    assert (every.min(1) < every[:, 0]).any()
+    assert best.latents is not None
+    assert torch.equal(gan.generate(best.latents).tensor, best.tensor)
+    assert torch.equal(gan.sample(2, seed=5, candidates=4, batch_size=1).tensor, best.tensor[:2])
+    assert torch.equal(gan.sample(12, seed=5, candidates=1).tensor, plain.tensor)
+    done: list[int] = []
+    gan.sample(3, seed=5, candidates=4, batch_size=4, progress=done.append)
+    assert done == [1, 2, 3]
+
+
+def test_candidates_accompany_the_same_track(accompanist: MuseGAN):
+    """All candidates for a score have its given track."""
+    rolls = torch.where(torch.rand(2, *SMALL.roll, generator=torch.Generator().manual_seed(1)) > 0.9, 1.0, -1.0)
+    given = Scores(tensor=rolls, lowest=48)
+
+    samples = accompanist.sample(2, seed=0, given=given, candidates=3)
+
+    plain = accompanist.sample(2, seed=0, given=given)
+    assert torch.equal(samples.tensor[:, 0], plain.tensor[:, 0])
 
 
 def test_neurons_of_single_voices_compete():

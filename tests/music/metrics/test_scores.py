@@ -162,6 +162,42 @@ def test_chords_have_their_quality_in_any_key_and_inversion():
     }  # fmt: skip
 
 
+def test_unclassified_chords_are_a_share_of_the_beats():
+    """A cluster is none of the known chords; two pitch classes are no chord."""
+    chords = voices([28, 26, 31, 31], [31, 25, 31, 31], [24, 24, 24, 24])
+
+    assert counterpoint.unclassified(chords, 16, LOW)[0] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("chords", "found"),
+    [
+        ([[31, 35, 38, 41], [24, 28, 31, 36]], True),  # G7, C
+        ([[31, 35, 38, 38], [24, 27, 31, 36]], True),  # G, C minor
+        ([[24, 28, 31, 36], [31, 35, 38, 38]], False),  # C, G: a half cadence
+        ([[31, 34, 38, 38], [24, 28, 31, 36]], False),  # G minor, C
+    ],
+)
+def test_a_cadence_is_a_dominant_that_goes_to_its_tonic(chords: list[list[int]], found: bool):
+    """It counts in the last bar, and from the beat before that bar into it; not a bar earlier."""
+    before, after = chords
+    for place, is_near in ((6, True), (3, True), (0, False)):
+        beats = [[20, 20, 20, 20]] * 8
+        beats[place : place + 2] = [before, after]
+        lines = [list(line) for line in zip(*beats, strict=True)]
+        assert counterpoint.cadences(voices(*lines), 16, LOW).tolist() == [found and is_near]
+
+
+def test_faults_are_added_up():
+    """Two parallel fifths in a bar; a quarter of a bar that is crossed; one cluster in four beats."""
+    fifths, crossing = voices([17, 19, 21, 21], [10, 12, 14, 14]), voices([20, 20, 20, 20], [10, 10, 25, 10])
+    cluster = voices([31, 26, 31, 31], [28, 25, 31, 31], [24, 24, 24, 24])
+
+    assert counterpoint.count_faults(fifths, 16, LOW)[0] == 2
+    assert counterpoint.count_faults(crossing, 16, LOW)[0] == 2.5
+    assert counterpoint.count_faults(cluster, 16, LOW)[0] == 0.5
+
+
 def test_intervals_are_those_of_each_voice():
     """Up two, down two; rests do not break a line; the wide ones are taken together."""
     found = counterpoint.interval_histogram(voices([20, 22, -1, 20], [0, 30, 30, 30]))

@@ -23,7 +23,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -38,11 +38,12 @@ from zoo.device import send
 from zoo.errors import InvalidFileError, InvalidValueError
 from zoo.music.data.midi import read_grid
 from zoo.music.data.scores import ScoreConfig, ScoreDataConfig, decode, fit_pitches, mark_onsets, read_ranges
+from zoo.music.metrics.counterpoint import count_faults
 from zoo.music.samples.scores import Scores, make_scores
 from zoo.nn.binary_neurons import binarize, binarize_largest
 from zoo.nn.blocks import BlockConv2d, BlockConvTranspose2d
 from zoo.noise import Noise
-from zoo.options import InputOptions
+from zoo.options import CandidateOptions, InputOptions
 from zoo.recipe import LossName, OptimizerConfig, TrainConfig, check_unused, within
 from zoo.training.adversarial import adversarial_phases
 from zoo.training.phases import Phase, Step
@@ -427,8 +428,11 @@ def initialize(module: nn.Module) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MuseGANOptions(InputOptions):
-    """The track that a model accompanies, if it was trained to: `given`, or the MIDI file `input`.
+class MuseGANOptions(InputOptions, CandidateOptions):
+    """The track that a model accompanies, if it was trained to: `given`, or the MIDI file `input`; and candidates.
+
+    Of the candidates for a score, the one with the fewest faults of counterpoint is taken: `count_faults`. Without the
+    option nothing is chosen.
 
     A file is cut into windows of the model's bars. If it has one track only, that one is accompanied.
     """
@@ -516,9 +520,14 @@ class MuseGAN(ConditionalGAN[Scores]):
             InvalidValueError: `given` has other sizes, or the model accompanies no track.
             InvalidFileError: a file that cannot be used.
         """
+        count = options.candidates or 1
+        latents = self._prepare_latents(n * count, torch.arange(n).repeat_interleave(count), seed, options)
+        return (latents.unflatten(0, (n, count)) if count > 1 else latents), {}
+
+    def _prepare_latents(self, n: int, positions: Tensor, seed: int, options: MuseGANOptions) -> Tensor:
         given = options.given
         if given is None and options.input is None:
-            return super().prepare_sampling(n, seed, options)
+            return self.add_condition(self.prior(n, Noise(seed)), positions)
         if self.config.given < 0:
             raise InvalidValueError(
                 "this model generates all tracks and accompanies none: it was trained with model.given = -1"
@@ -530,8 +539,22 @@ class MuseGAN(ConditionalGAN[Scores]):
             raise InvalidValueError(
                 f"the given scores have the shape {tuple(given.tensor.shape[1:])}, not {self.config.roll}"
             )
-        rolls = given.tensor[torch.arange(n) % len(given)]
-        return self.latents_for_batch(torch.where(rolls > 0, 1.0, -1.0), Noise(seed)), {}
+        rolls = given.tensor[positions % len(given)]
+        return self.latents_for_batch(torch.where(rolls > 0, 1.0, -1.0), Noise(seed))
+
+    def _make(
+        self, latents: Tensor, batch_size: int, progress: Callable[[int], None] | None, **arguments: Any
+    ) -> Scores:
+        """Make the scores of latents [N, ...], or choose each from those of its candidates, [N, K, ...]."""
+        if latents.dim() == self.latents(1, Noise(0)).dim():
+            return super()._make(latents, batch_size, progress, **arguments)
+        n, count = latents.shape[:2]
+        report = None if progress is None else lambda done: progress(done // count)
+        made = super()._make(latents.flatten(0, 1), batch_size, report, **arguments)
+        faults = count_faults(made.grids, self.config.steps, self.config.lowest).reshape(n, count)
+        chosen = torch.arange(n) * count + torch.from_numpy(faults.argmin(1))
+        assert made.latents is not None
+        return self.output(made.tensor[chosen], made.latents[chosen])
 
     def output(self, tensor: Tensor, latents: Tensor | None = None, seed: int | None = None) -> Scores:
         return make_scores(tensor, latents, seed, self.config)

@@ -28,6 +28,8 @@ QUALITIES = {  # the pitch classes of a chord over its root
     "dominant seventh without fifth": (0, 4, 10),
     "suspended": (0, 5, 7),
 }
+_DOMINANTS = ("major", "dominant seventh", "dominant seventh without fifth")
+_TONICS = ("major", "minor")
 OTHER, INCOMPLETE = len(QUALITIES), len(QUALITIES) + 1
 _QUALITY_OF = {
     frozenset((root + interval) % 12 for interval in intervals): quality
@@ -99,6 +101,41 @@ def quality_histogram(grids: np.ndarray, steps: int, lowest: int) -> np.ndarray:
         classes = frozenset(np.flatnonzero(chord).tolist())
         found[_QUALITY_OF.get(classes, OTHER) if len(classes) > 2 else INCOMPLETE] += 1
     return found
+
+
+def unclassified(grids: np.ndarray, steps: int, lowest: int) -> np.ndarray:
+    """Compute the share of beats whose chord has three pitch classes or more, and is none of QUALITIES [N]."""
+    chroma = find_pitch_classes(grids, lowest).max(axis=1)[:, :: steps // BEATS]
+    chords = [[frozenset(np.flatnonzero(beat).tolist()) for beat in score] for score in chroma]
+    return np.array([np.mean([len(chord) > 2 and chord not in _QUALITY_OF for chord in score]) for score in chords])
+
+
+def cadences(grids: np.ndarray, steps: int, lowest: int) -> np.ndarray:
+    """Tell whether a dominant goes to its tonic at two successive beats, of which the second is in the last bar [N]."""
+    beat = steps // BEATS
+    chroma = find_pitch_classes(grids, lowest).max(axis=1)[:, ::beat][:, -BEATS - 1 :]
+    chords = [[frozenset(np.flatnonzero(beat).tolist()) for beat in score] for score in chroma]
+    return np.array([any(map(_is_cadence, score[:-1], score[1:])) for score in chords])
+
+
+def _is_cadence(before: frozenset[int], after: frozenset[int]) -> bool:
+    return any((root + 7) % 12 in _list_roots(before, _DOMINANTS) for root in _list_roots(after, _TONICS))
+
+
+def _list_roots(chord: frozenset[int], names: tuple[str, ...]) -> list[int]:
+    """List the roots over which a chord has one of these qualities."""
+    kinds = [QUALITIES[name] for name in names]
+    return [root for root in range(12) if any(chord == {(root + i) % 12 for i in kind} for kind in kinds)]
+
+
+def count_faults(grids: np.ndarray, steps: int, lowest: int) -> np.ndarray:
+    """Add up what a teacher of counterpoint would mark [N]; the weights bring the four to about the same size.
+
+    Parallel fifths and octaves per bar, ten times the share of steps with crossed voices, and twice the share of beats
+    with an unclassified chord.
+    """
+    parallel = parallels(grids, 7, steps) + parallels(grids, 0, steps)
+    return parallel + 10 * crossings(grids) + 2 * unclassified(grids, steps, lowest)
 
 
 def length_histogram(grids: np.ndarray, steps: int) -> np.ndarray:

@@ -112,6 +112,8 @@ def _compute_statistics(gan: GAN, store: Store, fake: np.ndarray, real: np.ndarr
     faults: dict[str, Measure] = {}
     if gan.config.tracks > 1:
         typical["voices_in_range"] = lambda grids: counterpoint.in_range(grids, reach, steps).mean(axis=1)
+        typical["cadences"] = partial(counterpoint.cadences, steps=steps, lowest=lowest)
+        faults["unclassified_chords"] = partial(counterpoint.unclassified, steps=steps, lowest=lowest)
         faults["crossings"] = counterpoint.crossings
         faults["parallel_fifths"] = partial(counterpoint.parallels, interval=7, steps=steps)
         faults["parallel_octaves"] = partial(counterpoint.parallels, interval=0, steps=steps)

@@ -33,11 +33,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.errors import InvalidValueError
 from zoo.gan import GAN
 from zoo.metrics.report import Metric
 from zoo.noise import Noise
-from zoo.options import TemperatureOptions, option
+from zoo.options import MOST_CANDIDATES, CandidateOptions, TemperatureOptions
 from zoo.recipe import OptimizerConfig, TrainConfig, check_unused, within
 from zoo.text.architectures.mle import MLE
 from zoo.text.gan import PolicyGAN
@@ -58,7 +57,7 @@ class EBMConfig(LSTMConfig):
     """Size of the energy's hidden state in each direction."""
     energy_dropout: float = field(default=0.3, metadata=within(0, 0.9))
     """Dropout of the energy's embedding and of its states."""
-    candidates: int = field(default=32, metadata=within(1, 1024))
+    candidates: int = field(default=32, metadata=within(1, MOST_CANDIDATES))
     """Texts of the language model that one is chosen from, K."""
 
 
@@ -77,18 +76,12 @@ class EBMTrainConfig(TrainConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CandidateOptions(TemperatureOptions):
-    """`TemperatureOptions`, and the number of candidates."""
-
-    candidates: int | None = option(
-        help="Texts that one is chosen from by the energy; 1 is the language model alone.",
-        absent="has no energy to choose by",
-    )
+class EBMOptions(TemperatureOptions, CandidateOptions):
+    """Temperature of the language model, and the texts of it that the energy chooses from."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.candidates is not None and not 1 <= self.candidates <= 1024:
-            raise InvalidValueError(f"candidates = {self.candidates} should be 1 to 1024")
+        TemperatureOptions.__post_init__(self)
+        CandidateOptions.__post_init__(self)
 
 
 class Energy(nn.Module):
@@ -148,7 +141,7 @@ class ResidualEBM(PolicyGAN):
 
     Config = EBMConfig
     TrainConfig = EBMTrainConfig
-    SampleOptions = CandidateOptions
+    SampleOptions = EBMOptions
 
     generator: ResidualModel
 
