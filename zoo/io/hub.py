@@ -37,7 +37,7 @@ from huggingface_hub import (
 )
 from huggingface_hub import errors as hub_errors
 from huggingface_hub.hf_api import RepoFile
-from huggingface_hub.utils import parse_ratelimit_headers, tqdm
+from huggingface_hub.utils import parse_ratelimit_headers, tqdm  # type: ignore[attr-defined]  # both are public
 
 from zoo.errors import (
     InvalidFileError,

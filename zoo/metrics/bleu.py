@@ -12,7 +12,7 @@ itself does not count. The two highest counts, and the text that has the first, 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -81,7 +81,7 @@ class _Grams:
         self.tokens = np.unique(tokens, return_inverse=True)[1]
         self.owner = np.repeat(np.arange(len(arrays)), self.lengths)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         num_texts = max(len(self.lengths), 1)
         num_tokens = self.tokens.max(initial=0) + 1
         gram = np.zeros(len(self.tokens), dtype=np.int64)  # the number of the (n-1)-gram that starts at each token

@@ -70,7 +70,7 @@ def load_timm_features(
         InvalidValueError: a `file` together with `pretrained=False`.
     """
     import timm
-    from timm.data import resolve_model_data_config
+    from timm.data.config import resolve_model_data_config
 
     if file is not None and not pretrained:
         raise InvalidValueError("a file of weights and pretrained=False exclude each other")

@@ -283,7 +283,7 @@ def _commit(
         ]
         num_bytes = sum(change.size for change in todo)
 
-        def send(operations: list = operations, head: str = head) -> str:
+        def send(operations: list[Any] = operations, head: str = head) -> str:
             info = api().create_commit(address.repo, operations, commit_message=message, parent_commit=head)
             return info.oid
 

@@ -7,6 +7,7 @@ towards the right of the picture.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -162,7 +163,7 @@ def _to_color(c: np.ndarray) -> Color:
     return tuple(float(x) for x in np.clip(c, 0, 1))  # type: ignore[return-value]
 
 
-def _sample_person(identity: int) -> dict:
+def _sample_person(identity: int) -> dict[str, Any]:
     """Sample the fields of `Portrait` that belong to the person."""
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([VERSION, 0, identity])))
     woman = rng.random() < 0.5
