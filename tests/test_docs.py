@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import statistics
@@ -19,9 +20,8 @@ LESSONS = sorted((DOCS / "course").glob("[0-9]*.md"))
 TRANSLATIONS = [ROOT / "README.zh.md", *sorted(CHINESE_DOCS.rglob("*.md"))]
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md")), *sorted((DOCS / "course").glob("*.md"))]
 SITE = "https://gan-zoo.github.io/gan-zoo/"
-sys.path[:0] = [str(ROOT / "docs"), str(ROOT / "docs" / "course")]
+sys.path.insert(0, str(ROOT / "docs"))
 
-import notebooks  # noqa: E402 - docs/course/notebooks.py
 import update  # noqa: E402 - docs/update.py
 
 MEAN_WORDS = 18
@@ -52,7 +52,8 @@ def test_each_marker_is_there_exactly_once():
     """A part whose marker is missing or there twice is an error, and nothing behind it is lost."""
     page = "before\n<!-- x -->\n\nold\n\n<!-- end x -->\nafter"
 
-    assert update.replace_part(page, "x", "new") == "before\n<!-- x -->\n\nnew\n\n<!-- end x -->\nafter"
+    for old in (page, page.replace("\nold\n\n", "")):
+        assert update.replace_part(old, "x", "new") == "before\n<!-- x -->\n\nnew\n\n<!-- end x -->\nafter"
     for broken in (page.replace("<!-- end x -->", ""), page.replace("<!-- x -->", ""), page + "\n<!-- end x -->"):
         with pytest.raises(update.MarkerError, match="not once"):
             update.replace_part(broken, "x", "new")
@@ -218,7 +219,7 @@ def test_a_translation_has_the_code_the_headings_and_the_words_of_the_glossary(p
 
 @pytest.mark.parametrize("path", TRANSLATIONS, ids=page_id)
 def test_a_translation_names_the_commit_of_its_english_page(path: Path):
-    """The second line of a page says what it translates. A page that has fallen behind is a warning, no failure."""
+    """The first line of a page says what it translates. A page that has fallen behind is a warning, no failure."""
     original = find_original(path).relative_to(ROOT).as_posix()
     named = re.search(r"^<!-- (\S+) @ ([0-9a-f]{7,40}) -->$", path.read_text(encoding="utf-8"), re.MULTILINE)
 
@@ -257,9 +258,12 @@ def test_pictures_of_the_chinese_pages_are_those_of_the_english_ones():
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=page_id)
-def test_a_lesson_s_notebook_has_its_code(path: Path):
+def test_a_lesson_s_notebook_has_its_code(path: Path, monkeypatch: pytest.MonkeyPatch):
     """The cells of the notebook of a lesson are the blocks that the test of its outputs runs."""
-    notebook = notebooks.make_notebook(path)
+    monkeypatch.syspath_prepend(str(path.parent))
+    from notebooks import make_notebook  # docs/course/notebooks.py
+
+    notebook = make_notebook(path)
     code = [cell.source.strip() for cell in notebook.cells if cell.cell_type == "code"]
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
 
@@ -267,6 +271,31 @@ def test_a_lesson_s_notebook_has_its_code(path: Path):
     assert all(text.count(said.strip()) for _, said in list_outputs(path) if said)
     assert any(cell.metadata.get("jupyter") for cell in notebook.cells)  # the code of an answer is folded
     assert ".md" not in "".join(re.findall(r"\]\([^)]*\)", text))
+
+
+def test_the_search_of_the_chinese_site_finds_the_words_of_the_glossary(tmp_path: Path):
+    """The search index has 判别器 as a word of its own, and so all words of the glossary that the pages use."""
+    site = ["-m", "mkdocs", "build", "--strict", "--config-file", "mkdocs.zh.yml", "--site-dir", str(tmp_path)]
+    built = subprocess.run([sys.executable, *site], cwd=ROOT, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr[-2000:]
+    index = json.loads((tmp_path / "search" / "search_index.json").read_text(encoding="utf-8"))
+    pages = [f"{page['title']} {page['text']}" for page in index["docs"]]
+    words = {word for page in pages for word in re.split(index["config"]["separator"], page)}
+    terms = set((CHINESE_DOCS / "words.txt").read_text(encoding="utf-8").split())
+    glossary = (DOCS / "glossary.md").read_text(encoding="utf-8").partition("| English | 中文 | not |")[2]
+
+    assert {"判别器", "生成器", "模式崩溃", "潜变量"} <= words & terms
+    assert all(term in glossary for term in terms)
+    assert '<html lang="zh"' in (tmp_path / "index.html").read_text(encoding="utf-8")
+
+
+def test_ci_builds_both_sites():
+    """CI builds the English and the Chinese site, warnings are errors, and MkDocs stays below 2."""
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+    assert "mkdocs build --strict --quiet --site-dir" in script
+    assert "mkdocs build --strict --quiet --config-file mkdocs.zh.yml --site-dir" in script
+    assert '"mkdocs>=1.6,<2"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 
 
 def test_ci_runs_the_second_command():
