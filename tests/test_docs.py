@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import sys
 import warnings
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -246,6 +247,20 @@ def test_links_to_the_english_site_lead_to_pages_and_headings(path: Path):
             target = DOCS / page / "index.md"
         headings = re.findall(r"^#+ (.*)", FENCE.sub("", target.read_text(encoding="utf-8")), re.MULTILINE)
         assert not anchor or anchor in map(slug, headings), f"{page}#{anchor}"
+
+
+def test_each_picture_sound_and_clip_has_a_writer():
+    """`python docs/pictures.py` makes every picture, sound and clip of docs, and its patterns have files."""
+    from pictures import WRITERS  # docs/pictures.py
+
+    media = [path.relative_to(DOCS) for path in DOCS.rglob("*") if path.suffix in MEDIA]
+    files = [path.as_posix() for path in media if "notebooks" not in path.parts]  # those are copies
+    patterns = [pattern for _, made in WRITERS.values() for pattern in made]
+    # Entries of text have samples, and no picture.
+    needed = [pattern for pattern in patterns if not pattern.startswith("entries/text-")]
+
+    assert [file for file in files if not any(fnmatch(file, pattern) for pattern in patterns)] == []
+    assert [pattern for pattern in needed if not any(fnmatch(file, pattern) for file in files)] == []
 
 
 def test_pictures_of_the_chinese_pages_are_those_of_the_english_ones():

@@ -109,7 +109,7 @@ def save_starve() -> None:
     save("starve")
 
 
-def save_collapse() -> None:
+def save_tiles() -> None:
     """Tiles of lesson 5: real ones, and those that this computer generates after 600 steps; others round otherwise."""
     lesson = run_lesson("5-collapse-it.md", 1)
     for name, tiles in (
@@ -183,7 +183,7 @@ WRITERS = {
     "forty-lines": save_forty_lines,
     "slopes": save_slopes,
     "starve": save_starve,
-    "collapse": save_collapse,
+    "tiles": save_tiles,
     "faces-log": save_faces_log,
     "phase": save_phase,
     "hours": save_hours,
