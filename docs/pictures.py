@@ -1,22 +1,38 @@
-"""Write the pictures of README, of the tables of entries, and of the pages on faces and steering.
+"""Write the pictures, sounds and clips of README and of the documentation: python docs/pictures.py [NAME ...].
 
-They are made of released weights and seeds: python docs/pictures.py [entries].
+They are made of released weights and seeds. `clips`, `hits`, `windows` and `course` show data, too: they need the extra
+`data`, and `course` the data set of `zoo data build synthetic-faces`.
 """
 
 from __future__ import annotations
 
+import re
+import runpy
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import torch
 from PIL import Image
+from players import WRITERS as PLAYERS  # docs/players.py
 
 import zoo
+from zoo.data.store import About
+from zoo.music.data.scores import build_dataset as build_scores
+from zoo.music.data.scores import decode as decode_scores
+from zoo.music.data.sounds import CLASSES, DrumHits, Sound, SoundDataConfig, make_rows
+from zoo.music.data.sounds import decode as decode_sounds
 from zoo.samples import Images
 from zoo.styled import StyledGAN
+from zoo.video.data.datasets import MovingDigits, ShapeMotion, TalkingFaces
+from zoo.video.samples import Clips
 
 DOCS = Path(__file__).parent
-
+CHINESE = DOCS.parent / "docs_zh"
+CLIP_RATE = 12.5  # frames a second
 
 HEIGHT = 64  # pixels of a picture in a table
 SCORES = {"music-musegan": 1, "music-midinet": 3}  # as many as are about as wide as four pictures
@@ -44,16 +60,16 @@ def save_entries() -> None:
             small.quantize(64).save(path, optimize=True)
 
 
-def main() -> None:
-    save_entries()
-    if "entries" in sys.argv[1:]:
-        return
+def save_faces() -> None:
+    zoo.load("faces-dcgan").sample(64, seed=0).save(DOCS / "faces-dcgan.png")
     zoo.load("faces-dcgan").sample(32, seed=0).save(DOCS / "faces-dcgan-wide.png", columns=8, scale=2)
+    zoo.load("faces-stylegan2").sample(64, seed=0).save(DOCS / "faces-stylegan2.png", scale=2)
 
+
+def save_steer() -> None:
+    """Save a mix, a walk and edits of faces-stylegan2."""
     model = zoo.load("faces-stylegan2")
     assert isinstance(model, StyledGAN)
-    model.sample(64, seed=0).save(DOCS / "faces-stylegan2.png", scale=2)
-
     seeds = ["--rows", "1,2,3", "--columns", "4,5,6,7", "--truncation", "0.8", "--scale", "2"]
     subprocess.run([sys.executable, "-m", "zoo", "mix", "faces-stylegan2", *seeds, "--out", DOCS / "steer-mix.png"])
 
@@ -72,5 +88,90 @@ def stack(pictures: list[Image.Image]) -> Image.Image:
     return sheet
 
 
+def save_curve() -> None:
+    """Save the curve of text-seqgan, which `zoo evaluate` made for its card."""
+    shutil.copy(zoo.info("text-seqgan").bundled / "samples" / "curve.png", DOCS / "text-seqgan.png")
+
+
+# --- data --------------------------------------------------------------------------------------------------------
+
+
+def save_clips_of_data() -> None:
+    """Save the first eight clips of shape-motion and of moving-digits, and eight people of talking-faces.
+
+    One of the people, the seventh, is in the test split.
+    """
+    shapes, digits = (source.render(range(8))[0] for source in (ShapeMotion(), MovingDigits()))
+    show_clips(np.concatenate([shapes, digits])).save(DOCS / "shapes-and-digits.webp", columns=8)
+    faces = TalkingFaces()
+    actions = len(faces.labels)
+    numbers = [person * actions + person % actions for person in range(7, 15)]
+    show_clips(faces.render(numbers)[0]).save(DOCS / "talking-faces.webp", columns=8)
+
+
+def show_clips(clips: np.ndarray) -> Clips:
+    """Show stored clips uint8 [N, T, H, W, 3] as samples."""
+    return Clips(tensor=torch.from_numpy(clips).permute(0, 4, 1, 2, 3) / 127.5 - 1, rate=CLIP_RATE)
+
+
+def save_hits_of_data() -> None:
+    """Save the first stroke of each class of drum-hits, made into rows as those of the data set."""
+    gan = zoo.create("music-wavegan")
+    first: dict[int, Sound] = {}
+    for stroke in DrumHits().hits():
+        first.setdefault(stroke.label, stroke)
+        if len(first) == len(CLASSES):
+            break
+    strokes = [first[label] for label in sorted(first)]
+    data = SoundDataConfig(name=DrumHits.name, cut="first")
+    about = About(name=DrumHits.name, version=DrumHits.version, license=DrumHits.license)
+    rows = make_rows(strokes, data, gan.config, about=about, classes=list(CLASSES), one_in=5)
+    gan.output(decode_sounds(rows.render(range(len(first)))[0])).save(DOCS / "music-drum-hits.png", columns=2)
+
+
+def save_windows_of_data() -> None:
+    """Save the first window of each of the first eight pieces of bach-chorales, which is built for it."""
+    store = build_scores("bach-chorales")
+    first = np.unique(store.attributes["piece"], return_index=True)[1]
+    rows = store.samples[np.sort(first)[:8]]
+    zoo.create("music-musegan").output(decode_scores(rows)).save(DOCS / "music-bach.png", columns=2)
+
+
+# --- all ---------------------------------------------------------------------------------------------------------
+
+
+def run_script(path: str, *names: str) -> None:
+    subprocess.run([sys.executable, DOCS / path, *names], check=True)
+
+
+def copy_to_chinese() -> None:
+    """Copy the pictures that the Chinese pages show, so that these lie beside their pages, too."""
+    for page in CHINESE.rglob("*.md"):
+        for shown in re.findall(r"""(?:\]\(|<img src=")([\w/-]+\.(?:png|webp))""", page.read_text(encoding="utf-8")):
+            place = page.parent / shown
+            place.parent.mkdir(exist_ok=True)
+            shutil.copy(DOCS / place.relative_to(CHINESE), place)
+
+
+COURSE = runpy.run_path(str(DOCS / "course" / "pictures.py"))["WRITERS"]
+
+# What writes files, and the patterns of these files, relative to docs.
+WRITERS: dict[str, tuple[Callable[[], None], list[str]]] = {
+    "entries": (save_entries, [f"entries/{name}.*" for name in zoo.list_models(pretrained=True)]),
+    "faces": (save_faces, ["faces-dcgan.png", "faces-dcgan-wide.png", "faces-stylegan2.png"]),
+    "steer": (save_steer, ["steer-mix.png", "steer-walk.webp", "steer-edits.png"]),
+    "curve": (save_curve, ["text-seqgan.png"]),
+    "players": (
+        lambda: run_script("players.py"),
+        ["vocoder-*", "video-vgan-streams.webp", *(f"{name}.*" for name in PLAYERS if name != "music-hifigan")],
+    ),
+    "course": (lambda: run_script("course/pictures.py"), [f"course/{name}*.png" for name in COURSE]),
+    "clips": (save_clips_of_data, ["shapes-and-digits.webp", "talking-faces.webp"]),
+    "hits": (save_hits_of_data, ["music-drum-hits.png"]),
+    "windows": (save_windows_of_data, ["music-bach.png"]),
+    "chinese": (copy_to_chinese, []),  # the last one: it copies what the others wrote
+}
+
 if __name__ == "__main__":
-    main()
+    for name in sys.argv[1:] or WRITERS:
+        WRITERS[name][0]()

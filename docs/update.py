@@ -192,24 +192,34 @@ def _format_help(parameter: Any) -> str:
 WIDTH = 266  # pixels of a picture in a table
 
 
-def format_entries(docs: str) -> str:
+WORDS = {
+    "en": ("| entry | samples | first metric, real vs real |", "samples of {}", "a recipe, without weights", "paper"),
+    "zh": ("| 条目 | 样本 | 第一个指标，真实对真实 |", "{} 的样本", "只有配方，没有权重", "论文"),
+}
+CHINESE = {"faces": "人脸", "text": "文本", "music": "音乐", "video": "视频"}
+
+
+def format_entries(docs: str, language: str = "en") -> str:
     """Format all entries by modality: a sample, what it is, and the first metric of its card.
 
     Args:
         docs: the path of the folder docs from the page.
+        language: of the page, `en` or `zh`.
     """
     tables = []
     for modality in MODALITIES:
-        rows = [_format_entry(entry, docs) for entry in registry.entries.values() if entry.modality == modality]
-        head = "| entry | samples | first metric, real vs real |\n|---|---|---|"
-        tables.append(f"**{modality.capitalize()}**\n\n{head}\n" + "\n".join(rows))
+        entries = [entry for entry in registry.entries.values() if entry.modality == modality]
+        rows = [_format_entry(entry, docs, language) for entry in entries]
+        title = CHINESE[modality] if language == "zh" else modality.capitalize()
+        tables.append(f"**{title}**\n\n{WORDS[language][0]}\n|---|---|---|\n" + "\n".join(rows))
     return "\n\n".join(tables)
 
 
-def _format_entry(entry: Entry, docs: str) -> str:
-    what = f"`{entry.name}`<br>{entry.summary.replace('|', '/')}, [paper]({entry.paper})"
+def _format_entry(entry: Entry, docs: str, language: str) -> str:
+    _, alt, without, paper = WORDS[language]
+    what = f"`{entry.name}`<br>{entry.summary.replace('|', '/')}, [{paper}]({entry.paper})"
     if not entry.has_weights:
-        return f"| {what} | | a recipe, without weights |"
+        return f"| {what} | | {without} |"
     first = json.loads((entry.bundled / "metrics.json").read_text(encoding="utf-8"))["metrics"][0]
     texts = entry.bundled / "samples" / "grid.txt"
     if texts.is_file():
@@ -219,7 +229,7 @@ def _format_entry(entry: Entry, docs: str) -> str:
         moves = load_architecture(entry.modality, entry.architecture).Output.SUFFIXES[0] == ".webp"
         picture = f"{entry.name}{'.webp' if moves else '.png'}"
         # A width, because tables would shrink the picture.
-        samples = f'<img src="{docs}entries/{picture}" width="{WIDTH}" alt="samples of {entry.name}">'
+        samples = f'<img src="{docs}entries/{picture}" width="{WIDTH}" alt="{alt.format(entry.name)}">'
     real = "" if first["real_vs_real"] is None else f", {first['real_vs_real']:.3g}"
     return f"| {what} | {samples} | {first['name'].replace('_', ' ')} {first['value']:.3g}{real} |"
 
@@ -311,6 +321,8 @@ def _format_overloads(function: Callable[..., Any], results: Mapping[str, list[s
 PARTS: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"entries": lambda: format_entries("docs/")},
     "docs/index.md": {"entries": lambda: format_entries("")},
+    "README.zh.md": {"entries": lambda: format_entries("docs/", "zh")},
+    "docs_zh/index.md": {"entries": lambda: format_entries("", "zh")},
     "docs/recipes.md": {
         "table data": lambda: format_table("data", DataConfig),
         "table train": lambda: format_table("train", TrainConfig),
@@ -337,8 +349,8 @@ def replace_part(page: str, name: str, text: str, *, where: str = "the page") ->
             raise MarkerError(f"{where}: the marker {marker} is there {count} times, not once")
     if page.index(start.strip()) > page.index(end.strip()):
         raise MarkerError(f"{where}: the marker {end.strip()} stands before {start.strip()}")
-    before, _, rest = page.partition(start)
-    after = rest.partition(end)[2]
+    before, _, rest = page.partition(start.strip())
+    after = rest.partition(end.strip())[2]
     return f"{before}{start}\n{text}\n{end}{after}"
 
 

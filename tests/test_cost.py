@@ -7,6 +7,7 @@ import torch
 import torch.distributed as dist
 from helpers.releases import SMALL
 
+from zoo import cost
 from zoo.cost import count_gradient_bytes
 from zoo.data import Store
 from zoo.modality import kind_of
@@ -23,6 +24,15 @@ def test_gradient_bytes_are_those_counted_by_hand(command):
 
     assert count_gradient_bytes(recipe.build().phases(recipe.train)) == by_hand == 26_751_872
     assert "26.75 MB of float32 gradients a training step" in command("info", "faces-dcgan", "--cost")[1]
+
+
+@pytest.mark.parametrize("entry", ["faces-stylegan2", "video-styleganv"])
+def test_the_cost_of_models_with_styles_is_measured(entry: str, monkeypatch: pytest.MonkeyPatch):
+    """A generator that starts from a learned constant is counted as any other is."""
+    monkeypatch.setattr(cost, "SECONDS", 0)
+    monkeypatch.setattr(cost, "BATCH", 1)
+
+    assert cost.measure_cost(entry, device="cpu")["generator"].endswith("MFLOPs a sample")
 
 
 def test_phases_that_never_meet_are_not_added():

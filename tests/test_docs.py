@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import statistics
 import subprocess
 import sys
+import warnings
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-LESSONS = sorted((DOCS / "course").glob("*.md"))
-TRANSLATIONS = sorted((DOCS / "course" / "zh").glob("*.md"))
-PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md")), *LESSONS]
+CHINESE_DOCS = ROOT / "docs_zh"
+LESSONS = sorted((DOCS / "course").glob("[0-9]*.md"))
+TRANSLATIONS = [ROOT / "README.zh.md", *sorted(CHINESE_DOCS.rglob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md")), *sorted((DOCS / "course").glob("*.md"))]
+SITE = "https://gan-zoo.github.io/gan-zoo/"
 sys.path.insert(0, str(ROOT / "docs"))
 
 import update  # noqa: E402 - docs/update.py
 
 MEAN_WORDS = 18
+MEDIA = {".png", ".webp", ".mp3", ".mp4", ".gif", ".jpg", ".svg", ".wav", ".flac"}
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 GENERATED = re.compile(r"<!-- (?P<name>[\w -]+) -->\n.*?\n<!-- end (?P=name) -->", re.DOTALL)
 
@@ -47,7 +53,8 @@ def test_each_marker_is_there_exactly_once():
     """A part whose marker is missing or there twice is an error, and nothing behind it is lost."""
     page = "before\n<!-- x -->\n\nold\n\n<!-- end x -->\nafter"
 
-    assert update.replace_part(page, "x", "new") == "before\n<!-- x -->\n\nnew\n\n<!-- end x -->\nafter"
+    for old in (page, page.replace("\nold\n\n", "")):
+        assert update.replace_part(old, "x", "new") == "before\n<!-- x -->\n\nnew\n\n<!-- end x -->\nafter"
     for broken in (page.replace("<!-- end x -->", ""), page.replace("<!-- x -->", ""), page + "\n<!-- end x -->"):
         with pytest.raises(update.MarkerError, match="not once"):
             update.replace_part(broken, "x", "new")
@@ -58,12 +65,14 @@ def test_each_marker_is_there_exactly_once():
 def test_the_first_page_promises_what_there_is():
     """Each page of the navigation is linked from the first page, and the headings that matter are there."""
     index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
-    navigation = re.findall(
-        r":\s*([\w/-]+\.md)", (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("nav:")[2]
+    english, chinese = (
+        re.findall(r":\s*([\w/-]+\.md)", (ROOT / name).read_text(encoding="utf-8").partition("nav:")[2])
+        for name in ("mkdocs.yml", "mkdocs.zh.yml")
     )
 
-    assert set(navigation) == {path.relative_to(DOCS).as_posix() for path in [*PAGES[1:], *TRANSLATIONS]}
-    assert {page for page in navigation if page != "index.md"} <= set(re.findall(r"\(([\w/-]+\.md)", index))
+    assert set(english) == {path.relative_to(DOCS).as_posix() for path in PAGES[1:]}
+    assert set(chinese) == {path.relative_to(CHINESE_DOCS).as_posix() for path in TRANSLATIONS[1:]}
+    assert {page for page in english if page != "index.md"} <= set(re.findall(r"\(([\w/-]+\.md)", index))
     for page, heading in (
         ("architectures.md", "# Adding an architecture"),
         ("recipes.md", "## Recipes of other packages"),
@@ -138,9 +147,9 @@ def list_outputs(path: Path) -> list[tuple[str, str | None]]:
 
 @pytest.mark.parametrize("path", LESSONS, ids=page_id)
 def test_a_lesson_s_code_prints_what_its_page_says(path: Path, tmp_path: Path):
-    """Each block of a lesson prints the text below it, in a folder with the pictures of the course."""
-    for picture in path.parent.glob("*.png"):
-        shutil.copy(picture, tmp_path)
+    """Each block of a lesson prints the text below it, in a folder with the pictures and the log of the course."""
+    for file in [*path.parent.glob("*.png"), *path.parent.glob("*.jsonl")]:
+        shutil.copy(file, tmp_path)
     blocks = list_outputs(path)
     code = f"\nprint({BREAK!r})\n".join(code for code, _ in blocks)
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
@@ -179,16 +188,26 @@ def list_wrong_words() -> list[str]:
     return [word.strip() for column in columns for word in column.split(",") if word.strip()]
 
 
+def find_original(path: Path) -> Path:
+    """Find the English page of a Chinese one."""
+    if path.parent == ROOT:
+        return ROOT / path.name.replace(".zh.md", ".md")
+    return DOCS / path.relative_to(CHINESE_DOCS)
+
+
 def test_each_lesson_has_a_translation():
-    """The Chinese course has the pages of the English one."""
+    """The Chinese site has the whole course, and the pages that a newcomer enters by."""
+    pages = {find_original(path).relative_to(ROOT).as_posix() for path in TRANSLATIONS}
+    entries = ["README.md", *(f"docs/{name}.md" for name in ("index", "load", "train", "data", "course/index"))]
+
     assert LESSONS
-    assert [path.name for path in TRANSLATIONS] == [path.name for path in LESSONS]
+    assert pages == {*entries, *(path.relative_to(ROOT).as_posix() for path in LESSONS)}
 
 
 @pytest.mark.parametrize("path", TRANSLATIONS, ids=page_id)
 def test_a_translation_has_the_code_the_headings_and_the_words_of_the_glossary(path: Path):
     """Code blocks are the English page's, byte by byte; headings are as many; no word is a wrong one."""
-    english, chinese = ((folder / path.name).read_text(encoding="utf-8") for folder in (DOCS / "course", path.parent))
+    english, chinese = (each.read_text(encoding="utf-8") for each in (find_original(path), path))
     levels = [re.findall(r"^#+", FENCE.sub("", text), re.MULTILINE) for text in (english, chinese)]
     wrong = list_wrong_words()
 
@@ -196,7 +215,102 @@ def test_a_translation_has_the_code_the_headings_and_the_words_of_the_glossary(p
     assert levels[0] == levels[1]
     assert {"鉴别器", "噪音", "游戏"} <= set(wrong)
     assert [word for word in wrong if word in chinese] == []
-    assert re.findall(r"!\[[^\]]*\]\(\.\./([^)]*)\)", chinese) == re.findall(r"!\[[^\]]*\]\(([^)]*)\)", english)
+    assert re.findall(r"!\[[^\]]*\]\(([^)]*)\)", chinese) == re.findall(r"!\[[^\]]*\]\(([^)]*)\)", english)
+
+
+@pytest.mark.parametrize("path", TRANSLATIONS, ids=page_id)
+def test_a_translation_names_the_commit_of_its_english_page(path: Path):
+    """The first line of a page says what it translates. A page that has fallen behind is a warning, no failure."""
+    original = find_original(path).relative_to(ROOT).as_posix()
+    named = re.search(r"^<!-- (\S+) @ ([0-9a-f]{7,40}) -->$", path.read_text(encoding="utf-8"), re.MULTILINE)
+
+    assert named, "it names no commit, as <!-- docs/load.md @ 1234abc -->"
+    assert named[1] == original
+    log = ["git", "-C", str(ROOT), "log", "--format=%h %s", f"{named[2]}..HEAD", "--", original]
+    if shutil.which("git"):  # a copy without git, or without its whole history, cannot tell
+        changes = subprocess.run(log, capture_output=True, text=True).stdout.splitlines()
+        if changes:
+            warnings.warn(f"{page_id(path)} has fallen behind {original}: {'; '.join(changes)}", stacklevel=1)
+
+
+def slug(heading: str) -> str:
+    """Make the anchor of an English heading, as MkDocs does."""
+    return re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", heading).strip().lower())
+
+
+@pytest.mark.parametrize("path", TRANSLATIONS, ids=page_id)
+def test_links_to_the_english_site_lead_to_pages_and_headings(path: Path):
+    """What a Chinese page links to on the English site is a page of docs, with that heading."""
+    for page, anchor in re.findall(rf"\]\({SITE}(?!zh/)([\w/-]*?)/?(?:#([\w-]+))?\)", path.read_text(encoding="utf-8")):
+        target = DOCS / f"{page or 'index'}.md"
+        if not target.is_file():
+            target = DOCS / page / "index.md"
+        headings = re.findall(r"^#+ (.*)", FENCE.sub("", target.read_text(encoding="utf-8")), re.MULTILINE)
+        assert not anchor or anchor in map(slug, headings), f"{page}#{anchor}"
+
+
+def test_each_picture_sound_and_clip_has_a_writer():
+    """`python docs/pictures.py` makes every picture, sound and clip of docs, and its patterns have files."""
+    from pictures import WRITERS  # docs/pictures.py
+
+    media = [path.relative_to(DOCS) for path in DOCS.rglob("*") if path.suffix in MEDIA]
+    files = [path.as_posix() for path in media if "notebooks" not in path.parts]  # those are copies
+    patterns = [pattern for _, made in WRITERS.values() for pattern in made]
+    # Entries of text have samples, and no picture.
+    needed = [pattern for pattern in patterns if not pattern.startswith("entries/text-")]
+
+    assert [file for file in files if not any(fnmatch(file, pattern) for pattern in patterns)] == []
+    assert [pattern for pattern in needed if not any(fnmatch(file, pattern) for file in files)] == []
+
+
+def test_pictures_of_the_chinese_pages_are_those_of_the_english_ones():
+    """A picture of the Chinese site is a copy, byte by byte; `python docs/pictures.py` makes the copies."""
+    pictures = [path for path in CHINESE_DOCS.rglob("*") if path.suffix in MEDIA]
+
+    assert pictures
+    for path in pictures:
+        assert path.read_bytes() == (DOCS / path.relative_to(CHINESE_DOCS)).read_bytes(), path
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=page_id)
+def test_a_lesson_s_notebook_has_its_code(path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The cells of the notebook of a lesson are the blocks that the test of its outputs runs."""
+    monkeypatch.syspath_prepend(str(path.parent))
+    from notebooks import make_notebook  # docs/course/notebooks.py
+
+    notebook = make_notebook(path)
+    code = [cell.source.strip() for cell in notebook.cells if cell.cell_type == "code"]
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+
+    assert code == [block.strip() for block, _ in list_outputs(path)]
+    assert all(text.count(said.strip()) for _, said in list_outputs(path) if said)
+    assert any(cell.metadata.get("jupyter") for cell in notebook.cells)  # the code of an answer is folded
+    assert ".md" not in "".join(re.findall(r"\]\([^)]*\)", text))
+
+
+def test_the_search_of_the_chinese_site_finds_the_words_of_the_glossary(tmp_path: Path):
+    """The search index has 判别器 as a word of its own, and so all words of the glossary that the pages use."""
+    site = ["-m", "mkdocs", "build", "--strict", "--config-file", "mkdocs.zh.yml", "--site-dir", str(tmp_path)]
+    built = subprocess.run([sys.executable, *site], cwd=ROOT, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr[-2000:]
+    index = json.loads((tmp_path / "search" / "search_index.json").read_text(encoding="utf-8"))
+    pages = [f"{page['title']} {page['text']}" for page in index["docs"]]
+    words = {word for page in pages for word in re.split(index["config"]["separator"], page)}
+    terms = set((CHINESE_DOCS / "words.txt").read_text(encoding="utf-8").split())
+    glossary = (DOCS / "glossary.md").read_text(encoding="utf-8").partition("| English | 中文 | not |")[2]
+
+    assert {"判别器", "生成器", "模式崩溃", "潜变量"} <= words & terms
+    assert all(term in glossary for term in terms)
+    assert '<html lang="zh"' in (tmp_path / "index.html").read_text(encoding="utf-8")
+
+
+def test_ci_builds_both_sites():
+    """CI builds the English and the Chinese site, warnings are errors, and MkDocs stays below 2."""
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+    assert "mkdocs build --strict --quiet --site-dir" in script
+    assert "mkdocs build --strict --quiet --config-file mkdocs.zh.yml --site-dir" in script
+    assert '"mkdocs>=1.6,<2"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 
 
 def test_ci_runs_the_second_command():

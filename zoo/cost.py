@@ -25,7 +25,7 @@ def measure_cost(entry: Entry, *, device: str = "auto") -> dict[str, str]:
     """Measure the rows of `zoo info NAME --cost`. The cost does not depend on the weights, so none are loaded."""
     place = choose_device(device)
     recipe = load_recipe(entry)
-    gan: GAN = recipe.build().eval().to(place)
+    gan: GAN = recipe.build().eval().requires_grad_(False).to(place)  # else the FLOP counter asks for a graph
     rows = {
         f"{name} parameters": f"{sum(p.numel() for p in network.parameters()):,}"
         for name, network in gan.networks.items()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -42,6 +43,7 @@ def run_lesson(page: str, blocks: int) -> dict[str, Any]:
     text = (HERE / page).read_text(encoding="utf-8")
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):  # lessons save files
+        shutil.copy(HERE / "faces-log.jsonl", folder)
         exec("\n".join(re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S)[:blocks]), found)
     return found
 
@@ -107,7 +109,7 @@ def save_starve() -> None:
     save("starve")
 
 
-def save_collapse() -> None:
+def save_tiles() -> None:
     """Tiles of lesson 5: real ones, and those that this computer generates after 600 steps; others round otherwise."""
     lesson = run_lesson("5-collapse-it.md", 1)
     for name, tiles in (
@@ -119,12 +121,73 @@ def save_collapse() -> None:
         Image.fromarray(pixels).resize((384, 96), Image.Resampling.NEAREST).save(HERE / f"tiles-{name}.png")
 
 
+def save_faces_log() -> None:
+    """The log of lesson 6 from 10 kimg on: advantage and diversity, and both losses."""
+    log = run_lesson("6-faces.md", 1)["log"]
+    kimg = [line["kimg"] for line in log]
+    _, axes = plt.subplots(2, 1, figsize=(6, 3.6), sharex=True)
+    for axis, curves in (
+        (axes[0], {"advantage": "report/advantage", "diversity": "report/diversity"}),
+        (axes[1], {"loss of D": "loss/D", "loss of G": "loss/G"}),
+    ):
+        for (label, key), color, style in zip(curves.items(), (REAL, FAKE), ("--", "-"), strict=True):
+            axis.plot(kimg, [line[key] for line in log], label=label, color=color, linestyle=style)
+        axis.set(ylim=(0, None))
+        axis.legend(frameon=False, loc="right")
+    axes[1].set(xlabel="kimg")
+    save("faces-log")
+
+
+def save_phase() -> None:
+    """The two waves of lesson 7, and their spectrograms."""
+    lesson = run_lesson("7-text-music-video.md", 3)
+    _, axes = plt.subplots(2, 2, figsize=(6, 3), sharey="row")
+    first = 110  # audio samples: 5 ms
+    for column, wave, mel, title in zip(
+        axes.T, (lesson["wave"], lesson["moved"]), lesson["mels"], ("the tone", "moved by half a period"), strict=True
+    ):
+        column[0].plot(lesson["seconds"][:first] * 1000, wave[0, :first], color=REAL)
+        column[0].set(xlabel="ms", title=title)
+        column[1].imshow(mel[0], origin="lower", aspect="auto", cmap="inferno")
+        column[1].set(xticks=[], yticks=[], xlabel="1 s")
+    save("phase")
+
+
+def save_hours() -> None:
+    """The hours of lesson 8."""
+    hours = run_lesson("8-cost-and-questions.md", 3)["hours"]
+    plt.figure(figsize=(6, 2.6))
+    plt.barh(list(hours), list(hours.values()), color=REAL)
+    plt.gca().invert_yaxis()
+    plt.gca().set(xlabel="hours of one thread")
+    save("hours")
+
+
+def save_spiral() -> None:
+    """The paths of the game of two numbers of lesson 8, without and with a penalty."""
+    plt.figure(figsize=(5, 3.2))
+    for penalty, color, style in ((0, FAKE, "-"), (1, REAL, "--")):
+        points = [(1.0, 0.0)]
+        for _ in range(100):
+            x, y = points[-1]
+            points.append((x - 0.1 * y, y + 0.1 * (x - penalty * y)))
+        plt.plot(*zip(*points, strict=True), color=color, linestyle=style, label=f"penalty {penalty}")
+    plt.plot(0, 0, "k+")
+    plt.gca().set(xlabel="x of G", ylabel="y of D", aspect="equal")
+    plt.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    save("spiral")
+
+
 WRITERS = {
     "ten-faces": save_ten_faces,
     "forty-lines": save_forty_lines,
     "slopes": save_slopes,
     "starve": save_starve,
-    "collapse": save_collapse,
+    "tiles": save_tiles,
+    "faces-log": save_faces_log,
+    "phase": save_phase,
+    "hours": save_hours,
+    "spiral": save_spiral,
 }
 
 if __name__ == "__main__":
