@@ -1,6 +1,8 @@
 """Write the pictures of README, of the tables of entries, and of the pages on faces and steering.
 
 They are made of released weights and seeds: python docs/pictures.py [entries].
+`python docs/pictures.py real` writes the real faces of the gallery instead. It needs the data set of
+`zoo data build synthetic-faces`.
 """
 
 from __future__ import annotations
@@ -9,10 +11,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 import zoo
-from zoo.samples import Images
+from zoo.data import Store, cache_dir
+from zoo.samples import Images, enlarge
 from zoo.styled import StyledGAN
 
 DOCS = Path(__file__).parent
@@ -44,7 +48,21 @@ def save_entries() -> None:
             small.quantize(64).save(path, optimize=True)
 
 
+def save_real_faces() -> None:
+    """Save held-out faces without borders, nothing picked: for the page's game, and beside generated ones."""
+    for side, columns, rows, scale in ((64, 8, 6, 1), (32, 4, 1, 2)):
+        store = Store.open(cache_dir() / "data" / f"synthetic-faces-v1-{side}px")
+        chosen = np.random.default_rng(1).choice(store.indices("test"), columns * rows, replace=False)
+        faces = enlarge(store.samples[np.sort(chosen)], scale).reshape(rows, columns, side * scale, side * scale, 3)
+        sheet = faces.swapaxes(1, 2).reshape(rows * side * scale, columns * side * scale, 3)
+        name = "real-faces" if side == 64 else f"real-faces-{side}px"
+        Image.fromarray(sheet).save(DOCS / "gallery" / f"{name}.png", optimize=True)
+
+
 def main() -> None:
+    if "real" in sys.argv[1:]:
+        save_real_faces()
+        return
     save_entries()
     if "entries" in sys.argv[1:]:
         return
