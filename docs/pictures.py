@@ -16,13 +16,14 @@ from PIL import Image
 
 import zoo
 from zoo.data import Store, cache_dir
-from zoo.samples import Images, enlarge
+from zoo.samples import Images, enlarge, tile
 from zoo.styled import StyledGAN
 
 DOCS = Path(__file__).parent
 
 
 HEIGHT = 64  # pixels of a picture in a table
+SHOWN = 128  # pixels a side of a face in the gallery
 SCORES = {"music-musegan": 1, "music-midinet": 3}  # as many as are about as wide as four pictures
 
 
@@ -49,14 +50,24 @@ def save_entries() -> None:
 
 
 def save_real_faces() -> None:
-    """Save held-out faces without borders, nothing picked: for the page's game, and beside generated ones."""
-    for side, columns, rows, scale in ((64, 8, 6, 1), (32, 4, 1, 2)):
+    """Save held-out faces, nothing picked: a sheet without borders for the visitor's guesses, and 16 of two sizes."""
+    for side in (64, 32):
         store = Store.open(cache_dir() / "data" / f"synthetic-faces-v1-{side}px")
-        chosen = np.random.default_rng(1).choice(store.indices("test"), columns * rows, replace=False)
-        faces = enlarge(store.samples[np.sort(chosen)], scale).reshape(rows, columns, side * scale, side * scale, 3)
-        sheet = faces.swapaxes(1, 2).reshape(rows * side * scale, columns * side * scale, 3)
-        name = "real-faces" if side == 64 else f"real-faces-{side}px"
-        Image.fromarray(sheet).save(DOCS / "gallery" / f"{name}.png", optimize=True)
+        chosen = np.random.default_rng(1).choice(store.indices("test"), 48, replace=False)
+        faces = store.samples[np.sort(chosen)]
+        if side == 64:
+            sheet = faces.reshape(6, 8, side, side, 3).swapaxes(1, 2).reshape(6 * side, 8 * side, 3)
+            Image.fromarray(sheet).save(DOCS / "gallery" / "real-faces.png", optimize=True)
+        shown = Image.fromarray(tile(enlarge(faces[:16], SHOWN // side), 4, padding=2))
+        shown.save(DOCS / "gallery" / f"real-faces-{side}px.webp", lossless=True)
+
+
+def save_gallery() -> None:
+    """Save the first 16 samples of seed 0 of each entry of images, as large as the real faces beside them."""
+    for name in zoo.list_models("faces", pretrained=True):
+        samples = zoo.load(name).sample(16, seed=0)
+        grid = samples.grid(4, scale=SHOWN // samples.tensor.shape[-1])
+        grid.save(DOCS / "gallery" / f"{name}.webp", lossless=True)
 
 
 def main() -> None:
@@ -64,6 +75,7 @@ def main() -> None:
         save_real_faces()
         return
     save_entries()
+    save_gallery()
     if "entries" in sys.argv[1:]:
         return
     zoo.load("faces-dcgan").sample(32, seed=0).save(DOCS / "faces-dcgan-wide.png", columns=8, scale=2)

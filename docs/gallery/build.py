@@ -110,7 +110,8 @@ def write_entry(name: str) -> dict[str, Any]:
         return prepare_steered(model, n, seed) if steered else model.prepare_export(n, seed)
 
     files = {"generator": f"{name}.onnx", "latents": f"{name}-latents.bin"}
-    print(write_model(prepare, DIST / files["generator"], half=True, facts={"entry": name}))
+    exported = write_model(prepare, DIST / files["generator"], half=True, facts={"entry": name})
+    print(exported)
     if name in WITH_DISCRIMINATOR:
         files["discriminator"] = f"{name}-discriminator.onnx"
         path = DIST / files["discriminator"]
@@ -125,7 +126,8 @@ def write_entry(name: str) -> dict[str, Any]:
     if more:
         files["facts"] = f"{name}.json"
         (DIST / files["facts"]).write_text(json.dumps(more, ensure_ascii=False), encoding="utf-8")
-    return {**describe(name, model, latents), "files": files}
+    state = {"state": [1, *exported.inputs["state"][1:]]} if "state" in exported.inputs else {}
+    return {**describe(name, model, latents), **state, "files": files}
 
 
 def write_real_faces() -> str:

@@ -1,4 +1,4 @@
-// What the gallery computes without a page: latents, pixels, tokens, sounds, digests and the rounds of the game.
+// What the gallery computes without a page: latents, pixels, tokens, sounds, digests, and rounds of guessing.
 // No DOM and no library, so that Node can import it: tests/test_gallery.py compares it with Python.
 
 export const LEVELS = 127.5; // from a sample in [-1, 1] to 255 levels

@@ -5,10 +5,16 @@ import { chooseToken, fetchChecked, listNotes, renderNotes } from "./helpers.js"
 const base = new URL("dist/", import.meta.url);
 const contents = new Map();
 const sessions = new Map();
+let loads = Promise.resolve();
 let ort;
 
-/** Fetch files of the manifest that are not here yet, and open those that are networks. */
-async function load({ names, files, runtime }, id) {
+/** Fetch files of the manifest that are not here yet, and open those that are networks; one load after the other. */
+function load(given, id) {
+  loads = loads.catch(() => {}).then(() => fetchAndOpen(given, id));
+  return loads;
+}
+
+async function fetchAndOpen({ names, files, runtime }, id) {
   const total = names.reduce((sum, name) => sum + files[name].bytes, 0);
   let done = 0;
   for (const name of names) {
