@@ -297,12 +297,13 @@ def _format_shown(entry: Entry, written: Mapping[str, Any], reals: Mapping[str, 
     card = (entry.bundled / "README.md").read_text(encoding="utf-8")
     limits = card.partition("## Limits and risks\n\n")[2].partition("\n\n")[0].splitlines()
     # The last line of a card's limits is about metrics, and the same in all.
+    wide = " gallery-wide" if entry.modality in ("music", "video") else ""  # one below the other
     cannot = " ".join(filter(None, [written.get("cannot", ""), *limits[:-1]]))
     return "\n\n".join(
         [
             f"#### {entry.name}",
             f"{entry.summary}, [paper]({entry.paper}).",
-            '<div class="gallery-entry" markdown>\n' + "\n".join(shown) + "\n</div>",
+            f'<div class="gallery-entry{wide}" markdown>\n' + "\n".join(shown) + "\n</div>",
             "| metric | samples | real vs real | better |\n|---|---|---|---|\n" + "\n".join(rows),
             f"**What it cannot do.** {cannot} License of the weights: {entry.license}.",
         ]

@@ -31,6 +31,7 @@ from zoo.errors import InvalidFileError, ZooError
 from zoo.exporting import write_model
 from zoo.gan import GAN, Graph
 from zoo.io.atomic import replace_atomically
+from zoo.io.weights import digest
 from zoo.noise import Noise
 from zoo.registry import registry
 from zoo.styled import StyledGAN
@@ -90,10 +91,11 @@ def make_latents(model: GAN) -> np.ndarray:
 def describe(name: str, model: GAN, latents: np.ndarray) -> dict[str, Any]:
     """Describe an entry for the page: how long its latents are, and what can be chosen."""
     config = model.config
-    facts: dict[str, Any] = {"license": registry.entry(name).license, "latents": latents.shape[1]}
+    entry = registry.entry(name)
+    weights = digest(entry.bundled / "generator.safetensors")
+    facts: dict[str, Any] = {"license": entry.license, "weights": weights, "latents": latents.shape[1]}
     facts |= {key: value for key, value in model.describe_samples().items() if key in ("rate", "classes")}
-    if name.startswith("music-musegan"):
-        facts |= {key: getattr(config, key) for key in ("steps", "lowest", "bpm")}
+    facts |= {key: getattr(config, key) for key in ("steps", "lowest", "bpm") if hasattr(config, key)}
     if isinstance(model, TextGAN):
         first = model.sample(1, seed=0).texts[0]
         facts |= {"length": config.length, "line": len(first.partition("\n")[0])}
@@ -110,7 +112,8 @@ def write_entry(name: str) -> dict[str, Any]:
         return prepare_steered(model, n, seed) if steered else model.prepare_export(n, seed)
 
     files = {"generator": f"{name}.onnx", "latents": f"{name}-latents.bin"}
-    exported = write_model(prepare, DIST / files["generator"], half=True, facts={"entry": name})
+    half = not isinstance(model, TextGAN)  # with rounded logits, half of the seeds write another text than in Python
+    exported = write_model(prepare, DIST / files["generator"], half=half, facts={"entry": name})
     print(exported)
     if name in WITH_DISCRIMINATOR:
         files["discriminator"] = f"{name}-discriminator.onnx"

@@ -52,7 +52,7 @@ export function toPixels(data, side, scale = 1, frame = 0, frames = 1) {
       const place = Math.floor(y / scale) * side + Math.floor(x / scale);
       for (let c = 0; c < 3; c++) {
         const value = Math.min(1, Math.max(-1, data[(c * frames + frame) * area + place]));
-        pixels[4 * (y * wide + x) + c] = roundHalfEven((value + 1) * LEVELS);
+        pixels[4 * (y * wide + x) + c] = roundHalfEven(Math.fround(Math.fround(value + 1) * LEVELS)); // in float32
       }
     }
   }
