@@ -176,7 +176,7 @@ def test_a_round_is_fair_and_counted():
     assert run_node(f"print(helpers.countRight({answers}));") == 2
 
 
-# --- files and digests ---------------------------------------------------------------------------------------------------
+# --- files and digests -----------------------------------------------------------------------------------------------
 
 FETCH = """
 globalThis.fetch = async () => new Response(Buffer.from(given.body, "base64"), { status: given.status });
@@ -308,7 +308,7 @@ def test_the_latents_of_a_seed_are_those_of_its_first_sample(name: str):
     assert (rows[7] == model.sample(1, seed=7).latents.numpy()[0, :100]).all()
 
 
-# --- the page ----------------------------------------------------------------------------------------------------------
+# --- the page --------------------------------------------------------------------------------------------------------
 
 
 def test_the_page_asks_for_nothing_that_is_not_built():
@@ -344,7 +344,7 @@ def test_every_released_entry_is_shown_with_what_it_cannot_do():
         assert (ROOT / "docs" / sound).is_file()
 
 
-# --- in a browser ------------------------------------------------------------------------------------------------------
+# --- in a browser ----------------------------------------------------------------------------------------------------
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 WAIT = 120_000  # milliseconds, on a busy machine
@@ -395,7 +395,7 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def page(site: str, browser: Any) -> Iterator[Any]:
+def page(browser: Any, site: str) -> Iterator[Any]:
     """The gallery's page; the test fails where a script did."""
     page = browser.new_page(reduced_motion="reduce")
     page.set_default_timeout(WAIT)
@@ -556,7 +556,7 @@ def test_a_poem_is_python_s(page: Any):
 
 
 def test_a_clip_is_python_s(page: Any):
-    """Action, seed and frame give the library's frame; a clip rests for those who want no motion, and plays if asked."""
+    """Action, seed and frame give the library's frame. For those who want no motion, a clip plays only if asked."""
     model = zoo.load("video-mocogan", device="cpu", discriminator=False)
     section = start(page, "clips", "video-mocogan")
     canvas = section.locator("canvas")

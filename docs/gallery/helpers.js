@@ -71,15 +71,9 @@ export function chooseToken(logits, uniform, temperature = 1) {
   for (const logit of logits) largest = Math.max(largest, logit);
   const chances = Float64Array.from(logits, (logit) => Math.exp((logit - largest) / temperature));
   const goal = uniform * chances.reduce((sum, chance) => sum + chance, 0);
-  let sum = 0;
-  let last = 0;
-  for (let token = 0; token < chances.length; token++) {
-    if (!chances[token]) continue;
-    last = token;
-    sum += chances[token];
-    if (sum > goal) return token;
-  }
-  return last; // where rounding left the sum below the goal
+  let token = 0;
+  for (let sum = chances[0]; sum <= goal; sum += chances[token]) token++;
+  return token;
 }
 
 /** Split the tokens of a verse into lines. */

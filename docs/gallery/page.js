@@ -135,7 +135,9 @@ function arrange(body, name) {
   const pair = make("div", body, { class: "gallery-pair" });
   const figure = make("figure", pair);
   const controls = make("div", pair, { class: "gallery-controls", role: "group", "aria-label": `Settings of ${name}` });
-  return { figure, caption: document.createElement("figcaption"), controls };
+  const caption = document.createElement("figcaption");
+  caption.setAttribute("aria-live", "polite");
+  return { figure, caption, controls };
 }
 
 /** Add the sliders of latents; returns a function that makes the latent, and one that describes it. */
