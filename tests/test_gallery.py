@@ -493,7 +493,7 @@ def test_truncation_and_edits_are_python_s(page: Any):
     edited = model.sample(1, seed=7, truncation=0.7, edit={"smile": -2.0}).to_uint8()[0]
     assert differ(read_pixels(canvas), edited) <= 1
     assert differ(truncated, plain) > 10 < differ(edited, truncated)
-    section.get_by_role("button", name="No edits").click()
+    section.get_by_role("button", name="Reset").click()
     wait_for_caption(section, "seed 7$")
     assert differ(read_pixels(canvas), plain) <= 1
 
@@ -594,9 +594,9 @@ def test_the_visitor_is_scored_beside_the_discriminator(page: Any):
             image = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None] / 127.5 - 1
         with torch.no_grad():
             probability = model.discriminator(image).sigmoid().item()
-        stated = re.search(r"Ours: (right|wrong), ([\d.]+) real", truth)
+        stated = re.search(r"Ours: (right|wrong), (\d+) % real", truth)
         assert stated is not None
-        assert float(stated[2]) == pytest.approx(probability, abs=0.006)
+        assert int(stated[2]) == pytest.approx(100 * probability, abs=0.6)
         assert f"You: {'right' if seed else 'wrong'}." in truth
         ours += stated[1] == "right"
     made = sum("generated, seed" in truth for truth in truths)

@@ -33,6 +33,7 @@ function call(action, given, progress) {
     worker.onerror = () => {
       for (const { reject } of waiting.values()) reject(new Error("The Worker did not start. Load the page again."));
       waiting.clear();
+      worker = null;
     };
   }
   const id = (call.count = (call.count ?? 0) + 1);
@@ -217,8 +218,8 @@ async function showFaces({ body, status, entry, facts }) {
     for (const name of Object.keys(directions)) {
       edits[name] = makeSlider(group, name, { min: -3, max: 3, step: 0.1, value: 0 }, refresh);
     }
-    makeButton(controls, "No edits", () => {
-      for (const slider of [...Object.values(edits)]) slider.set(0);
+    makeButton(controls, "Reset", () => {
+      for (const slider of Object.values(edits)) slider.set(0);
       truncation.set(1);
       refresh();
     });
@@ -437,9 +438,10 @@ async function showGuessing({ body, status, entry }) {
       const { real, number } = faces[i];
       const right = (answer) => (answer === real ? "right" : "wrong");
       const truth = real ? "a real face" : `generated, seed ${number}`;
-      const share = helpers.sigmoid(logits[i]).toFixed(2);
+      const share = Math.round(100 * helpers.sigmoid(logits[i]));
+      const said = `It is ${truth}.\nYou: ${right(answers[i])}.\nOurs: ${right(ours[i])}, ${share} % real.`;
       cell.classList.add(`gallery-${right(answers[i])}`);
-      make("p", cell, { class: "gallery-truth" }, `It is ${truth}. You: ${right(answers[i])}. Ours: ${right(ours[i])}, ${share} real.`);
+      make("p", cell, { class: "gallery-truth" }, said);
       cell.querySelector("canvas").setAttribute("aria-label", `Face ${i + 1}: ${truth}`);
     });
     const scores = [helpers.countRight(answers, faces), helpers.countRight(ours, faces)];

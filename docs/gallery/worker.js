@@ -36,6 +36,7 @@ async function startRuntime({ module, wasm }) {
   URL.revokeObjectURL(url);
   loaded.env.wasm.numThreads = 1; // threads need headers that many hosts cannot send
   loaded.env.wasm.wasmBinary = contents.get(wasm);
+  for (const name of [module, wasm]) contents.set(name, null); // onnxruntime-web has them now
   return loaded;
 }
 
