@@ -597,6 +597,8 @@ def test_the_visitor_is_scored_beside_the_discriminator(page: Any):
         stated = re.search(r"Ours: (right|wrong), (\d+) % real", truth)
         assert stated is not None
         assert int(stated[2]) == pytest.approx(100 * probability, abs=0.6)
+        if abs(probability - 0.5) > 0.001:  # else rounding decides
+            assert stated[1] == ("right" if (probability > 0.5) == (seed is None) else "wrong")
         assert f"You: {'right' if seed else 'wrong'}." in truth
         ours += stated[1] == "right"
     made = sum("generated, seed" in truth for truth in truths)
@@ -605,6 +607,19 @@ def test_the_visitor_is_scored_beside_the_discriminator(page: Any):
     section.get_by_role("button", name="Ten more faces").click()
     section.get_by_role("button", name="Show the answers").wait_for()
     assert section.locator(".gallery-truth").count() == 0
+
+
+def test_all_buttons_may_be_pressed_at_once(page: Any, site: str):
+    """Each section gets what it needs, and no file is fetched twice."""
+    buttons = page.locator(".gallery-live > p > button").all()
+    for button in buttons:
+        button.click(no_wait_after=True)
+    page.locator(".gallery-live > p > button").first.wait_for(state="detached")
+    page.wait_for_function("document.querySelectorAll('.gallery-live > p > button').length === 0")
+
+    assert page.locator(".gallery-live figure, .gallery-faces").count() == len(buttons) == 7
+    fetched = [url for url in page.requests if url.startswith(f"{site}dist/")]
+    assert len(fetched) == len(set(fetched)) == len(list(DIST.iterdir()))
 
 
 def test_a_changed_file_is_not_used(page: Any):
