@@ -1,7 +1,7 @@
 """Write the pictures, sounds and clips of README and of the documentation: python docs/pictures.py [NAME ...].
 
-They are made of released weights and seeds. `clips`, `hits`, `windows` and `course` show data, too: they need the extra
-`data`, and `course` the data set of `zoo data build synthetic-faces`.
+They are made of released weights and seeds. `clips`, `hits`, `windows`, `real` and `course` show data, too: they need
+the extra `data`, and the last two the data set of `zoo data build synthetic-faces`.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from PIL import Image
 from players import WRITERS as PLAYERS  # docs/players.py
 
 import zoo
+from zoo.data import Store, cache_dir
 from zoo.data.store import About
 from zoo.music.data.scores import build_dataset as build_scores
 from zoo.music.data.scores import decode as decode_scores
 from zoo.music.data.sounds import CLASSES, DrumHits, Sound, SoundDataConfig, make_rows
 from zoo.music.data.sounds import decode as decode_sounds
-from zoo.samples import Images
+from zoo.samples import Images, enlarge, tile
 from zoo.styled import StyledGAN
 from zoo.video.data.datasets import MovingDigits, ShapeMotion, TalkingFaces
 from zoo.video.samples import Clips
@@ -35,6 +36,8 @@ CHINESE = DOCS.parent / "docs_zh"
 CLIP_RATE = 12.5  # frames a second
 
 HEIGHT = 64  # pixels of a picture in a table
+SHOWN = 128  # pixels a side of a face in the gallery
+SIDES = (64, 32)  # pixels a side of real faces
 SCORES = {"music-musegan": 1, "music-midinet": 3}  # as many as are about as wide as four pictures
 
 
@@ -58,6 +61,27 @@ def save_entries() -> None:
             with Image.open(path) as drawing:
                 small = drawing.convert("RGB").resize((round(drawing.width * 96 / drawing.height), 96))
             small.quantize(64).save(path, optimize=True)
+
+
+def save_real_faces() -> None:
+    """Save held-out faces, nothing picked: a sheet without borders for the visitor's guesses, and 16 of two sizes."""
+    for side in SIDES:
+        store = Store.open(cache_dir() / "data" / f"synthetic-faces-v1-{side}px")
+        chosen = np.random.default_rng(1).choice(store.indices("test"), 48, replace=False)
+        faces = store.samples[np.sort(chosen)]
+        if side == 64:
+            sheet = faces.reshape(6, 8, side, side, 3).swapaxes(1, 2).reshape(6 * side, 8 * side, 3)
+            Image.fromarray(sheet).save(DOCS / "gallery" / "real-faces.png", optimize=True)
+        shown = Image.fromarray(tile(enlarge(faces[:16], SHOWN // side), 4, padding=2))
+        shown.save(DOCS / "gallery" / f"real-faces-{side}px.webp", lossless=True)
+
+
+def save_gallery() -> None:
+    """Save the first 16 samples of seed 0 of each entry of images, as large as the real faces beside them."""
+    for name in zoo.list_models("faces", pretrained=True):
+        samples = zoo.load(name).sample(16, seed=0)
+        grid = samples.grid(4, scale=SHOWN // samples.tensor.shape[-1])
+        grid.save(DOCS / "gallery" / f"{name}.webp", lossless=True)
 
 
 def save_faces() -> None:
@@ -166,6 +190,8 @@ WRITERS: dict[str, tuple[Callable[[], None], list[str]]] = {
         ["vocoder-*", "video-vgan-streams.webp", *(f"{name}.*" for name in PLAYERS if name != "music-hifigan")],
     ),
     "course": (lambda: run_script("course/pictures.py"), [f"course/{name}*.png" for name in COURSE]),
+    "gallery": (save_gallery, [f"gallery/{name}.webp" for name in zoo.list_models("faces", pretrained=True)]),
+    "real": (save_real_faces, ["gallery/real-faces.png", *(f"gallery/real-faces-{side}px.webp" for side in SIDES)]),
     "clips": (save_clips_of_data, ["shapes-and-digits.webp", "talking-faces.webp"]),
     "hits": (save_hits_of_data, ["music-drum-hits.png"]),
     "windows": (save_windows_of_data, ["music-bach.png"]),

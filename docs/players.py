@@ -79,6 +79,7 @@ WRITERS = {
     "music-musegan": save_scores,
     "music-midinet": save_scores,
     "music-wavegan": save_hits,
+    "music-specgan": save_hits,
     "music-hifigan": save_vocoder,
     "video-mocogan": save_actions,
     "video-mocogan-shapes": save_clips,

@@ -1,6 +1,7 @@
 """Bring the generated parts of README and docs up to date: python docs/update.py [--check].
 
-They are the tables of entries, of their metrics and directions, of recipe keys, and the reference of the command line.
+They are the tables of entries, of their metrics and directions, of recipe keys, the lower part of the gallery, and the
+reference of the command line.
 Each generated part stands between two markers, `<!-- NAME -->` and `<!-- end NAME -->`, each exactly once on its page.
 The types of the package, `zoo/__init__.pyi`, are generated, too. With `--check` nothing is written, and the exit code
 tells whether something would change.
@@ -10,12 +11,14 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import html
 import inspect
 import itertools
 import json
 import math
 import sys
 import textwrap
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -267,6 +270,71 @@ def format_directions(name: str) -> str:
     return "\n".join(["| direction | moves | moves others |", "|---|---|---|", *rows])
 
 
+# --- the gallery -------------------------------------------------------------------------------------------------
+
+FIGURES = 4  # metrics of an entry in the gallery, the first of its card
+LINES = 10  # of the samples of an entry of texts
+
+
+def format_gallery() -> str:
+    """Format every released entry: its samples, real ones, metrics, and what it cannot do."""
+    written = tomllib.loads((ROOT / "docs" / "gallery" / "entries.toml").read_text(encoding="utf-8"))
+    released = [entry for entry in registry.entries.values() if entry.has_weights]
+    parts = []
+    for modality in MODALITIES:
+        parts.append(f"### {modality.capitalize()}")
+        parts += [
+            _format_shown(entry, written["entry"].get(entry.name, {}), written["real"])
+            for entry in released
+            if entry.modality == modality
+        ]
+    return "\n\n".join(parts)
+
+
+def _format_shown(entry: Entry, written: Mapping[str, Any], reals: Mapping[str, Any]) -> str:
+    report = json.loads((entry.bundled / "metrics.json").read_text(encoding="utf-8"))
+    samples, data = written.get("samples"), report["data"]
+    if samples is None:
+        lines = (entry.bundled / "samples" / "grid.txt").read_text(encoding="utf-8").split("\n")[:LINES]
+        samples = {"text": "\n".join(lines).rstrip(), "caption": "the first samples of seed 0"}
+    shown = [_format_figure("Generated", f"samples of {entry.name}", samples)]
+    if real := written.get("real", reals.get(data)):
+        shown.append(_format_figure("Real", f"samples of {data}", real))
+    rows = [
+        f"| `{each['name']}` | {each['value']:.4g} | {_format_real(each['real_vs_real'])} | {each['better']} |"
+        for each in report["metrics"][:FIGURES]
+    ]
+    card = (entry.bundled / "README.md").read_text(encoding="utf-8")
+    limits = card.partition("## Limits and risks\n\n")[2].partition("\n\n")[0].splitlines()
+    # The last line of a card's limits is about metrics, and the same in all.
+    wide = " gallery-wide" if entry.modality in ("music", "video") else ""  # one below the other
+    cannot = " ".join(filter(None, [written.get("cannot", ""), *limits[:-1]]))
+    return "\n\n".join(
+        [
+            f"#### {entry.name}",
+            f"{entry.summary}, [paper]({entry.paper}).",
+            f'<div class="gallery-entry{wide}" markdown>\n' + "\n".join(shown) + "\n</div>",
+            "| metric | samples | real vs real | better |\n|---|---|---|---|\n" + "\n".join(rows),
+            f"**What it cannot do.** {cannot} License of the weights: {entry.license}.",
+        ]
+    )
+
+
+def _format_real(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+def _format_figure(title: str, alt: str, content: Mapping[str, str]) -> str:
+    """Format a picture or text, with a caption, and a player where there is sound."""
+    if "text" in content:
+        shown = "\n".join(f"{line}<br>" for line in html.escape(content["text"], quote=False).splitlines())
+        shown = f'<p class="gallery-text">\n{shown}\n</p>'
+    else:
+        shown = f"![{title}: {alt}]({content['picture']})"
+    sound = f'<audio controls preload="none" src="../{content["sound"]}"></audio>\n' if "sound" in content else ""
+    return f"<figure markdown>\n{shown}\n{sound}<figcaption>{title}: {content['caption']}.</figcaption>\n</figure>"
+
+
 # --- types -------------------------------------------------------------------------------------------------------
 
 STUB = "zoo/__init__.pyi"
@@ -332,6 +400,7 @@ PARTS: dict[str, dict[str, Callable[[], str]]] = {
         "architectures": format_architectures,
     },
     "docs/cli.md": {"cli": format_commands},
+    "docs/gallery.md": {"every entry": format_gallery},
     "docs/faces.md": {"metrics": lambda: format_metrics("faces")},
     "docs/steer.md": {"directions": lambda: format_directions("faces-stylegan2")},
 }
