@@ -37,8 +37,8 @@ FIRST_PERSON = 10_000_000  # far beyond the people of synthetic-faces and talkin
 PEOPLE = 2  # of `sample_portrait`: a person has two portraits, of which one is taken
 AUGMENTATIONS = {
     "none": {},
-    "DiffAugment": {"train.augment": ["color", "translation", "cutout"]},
     "ADA": {"train.augment": "ada", "train.ada.kimg": 100},  # the paper's 500 kimg are ten times this training
+    "DiffAugment": {"train.augment": ["color", "translation", "cutout"]},
 }
 MATERIALS = {  # linear RGB
     "limestone": (0.50, 0.48, 0.44),
@@ -89,6 +89,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="the folder of pictures, runs and figures")
     parser.add_argument("--kimg", type=float, nargs="+", default=[10, 25, 50], help="when samples are compared")
+    parser.add_argument("--runs", nargs="+", choices=AUGMENTATIONS, help="some of the runs; all if absent")
     parser.add_argument("--photos", type=int, default=NUM_PHOTOS, help="pictures to train on")
     parser.add_argument("--samples", type=int, default=NUM_COMPARED, help="pictures and samples that are compared")
     options = parser.parse_args()
@@ -108,7 +109,7 @@ def main() -> None:
     figures: dict[str, dict[str, float | None]] = {}
     before, figures["before"] = measure(ENTRY)
     rows = [photos[:SHOWN], before]
-    for name in AUGMENTATIONS:
+    for name in options.runs or AUGMENTATIONS:
         run = options.out / name.lower()
         for kimg in options.kimg:
             fine_tune(name, options.out / "photos", run, kimg)
@@ -116,7 +117,7 @@ def main() -> None:
             (options.out / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
             (options.out / "figures.md").write_text(format_table(figures))
         rows.append(shown)
-    Images(tensor=torch.cat(rows)).save(options.out / "pictures.png", columns=SHOWN, scale=1)
+        Images(tensor=torch.cat(rows)).save(options.out / "pictures.png", columns=SHOWN)
 
 
 def format_table(figures: dict[str, dict[str, float | None]]) -> str:
