@@ -15,15 +15,12 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 import os
 import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-from torch import Tensor
 
 from zoo.errors import AlreadyExistsError, InvalidFileError, InvalidValueError, NoWeightsError, WriteError
 from zoo.gan import GAN
@@ -110,9 +107,11 @@ def save_networks(gan: GAN, folder: Path) -> None:
     """Write each network as safetensors into `folder`.
 
     Matrices and kernels become float16; vectors and statistics stay float32. A generator stays float32 where the
-    rounding could be seen: where the mean change of a sample exceeds half a step of 8-bit color.
+    rounding could be seen: `GAN.shows_rounding`.
     """
-    visible = _mean_change(gan, to_float16(gan.generator)) > 0.5 / 127.5
+    rounded = copy.deepcopy(gan)
+    rounded.generator.load_state_dict(dict(to_float16(gan.generator)))
+    visible = gan.shows_rounding(rounded)
     for name, network in gan.networks.items():
         whole = visible and network is gan.generator
         write_weights(network.state_dict() if whole else to_float16(network), folder / f"{name}.safetensors")
@@ -128,14 +127,6 @@ def write_config(recipe: Recipe, folder: Path) -> None:
         "config": recipe.to_table()["model"],
     }
     (folder / "config.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
-def _mean_change(gan: GAN, generator_state: Mapping[str, Tensor]) -> float:
-    """Compute the mean absolute change of 16 samples when the generator gets these weights."""
-    rounded = copy.deepcopy(gan)
-    rounded.generator.load_state_dict(dict(generator_state))
-    change = float((gan.sample(16, seed=0).tensor - rounded.sample(16, seed=0).tensor).float().abs().mean())
-    return change if math.isfinite(change) else math.inf
 
 
 # What a card reads of a report, and of each of its metrics.
