@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -36,6 +37,20 @@ from zoo.training.session import fit_to_data
 from zoo.training.trainer import Trainer
 
 CLIP_SIZE = 32  # px of clips, a fourth of the work
+SMALL: dict[str, dict[str, Any]] = {  # by architecture: the same parts in other sizes, where those of recipes take long
+    "faces-r3gan": {"widths": (32, 16), "blocks": (2, 1)},
+    "faces-stylegan2": {"resolution": 32, "channel_base": 256},
+    "music-bigvgan": {
+        "length": 4096, "width": 16, "ups": (16, 16), "up_kernels": (32, 32), "kernels": (3,), "dilations": ((1, 3),),
+    },
+    "music-hifigan": {"length": 4096},
+    "music-specgan": {"iterations": 2},
+    "music-vocos": {"length": 4096, "width": 32, "inner_width": 64, "layers": 2},
+    "text-ebm": {"candidates": 4, "embedding_dim": 32, "hidden_dim": 32, "energy_dim": 16},
+    "text-gail": {"num_layers": 1, "width": 32, "discriminator_layers": 1, "discriminator_width": 32},
+    "video-styleganv": {"channel_base": 256},
+}  # fmt: skip
+FEW = 4  # samples to look at in a training, which take most of its time here
 
 
 @pytest.fixture(params=registry.names())
@@ -44,28 +59,34 @@ def whole_recipe(request: pytest.FixtureRequest) -> Recipe:
 
 
 @pytest.fixture
-def fitting_store(whole_recipe: Recipe, make_store: Callable[[int], Store], tmp_path: Path) -> Store:
-    """A small data set for the recipe's architecture."""
-    if whole_recipe.modality == "text":
-        return build_store(Lines(length=whole_recipe.model.length), tmp_path / "lines")
+def small_recipe(whole_recipe: Recipe) -> Recipe:
+    """The recipe in sizes that are computed quickly."""
+    sizes = SMALL.get(f"{whole_recipe.modality}-{whole_recipe.architecture}", {})
     if whole_recipe.modality == "video":
-        return build_store(Moves(size=CLIP_SIZE, frames=whole_recipe.model.frames), tmp_path / "moves")
-    if hasattr(whole_recipe.model, "rate"):  # of sounds
-        return build_store(Hits(length=whole_recipe.model.length, rate=whole_recipe.model.rate), tmp_path / "hits")
-    if hasattr(whole_recipe.model, "bars"):  # of scores
-        return chorale_store(whole_recipe.model, tmp_path / "progressions")
-    return make_store(whole_recipe.model.resolution)
+        sizes = {**sizes, "resolution": CLIP_SIZE}
+    return replace(whole_recipe, model=replace(whole_recipe.model, **sizes))
 
 
 @pytest.fixture
-def recipe(whole_recipe: Recipe, fitting_store: Store) -> Recipe:
-    """The recipe fitted to the small data set, with adversarial training from the first step."""
-    train = whole_recipe.train
+def fitting_store(small_recipe: Recipe, make_store: Callable[[int], Store], tmp_path: Path) -> Store:
+    """A small data set for the recipe's architecture."""
+    if small_recipe.modality == "text":
+        return build_store(Lines(length=small_recipe.model.length), tmp_path / "lines")
+    if small_recipe.modality == "video":
+        return build_store(Moves(size=CLIP_SIZE, frames=small_recipe.model.frames), tmp_path / "moves")
+    if hasattr(small_recipe.model, "rate"):  # of sounds
+        return build_store(Hits(length=small_recipe.model.length, rate=small_recipe.model.rate), tmp_path / "hits")
+    if hasattr(small_recipe.model, "bars"):  # of scores
+        return chorale_store(small_recipe.model, tmp_path / "progressions")
+    return make_store(small_recipe.model.resolution)
+
+
+@pytest.fixture
+def recipe(small_recipe: Recipe, fitting_store: Store) -> Recipe:
+    """The small recipe fitted to the small data set, with adversarial training from the first step."""
+    train = small_recipe.train
     at_once = {key: 0.0 for key in ("pretrain_kimg", "discriminator_kimg") if hasattr(train, key)}
-    model = replace(whole_recipe.model, **({"resolution": CLIP_SIZE} if whole_recipe.modality == "video" else {}))
-    return fit_to_data(
-        replace(whole_recipe, model=model, train=replace(train, generator_interval=1, **at_once)), fitting_store
-    )
+    return fit_to_data(replace(small_recipe, train=replace(train, generator_interval=1, **at_once)), fitting_store)
 
 
 @pytest.fixture
@@ -102,7 +123,9 @@ def train(recipe: Recipe, folder: Path, store: Store, *, kimg: float, end_kimg: 
             raise PowerCut
 
     trainer = Trainer(longer, store, kind_of(recipe).decode, torch.device("cpu"))
-    run_training(run, trainer, on_step=on_step, log=lambda line: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("zoo.training.loop.NUM_FIXED", FEW)
+        run_training(run, trainer, on_step=on_step, log=lambda line: None)
 
 
 def make_step(gan: GAN, recipe: Recipe, store: Store) -> Step:
@@ -332,12 +355,9 @@ def test_bfloat16_gradients_point_the_same_way(recipe: Recipe, fitting_store: St
         assert float(torch.cosine_similarity(reduced[name].double(), exact.double(), dim=0)) > 0.95, name
 
 
-def test_resumed_training_equals_uninterrupted(
-    recipe: Recipe, fitting_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_resumed_training_equals_uninterrupted(recipe: Recipe, fitting_store: Store, tmp_path: Path):
     """A training that was stopped and resumed has the weights of one that was not, bit for bit."""
     skip_another_entry(recipe)
-    monkeypatch.setattr("zoo.training.loop.NUM_FIXED", 4)  # samples to look at, which take most of the time
     train(recipe, tmp_path / "whole", fitting_store, kimg=0.024)
     with pytest.raises(PowerCut):
         train(recipe, tmp_path / "parts", fitting_store, kimg=0.024, end_kimg=0.016)

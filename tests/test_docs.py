@@ -13,6 +13,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+from helpers.fresh import run_code
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -109,12 +110,12 @@ def list_blocks(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("path", [path for path in PAGES if list_blocks(path) and path not in LESSONS], ids=page_id)
-def test_python_blocks_run(path: Path, tmp_path: Path):
+def test_python_blocks_run(path: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory):
     """The Python blocks of a page run in order, in one namespace, without network."""
     code = "import torch\ntorch.set_num_threads(1)\n" + "\n".join(list_blocks(path))
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    exit_code, _, errors = run_code(code, tmp_path, tmp_path_factory.mktemp("out"))
 
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert exit_code == 0, errors[-2000:]
 
 
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
@@ -146,16 +147,18 @@ def list_outputs(path: Path) -> list[tuple[str, str | None]]:
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=page_id)
-def test_a_lesson_s_code_prints_what_its_page_says(path: Path, tmp_path: Path):
+def test_a_lesson_s_code_prints_what_its_page_says(
+    path: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+):
     """Each block of a lesson prints the text below it, in a folder with the pictures and the log of the course."""
     for file in [*path.parent.glob("*.png"), *path.parent.glob("*.jsonl")]:
         shutil.copy(file, tmp_path)
     blocks = list_outputs(path)
     code = f"\nprint({BREAK!r})\n".join(code for code, _ in blocks)
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    exit_code, output, errors = run_code(code, tmp_path, tmp_path_factory.mktemp("out"))
 
-    assert done.returncode == 0, done.stderr[-2000:]
-    for printed, (source, said) in zip(done.stdout.split(BREAK), blocks, strict=True):
+    assert exit_code == 0, errors[-2000:]
+    for printed, (source, said) in zip(output.split(BREAK), blocks, strict=True):
         if said is None:
             assert not printed.strip(), f"prints something that the page does not say:\n{source}"
         else:

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.browser import WAIT, open_browser
 from PIL import Image
 
 import zoo
@@ -346,9 +347,6 @@ def test_every_released_entry_is_shown_with_what_it_cannot_do():
 
 # --- in a browser ----------------------------------------------------------------------------------------------------
 
-CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
-WAIT = 120_000  # milliseconds, on a busy machine
-
 
 def read_manifest() -> dict[str, Any]:
     """Read the manifest, or skip where the gallery was not built of today's weights."""
@@ -384,14 +382,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api")
-    path = next(filter(None, map(shutil.which, CHROMIUMS)), None)
-    if path is None:
-        pytest.skip("no Chromium is installed")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])  # it may run as root
+    with open_browser() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

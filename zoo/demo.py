@@ -37,6 +37,7 @@ LAUNCH: dict[str, Any] = {
     "mcp_server": False,
     "quiet": True,
 }
+BUTTONS = ["download", "fullscreen"]  # not "share", which sends the file to huggingface.co
 QUEUE = {"max_size": 20, "default_concurrency_limit": 1}
 
 
@@ -142,8 +143,7 @@ def _find_modality(name: str) -> str:
     if name in registry.entries:
         return registry.entries[name].modality
     source = find_source(name)
-    architecture = source.architecture if isinstance(source, Release) else source.recipe.architecture_class
-    return architecture.__module__.split(".")[1]
+    return source.modality if isinstance(source, Release) else source.recipe.modality
 
 
 def build_page(demo: Demo) -> Any:
@@ -185,9 +185,11 @@ def _add_tab(gr: Any, demo: Demo, names: list[str]) -> tuple[Any, list[Any], lis
         with gr.Column(scale=3):
             said = gr.Markdown()
             shown = {
-                "picture": gr.Image(label="Samples", alt_text="Samples of the model", type="filepath", visible=False),
+                "picture": gr.Image(
+                    label="Samples", alt_text="Samples of the model", type="filepath", buttons=BUTTONS, visible=False
+                ),
                 "text": gr.Textbox(label="Samples", lines=16, visible=False),
-                "sound": gr.Audio(label="Sound", visible=False),
+                "sound": gr.Audio(label="Sound", buttons=BUTTONS[:1], visible=False),
             }
             file = gr.DownloadButton("Download", visible=False)
 

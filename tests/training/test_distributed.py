@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -71,17 +72,18 @@ def test_a_lost_process_is_named_by_the_others(fault: str, told: str, photos: Pa
     assert Run.open(tmp_path / "run").load()[1] == pytest.approx(0.012)
 
 
-def test_processes_that_do_not_share_the_run_folder_are_refused(photos: Path, tmp_path: Path):
+def test_processes_that_do_not_share_the_run_folder_are_refused(
+    photos: Path, tmp_path: Path, command: Callable[..., tuple[int, str, str]]
+):
     """Where one machine finds a checkpoint and another none, the training does not start on two different states."""
     arguments = ["faces-gan", *TINY, "--data", str(photos), "train.total_kimg=0.008", "train.lr_decay_share=0"]
-    whole = [sys.executable, "-m", "zoo", "train", *arguments, "--out", str(tmp_path / "first")]
-    subprocess.run(whole, check=True, capture_output=True)
+    assert command("train", *arguments, "--out", tmp_path / "first")[0] == 0
     shutil.copytree(tmp_path / "first", tmp_path / "second")
     for state in (tmp_path / "second" / "checkpoints").iterdir():
         state.unlink()
-    command = [sys.executable, "-m", "zoo", "train", "train.total_kimg=0.016", "--timeout", "60", "--resume"]
+    resume = [sys.executable, "-m", "zoo", "train", "train.total_kimg=0.016", "--timeout", "60", "--resume"]
 
-    processes = start_together([[*command, str(tmp_path / name)] for name in ("first", "second")])
+    processes = start_together([[*resume, str(tmp_path / name)] for name in ("first", "second")])
     errors = [process.communicate(timeout=LIMIT_SECONDS)[1] for process in processes]
 
     assert all("all machines must share this folder" in text or "ended or was killed" in text for text in errors)

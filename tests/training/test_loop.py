@@ -406,25 +406,26 @@ from zoo.training.loop import run_training
 from zoo.training.run import Run
 from zoo.training.trainer import Trainer
 torch.set_num_threads(1)
-recipe = load_recipe("faces-gan", sys.argv[3:])
-folder = Path(sys.argv[1])
+store = Store.open(Path(sys.argv[1]))
 with distributed.process_group() as device:
-    with distributed.first_process_first():
-        if distributed.rank() == 0 and not (folder / "recipe.toml").exists():
-            Run.create(recipe, folder)
-    trainer = Trainer(recipe, Store.open(Path(sys.argv[2])), decode_images, device)
-    run_training(Run(folder, recipe), trainer)
+    for arguments in sys.argv[2:]:
+        path, *settings = arguments.split("; ")
+        recipe, folder = load_recipe("faces-gan", settings), Path(path)
+        with distributed.first_process_first():
+            if distributed.rank() == 0 and not (folder / "recipe.toml").exists():
+                Run.create(recipe, folder)
+        run_training(Run(folder, recipe), Trainer(recipe, store, decode_images, device))
 """
 
 
-def train_processes(count: int, folder: Path, arguments: list[str]) -> dict[str, torch.Tensor]:
-    """Train, or resume, with this number of processes; returns the weights."""
-    script = folder.parent / "worker.py"
+def train_processes(count: int, store: Store, folder: Path, runs: dict[str, list[str]]) -> None:
+    """Train, or resume, each run of the folder with this number of processes, one run after the other."""
+    script = folder / "worker.py"
     script.write_text(WORKERS)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
-    command = [*(launcher if count > 1 else [sys.executable]), script, folder, *arguments]
+    arguments = ["; ".join([str(folder / name), *settings]) for name, settings in runs.items()]
+    command = [*(launcher if count > 1 else [sys.executable]), script, store.folder, *arguments]
     subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    return Run.open(folder).load()[0].state_dict()
 
 
 def test_two_processes_equal_one_on_the_joined_batch(make_store, tmp_path: Path):
@@ -444,12 +445,10 @@ def test_two_processes_equal_one_on_the_joined_batch(make_store, tmp_path: Path)
     ]
     for network in ("generator", "discriminator"):
         settings += [f"train.{network}.{key}" for key in ("kind=sgd", "lr=0.05", "momentum=0.5")]
-    arguments = [str(store.folder), *settings]
-    one = train_processes(1, tmp_path / "one", arguments)
-    two = train_processes(2, tmp_path / "two", arguments)
-    train_processes(2, tmp_path / "both", [*arguments, "train.total_kimg=0.024"])
-    both = train_processes(1, tmp_path / "both", arguments)
-    near = train_processes(2, tmp_path / "near", [*arguments, "train.all_reduce=bf16"])
+    half, coarse = [*settings, "train.total_kimg=0.024"], [*settings, "train.all_reduce=bf16"]
+    train_processes(2, store, tmp_path, {"two": settings, "both": half, "near": coarse})
+    train_processes(1, store, tmp_path, {"one": settings, "both": settings})
+    one, two, both, near = (Run.open(tmp_path / n).load()[0].state_dict() for n in ("one", "two", "both", "near"))
     start = load_recipe("faces-gan", settings)
     torch.manual_seed(start.train.seed)
     fresh = start.build().state_dict()

@@ -15,6 +15,12 @@ from zoo.recipe import EvaluateConfig, load_recipe
 from zoo.releases.exporting import release
 
 
+@pytest.fixture(autouse=True)
+def few_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compare few pairs of images, because there are few images."""
+    monkeypatch.setattr("zoo.faces.metrics.evaluate.NUM_PAIRS", 50)
+
+
 @pytest.fixture
 def gan():
     recipe = load_recipe("faces-dcgan", ["model.width=4"])

@@ -7,32 +7,22 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.hits import LABELS, Hits
+from helpers.hits import LABELS
 
-from zoo.data import Store, build_store
+from zoo.data import Store
 from zoo.errors import InvalidFileError, InvalidValueError
 from zoo.music.data.sounds import decode
 from zoo.music.metrics.evaluator import Evaluator, load_evaluator
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return build_store(Hits(), tmp_path_factory.mktemp("data") / "hits")
-
-
-@pytest.fixture(scope="module")
-def evaluator(store: Store) -> Evaluator:
-    return Evaluator.train_on(store, epochs=20, batch=24, log=lambda line: None)[0]
-
-
-def test_the_evaluator_learns_the_classes_of_its_data(store: Store, evaluator: Evaluator, tmp_path: Path):
+def test_the_evaluator_learns_the_classes_of_its_data(hits: Store, evaluator: Evaluator, tmp_path: Path):
     """It classifies held-out sounds at any loudness, and is the same after it was saved."""
-    assert evaluator.balanced_accuracy(store) > 0.9
-    waves = decode(store.samples[:6])
+    assert evaluator.balanced_accuracy(hits) > 0.9
+    waves = decode(hits.samples[:6])
     features, classes = evaluator.hear(waves)
     torch.testing.assert_close(evaluator.hear(waves / 7)[1], classes, rtol=0, atol=1e-3)
 
-    evaluator.save(tmp_path / "e", store, {"accuracy": 0.99}, command="a test")
+    evaluator.save(tmp_path / "e", hits, {"accuracy": 0.99}, command="a test")
     loaded = load_evaluator(tmp_path / "e")
     assert loaded.labels == tuple(LABELS)
     torch.testing.assert_close(loaded.hear(waves)[0], features, rtol=1e-2, atol=1e-2)

@@ -27,16 +27,6 @@ VOCODER = HiFiGANConfig(
 SETTINGS = EvaluateConfig(samples=20, features="zoo:music-evaluator-drum-hits")
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return build_store(Hits(), tmp_path_factory.mktemp("data") / "hits")
-
-
-@pytest.fixture(scope="module")
-def evaluator(store: Store) -> Evaluator:
-    return Evaluator.train_on(store, epochs=20, batch=24, log=lambda line: None)[0]
-
-
 def test_inception_score_is_one_of_sameness_and_k_of_certainty():
     """1 where all samples look alike or no class is certain; the number of classes where all are sure and frequent."""
     assert inception_score(torch.full((8, 4), 0.25)) == pytest.approx(1)
@@ -63,18 +53,18 @@ class Echo(WaveGAN):
 
 
 def test_a_perfect_generator_is_as_good_as_real_sounds_and_has_all_classes(
-    store: Store, evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch
+    hits: Store, evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch
 ):
     """Every metric has its value for real sounds; a generator that repeats real sounds is recognized as asked."""
     monkeypatch.setattr(module, "load_evaluator", lambda: evaluator)
     gan = Echo(WaveGANConfig(width=2, labels=3)).eval()
-    gan.load_assets(store.folder)
-    rows = store.indices("test")
-    by_class = [decode(store.samples[rows[store.labels[rows] == label][:4]]) for label in range(3)]
+    gan.load_assets(hits.folder)
+    rows = hits.indices("test")
+    by_class = [decode(hits.samples[rows[hits.labels[rows] == label][:4]]) for label in range(3)]
     gan.sounds = torch.stack(by_class, dim=1)  # [4, 3, 1, T]
 
-    metrics = {metric.name: metric for metric in evaluate(gan, store, SETTINGS)}
-    held_out_names = [metric.name for metric in held_out(store, SETTINGS)(gan)]
+    metrics = {metric.name: metric for metric in evaluate(gan, hits, SETTINGS)}
+    held_out_names = [metric.name for metric in held_out(hits, SETTINGS)(gan)]
 
     assert metrics["class_accuracy"].value > 0.9
     assert metrics["class_accuracy"].real_vs_real > 0.9
@@ -83,22 +73,22 @@ def test_a_perfect_generator_is_as_good_as_real_sounds_and_has_all_classes(
     assert all(metric.real_vs_real is not None for metric in metrics.values())
     assert held_out_names[0] == "frechet_distance"
     untrained = WaveGAN(WaveGANConfig(width=2, labels=3)).eval()
-    untrained.load_assets(store.folder)
-    worse = {metric.name: metric.value for metric in evaluate(untrained, store, SETTINGS)}
+    untrained.load_assets(hits.folder)
+    worse = {metric.name: metric.value for metric in evaluate(untrained, hits, SETTINGS)}
     assert worse["frechet_distance"] > 3 * metrics["frechet_distance"].value
     assert worse["class_accuracy"] < 0.7
 
 
 def test_more_samples_than_held_out_sounds_are_refused(
-    store: Store, evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch
+    hits: Store, evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch
 ):
     """And so are features that are not of sounds."""
     monkeypatch.setattr(module, "load_evaluator", lambda: evaluator)
     gan = WaveGAN(WaveGANConfig(width=2, labels=3)).eval()
     with pytest.raises(InvalidValueError, match="held-out sounds"):
-        evaluate(gan, store, EvaluateConfig(samples=50, features=SETTINGS.features))
+        evaluate(gan, hits, EvaluateConfig(samples=50, features=SETTINGS.features))
     with pytest.raises(NotFoundError, match="music-evaluator-drum-hits"):
-        evaluate(gan, store, EvaluateConfig(samples=10, features="zoo:faces-evaluator"))
+        evaluate(gan, hits, EvaluateConfig(samples=10, features="zoo:faces-evaluator"))
 
 
 def test_held_out_sounds_are_whole(tmp_path: Path):

@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers.moves import Moves
 from helpers.releases import write_model
 from torch import Tensor
 
-from zoo.data import Store, build_store
+from zoo.data import Store
 from zoo.errors import InvalidValueError, NotFoundError
 from zoo.io.weights import write_sums
 from zoo.recipe import EvaluateConfig, load_recipe
@@ -26,16 +25,6 @@ from zoo.video.metrics.evaluator import Evaluator
 from zoo.video.samples import Clips
 
 SETTINGS = EvaluateConfig(samples=8, features="zoo:video-evaluator-shape-motion")
-
-
-@pytest.fixture(scope="module")
-def moves(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return build_store(Moves(size=16, frames=8, count=192), tmp_path_factory.mktemp("data") / "moves")
-
-
-@pytest.fixture(scope="module")
-def trained(moves: Store) -> tuple[Evaluator, dict[str, float]]:
-    return Evaluator.train_on(moves, epochs=6, batch=16, log=lambda line: None)
 
 
 @pytest.fixture

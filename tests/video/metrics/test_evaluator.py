@@ -6,23 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.moves import Moves
 
-from zoo.data import Store, build_store
+from zoo.data import Store
 from zoo.errors import InvalidFileError, NotFoundError
 from zoo.metrics.feature_network import make_targets
 from zoo.video.data.datasets import decode
 from zoo.video.metrics.evaluator import IGNORED, Evaluator, load_evaluator
-
-
-@pytest.fixture(scope="module")
-def moves(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return build_store(Moves(size=16, frames=8, count=192), tmp_path_factory.mktemp("data") / "moves")
-
-
-@pytest.fixture(scope="module")
-def trained(moves: Store) -> tuple[Evaluator, dict[str, float]]:
-    return Evaluator.train_on(moves, epochs=6, batch=16, log=lambda line: None)
 
 
 def test_an_evaluator_tells_classes_colors_and_time(trained: tuple[Evaluator, dict[str, float]]):

@@ -21,6 +21,7 @@ from zoo.metrics.swd import COARSEST, sliced_wasserstein
 from zoo.recipe import EvaluateConfig
 
 NUM_PATCHED = 1000  # images for the sliced Wasserstein distance
+NUM_PAIRS = 2000  # pairs of images whose similarity is computed
 NUM_DETECTED = 300  # images for the face detectors
 
 Progress = Callable[[int, int], None]
@@ -109,7 +110,7 @@ def _pixel_metrics(real: Tensor, fake: Tensor, other: Tensor, *, seed: int) -> l
         sliced_wasserstein(real[:n], images[:n], seed=seed) if pyramid else dict[int, float]()
         for images in (fake, other)
     )
-    similarity, real_similarity = (pair_similarity(images, seed=seed, num_pairs=2000) for images in (fake, other))
+    similarity, real_similarity = (pair_similarity(images, seed=seed, num_pairs=NUM_PAIRS) for images in (fake, other))
     metrics = [
         Metric(
             name=f"sliced_wasserstein_{level}px",
@@ -128,7 +129,7 @@ def _pixel_metrics(real: Tensor, fake: Tensor, other: Tensor, *, seed: int) -> l
         real_vs_real=real_similarity.mean,
         better="near real",
         count=len(fake),
-        extractor=f"{similarity.num_scales} scales, 2000 pairs",
+        extractor=f"{similarity.num_scales} scales, {NUM_PAIRS} pairs",
         seed=seed,
     )
     return [*metrics, ms_ssim]
