@@ -196,8 +196,8 @@ WIDTH = 266  # pixels of a picture in a table
 
 
 WORDS = {
-    "en": ("| entry | samples | first metric, real vs real |", "samples of {}", "a recipe, without weights", "paper"),
-    "zh": ("| 条目 | 样本 | 第一个指标，真实对真实 |", "{} 的样本", "只有配方，没有权重", "论文"),
+    "en": ("| entry | samples | first metric (real vs real) |", "samples of {}", "a recipe, without weights", "paper"),
+    "zh": ("| 条目 | 样本 | 第一个指标（真实对真实） |", "{} 的样本", "只有配方，没有权重", "论文"),
 }
 CHINESE = {"faces": "人脸", "text": "文本", "music": "音乐", "video": "视频"}
 
@@ -233,8 +233,8 @@ def _format_entry(entry: Entry, docs: str, language: str) -> str:
         picture = f"{entry.name}{'.webp' if moves else '.png'}"
         # A width, because tables would shrink the picture.
         samples = f'<img src="{docs}entries/{picture}" width="{WIDTH}" alt="{alt.format(entry.name)}">'
-    real = "" if first["real_vs_real"] is None else f", {first['real_vs_real']:.3g}"
-    return f"| {what} | {samples} | {first['name'].replace('_', ' ')} {first['value']:.3g}{real} |"
+    real = "" if first["real_vs_real"] is None else f" ({first['real_vs_real']:.3g})"
+    return f"| {what} | {samples} | {first['name'].replace('_', ' ')}: {first['value']:.3g}{real} |"
 
 
 def format_metrics(modality: str) -> str:

@@ -467,7 +467,7 @@ def test_a_seed_gives_the_face_that_python_gives(page: Any, entry: str):
     page.keyboard.press("ArrowRight")
     wait_for_caption(section, "seed 8$")
     assert differ(read_pixels(canvas), model.sample(1, seed=8).to_uint8()[0]) <= 1
-    set_slider(section, "Interpolation", 0.5, "50 % of the way from seed 8 to 42")
+    set_slider(section, "Interpolation", 0.5, "50% of the way from seed 8 to 42")
     ends = [model.sample(1, seed=seed).latents for seed in (8, 42)]
     assert differ(read_pixels(canvas), model.generate(slerp(*ends, 0.5)).to_uint8()[0]) <= 1
 
@@ -586,7 +586,7 @@ def test_the_visitor_is_scored_beside_the_discriminator(page: Any):
             image = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None] / 127.5 - 1
         with torch.no_grad():
             probability = model.discriminator(image).sigmoid().item()
-        stated = re.search(r"Ours: (right|wrong), (\d+) % real", truth)
+        stated = re.search(r"Ours: (right|wrong), (\d+)% real", truth)
         assert stated is not None
         assert int(stated[2]) == pytest.approx(100 * probability, abs=0.6)
         if abs(probability - 0.5) > 0.001:  # else rounding decides

@@ -308,7 +308,7 @@ const shown = [find("loss").value, show(), find("report").textContent];
 for (let i = 0; i < 6; i++) find("step-100").listeners.click();
 shown.push(show(), find("report").textContent, find("canvas").attributes["aria-label"].slice(0, 9));
 find("run").listeners.click();
-shown.push(find("run").textContent);
+shown.push(find("run").textContent, find("report").textContent.startsWith("The training runs."));
 waiting();
 shown.push(show() > 600);
 find("run").listeners.click();
@@ -333,4 +333,4 @@ def test_the_page_s_controls_do_what_they_say():
     assert shown[3] == 600
     assert shown[4].startswith("The discriminator is nearly always right. The generator starves")
     assert shown[5] == "Step 600."
-    assert shown[6:] == ["Pause", True, "Run", 0, True, 1]
+    assert shown[6:] == ["Pause", True, True, "Run", 0, True, 1]

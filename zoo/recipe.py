@@ -73,6 +73,11 @@ class DataConfig:
         return False
 
     @property
+    def decodes_on_device(self) -> bool:
+        """Whether the device of the training decodes files, where the store holds such."""
+        return False
+
+    @property
     def balanced(self) -> bool:
         """Whether each class is shown as often as any other, however rare it is."""
         return False

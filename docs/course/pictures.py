@@ -133,7 +133,7 @@ def save_faces_log() -> None:
         for (label, key), color, style in zip(curves.items(), (REAL, FAKE), ("--", "-"), strict=True):
             axis.plot(kimg, [line[key] for line in log], label=label, color=color, linestyle=style)
         axis.set(ylim=(0, None))
-        axis.legend(frameon=False, loc="right")
+        axis.legend(frameon=False, loc="best")
     axes[1].set(xlabel="kimg")
     save("faces-log")
 

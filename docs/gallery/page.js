@@ -160,7 +160,7 @@ function addLatents(parent, rows, width, changed) {
     },
     say: () => {
       const between = Number(share.value);
-      return between === 0 ? `seed ${seed.value}` : `${Math.round(100 * between)} % of the way from seed ${seed.value} to ${second.value}`;
+      return between === 0 ? `seed ${seed.value}` : `${Math.round(100 * between)}% of the way from seed ${seed.value} to ${second.value}`;
     },
   };
 }
@@ -439,7 +439,7 @@ async function showGuessing({ body, status, entry }) {
       const right = (answer) => (answer === real ? "right" : "wrong");
       const truth = real ? "a real face" : `generated, seed ${number}`;
       const share = Math.round(100 * helpers.sigmoid(logits[i]));
-      const said = `It is ${truth}.\nYou: ${right(answers[i])}.\nOurs: ${right(ours[i])}, ${share} % real.`;
+      const said = `It is ${truth}.\nYou: ${right(answers[i])}.\nOurs: ${right(ours[i])}, ${share}% real.`;
       cell.classList.add(`gallery-${right(answers[i])}`);
       make("p", cell, { class: "gallery-truth" }, said);
       cell.querySelector("canvas").setAttribute("aria-label", `Face ${i + 1}: ${truth}`);

@@ -49,8 +49,9 @@ function train(steps) {
 function run(on) {
   running = on;
   find("run").textContent = on ? "Pause" : "Run";
-  if (on) requestAnimationFrame(frame);
-  else show();
+  if (!on) return show();
+  find("report").textContent = "The training runs. Press Pause, and this line says how it goes.";
+  requestAnimationFrame(frame);
 }
 
 function frame() {

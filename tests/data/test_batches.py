@@ -54,7 +54,7 @@ def test_batches_are_the_same_wherever_they_come_from(store: Store, monkeypatch:
     )
     plain = read_steps(make(), range(20))
     if where == "device":
-        monkeypatch.setattr(batches, "place_rows", lambda store, device, placement: DeviceRows(store, device))
+        monkeypatch.setattr(batches, "place_rows", lambda store, device, placement, read: DeviceRows(store, device))
     other = make(prefetch=where == "thread")
 
     for steps in (range(20), range(20), range(12, 20)):  # another start is what a restored checkpoint asks for
@@ -120,5 +120,5 @@ def test_only_rows_that_are_sent_are_gathered_ahead(store: Store, monkeypatch: p
 
     assert make()._thread is None
     assert make(device=meta)._thread is not None
-    monkeypatch.setattr(batches, "place_rows", lambda store, device, placement: DeviceRows(store, device))
+    monkeypatch.setattr(batches, "place_rows", lambda store, device, placement, read: DeviceRows(store, device))
     assert make(device=meta)._thread is None

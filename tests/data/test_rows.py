@@ -42,7 +42,7 @@ def test_a_quarter_of_the_free_memory_is_for_the_data(
     """`auto` leaves three quarters for the networks; `device` and `memory` do as they say."""
     split = store.samples[store.indices("train")].nbytes
     monkeypatch.setattr(rows, "measure_free_memory", lambda device: int(free * split))
-    monkeypatch.setattr(rows, "DeviceRows", lambda store, device: DeviceRows(store, torch.device("meta")))
+    monkeypatch.setattr(rows, "DeviceRows", lambda store, device, read: DeviceRows(store, torch.device("meta")))
 
     assert type(place_rows(store, torch.device("cuda"), placement)) is expected
 

@@ -127,7 +127,7 @@ def test_a_run_ends_with_the_same_weights_wherever_its_data_lie(
     with monkeypatch.context() as patch:
         patch.setattr(trainer_module, "Batches", partial(Batches, prefetch=True))
         run_it(recipe, tmp_path / "moved", store)
-    monkeypatch.setattr(batches, "place_rows", lambda store, device, placement: DeviceRows(store, device))
+    monkeypatch.setattr(batches, "place_rows", lambda store, device, placement, read: DeviceRows(store, device))
     moved = replace(longer, data=replace(longer.data, placement="device"))
     resume(moved, tmp_path / "moved")
     run_it(moved, tmp_path / "moved", store)

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.data.rows import DeviceRows, place_rows
+from zoo.data.encoded import DecodedRows
+from zoo.data.rows import DeviceRows, MemoryRows, place_rows
 from zoo.data.store import Store
 from zoo.noise import Noise
 from zoo.recipe import Placement
@@ -30,6 +31,7 @@ class Batches:
         decode: turns stored rows [n, ...] into what the networks see, e.g. images as floats in [-1, 1].
         augment: changes stored rows at random, where the training does that.
         placement: where the rows of the training split lie; see `zoo.recipe.DataConfig`.
+        decode_on_device: whether the device decodes the JPEG files of a store of encoded pictures.
         prefetch: whether the rows of the next steps are gathered in a thread. None: where they go from the host to
             another device. The CPU's cores have enough to do, and a device gathers its own rows in no time.
         balanced: whether the classes alternate, if the data has any. Each class then has epochs of its own.
@@ -45,6 +47,7 @@ class Batches:
         augment: Callable[[Tensor, Noise], Tensor] | None = None,
         device: torch.device = CPU,
         placement: Placement = "auto",
+        decode_on_device: bool = False,
         prefetch: bool | None = None,
         rank: int = 0,
         world_size: int = 1,
@@ -54,7 +57,8 @@ class Batches:
         self._orders = [_Order(rows, [seed])]
         if balanced and labels is not None:
             self._orders = [_Order(rows[labels[rows] == label], [seed, label]) for label in np.unique(labels[rows])]
-        self._gather, self._labels = place_rows(store, device, placement), labels
+        read = DecodedRows(store, device) if decode_on_device else MemoryRows(store)
+        self._gather, self._labels = place_rows(store, device, placement, read), labels
         self._decode, self._augment, self._device, self._batch = decode, augment, device, batch
         self._rank, self._world_size = rank, world_size
         if prefetch is None:

@@ -32,6 +32,9 @@ class ImageDataConfig(DataConfig):
     encoding: Encoding = "raw"
     """How the store holds pictures of your own: `raw` pixels, lossless `webp`, or `source`, the bytes of the files.
     All give the same pixels; the smaller ones are decoded for each batch."""
+    decoding: Literal["cpu", "device"] = "cpu"
+    """What decodes JPEG files of a store of encoding `source`: threads of the `cpu`, or the training's `device`. A GPU
+    rounds otherwise than a CPU, so a training is no longer the same bit for bit on every machine."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -39,10 +42,19 @@ class ImageDataConfig(DataConfig):
             raise InvalidValueError(
                 f'data.encoding = "{self.encoding}" is for pictures of your own; {self.name} is raw: leave it out'
             )
+        if self.decoding == "device" and self.encoding != "source":
+            raise InvalidValueError(
+                f'data.decoding = "device": only JPEG files are decoded there, and data.encoding is "{self.encoding}"; '
+                "use data.encoding=source"
+            )
 
     @property
     def augments(self) -> bool:
         return self.flip
+
+    @property
+    def decodes_on_device(self) -> bool:
+        return self.decoding == "device"
 
 
 def decode_images(pixels: np.ndarray | Tensor) -> Tensor:
@@ -115,7 +127,7 @@ def convert_to_rgb(image: Image.Image) -> Image.Image:
     check_pixels(*image.size)
     if image.mode in ("I", "F"):
         raise InvalidFileError("a picture of 32-bit numbers, whose range is not known; save it with 8 or 16 bits")
-    turn = _TURNS.get(_read_orientation(image) or 1)
+    turn = _TURNS.get(read_orientation(image))
     if image.mode.startswith("I;16"):  # Pillow would clip them all to white
         image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
     if profile := image.info.get("icc_profile"):
@@ -150,9 +162,9 @@ def _convert_to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
     return converted
 
 
-def _read_orientation(image: Image.Image) -> int | None:
-    """Read the orientation alone: other tags of a telephone's pictures may be out of order."""
+def read_orientation(image: Image.Image) -> int:
+    """Read the EXIF orientation, 1 if there is none. Other tags of a telephone's pictures may be out of order."""
     try:
-        return image.getexif().get(0x0112)
+        return image.getexif().get(0x0112) or 1
     except Exception:
-        return None
+        return 1

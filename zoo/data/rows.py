@@ -39,9 +39,10 @@ class MemoryRows:
 
 
 class DeviceRows:
-    """Rows of the training split that lie on a device, and are gathered there."""
+    """Rows of the training split that lie on a device, and are gathered there. `read` gives them, once."""
 
-    def __init__(self, store: Store, device: torch.device) -> None:
+    def __init__(self, store: Store, device: torch.device, read: Gather | None = None) -> None:
+        read = read or MemoryRows(store)
         self._train = store.indices("train")
         self._type = torch.from_numpy(np.empty(0, store.samples.dtype)).dtype
         # Few operations of devices know uint16, so tokens lie there as int16. These are the same bytes.
@@ -50,7 +51,7 @@ class DeviceRows:
         self._rows = torch.empty(shape, dtype=self._held, device=device)
         block = max(1, BLOCK_BYTES // max(1, self._rows[:1].nbytes))
         for start in range(0, len(self._train), block):
-            part = torch.from_numpy(store.samples[self._train[start : start + block]])
+            part = read(self._train[start : start + block])
             self._rows[start : start + block] = part.view(self._held)
 
     def __call__(self, rows: np.ndarray, /) -> Tensor:
@@ -59,26 +60,27 @@ class DeviceRows:
         return chosen.view(self._type)
 
 
-def place_rows(store: Store, device: torch.device, placement: Placement) -> Gather:
-    """Return the rows of the training split where `data.placement` wants them.
+def place_rows(store: Store, device: torch.device, placement: Placement, read: Gather | None = None) -> Gather:
+    """Return the rows of the training split where `data.placement` wants them. `read` gives those of the store.
 
     On the CPU they stay in the store, whose memory map is in its memory already.
 
     Raises InvalidValueError where the rows should be on the device and do not fit.
     """
+    read = read or MemoryRows(store)
     if placement == "memory" or device.type not in ("cuda", "mps"):
-        return MemoryRows(store)
+        return read
     samples = store.samples
     needed = len(store.indices("train")) * int(np.prod(samples.shape[1:])) * samples.dtype.itemsize
     free = measure_free_memory(device)
     if placement == "auto":
-        return DeviceRows(store, device) if needed <= free // SHARE else MemoryRows(store)
+        return DeviceRows(store, device, read) if needed <= free // SHARE else read
     if needed > free:
         raise InvalidValueError(
             f'data.placement = "device": the training split takes {needed / 1e9:.1f} GB and {device} has '
             f"{free / 1e9:.1f} GB free; use data.placement=memory"
         )
-    return DeviceRows(store, device)
+    return DeviceRows(store, device, read)
 
 
 def measure_free_memory(device: torch.device) -> int:

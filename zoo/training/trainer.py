@@ -63,6 +63,7 @@ class Trainer:
             augment=kind_of(recipe).augment if recipe.data.augments else None,
             device=device,
             placement=recipe.data.placement,
+            decode_on_device=recipe.data.decodes_on_device,
             rank=rank,
             world_size=world_size,
             balanced=recipe.data.balanced,
