@@ -60,13 +60,18 @@ class TextGAN(GAN[Texts]):
             )
         self.vocabulary = vocabulary
 
+    @torch.no_grad()
     def measure_likelihood(self, texts: Tensor, *, draws: int, seed: int) -> list[Metric]:
         """Measure the cost of texts [N, T] in nats per token, first as nll_held_out; [] where there is no likelihood.
 
         Args:
             draws: samples of the model, where its likelihood has to be estimated by samples.
         """
-        return []
+        logits_of = getattr(self.generator, "logits", None)
+        if logits_of is None:
+            return []
+        nll = nll_per_token(logits_of, texts.to(self.device))
+        return [Metric(name="nll_held_out", value=nll, better="lower", count=len(texts))]
 
     def output(self, tensor: Tensor, latents: Tensor | None = None, seed: int | None = None) -> Texts:
         return Texts(tensor=tensor, latents=latents, seed=seed, vocabulary=self.vocabulary)
@@ -84,11 +89,6 @@ class PolicyGAN(TextGAN):
 
     def latents(self, n: int, noise: Noise) -> Tensor:
         return noise.uniform(n, self.config.length)
-
-    @torch.no_grad()
-    def measure_likelihood(self, texts: Tensor, *, draws: int, seed: int) -> list[Metric]:
-        nll = nll_per_token(self.policy.logits, texts.to(self.device))
-        return [Metric(name="nll_held_out", value=nll, better="lower", count=len(texts))]
 
     def prepare_sampling(self, n: int, seed: int, options: Any) -> tuple[Tensor, dict[str, Any]]:
         return self.latents(n, Noise(seed)), {"temperature": options.temperature}

@@ -199,7 +199,7 @@ class ResidualEBM(PolicyGAN):
 
     @torch.no_grad()
     def measure_likelihood(self, texts: Tensor, *, draws: int, seed: int) -> list[Metric]:
-        """As `PolicyGAN.measure_likelihood`, from `draws` samples of the language model.
+        """As `TextGAN.measure_likelihood`, from `draws` samples of the language model.
 
         nll_held_out takes the upper bound of log Z, and nll_lower_bound the lower one. nll_policy is the language
         model's own. energy_accuracy is the share of held-out texts and samples that E takes for what they are.
