@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from zoo.options import SampleOptions, TemperatureOptions
 from zoo.text.data.vocabulary import Vocabulary
+from zoo.text.gan import TextGAN
 from zoo.text.metrics.language_model import Config
 
 QUICK = Config(embedding=8, hidden=16, dropout=0.0, batch=32, lr=2e-2, epochs=2, min_updates=120)
@@ -65,6 +66,7 @@ class Fake:
     """A text GAN as far as the metrics need it: its samples are given texts. It may have likelihoods."""
 
     device = torch.device("cpu")
+    measure_likelihood = TextGAN.measure_likelihood
 
     def __init__(self, texts: np.ndarray, *, likelihood: bool = True) -> None:
         self.texts = torch.from_numpy(texts)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -173,7 +173,7 @@ def choose_texts(texts: Tensor, count: int, seed: int) -> Tensor:
 
 
 def _likelihood_metrics(gan: GAN, test: Tensor, *, draws: int, seed: int) -> list[Metric]:
-    return gan.measure_likelihood(test, draws=draws, seed=seed) if isinstance(gan, TextGAN) else []
+    return cast(TextGAN, gan).measure_likelihood(test, draws=draws, seed=seed)
 
 
 def _overlap_metrics(
