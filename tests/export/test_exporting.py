@@ -130,8 +130,11 @@ def test_texts_are_written_step_by_step(generator: File):
     model = zoo.load(generator.facts["entry"], device="cpu")
     if not isinstance(model, PolicyGAN):
         return
-    texts = model.sample(4, seed=5).tensor
-    uniforms = torch.from_numpy(np.random.Generator(np.random.PCG64(5)).random(texts.shape, dtype=np.float32))
+    alone = {"candidates": 1} if "candidates" in model.SampleOptions.flags() else {}
+    texts = model.sample(4, seed=5, **alone).tensor
+    drawn = model.sample(4, seed=5, **alone).latents
+    assert drawn is not None
+    uniforms = drawn[:, 0] if drawn.dim() == 3 else drawn  # of the only candidate
     token = torch.zeros(4, dtype=torch.long)
     state_input = next(each for each in generator.session.get_inputs() if each.name == "state")
     kind = torch.long if state_input.type == "tensor(int64)" else torch.float32
@@ -144,7 +147,8 @@ def test_texts_are_written_step_by_step(generator: File):
         written.append(token)
 
     found = torch.stack(written, dim=1)
-    assert float((found == texts)[texts.cumprod(1) > 0].float().mean()) > 0.95  # a rounding may choose another token
+    same = ((found == texts) | (texts.cumprod(1) == 0)).all(1)
+    assert same.sum() >= 3  # a rounding may choose another token, and all that follow are others then
 
 
 @pytest.mark.parametrize(
