@@ -1,7 +1,7 @@
 """Write the pictures, sounds and clips of README and of the documentation: python docs/pictures.py [NAME ...].
 
-They are made of released weights and seeds. `clips`, `hits`, `windows`, `real` and `course` show data, too: they need
-the extra `data`, and the last two the data set of `zoo data build synthetic-faces`.
+They are made of released weights and seeds. `clips`, `hits`, `windows`, `fine-tune`, `real` and `course` show data,
+too: they need the extra `data`, and the last two the data set of `zoo data build synthetic-faces`.
 """
 
 from __future__ import annotations
@@ -161,6 +161,14 @@ def save_windows_of_data() -> None:
     zoo.create("music-musegan").output(decode_scores(rows)).save(DOCS / "music-bach.png", columns=2)
 
 
+def save_fine_tuning() -> None:
+    """Save busts, and samples before and after a training on 300 of them, which takes half an hour."""
+    script = DOCS.parent / "benchmarks" / "fine_tune.py"
+    place = cache_dir() / "busts"
+    subprocess.run([sys.executable, script, "--out", place, "--runs", "DiffAugment"], check=True)
+    shutil.copy(place / "pictures.png", DOCS / "fine-tune.png")
+
+
 # --- all ---------------------------------------------------------------------------------------------------------
 
 
@@ -194,6 +202,7 @@ WRITERS: dict[str, tuple[Callable[[], None], list[str]]] = {
     "real": (save_real_faces, ["gallery/real-faces.png", *(f"gallery/real-faces-{side}px.webp" for side in SIDES)]),
     "clips": (save_clips_of_data, ["shapes-and-digits.webp", "talking-faces.webp"]),
     "hits": (save_hits_of_data, ["music-drum-hits.png"]),
+    "fine-tune": (save_fine_tuning, ["fine-tune.png"]),
     "windows": (save_windows_of_data, ["music-bach.png"]),
     "chinese": (copy_to_chinese, []),  # the last one: it copies what the others wrote
 }

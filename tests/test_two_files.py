@@ -96,11 +96,11 @@ parameters = { generator = 6912, discriminator = 769 }
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of this checkout with the two files of one more architecture."""
     copy = tmp_path_factory.mktemp("checkout")
-    ignored = shutil.ignore_patterns("__pycache__", "weights", "*.webp", "*.png", "*.mp3")
-    for folder in ("zoo", "recipes", "tests", "docs"):
+    ignored = shutil.ignore_patterns("__pycache__", "weights", "dist", "*.webp", "*.png", "*.mp3")
+    for folder in ("zoo", "recipes", "tests", "docs", "docs_zh"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=ignored)
     (copy / "zoo" / "weights").symlink_to(ROOT / "zoo" / "weights")
-    for file in ("README.md", "pyproject.toml"):
+    for file in ("README.md", "README.zh.md", "pyproject.toml"):
         shutil.copyfile(ROOT / file, copy / file)
     (copy / "zoo" / "faces" / "architectures" / "tiny.py").write_text(ARCHITECTURE)
     (copy / "recipes" / "faces" / "tiny.toml").write_text(RECIPE)
