@@ -101,9 +101,10 @@ class Energy(nn.Module):
         self.dropout = nn.Dropout(config.energy_dropout)
 
     def forward(self, tokens: Tensor) -> Tensor:
+        mask = token_mask(tokens, self.config)[..., None]  # [N, T, 1]
         embedded = self.dropout(self.embedding(tokens))
-        mask = token_mask(tokens, self.config).to(embedded.dtype)[..., None]  # [N, T, 1]
         turned = embedded.take_along_dim(reverse_places(mask), dim=1)
+        mask = mask.to(embedded.dtype)
         # The places of the two halves differ, which neither a mean nor a maximum over places can tell.
         states = torch.cat([self.forth(embedded)[0], self.back(turned)[0]], dim=2)  # [N, T, 2 H]
         mean = (states * mask).sum(1) / mask.sum(1)
