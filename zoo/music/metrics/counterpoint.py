@@ -93,29 +93,35 @@ def interval_histogram(grids: np.ndarray) -> np.ndarray:
     return np.bincount(moves + WIDEST, minlength=2 * WIDEST + 1)
 
 
+def _read_chords(grids: np.ndarray, steps: int, lowest: int) -> list[list[frozenset[int]]]:
+    """Read the pitch classes that sound at each beat of each score."""
+    chroma = find_pitch_classes(grids, lowest).max(axis=1)[:, :: steps // BEATS]  # [N, beats, 12]
+    return [[frozenset(np.flatnonzero(beat).tolist()) for beat in score] for score in chroma]
+
+
+def _find_quality(chord: frozenset[int]) -> int:
+    return _QUALITY_OF.get(chord, OTHER) if len(chord) > 2 else INCOMPLETE
+
+
 def quality_histogram(grids: np.ndarray, steps: int, lowest: int) -> np.ndarray:
     """Count the chords at the beats of all scores: QUALITIES, other chords, and fewer than three pitch classes."""
-    chroma = find_pitch_classes(grids, lowest).max(axis=1)[:, :: steps // BEATS]  # [N, beats, 12]
     found = np.zeros(len(QUALITIES) + 2, dtype=np.int64)
-    for chord in chroma.reshape(-1, 12):
-        classes = frozenset(np.flatnonzero(chord).tolist())
-        found[_QUALITY_OF.get(classes, OTHER) if len(classes) > 2 else INCOMPLETE] += 1
+    for score in _read_chords(grids, steps, lowest):
+        for chord in score:
+            found[_find_quality(chord)] += 1
     return found
 
 
 def unclassified(grids: np.ndarray, steps: int, lowest: int) -> np.ndarray:
     """Compute the share of beats whose chord has three pitch classes or more, and is none of QUALITIES [N]."""
-    chroma = find_pitch_classes(grids, lowest).max(axis=1)[:, :: steps // BEATS]
-    chords = [[frozenset(np.flatnonzero(beat).tolist()) for beat in score] for score in chroma]
-    return np.array([np.mean([len(chord) > 2 and chord not in _QUALITY_OF for chord in score]) for score in chords])
+    chords = _read_chords(grids, steps, lowest)
+    return np.array([np.mean([_find_quality(chord) == OTHER for chord in score]) for score in chords])
 
 
 def cadences(grids: np.ndarray, steps: int, lowest: int) -> np.ndarray:
     """Tell whether a dominant goes to its tonic at two successive beats, of which the second is in the last bar [N]."""
-    beat = steps // BEATS
-    chroma = find_pitch_classes(grids, lowest).max(axis=1)[:, ::beat][:, -BEATS - 1 :]
-    chords = [[frozenset(np.flatnonzero(beat).tolist()) for beat in score] for score in chroma]
-    return np.array([any(map(_is_cadence, score[:-1], score[1:])) for score in chords])
+    last = [score[-BEATS - 1 :] for score in _read_chords(grids, steps, lowest)]
+    return np.array([any(map(_is_cadence, score[:-1], score[1:])) for score in last])
 
 
 def _is_cadence(before: frozenset[int], after: frozenset[int]) -> bool:

@@ -41,11 +41,12 @@ from zoo.recipe import OptimizerConfig, TrainConfig, check_unused, within
 from zoo.text.architectures.mle import MLE
 from zoo.text.gan import PolicyGAN
 from zoo.text.lstm import LSTMConfig, LSTMPolicy
+from zoo.text.metrics.language_model import nll_per_token
 from zoo.text.policies import eval_mode, likelihood_phase, token_mask
 from zoo.training.losses import LOSSES
 from zoo.training.phases import Phase, Step, make_optimizer
 
-CHUNK = 256  # texts whose likelihood or energy is computed at once
+CHUNK = 256  # texts that are sampled, or whose energy is computed, at once
 SMALLEST = 2.0**-24  # the distance of uniform float32 numbers, in place of 0
 
 
@@ -206,16 +207,13 @@ class ResidualEBM(PolicyGAN):
         model's own. energy_accuracy is the share of held-out texts and samples that E takes for what they are.
         effective_candidates is how many of K candidates a choice is made of, on average: 1 / sum of squared shares.
         """
-        sampled = self.policy_scores(Noise(seed), draws)
-        scores, costs, num_tokens = [], 0.0, 0
-        for rows in texts.to(self.device).split(CHUNK):
-            mask = token_mask(rows, self.config)
-            scores.append(self.generator.energy(rows).double().cpu())
-            costs -= float((self.policy.log_probabilities(rows) * mask).double().sum())
-            num_tokens += int(mask.sum())
-        given = torch.cat(scores)
+        texts = texts.to(self.device)
+        uniforms = Noise(seed).uniform(draws, self.config.length)
+        drawn = torch.cat([self.policy(rows.to(self.device)) for rows in uniforms.split(CHUNK)])
+        given, sampled = self._score(texts), self._score(drawn)
+        policy = nll_per_token(self.policy.logits, texts)
+        tokens_per_text = float(token_mask(texts, self.config).sum()) / len(texts)
         low, high = bound_log_mean_exp(sampled)
-        tokens_per_text, policy = num_tokens / len(texts), costs / num_tokens
         gains = [(float(given.mean()) - log_z) / tokens_per_text for log_z in (high, low)]
         num_candidates = min(self.config.candidates, draws)
         shares = sampled[: draws // num_candidates * num_candidates].view(-1, num_candidates).softmax(1)
@@ -235,11 +233,9 @@ class ResidualEBM(PolicyGAN):
             ),
         ]
 
-    def policy_scores(self, noise: Noise, n: int) -> Tensor:
-        """Compute -E [n] of n samples of the language model, float64 on the CPU."""
-        uniforms = noise.uniform(n, self.config.length)
-        parts = (self.generator.energy(self.policy(rows.to(self.device))) for rows in uniforms.split(CHUNK))
-        return torch.cat([part.double().cpu() for part in parts])
+    def _score(self, texts: Tensor) -> Tensor:
+        """Compute -E [N] of texts [N, T], float64 on the CPU."""
+        return torch.cat([self.generator.energy(rows).double().cpu() for rows in texts.split(CHUNK)])
 
 
 def bound_log_mean_exp(scores: Tensor) -> tuple[float, float]:
