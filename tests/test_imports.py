@@ -21,7 +21,6 @@ from zoo.data.hub import load_table
 from zoo.demo import import_gradio
 from zoo.errors import MissingDependencyError
 from zoo.faces.metrics.detectors import load_detectors
-from zoo.music.data.rendered import soundfont
 from zoo.music.data.scores import parse_chorales
 from zoo.music.samples.scores import Scores
 from zoo.render.heads import HeadRenderer
@@ -113,7 +112,6 @@ NEEDS: list[tuple[tuple[str, ...], str, Callable[[], object]]] = [
     (("datasets",), "data/hub.py", lambda: load_table("me/faces")),
     (("music21",), "music/data/scores.py", parse_chorales),
     (("music21",), "music/samples/musicxml.py", lambda: Scores.check_path("out.musicxml")),
-    (("pretty_midi",), "music/data/rendered.py", soundfont),
     (("sklearn",), "video/data/datasets.py", lambda: MovingDigits(size=32).render([0])),
     (DETECTORS, "faces/metrics/detectors.py", load_detectors),
     (("pypinyin",), "text/metrics/verse.py", make_reader),
@@ -166,7 +164,6 @@ def test_every_import_of_an_extra_is_tested_here():
                 found.add(place)
 
     tested = {(file, module) for modules, file, _ in NEEDS for module in modules}
-    found.add(("music/data/rendered.py", "pretty_midi"))  # of which only a file is used
     assert tested == found - CHECKED_BEFORE
     assert {module for _, module in tested} == EXTRAS.keys()
 

@@ -14,11 +14,16 @@ from zoo.data import About, Batches, Rows, build_store
 from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError
 from zoo.music.architectures.specgan import SpecGANTrainConfig
 from zoo.music.architectures.wavegan import WaveGAN, WaveGANConfig
-from zoo.music.data.rendered import RenderedMusic
 from zoo.music.data.sounds import decode
 from zoo.music.sound_gan import CriticTrainConfig
 from zoo.noise import Noise
 from zoo.training.phases import Step
+
+
+def make_unlabelled() -> Rows:
+    """Eight sounds of no class."""
+    waves = np.random.default_rng(0).integers(-9000, 9000, (8, 1024), dtype=np.int16)
+    return Rows(About(name="music"), waves, np.zeros(8, dtype=np.uint8), {}, np.empty(8, dtype=[("sound", np.int32)]))
 
 
 @pytest.fixture
@@ -75,7 +80,7 @@ def test_labels_are_those_of_the_batch(tmp_path: Path):
         real, labels = batches.at(step, Noise(0))
         real = (real[:, 0] * 32768).round().to(torch.int16).numpy()
         assert labels.tolist() == [known[row.tobytes()] for row in real]
-    unlabelled = build_store(RenderedMusic(length=1024, pieces=1), tmp_path / "music")
+    unlabelled = build_store(make_unlabelled(), tmp_path / "music")
     assert Batches(unlabelled, decode, batch=2, seed=0).at(0, Noise(0))[1] is None
 
 
@@ -92,7 +97,7 @@ def test_balanced_batches_show_each_class_as_often(tmp_path: Path):
         real, labels = batches.at(step, Noise(0))
         assert labels.tolist() == [0, 1] * 3
         assert len({tuple(row) for row in real[1::2, 0].tolist()}) == 3
-    unlabelled = build_store(RenderedMusic(length=1024, pieces=1), tmp_path / "music")
+    unlabelled = build_store(make_unlabelled(), tmp_path / "music")
     plain, balanced = (Batches(unlabelled, decode, batch=2, seed=0, balanced=state) for state in (False, True))
     assert torch.equal(plain.at(3, Noise(0))[0], balanced.at(3, Noise(0))[0])
 

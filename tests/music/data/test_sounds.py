@@ -1,4 +1,4 @@
-"""Sounds as data: files of any rate and length, what is refused and why, drum kits, rendered music."""
+"""Sounds as data: files of any rate and length, what is refused and why, drum kits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from zoo.data.packages import DebianPackage
 from zoo.errors import InvalidFileError, InvalidValueError, MissingDependencyError, NotFoundError, WriteError
 from zoo.io.weights import digest
 from zoo.music.data import sounds as module
-from zoo.music.data.rendered import ROWS, Note, Part, RenderedMusic, compose, play
 from zoo.music.data.sounds import (
     CLASSES,
     SoundDataConfig,
@@ -298,48 +297,6 @@ def test_drumkits_name_a_file_for_each_layer():
     """Both forms of drumkit.xml are read: layers, and one file for an instrument."""
     xml = b"<d><instrument><name>A</name><layer><filename>1.wav</filename></layer></instrument></d>"
     assert list(list_instruments(xml)) == [("A", "1.wav")]
-
-
-def test_rendered_music_is_a_function_of_its_number():
-    """The same piece is the same to the last bit; others are others; rows of a piece follow one another."""
-    source = RenderedMusic(length=2048, pieces=3)
-    rows, table = source.render(range(2 * ROWS))
-
-    again, _ = RenderedMusic(length=2048, pieces=3).render([ROWS, 3])
-    assert np.array_equal(again, rows[[ROWS, 3]])
-    assert list(table["sound"]) == [0] * ROWS + [1] * ROWS
-    assert not np.array_equal(rows[:ROWS], rows[ROWS:])
-    assert 0.2 < np.abs(rows[:ROWS]).max() / 32767 <= 0.951
-
-
-def test_rendered_music_is_never_silent():
-    """Hiss at -60 dB lies under it: in the quietest of its short stretches, too."""
-    rows, _ = RenderedMusic(length=2048, pieces=2).render(range(2 * ROWS))
-    stretches = rows.reshape(-1, 256) / 32767
-    assert stretches.std(axis=1).min() > 0.0007
-
-
-def test_all_instruments_play_the_same_each_time():
-    """Every program that pieces choose from is deterministic, finite, and not silent."""
-    programs = {part.program for piece in range(400) for part in compose(piece, 3.0)}
-
-    assert programs == {*range(-1, 112)} - {78}
-    for program in programs:
-        part = Part(program, (Note(0.0, 0.2, 48, 100),))
-        first = play([part], 8000)
-        np.random.default_rng(0).random(200_000)  # leaves something in memory that was freed
-        assert np.array_equal(first, play([part], 8000))
-        assert 0 < np.abs(first).max() < 2
-
-
-def test_composed_music_is_heard_and_has_no_holes():
-    """Pieces are of one to three instruments and perhaps drums, and sound from their beginning on."""
-    parts = [compose(piece, 2.0) for piece in range(20)]
-
-    assert {sum(part.program >= 0 for part in piece) for piece in parts} == {1, 2, 3}
-    assert any(part.program < 0 for piece in parts for part in piece)
-    waves = [play(piece, 8000)[8000:24000] for piece in parts[:5]]
-    assert all(np.isfinite(wave).all() and np.abs(wave).max() > 0.01 for wave in waves)
 
 
 def write_sound(path: Path, wave: np.ndarray, rate: int = 16000) -> Path:

@@ -15,7 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -108,11 +108,11 @@ class TangQuatrains(Corpus):
     line_length = 5
 
     def texts(self) -> list[str]:
-        parsed = (parse_quatrains(file, self.line_length) for file in self._files())
+        parsed = (parse_quatrains(content, self.line_length) for _, content in self._files())
         poems = [poem for poems in parsed for poem in poems if _HAN.fullmatch(poem)]
         return keep_common(drop_variants(poems, self.line_length), list, min_count=2)
 
-    def _files(self) -> Iterator[bytes]:
+    def _files(self) -> Iterator[tuple[PurePosixPath, bytes]]:
         yield from CHINESE_POETRY.read_files(r"dist/quantangshi/poet\.tang\.\d+\.json")
         yield from CHINESE_POETRY.read_files(r"dist/quantangshi/poet\.song\.\d+\.json")
 
@@ -167,8 +167,8 @@ class WordnetSentences(Corpus):
         found = (
             sentence
             for part, always in (("verb", True), ("noun", False), ("adj", False), ("adv", False))
-            for file in WORDNET.read_files(rf"dict/data\.{part}")
-            for sentence in parse_examples(file, self.length, always=always)
+            for _, content in WORDNET.read_files(rf"dict/data\.{part}")
+            for sentence in parse_examples(content, self.length, always=always)
         )
         return keep_common(list(dict.fromkeys(found)), str.split, min_count=3)
 
