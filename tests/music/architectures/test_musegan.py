@@ -16,6 +16,7 @@ from zoo.music.architectures.musegan import (
     MuseGANTrainConfig,
     count_changes,
     mark_starts,
+    measure_intervals,
     select_track,
     sum_octaves,
     truncate,
@@ -333,3 +334,42 @@ def test_onsets_are_where_a_voice_begins_and_where_a_sounding_note_is_repeated()
     again[0, 0, :, 2] = 1
 
     assert mark_starts(voices, again)[0, 0].gt(0).nonzero().tolist() == [[0, 0], [2, 0], [3, 1]]
+
+
+def test_intervals_are_those_between_voices_and_within_each():
+    """Of two voices: a fifth kept in motion, then a third, then the voices crossed."""
+    voices = torch.zeros(1, 2, 4, 36)
+    for step, (upper, lower) in enumerate([(31, 12), (33, 14), (18, 14), (13, 14)]):
+        voices[0, 0, step, upper] = voices[0, 1, step, lower] = 1
+
+    measured = measure_intervals(voices)[0]
+
+    assert measured.shape == (12 + 12 + 2 * 12 + 1, 4)
+    between, parallels, steps, crossed = measured.split([12, 12, 24, 1])
+    assert between.argmax(0).tolist() == [7, 7, 4, 11]
+    assert between.sum(0).tolist() == [1, 1, 1, 1]
+    assert parallels.nonzero().tolist() == [[7, 1]]
+    assert steps[:12].argmax(0)[1:].tolist() == [2, 9, 7]
+    assert steps[12:].argmax(0)[1:].tolist() == [2, 0, 0]
+    assert steps[:, 0].eq(0).all()
+    assert crossed[0].tolist() == [0, 0, 0, 1]
+
+
+def test_transposed_scores_have_the_same_intervals():
+    """Another key changes nothing that the stream of intervals reads."""
+    torch.manual_seed(0)
+    voices = torch.zeros(3, 4, 8, 36).scatter(3, torch.randint(0, 31, (3, 4, 8, 1)), 1.0)
+    torch.testing.assert_close(measure_intervals(voices), measure_intervals(voices.roll(5, dims=3)))
+
+
+def test_weights_without_harmony_fit_a_critic_with_it():
+    """The stream of intervals has layers of its own, and adds to the score."""
+    torch.manual_seed(0)
+    plain, wider = MuseGAN(SMALL), MuseGAN(replace(SMALL, harmony=True))
+    missing = wider.discriminator.load_state_dict(plain.discriminator.state_dict(), strict=False).missing_keys
+    assert missing
+    assert all(key.startswith("harmony.") for key in missing)
+    rolls = plain.eval().sample(3, seed=0).tensor
+    added = wider.discriminator(rolls) - plain.discriminator(rolls)
+    torch.testing.assert_close(added, wider.discriminator.harmony(rolls))
+    assert added.abs().max() > 0

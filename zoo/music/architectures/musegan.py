@@ -75,6 +75,9 @@ class MuseGANConfig(ScoreConfig):
     """Whether a voice has one pitch at a time: its deterministic neurons compete, and the largest one is 1."""
     in_range: bool = False
     """Whether a voice keeps to the pitches that it has in the training data. Not in the papers."""
+    harmony: bool = False
+    """Whether the critic also reads the intervals between voices, and within each from step to step. Not in the
+    papers."""
     given: int = field(default=-1, metadata=within(-1, 15))
     """The number of the track that is given and accompanied, from 0; -1: none, all tracks are generated."""
 
@@ -382,6 +385,7 @@ class Critic(nn.Module):
         self.changes = make_convolutions(rolls, [*fine, (2 * width, (4, 1)), (4 * width, (4, 1))], groups=(1, 1, 1))
         self.pairs = nn.Sequential(nn.Conv1d(24 * width, 32 * width, 2), nn.LeakyReLU(0.2))  # [N, 32W, B - 1]
         self.score = nn.Conv1d(32 * width, 1, 1)
+        self.harmony = Harmony(config) if config.harmony else None
         self.apply(initialize)
 
     def forward(self, rolls: Tensor) -> Tensor:
@@ -391,7 +395,59 @@ class Critic(nn.Module):
         changes = self.changes(count_changes(bars, single=self.config.single))
         features = torch.cat([private, chroma, changes], dim=1)  # [N B, 24W, 1, 1]
         features = features.flatten(1).unflatten(0, (-1, self.config.bars)).transpose(1, 2)  # [N, 24W, B]
-        return self.score(self.pairs(features)).mean(dim=(1, 2))
+        scores = self.score(self.pairs(features)).mean(dim=(1, 2))
+        return scores if self.harmony is None else scores + self.harmony(rolls)
+
+
+class Harmony(nn.Module):
+    """A stream of the critic that reads intervals: rolls [N, R, B S, P] -> scores [N].
+
+    A chord in any key has the same intervals, so it need not learn each chord twelve times. It has layers of its own up
+    to the score, so that weights trained without it fit.
+    """
+
+    def __init__(self, config: MuseGANConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, tracks = config.critic_width, config.tracks
+        channels = math.comb(tracks, 2) * (12 + 12 + 1) + tracks * 12
+        layers = [(8 * width, 1), (8 * width, config.finer), (8 * width, 4), (16 * width, BEATS)]
+        self.bars = make_convolutions(channels, [(c, (kernel, 1)) for c, kernel in layers], groups=(1,) * len(layers))
+        self.pairs = nn.Sequential(nn.Conv1d(16 * width, 16 * width, 2), nn.LeakyReLU(0.2))  # [N, 16W, B - 1]
+        self.score = nn.Conv1d(16 * width, 1, 1)
+
+    def forward(self, rolls: Tensor) -> Tensor:
+        intervals = measure_intervals(rolls[:, :-1].add(1).div(2))
+        bars = self.bars(intervals[..., None]).flatten(2)  # [N, 16W, B]
+        return self.score(self.pairs(bars)).mean(dim=(1, 2))
+
+
+def measure_intervals(voices: Tensor) -> Tensor:
+    """Measure intervals of voices [N, V, T, P] of 0 and 1, at each step: [N, C, T], a channel for each of
+
+    - the interval of each pair of voices, modulo 12: [pairs, 12];
+    - whether the pair keeps it from the step before, and both voices move: parallels, [pairs, 12];
+    - the interval of each voice from the step before, modulo 12: [V, 12];
+    - whether the lower voice of a pair is above the other: [pairs].
+    """
+    upper, lower = torch.triu_indices(voices.shape[1], voices.shape[1], 1, device=voices.device)
+    classes = voices.unflatten(3, (-1, 12)).sum(3)  # [N, V, T, 12]
+    pairs = correlate(classes[:, lower], classes[:, upper])
+    before = nn.functional.pad(voices, (0, 0, 1, 0))[:, :, :-1]
+    moves = 1 - (voices * before).sum(3)  # [N, V, T]
+    kept = pairs * nn.functional.pad(pairs, (0, 0, 1, 0))[:, :, :-1]
+    parallels = kept * (moves[:, upper] * moves[:, lower])[..., None]
+    crossed = (voices[:, upper] * (voices[:, lower].sum(3, keepdim=True) - voices[:, lower].cumsum(3))).sum(3)
+    steps = correlate(nn.functional.pad(classes, (0, 0, 1, 0))[:, :, :-1], classes)
+    parts = [part.transpose(2, 3).flatten(1, 2) for part in (pairs, parallels, steps)]
+    return torch.cat([*parts, crossed], dim=1)
+
+
+def correlate(low: Tensor, high: Tensor) -> Tensor:
+    """Count the intervals from pitch classes `low` up to `high`, [..., 12] each -> [..., 12]."""
+    places = torch.arange(12, device=low.device)
+    shifted = high[..., (places[:, None] + places) % 12]  # [..., interval, pitch class of low]
+    return (shifted * low[..., None, :]).sum(-1)
 
 
 def sum_octaves(bars: Tensor) -> Tensor:
