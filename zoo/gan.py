@@ -197,6 +197,10 @@ class GAN(nn.Module, Generic[S_co]):
             raise InvalidValueError(f"{type(start).__name__}, and not of {cls.__name__}")
         return {name: network.state_dict() for name, network in start.networks.items()}
 
+    def align_start(self, start: GAN, states: Mapping[str, Mapping[str, Tensor]]) -> Mapping[str, Mapping[str, Tensor]]:
+        """Return these states to start from in this one's terms, e.g. with rows in the order of its vocabulary."""
+        return states
+
     def init_from_data(self, data: Store) -> None:
         """Initialize from the data, where the paper does. Called once, before a training starts."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ import zoo
 from zoo.cli import main
 from zoo.data import build_store
 from zoo.errors import InvalidFileError, InvalidValueError
+from zoo.recipe import load_recipe
 from zoo.text.architectures.mle import MLE
 from zoo.text.data.vocabulary import Vocabulary
 from zoo.text.lstm import LSTMConfig
@@ -47,6 +50,43 @@ def test_another_vocabulary_s_tokenizer_is_refused(tmp_path: Path):
 
     with pytest.raises(InvalidFileError, match="has 8 tokens, and the model 22: it belongs to another vocabulary"):
         MLE(LSTMConfig(vocabulary=22)).load_assets(tmp_path)
+
+
+@pytest.mark.parametrize("entry", ["text-mle", "text-mle-letters", "text-gail", "text-relgan"])
+def test_tokens_that_both_vocabularies_have_keep_their_numbers(entry: str):
+    """Weights that start a training with other tokens know what the shared ones mean; new ones begin at random."""
+    gans = []
+    for seed, letters in enumerate(["abcdef", "xcafyz"]):
+        torch.manual_seed(seed)
+        vocabulary = Vocabulary.build([letters], unit="character")
+        config = load_recipe(entry, ["model.length=9"]).model
+        gan: Any = load_recipe(entry).architecture_class(replace(config, vocabulary=len(vocabulary), banned=(0, 1)))
+        gan.vocabulary = vocabulary
+        gans.append(gan.eval())
+    start, gan = gans
+    texts = [torch.tensor([one.vocabulary.encode("cafacafac")]) for one in gans]
+    assert not torch.equal(*texts)
+
+    states = gan.align_start(start, gan.states_to_start(start))
+    for name, network in gan.networks.items():
+        network.load_state_dict(states[name])
+
+    with torch.no_grad():
+        logits = [one.generator.logits(text)[..., text[0]] for one, text in zip(gans, texts, strict=True)]
+        torch.testing.assert_close(*logits)
+        if "discriminator" in gan.networks:
+            torch.testing.assert_close(*(one.discriminator(text) for one, text in zip(gans, texts, strict=True)))
+
+
+def test_vocabularies_without_a_common_token_are_refused():
+    """Letters tell nothing about words."""
+    gans = []
+    for letters in ("abc", "xyz"):
+        gan = MLE(LSTMConfig(vocabulary=5, banned=(0, 1)))
+        gan.vocabulary = Vocabulary.build([letters], unit="character")
+        gans.append(gan)
+    with pytest.raises(InvalidValueError, match="none of its 5 tokens is among those of the data"):
+        gans[1].align_start(gans[0], gans[1].states_to_start(gans[0]))
 
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])

@@ -97,3 +97,24 @@ def test_resuming_a_finished_training_says_so_and_how_to_train_longer(photos: Pa
     )
     zoo.train(resume=run, overrides=said.split()[-1], log=lines.append)
     assert Run.open(run).kimg == pytest.approx(0.016)
+
+
+def test_a_resumed_run_keeps_its_own_weights(photos: Path, tmp_path: Path):
+    """Only a new run starts from the named weights; one that is refused leaves no folder behind."""
+    overrides = {**SMALL, "train.generator.lr": 1e-5, "train.discriminator.lr": 1e-5}
+    options = {"data": str(photos), "log": lambda line: None}
+    zoo.train("faces-dcgan", out=tmp_path / "first", overrides=SMALL, **options)
+    zoo.train("faces-dcgan", out=tmp_path / "second", overrides=overrides, start=tmp_path / "first", **options)
+    first, second = (Run.open(tmp_path / name).load()[0] for name in ("first", "second"))
+    zoo.train(resume=tmp_path / "second", overrides="train.total_kimg=0.012", log=lambda line: None)
+    third = Run.open(tmp_path / "second").load()[0]
+
+    moved = [
+        float(sum((a - b).detach().abs().sum() for a, b in zip(third.parameters(), other.parameters(), strict=True)))
+        for other in (second, first)
+    ]
+    assert 0 < moved[0] < moved[1]
+    wider = {**SMALL, "model.width": 6}
+    with pytest.raises(InvalidValueError, match="width = 4 instead of width = 6"):
+        zoo.train("faces-dcgan", out=tmp_path / "third", overrides=wider, start=tmp_path / "first", **options)
+    assert not (tmp_path / "third").exists()

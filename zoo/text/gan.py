@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self, cast
@@ -60,6 +61,34 @@ class TextGAN(GAN[Texts]):
             )
         self.vocabulary = vocabulary
 
+    def align_start(self, start: GAN, states: Mapping[str, Mapping[str, Tensor]]) -> Mapping[str, Mapping[str, Tensor]]:
+        """Move the numbers of each token to its id in this vocabulary. Tokens that only this one has keep their own.
+
+        Raises InvalidValueError where the vocabularies share no tokens but `<end>` and `<unk>`.
+        """
+        theirs, ours = getattr(start, "vocabulary", None), self.vocabulary
+        if theirs is None or ours is None or theirs.tokens == ours.tokens:
+            return states
+        ids = {token: id for id, token in enumerate(theirs.tokens)}
+        shared = [(ids[token], id) for id, token in enumerate(ours.tokens) if token in ids]
+        if len(shared) <= 2:
+            raise InvalidValueError(f"another vocabulary: none of its {len(ids):,} tokens is among those of the data")
+        own, aligned = {name: network.state_dict() for name, network in self.networks.items()}, {}
+        # What differs between two sizes of the vocabulary are the dimensions that count tokens.
+        shapes, shorter = (self.state_shapes(replace(self.config, vocabulary=len(ours) - less)) for less in (0, 1))
+        for name, state in states.items():
+            aligned[name] = {**state}
+            for key, tensor in state.items():
+                mine = own.get(name, {}).get(key)
+                dim = -1 if mine is None else _find_differing(shapes[name][key], shorter[name][key])
+                if mine is None or dim < 0 or mine.select(dim, 0).shape != tensor.select(dim, 0).shape:
+                    continue
+                others = mine.shape[dim] - len(ours)  # e.g. the token of a class
+                pairs = [*shared, *((len(ids) + i, len(ours) + i) for i in range(others))]
+                from_ids, to_ids = torch.tensor(pairs).unbind(1)
+                aligned[name][key] = mine.index_copy(dim, to_ids, tensor.index_select(dim, from_ids))
+        return aligned
+
     @torch.no_grad()
     def measure_likelihood(self, texts: Tensor, *, draws: int, seed: int) -> list[Metric]:
         """Measure the cost of texts [N, T] in nats per token, first as nll_held_out; [] where there is no likelihood.
@@ -75,6 +104,11 @@ class TextGAN(GAN[Texts]):
 
     def output(self, tensor: Tensor, latents: Tensor | None = None, seed: int | None = None) -> Texts:
         return Texts(tensor=tensor, latents=latents, seed=seed, vocabulary=self.vocabulary)
+
+
+def _find_differing(one: Tensor, other: Tensor) -> int:
+    """Find the dimension in which the shapes of two tensors differ; -1 if they are the same."""
+    return next((dim for dim, (a, b) in enumerate(zip(one.shape, other.shape, strict=True)) if a != b), -1)
 
 
 class PolicyGAN(TextGAN):

@@ -26,7 +26,6 @@ from zoo.training.log import RunLog
 from zoo.training.report import TrainingReport, explain, measure_diversity
 from zoo.training.run import Run
 from zoo.training.trainer import Trainer
-from zoo.training.warm_start import list_layers, load_warm_start
 
 ESTIMATE_SECONDS = 20.0  # after which a training says how long it will take, and keeps its first state
 NUM_FIXED = 64  # latents of the sample grid; diversity is measured on as many
@@ -53,7 +52,6 @@ def run_training(
     run: Run,
     trainer: Trainer,
     *,
-    start: GAN | None = None,
     deadline: float = math.inf,
     evaluate_fn: EvaluateFn | None = None,
     on_step: Callable[[Progress], None] | None = None,
@@ -65,7 +63,6 @@ def run_training(
     Ctrl-C and SIGTERM end the step, write a checkpoint and return. A second Ctrl-C stops at once.
 
     Args:
-        start: the weights that a new run starts from; random ones if None.
         deadline: the `time.monotonic()` at which it stops as at Ctrl-C, if it has not reached its end.
         evaluate_fn: evaluates the averaged generator every `evaluate_kimg`.
         on_step: called after each step in the first process.
@@ -95,12 +92,6 @@ def run_training(
                 )
             else:
                 log(f"resuming from {trainer.kimg:.3f} kimg")
-        elif start is not None and (random := load_warm_start(trainer, start)):
-            count = len(trainer.gan.state_dict())
-            log(
-                f"starts from {run.recipe.train.start} except for {len(random)} of {count} tensors: "
-                f"{list_layers(random)}"
-            )
         if distributed.average({"step": trainer.num_steps})["step"] != trainer.num_steps:
             raise InvalidFileError(
                 f"{run.folder}: the processes found different checkpoints here; all machines must share this folder"

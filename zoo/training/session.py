@@ -26,7 +26,7 @@ from zoo.training.loop import EvaluateFn, Progress, run_training
 from zoo.training.report import accepts
 from zoo.training.run import Run, check_no_run
 from zoo.training.trainer import Trainer
-from zoo.training.warm_start import check_warm_start
+from zoo.training.warm_start import list_layers, load_warm_start
 
 if TYPE_CHECKING:
     import torch
@@ -107,13 +107,14 @@ def train(
                 raise InvalidValueError(
                     f"train.batch = {recipe.train.batch} is more than the {num_samples} training samples"
                 )
-            if begin is not None:
-                check_warm_start(recipe, begin)
         if distributed.rank() == 0:
             log(describe_training(recipe, store, place))
             if is_new and (advice := advise_on_few_samples(recipe, store)):
                 log(advice)
         trainer = Trainer(recipe, store, kind_of(recipe).decode, place)
+        if begin is not None and (random := load_warm_start(trainer, begin)) and distributed.rank() == 0:
+            count = f"{len(random)} of {len(trainer.gan.state_dict())} tensors"
+            log(f"starts from {recipe.train.start} except for {count}: {list_layers(random)}")
         # What can be refused was refused, so now the run's folder may be made.
         if distributed.rank() > 0:
             run = Run(folder, recipe)
@@ -124,7 +125,6 @@ def train(
         finished = run_training(
             run,
             trainer,
-            start=begin,
             deadline=deadline,
             evaluate_fn=_evaluate_fn(recipe, store),
             on_step=on_step,

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from zoo.errors import InvalidValueError
 from zoo.gan import GAN
-from zoo.recipe import Recipe
 from zoo.training.trainer import Trainer
 
 LEAST = 0.1
@@ -22,21 +21,23 @@ LEAST = 0.1
 State = Mapping[str, Tensor]
 
 
-def check_warm_start(recipe: Recipe, start: GAN) -> float:
-    """Return the share of the generator that the weights of `start` fit, and refuse them below a tenth.
+def load_warm_start(trainer: Trainer, start: GAN) -> list[str]:
+    """Load the weights of `start` into a trainer as far as they fit; returns the names of tensors that stay random.
 
     A network for larger or smaller pictures, other classes or more discriminators starts with the layers that it
-    shares. One of another width shares next to nothing.
+    shares. One of another width shares next to nothing, and is refused.
 
-    Raises InvalidValueError, naming what differs.
+    Raises InvalidValueError, naming what differs, where less than a tenth of the generator fits.
     """
-    where, wanted = f"train.start = {recipe.train.start!r}: those weights are of", recipe.architecture_class
+    recipe, gan = trainer.recipe, trainer.gan
+    where = f"train.start = {recipe.train.start!r}: those weights are of"
     try:
-        given = wanted.states_to_start(start)
+        states = gan.align_start(start, gan.states_to_start(start))
     except InvalidValueError as error:
         raise InvalidValueError(f"{where} {error}") from error
-    generator = wanted.state_shapes(recipe.model)["generator"]
-    share = _count(match_tensors(given["generator"], generator)) / _count(generator)
+    own = {name: network.state_dict() for name, network in gan.networks.items()}
+    fitting = {name: match_tensors(states.get(name, {}), state) for name, state in own.items()}
+    share = _count(fitting["generator"]) / _count(own["generator"])
     if share < LEAST:
         theirs = dataclasses.asdict(start.config)
         differing = ", ".join(
@@ -45,23 +46,10 @@ def check_warm_start(recipe: Recipe, start: GAN) -> float:
             if name in theirs and theirs[name] != value
         )
         raise InvalidValueError(f"{where} {differing}: {share:.0%} of the generator fits, and {LEAST:.0%} should")
-    return share
-
-
-def load_warm_start(trainer: Trainer, start: GAN) -> list[str]:
-    """Load the weights of `start` into a trainer as far as they fit; returns the names of tensors that stay random.
-
-    Raises as `check_warm_start`.
-    """
-    check_warm_start(trainer.recipe, start)
-    states = trainer.gan.states_to_start(start)
-    random = []
-    for name, network in trainer.gan.networks.items():
-        fitting = match_tensors(states.get(name, {}), network.state_dict())
-        random += [f"{name}.{key}" for key in network.state_dict() if key not in fitting]
-        network.load_state_dict(fitting, strict=False)
-    trainer.average.module.load_state_dict(trainer.gan.generator.state_dict())
-    return random
+    for name, network in gan.networks.items():
+        network.load_state_dict(fitting[name], strict=False)
+    trainer.average.module.load_state_dict(gan.generator.state_dict())
+    return [f"{name}.{key}" for name, state in own.items() for key in state if key not in fitting[name]]
 
 
 def match_tensors(start: State, own: State) -> dict[str, Tensor]:
