@@ -6,6 +6,7 @@ they are modulated and demodulated, and a grouped convolution applies them. The 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from types import MethodType
 from typing import Any
@@ -14,9 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.faces.architectures.stylegan2 import DiscriminatorBlock, SynthesisBlock, SynthesisLayer, ToRGB
+from zoo.faces.architectures.stylegan2 import (
+    DiscriminatorBlock,
+    Epilogue,
+    SynthesisBlock,
+    SynthesisLayer,
+    ToRGB,
+)
 from zoo.gan import GAN
-from zoo.nn.stylegan2 import Convolution, rectify
+from zoo.nn.stylegan2 import GAIN, SLOPE, Convolution, append_deviation
 from zoo.recipe import Recipe
 
 
@@ -41,6 +48,11 @@ def modulate(x: Tensor, weight: Tensor, scale: Tensor, *, up: Tensor | None = No
         return flat.reshape(n, -1, *flat.shape[2:])
     flat = F.conv_transpose2d(flat, weights.transpose(1, 2).flatten(0, 1), stride=2, groups=n)
     return resample(flat.reshape(n, -1, *flat.shape[2:]), up, pad=(1, 1), gain=4)
+
+
+def rectify(x: Tensor) -> Tensor:
+    """Apply a leaky ReLU, and multiply by a gain."""
+    return F.leaky_relu(x, SLOPE) * GAIN
 
 
 def _layer(self: SynthesisLayer, x: Tensor, styles: Tensor, noise: Any) -> Tensor:
@@ -70,11 +82,25 @@ def _convolution(self: Convolution, x: Tensor) -> Tensor:
     return F.conv2d(resample(x, self.resample_filter, pad=(2, 2)), weight, self.bias, stride=2)
 
 
+def _discriminator_block(self: DiscriminatorBlock, x: Tensor) -> Tensor:
+    if self.fromrgb is not None:
+        x = rectify(self.fromrgb(x))
+    assert self.skip is not None  # of the residual discriminator
+    return (rectify(self.conv1(rectify(self.conv0(x)))) + self.skip(x)) * math.sqrt(0.5)
+
+
+def _epilogue(self: Epilogue, x: Tensor) -> Tensor:
+    x = rectify(self.conv(append_deviation(x, self.group)))
+    return self.out(rectify(self.fc(x.flatten(1))))[:, 0]
+
+
 _PLAIN: dict[type[nn.Module], Callable[..., Any]] = {
     SynthesisLayer: _layer,
     ToRGB: _to_rgb,
     SynthesisBlock: _block,
     Convolution: _convolution,
+    DiscriminatorBlock: _discriminator_block,
+    Epilogue: _epilogue,
 }
 
 
@@ -83,7 +109,6 @@ def make_plain(gan: GAN) -> GAN:
     for module in gan.modules():
         if type(module) in _PLAIN:
             module.forward = MethodType(_PLAIN[type(module)], module)  # type: ignore[method-assign]
-        assert not isinstance(module, DiscriminatorBlock) or module.skip is not None
     return gan
 
 

@@ -7,10 +7,12 @@ import torch
 import torch.nn.functional as F
 
 from zoo.nn.stylegan2 import (
+    GAIN,
     Convolution,
     Linear,
     append_deviation,
     blur,
+    convert_to_rgb,
     convolve_modulated,
     make_filter,
     normalize,
@@ -22,7 +24,7 @@ from zoo.nn.stylegan2 import (
 @pytest.mark.parametrize("up", [False, True])
 def test_modulated_convolutions_are_those_of_the_paper(up: bool):
     """Scaling inputs and outputs gives what a weight for each sample gives: equations 1 to 3."""
-    x, weight, scale = torch.randn(3, 4, 6, 6), torch.randn(5, 4, 3, 3), torch.randn(3, 4)
+    x, weight, scale, offset = torch.randn(3, 4, 6, 6), torch.randn(5, 4, 3, 3), torch.randn(3, 4), torch.randn(5, 1, 1)
     each = []
     for one, style in zip(x, scale, strict=True):
         modulated = weight * style[:, None, None]
@@ -33,8 +35,17 @@ def test_modulated_convolutions_are_those_of_the_paper(up: bool):
         else:
             each.append(F.conv2d(one[None], modulated, padding=1))
 
-    found = convolve_modulated(x, weight, scale, up=make_filter() if up else None)
-    torch.testing.assert_close(found, torch.cat(each), rtol=1e-4, atol=1e-5)
+    found = convolve_modulated(x, weight, scale, offset, up=make_filter() if up else None, gain=3.0)
+    torch.testing.assert_close(found, 3 * (torch.cat(each) + offset), rtol=1e-4, atol=1e-5)
+
+
+def test_images_are_modulated_but_not_demodulated():
+    """Scaling the weights gives what scaling the maps gives, in any memory format."""
+    x, weight, scale, bias = torch.randn(2, 4, 6, 6), torch.randn(3, 4, 1, 1), torch.randn(2, 4), torch.randn(3)
+    expected = F.conv2d(x * scale[:, :, None, None] / 2, weight, bias)
+
+    for maps in (x, x.contiguous(memory_format=torch.channels_last)):
+        torch.testing.assert_close(convert_to_rgb(maps, weight, scale, bias), expected)
 
 
 def test_resizing_keeps_the_level():
@@ -60,15 +71,17 @@ def test_halving_convolutions_blur_and_then_drop_pixels(kernel: int):
 
 
 def test_layers_start_with_outputs_of_unit_size():
-    """Weights are scaled at run time, so outputs have a mean square near 1, at any rate, and rectifiers keep it."""
+    """Weights are scaled at run time: outputs have a mean square near 1, at any rate, which a gain lets rectifiers keep."""
     torch.manual_seed(0)
     for layer, x in (
         (Linear(256, 256), torch.randn(64, 256)),
         (Linear(256, 256, rate=0.01), torch.randn(64, 256)),
         (Convolution(64, 64, 3), torch.randn(4, 64, 16, 16)),
     ):
-        assert float(layer(x).detach().square().mean()) == pytest.approx(1, abs=0.2)
-    assert float(rectify(torch.randn(1000, 100)).square().mean()) == pytest.approx(1.04, abs=0.02)  # (1 + 0.2^2)
+        layer.bias.data.normal_()
+        assert float((layer(x) - layer(0 * x)).detach().square().mean()) == pytest.approx(1, abs=0.2)
+        torch.testing.assert_close(layer(x, 3.0), 3 * layer(x), rtol=1e-4, atol=1e-5)
+    assert float(rectify(GAIN * torch.randn(1000, 100)).square().mean()) == pytest.approx(1.04, abs=0.02)  # (1 + 0.2^2)
     torch.testing.assert_close(normalize(torch.randn(5, 7)).square().mean(1), torch.ones(5))
 
 

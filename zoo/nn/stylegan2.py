@@ -13,12 +13,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-SLOPE = 0.2  # of the leaky rectifiers, whose outputs are multiplied by the root of 2
+SLOPE = 0.2  # of the leaky rectifiers
+GAIN = math.sqrt(2)  # of the layers before them, which keeps the variance
 
 
 def rectify(x: Tensor) -> Tensor:
-    """Apply a leaky ReLU that keeps the variance."""
-    return F.leaky_relu(x, SLOPE) * math.sqrt(2)
+    """Apply a leaky ReLU. The paper's are multiplied by the root of 2; here the layer before it has that as its `gain`.
+
+    The result is the same, since 2 relu(x) = relu(2 x), and one pass over the maps less.
+    """
+    return F.leaky_relu(x, SLOPE)
 
 
 def normalize(x: Tensor) -> Tensor:
@@ -38,9 +42,9 @@ class Linear(nn.Module):
         self.bias = None if bias is None else nn.Parameter(torch.full((outputs,), bias / rate))
         self.scale, self.rate = rate * inputs**-0.5, rate
 
-    def forward(self, x: Tensor) -> Tensor:
-        bias = None if self.bias is None else (self.bias * self.rate).to(x)
-        return F.linear(x, (self.weight * self.scale).to(x), bias)
+    def forward(self, x: Tensor, gain: float = 1.0) -> Tensor:
+        bias = None if self.bias is None else (self.bias * (self.rate * gain)).to(x)
+        return F.linear(x, (self.weight * (self.scale * gain)).to(x), bias)
 
 
 def make_filter() -> Tensor:
@@ -63,10 +67,13 @@ def _repeat(kernel: Tensor, x: Tensor, gain: float) -> Tensor:
     return (gain * kernel.to(x)).expand(x.shape[1], 1, *kernel.shape)
 
 
-def convolve_modulated(x: Tensor, weight: Tensor, scale: Tensor, *, up: Tensor | None = None) -> Tensor:
+def convolve_modulated(
+    x: Tensor, weight: Tensor, scale: Tensor, offset: Tensor, *, up: Tensor | None = None, gain: float = 1.0
+) -> Tensor:
     """Convolve maps [N, C, r, r] with weights [D, C, k, k] that are modulated by `scale` [N, C], and demodulated.
 
-    With a filter `up` [4, 4], the height and width double.
+    The `offset` is added, which fits [N, D, r, r], and the sum multiplied by `gain`. With a filter `up` [4, 4], the
+    height and width double.
     """
     demodulation = (scale.square() @ weight.square().sum((2, 3)).T + 1e-8).rsqrt()  # [N, D]
     x = x * scale[:, :, None, None]
@@ -74,7 +81,16 @@ def convolve_modulated(x: Tensor, weight: Tensor, scale: Tensor, *, up: Tensor |
         x = blur(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), up, padding=1, gain=4)
     else:
         x = F.conv2d(x, weight, padding=weight.shape[2] // 2)
-    return x * demodulation[:, :, None, None]
+    return torch.addcmul((offset * gain).to(x), x, (demodulation * gain)[:, :, None, None])
+
+
+def convert_to_rgb(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
+    """Convert maps [N, C, r, r] by weights [D, C, 1, 1] that are modulated by `scale` [N, C], and not demodulated.
+
+    With a kernel of 1 x 1 px it is the weights that are few. So here they are scaled, and not the maps.
+    """
+    weights = weight.flatten(1) * (scale * weight.shape[1] ** -0.5)[:, None]  # [N, D, C]
+    return (weights @ x.flatten(2) + bias[:, None]).unflatten(2, x.shape[2:])
 
 
 class Convolution(nn.Module):
@@ -101,13 +117,13 @@ class Convolution(nn.Module):
         self.register_buffer("resample_filter", make_filter(), persistent=save_filter)
         self.scale, self.down, self.padding = (inputs * kernel**2) ** -0.5, down, kernel // 2
 
-    def forward(self, x: Tensor) -> Tensor:
-        weight = self.weight * self.scale
+    def forward(self, x: Tensor, gain: float = 1.0) -> Tensor:
+        weight, bias = self.weight * (self.scale * gain), None if self.bias is None else self.bias * gain
         if not self.down:
-            return F.conv2d(x, weight, self.bias, padding=self.padding)
+            return F.conv2d(x, weight, bias, padding=self.padding)
         if not self.padding:  # a 1 x 1 kernel: blur only the pixels that stay
-            return F.conv2d(blur(x, self.resample_filter, padding=1, stride=2), weight, self.bias)
-        return F.conv2d(blur(x, self.resample_filter, padding=2), weight, self.bias, stride=2)
+            return F.conv2d(blur(x, self.resample_filter, padding=1, stride=2), weight, bias)
+        return F.conv2d(blur(x, self.resample_filter, padding=2), weight, bias, stride=2)
 
 
 def append_deviation(x: Tensor, group: int = 4) -> Tensor:

@@ -35,9 +35,11 @@ from zoo.errors import InvalidValueError, shorten_repr
 from zoo.nn.counter_noise import counter_noise, draw_keys
 from zoo.nn.precision import use_float32
 from zoo.nn.stylegan2 import (
+    GAIN,
     Convolution,
     Linear,
     append_deviation,
+    convert_to_rgb,
     convolve_modulated,
     make_filter,
     normalize,
@@ -130,7 +132,7 @@ class Mapping(nn.Module):
             parts.append(normalize(self.embed(latents[:, self.latent_dim :])))
         x = torch.cat(parts, dim=1)
         for i in range(self.num_layers):
-            x = rectify(self.get_submodule(f"fc{i}")(x))
+            x = rectify(self.get_submodule(f"fc{i}")(x, GAIN))
         return x
 
 
@@ -168,13 +170,14 @@ class SynthesisLayer(nn.Module):
         self.has_noise, self.up = config.noise, index % 2 == 1
 
     def forward(self, x: Tensor, styles: Tensor, noise: LayerNoise) -> Tensor:
-        x = convolve_modulated(x, self.weight, self.affine(styles), up=self.resample_filter if self.up else None)
+        offset = self.bias[:, None, None]
         if self.has_noise and not (isinstance(noise, str) and noise == "none"):
             numbers = self.noise_const  # [r, r]
             if isinstance(noise, Tensor):  # [N, 1, r, r]
                 numbers = counter_noise(noise, 1, self.resolution, self.resolution, stream=self.index)
-            x = x + (numbers * self.noise_strength).to(x)
-        return rectify(x + self.bias[:, None, None])
+            offset = offset + numbers * self.noise_strength
+        up = self.resample_filter if self.up else None
+        return rectify(convolve_modulated(x, self.weight, self.affine(styles), offset, up=up, gain=GAIN))
 
 
 class ToRGB(nn.Module):
@@ -187,8 +190,7 @@ class ToRGB(nn.Module):
         self.bias = nn.Parameter(torch.zeros(3))
 
     def forward(self, x: Tensor, styles: Tensor) -> Tensor:
-        scale = self.affine(styles) * self.weight.shape[1] ** -0.5
-        return F.conv2d(x * scale[:, :, None, None], self.weight, self.bias)
+        return convert_to_rgb(x, self.weight, self.affine(styles), self.bias)
 
 
 class SynthesisBlock(nn.Module):
@@ -307,9 +309,11 @@ class DiscriminatorBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.fromrgb is not None:
-            x = rectify(self.fromrgb(x))
-        y = rectify(self.conv1(rectify(self.conv0(x))))
-        return y if self.skip is None else (y + self.skip(x)) * math.sqrt(0.5)
+            x = rectify(self.fromrgb(x, GAIN))
+        y = rectify(self.conv0(x, GAIN))
+        if self.skip is None:
+            return rectify(self.conv1(y, GAIN))
+        return rectify(self.conv1(y)) + self.skip(x, math.sqrt(0.5))  # the sum has half the variance of the two
 
 
 class Epilogue(nn.Module):
@@ -323,8 +327,8 @@ class Epilogue(nn.Module):
         self.out = Linear(channels, channels if config.labels else 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = rectify(self.conv(append_deviation(x, self.group)))
-        outputs = self.out(rectify(self.fc(x.flatten(1))))
+        x = rectify(self.conv(append_deviation(x, self.group), GAIN))
+        outputs = self.out(rectify(self.fc(x.flatten(1), GAIN)))
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
 
 

@@ -38,9 +38,11 @@ from zoo.device import send
 from zoo.errors import InvalidValueError
 from zoo.nn.precision import use_float32
 from zoo.nn.stylegan2 import (
+    GAIN,
     Convolution,
     Linear,
     append_deviation,
+    convert_to_rgb,
     convolve_modulated,
     make_filter,
     normalize,
@@ -130,7 +132,7 @@ class Mapping(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = normalize(x)
         for layer in self.layers:
-            x = rectify(layer(x))
+            x = rectify(layer(x, GAIN))
         return x
 
 
@@ -176,7 +178,7 @@ class Motion(nn.Module):
         first, second = self.convolutions
         dtype, exact = noise.dtype, torch.float32 if noise.device.type == "mps" else torch.float64
         noise, times = noise.to(exact), times.to(exact)
-        codes = second(rectify(first(noise.transpose(1, 2)))).transpose(1, 2)  # u, [N, A, V]
+        codes = second(rectify(first(noise.transpose(1, 2)) * GAIN)).transpose(1, 2)  # u, [N, A, V]
         left = (times / self.distance).floor().long()  # [N, S]
         rows = torch.arange(times.shape[0], device=times.device)[:, None]
         u_left, u_right = codes[rows, left], codes[rows, left + 1]  # [N, S, V]
@@ -209,11 +211,10 @@ class ModulatedConvolution(nn.Module):
 
     def forward(self, x: Tensor, styles: Tensor) -> Tensor:
         scale = self.style(styles)  # [N, inputs]
-        if self.to_rgb:  # not demodulated
-            scale = scale * self.weight.shape[1] ** -0.5
-            return F.conv2d(x * scale[:, :, None, None], self.weight, self.bias)
-        x = convolve_modulated(x, self.weight, scale, up=self.resample_filter if self.up else None)
-        return rectify(x + self.bias[:, None, None])
+        if self.to_rgb:
+            return convert_to_rgb(x, self.weight, scale, self.bias)
+        up = self.resample_filter if self.up else None
+        return rectify(convolve_modulated(x, self.weight, scale, self.bias[:, None, None], up=up, gain=GAIN))
 
 
 class Generator(nn.Module):
@@ -294,7 +295,8 @@ class Residual(nn.Module):
         self.skip = Convolution(inputs, outputs, 1, down=True, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return (rectify(self.second(rectify(self.first(x)))) + self.skip(x)) * math.sqrt(0.5)
+        y = rectify(self.second(rectify(self.first(x, GAIN))))
+        return y + self.skip(x, math.sqrt(0.5))  # the sum has half the variance of the two
 
 
 class Times(nn.Module):
@@ -343,14 +345,14 @@ class Discriminator(nn.Module):
         if times is None:
             chosen = torch.linspace(0, length - 1, self.seen, device=clips.device).round()
             clips, times = clips[:, :, chosen.long()], chosen.expand(n, -1)
-        x = rectify(self.from_rgb(as_frames(clips)))
+        x = rectify(self.from_rgb(as_frames(clips), GAIN))
         for block in self.each:
             x = block(x)
         x = x.unflatten(0, (n, self.seen)).flatten(1, 2)  # [N, S C, 16, 16]
         for block in self.joined:
             x = block(x)
-        x = rectify(self.convolution(append_deviation(x.float())))
-        features = self.output(rectify(self.linear(x.flatten(1))))  # [N, D]
+        x = rectify(self.convolution(append_deviation(x.float()), GAIN))
+        features = self.output(rectify(self.linear(x.flatten(1), GAIN)))  # [N, D]
         return (features * self.times(times)).sum(1) * features.shape[1] ** -0.5
 
 
