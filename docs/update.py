@@ -192,6 +192,7 @@ def _format_help(parameter: Any) -> str:
 # --- released weights ------------------------------------------------------------------------------------------------
 
 
+SITE = "https://gan-zoo.github.io/gan-zoo/"
 WIDTH = 266  # pixels of a picture in a table
 
 
@@ -220,7 +221,10 @@ def format_entries(docs: str, language: str = "en") -> str:
 
 def _format_entry(entry: Entry, docs: str, language: str) -> str:
     _, alt, without, paper = WORDS[language]
-    what = f"`{entry.name}`<br>{entry.summary.replace('|', '/')}, [{paper}]({entry.paper})"
+    # The gallery is in English; a page of the Chinese site has no path to it.
+    gallery = f"{SITE}gallery/" if language == "zh" and not docs else f"{docs}gallery.md"
+    name = f"[`{entry.name}`]({gallery}#{entry.name})" if entry.has_weights else f"`{entry.name}`"
+    what = f"{name}<br>{entry.summary.replace('|', '/')}, [{paper}]({entry.paper})"
     if not entry.has_weights:
         return f"| {what} | | {without} |"
     first = json.loads((entry.bundled / "metrics.json").read_text(encoding="utf-8"))["metrics"][0]

@@ -71,7 +71,7 @@ def test_halving_convolutions_blur_and_then_drop_pixels(kernel: int):
 
 
 def test_layers_start_with_outputs_of_unit_size():
-    """Weights are scaled at run time: outputs have a mean square near 1, at any rate, which a gain lets rectifiers keep."""
+    """Weights are scaled at run time: outputs have a mean square near 1, at any rate, which a gain keeps."""
     torch.manual_seed(0)
     for layer, x in (
         (Linear(256, 256), torch.randn(64, 256)),
