@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 from players import WRITERS as PLAYERS  # docs/players.py
+from players import save_vocoder
 
 import zoo
 from zoo.data import Store, cache_dir
@@ -195,7 +196,11 @@ WRITERS: dict[str, tuple[Callable[[], None], list[str]]] = {
     "curve": (save_curve, ["text-seqgan.png"]),
     "players": (
         lambda: run_script("players.py"),
-        ["vocoder-*", "video-vgan-streams.webp", *(f"{name}.*" for name in PLAYERS if name != "music-hifigan")],
+        [
+            "vocoder-*",
+            "video-vgan-streams.webp",
+            *(f"{name}.*" for name, write in PLAYERS.items() if write is not save_vocoder),
+        ],
     ),
     "course": (lambda: run_script("course/pictures.py"), [f"course/{name}*.png" for name in COURSE]),
     "gallery": (save_gallery, [f"gallery/{name}.webp" for name in zoo.list_models("faces", pretrained=True)]),

@@ -37,17 +37,15 @@ def save_hits(entry: str) -> None:
 
 
 def save_vocoder(entry: str) -> None:
-    """Save three held-out pieces in a row: the originals, those of Griffin-Lim, and those of the vocoder."""
-    model = zoo.load(entry)
+    """Save three held-out pieces as the vocoder makes them; beside HiFi-GAN also as they are, and by Griffin-Lim."""
+    model, name = zoo.load(entry), entry.removeprefix("music-")
     real = torch.stack([torch.from_numpy(RenderedMusic().render_piece(piece)).flatten() / 32768 for piece in PIECES])
     mel = log_mel(real, model.config.mel)
-    versions: dict[str, Tensor] = {
-        "real": real,
-        "griffin-lim": invert_mel(mel, model.config.mel, iterations=32),
-        "hifigan": model.vocode(mel)[:, 0],
-    }
-    for name, waves in versions.items():
-        save(f"vocoder-{name}", Sounds(tensor=waves[:, None], rate=model.config.rate), columns=len(PIECES))
+    versions: dict[str, Tensor] = {name: model.vocode(mel)[:, 0]}
+    if name == "hifigan":
+        versions |= {"real": real, "griffin-lim": invert_mel(mel, model.config.mel, iterations=32)}
+    for version, waves in versions.items():
+        save(f"vocoder-{version}", Sounds(tensor=waves[:, None], rate=model.config.rate), columns=len(PIECES))
 
 
 def save_clips(entry: str) -> None:
@@ -81,6 +79,7 @@ WRITERS = {
     "music-wavegan": save_hits,
     "music-specgan": save_hits,
     "music-hifigan": save_vocoder,
+    "music-vocos": save_vocoder,
     "video-mocogan": save_actions,
     "video-mocogan-shapes": save_clips,
     "video-styleganv": save_clips,
