@@ -73,20 +73,15 @@ class TextGAN(GAN[Texts]):
         shared = [(ids[token], id) for id, token in enumerate(ours.tokens) if token in ids]
         if len(shared) <= 2:
             raise InvalidValueError(f"another vocabulary: none of its {len(ids):,} tokens is among those of the data")
-        own, aligned = {name: network.state_dict() for name, network in self.networks.items()}, {}
+        own = {name: network.state_dict() for name, network in self.networks.items()}
         # What differs between two sizes of the vocabulary are the dimensions that count tokens.
         shapes, shorter = (self.state_shapes(replace(self.config, vocabulary=len(ours) - less)) for less in (0, 1))
-        for name, state in states.items():
-            aligned[name] = {**state}
-            for key, tensor in state.items():
-                mine = own.get(name, {}).get(key)
-                dim = -1 if mine is None else _find_differing(shapes[name][key], shorter[name][key])
-                if mine is None or dim < 0 or mine.select(dim, 0).shape != tensor.select(dim, 0).shape:
-                    continue
-                others = mine.shape[dim] - len(ours)  # e.g. the token of a class
-                pairs = [*shared, *((len(ids) + i, len(ours) + i) for i in range(others))]
-                from_ids, to_ids = torch.tensor(pairs).unbind(1)
-                aligned[name][key] = mine.index_copy(dim, to_ids, tensor.index_select(dim, from_ids))
+        aligned = {name: {**state} for name, state in states.items()}
+        for name, state in shapes.items():
+            for key, shape in state.items():
+                dim, given = _find_differing(shape, shorter[name][key]), states.get(name, {}).get(key)
+                if dim >= 0 and given is not None:
+                    aligned[name][key] = _move_tokens(given, own[name][key], dim, shared, (len(theirs), len(ours)))
         return aligned
 
     @torch.no_grad()
@@ -109,6 +104,24 @@ class TextGAN(GAN[Texts]):
 def _find_differing(one: Tensor, other: Tensor) -> int:
     """Find the dimension in which the shapes of two tensors differ; -1 if they are the same."""
     return next((dim for dim, (a, b) in enumerate(zip(one.shape, other.shape, strict=True)) if a != b), -1)
+
+
+def _move_tokens(given: Tensor, own: Tensor, dim: int, shared: list[tuple[int, int]], sizes: tuple[int, int]) -> Tensor:
+    """Return `own` with the numbers that `given` has for the shared tokens, whose ids are in the dimension `dim`.
+
+    What follows the vocabulary there, e.g. the token of a class, is moved with them. A tensor that differs in other
+    dimensions, too, is returned as it is given.
+
+    Args:
+        shared: ids of each token, in `given` and in `own`.
+        sizes: of both vocabularies.
+    """
+    others = own.shape[dim] - sizes[1]
+    if given.shape != (*own.shape[:dim], sizes[0] + others, *own.shape[dim + 1 :]):
+        return given
+    pairs = [*shared, *((sizes[0] + i, sizes[1] + i) for i in range(others))]
+    from_ids, to_ids = torch.tensor(pairs).unbind(1)
+    return own.index_copy(dim, to_ids, given.index_select(dim, from_ids))
 
 
 class PolicyGAN(TextGAN):
