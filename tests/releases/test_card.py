@@ -25,15 +25,6 @@ GOLDEN = Path(__file__).parent / "golden"
 
 # Of the Hub's list.
 KNOWN_LICENSES = {"apache-2.0", "mit", "cc0-1.0", "cc-by-3.0", "cc-by-4.0", "bsd-3-clause", "gpl-2.0", "other"}
-    "apache-2.0",
-    "mit",
-    "cc0-1.0",
-    "cc-by-3.0",
-    "cc-by-4.0",
-    "bsd-3-clause",
-    "gpl-2.0",
-    "other",
-}  # the Hub's
 KNOWN_TASKS = {"unconditional-image-generation", "text-generation"}
 
 
