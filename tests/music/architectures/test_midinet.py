@@ -159,3 +159,18 @@ def test_the_generator_takes_two_steps_and_matches_features(gan: MidiNet, store:
 def test_losses_without_labels_are_refused():
     with pytest.raises(InvalidValueError, match="non_saturating"):
         MidiNetTrainConfig(loss="wasserstein")
+
+
+def test_a_discriminator_may_read_the_bar_before():
+    """Then its scores, and nothing else, depend on what precedes a bar; the paper's does not see it."""
+    torch.manual_seed(0)
+    for reads_before in (False, True):
+        gan = MidiNet(MidiNetConfig(bars=3, reads_before=reads_before)).eval()
+        rolls = gan.sample(2, seed=0).tensor
+        bars, chords = split_bars(rolls)
+        silence = torch.zeros_like(bars)
+        one, other = (gan.discriminator.bar_logits(bars, chords, before)[0] for before in (silence, bars))
+        assert torch.equal(one, other) != reads_before
+        before = shift_bars(bars, 3)
+        mean = gan.discriminator.bar_logits(bars, chords, before)[0].view(2, 3).mean(1)
+        torch.testing.assert_close(gan.discriminator(rolls), mean)

@@ -11,7 +11,7 @@ from helpers.chorales import chorale_store
 from zoo.data import Store
 from zoo.errors import InvalidValueError
 from zoo.music.architectures.musegan import MuseGAN, MuseGANConfig
-from zoo.music.data.midi import add_note
+from zoo.music.data.midi import HELD, STRUCK, add_note
 from zoo.music.data.scores import decode
 from zoo.music.metrics import counterpoint, statistics
 from zoo.music.metrics.scores import evaluate, held_out
@@ -226,6 +226,20 @@ def test_copies_are_found_in_any_key(grids: np.ndarray):
     assert counterpoint.list_passages(np.zeros_like(grids[:1]), 16, 2) == [set()]
 
 
+def test_contours_count_the_lowest_and_the_highest_bar():
+    """By the mean pitch of the highest voice; a score with a silent bar does not count."""
+    grids = np.zeros((3, 2, 3 * 4, 24), dtype=np.uint8)
+    for score, bars in enumerate([(5, 9, 7), (6, 4, 4), (1, 2, None)]):
+        for bar, pitch in enumerate(bars):
+            if pitch is not None:
+                grids[score, 0, 4 * bar, pitch] = STRUCK
+                grids[score, 0, 4 * bar + 2, pitch + 1] = STRUCK
+        grids[score, 1, :, 0] = HELD
+    grids[1, 0, 10, 5], grids[1, 0, 10, 3] = 0, STRUCK  # the third bar is a little lower than the second
+
+    assert counterpoint.contour_histogram(grids, 4).tolist() == [1, 0, 1, 1, 1, 0]
+
+
 CONFIG = MuseGANConfig(
     tracks=3, bars=2, steps=16, pitches=48, lowest=36, latent_dim=8, generator_width=4, private_width=2, critic_width=2
 )
@@ -258,7 +272,7 @@ def test_real_scores_are_as_good_as_real_ones(store: Store):
 
     for name in ("pitch_class_entropy", "polyphony", "note_density", "voices_in_range", "crossings", "copied"):
         assert metrics[name].value == pytest.approx(metrics[name].real_vs_real, abs=1e-9), name
-    for name in ("style_distance", "interval_distance", "chord_distance", "length_distance"):
+    for name in ("style_distance", "interval_distance", "chord_distance", "length_distance", "contour_distance"):
         assert metrics[name].value == pytest.approx(0, abs=1e-6), name
         assert metrics[name].real_vs_real > 0, name
 

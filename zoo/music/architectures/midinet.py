@@ -55,6 +55,8 @@ class MidiNetConfig(ScoreConfig):
     """The MIDI number of the lowest pitch."""
     latent_dim: int = field(default=100, metadata=within(1, 4096))
     """Numbers of the latent of each bar."""
+    reads_before: bool = False
+    """Whether the discriminator also reads the bar before. Not in the paper, where nothing compares the two."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,9 +182,11 @@ def shift_bars(melody: Tensor, bars: int) -> Tensor:
 class Discriminator(nn.Module):
     """Rolls [N, 3, 16 B, 128] -> logits [N], the mean over bars; `bar_logits` returns those of single bars."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: MidiNetConfig) -> None:
         super().__init__()
-        self.first = nn.Sequential(BlockConv2d(1 + CHORD, 14, (2, PITCHES)), nn.LeakyReLU(0.2))
+        self.bars, self.reads_before = config.bars, config.reads_before
+        channels = 2 if config.reads_before else 1
+        self.first = nn.Sequential(BlockConv2d(channels + CHORD, 14, (2, PITCHES)), nn.LeakyReLU(0.2))
         self.second = nn.Sequential(
             nn.Conv2d(14 + CHORD, 77, (4, 1), stride=(2, 1)), nn.BatchNorm2d(77), nn.LeakyReLU(0.2)
         )
@@ -190,15 +194,20 @@ class Discriminator(nn.Module):
         self.output = nn.Linear(1024 + CHORD, 1)
         self.apply(initialize)
 
-    def bar_logits(self, bars: Tensor, chords: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute logits [M] and first-layer features [M, 14, 8, 1] of bars [M, 1, 16, 128] and chords [M, Y]."""
-        first = self.first(append_chord(bars, chords))
+    def bar_logits(self, bars: Tensor, chords: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute logits [M] and first-layer features [M, 14, 8, 1].
+
+        They are those of bars [M, 1, 16, 128], their chords [M, Y], and the bars before them.
+        """
+        seen = torch.cat([bars, before], dim=1) if self.reads_before else bars
+        first = self.first(append_chord(seen, chords))
         second = self.second(append_chord(first, chords)).flatten(1)  # [M, 231]
         third = self.third(append_chord(second, chords))
         return self.output(append_chord(third, chords)).squeeze(1), first
 
     def forward(self, rolls: Tensor) -> Tensor:
-        logits, _ = self.bar_logits(*split_bars(rolls))
+        melody, chords = split_bars(rolls)
+        logits, _ = self.bar_logits(melody, chords, shift_bars(melody, self.bars))
         return logits.view(rolls.shape[0], -1).mean(1)
 
 
@@ -224,7 +233,7 @@ class MidiNet(ConditionalGAN[Scores]):
     def __init__(self, config: MidiNetConfig) -> None:
         super().__init__(config)
         self.generator = Generator(config)
-        self.discriminator = Discriminator()
+        self.discriminator = Discriminator(config)
 
     @property
     def sample_shape(self) -> tuple[int, int, int]:
@@ -256,25 +265,25 @@ class MidiNet(ConditionalGAN[Scores]):
         """Make the phases D, G and G-again: two generator steps to one of the discriminator."""
         generator, discriminator, loss = self.generator, self.discriminator, LOSSES[train.loss]
 
-        def generate(step: Step) -> tuple[Tensor, Tensor, Tensor]:
-            """Generate a bar after each real bar's predecessor; returns also the real bars and their chords."""
+        def generate(step: Step) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+            """Generate a bar after each real bar's predecessor; returns also the real bars, chords and predecessors."""
             melody, chords = split_bars(step.real)
             noise = send(step.noise.normal(len(step.real), self.config.bars * self.config.latent_dim), melody.device)
             before = shift_bars(melody, self.config.bars)
-            return generator.generate_bar(noise.view(len(melody), -1), chords, before), melody, chords
+            return generator.generate_bar(noise.view(len(melody), -1), chords, before), melody, chords, before
 
         def discriminator_loss(step: Step) -> dict[str, Tensor]:
             with torch.no_grad():
-                generated, melody, chords = generate(step)
-            real, fake = (discriminator.bar_logits(bars, chords)[0] for bars in (melody, generated))
+                generated, melody, chords, before = generate(step)
+            real, fake = (discriminator.bar_logits(bars, chords, before)[0] for bars in (melody, generated))
             smooth = train.real_label * F.softplus(-real) + (1 - train.real_label) * F.softplus(real)
             return {"loss": smooth.mean() + F.softplus(fake).mean(), "real": real, "fake": fake}
 
         def generator_loss(step: Step) -> dict[str, Tensor]:
-            generated, melody, chords = generate(step)
-            logits, features = discriminator.bar_logits(generated, chords)
+            generated, melody, chords, before = generate(step)
+            logits, features = discriminator.bar_logits(generated, chords, before)
             with torch.no_grad():
-                _, real_features = discriminator.bar_logits(melody, chords)
+                _, real_features = discriminator.bar_logits(melody, chords, before)
             match_features = F.mse_loss(features.mean(0), real_features.mean(0), reduction="sum") / 2
             match_bars = F.mse_loss(generated.mean(0), melody.mean(0), reduction="sum") / 2
             matching = train.match_features * match_features + train.match_bars * match_bars

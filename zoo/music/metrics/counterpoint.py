@@ -149,6 +149,20 @@ def length_histogram(grids: np.ndarray, steps: int) -> np.ndarray:
     return np.bincount(find_notes(grids).length.clip(0, steps), minlength=steps + 1)
 
 
+def contour_histogram(grids: np.ndarray, steps: int) -> np.ndarray:
+    """Count in which bar the highest voice is lowest, and in which it is highest, by its mean pitch: [2 bars].
+
+    Scores with a bar in which it is silent do not count.
+    """
+    found = read_lines(grids)[:, 0].astype(float)
+    bars = found.reshape(len(found), -1, steps)
+    sounding = bars != SILENCE
+    bars = np.where(sounding, bars, 0).sum(axis=2) / sounding.sum(axis=2).clip(1)
+    whole = bars[sounding.any(axis=2).all(axis=1)]
+    size = bars.shape[1]
+    return np.concatenate([np.bincount(find(axis=1), minlength=size) for find in (whole.argmin, whole.argmax)])
+
+
 def distance(counts: np.ndarray, others: np.ndarray) -> float:
     """Compute the Jensen-Shannon distance of two histograms, from 0 (equal) to 1 (disjoint); NaN where one is empty.
 

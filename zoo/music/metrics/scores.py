@@ -87,6 +87,9 @@ def _compute_distances(gan: GAN, fake: np.ndarray, real: np.ndarray, other: np.n
         references[name] = counterpoint.distance(histogram(other), of_real)
     values = {"style_distance": float(np.nan_to_num(list(values.values()), nan=1.0).mean()), **values}
     references = {"style_distance": float(np.mean(list(references.values()))), **references}
+    of_fake, of_other, of_real = (counterpoint.contour_histogram(grids, steps) for grids in (fake, other, real))
+    values["contour_distance"] = counterpoint.distance(of_fake, of_real)
+    references["contour_distance"] = counterpoint.distance(of_other, of_real)
     return [
         Metric(name=name, value=float(np.nan_to_num(value, nan=1.0)), real_vs_real=references[name],
                better="lower", count=len(fake), extractor="Jensen-Shannon")
