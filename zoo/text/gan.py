@@ -120,8 +120,8 @@ def _move_tokens(given: Tensor, own: Tensor, dim: int, shared: list[tuple[int, i
     if given.shape != (*own.shape[:dim], sizes[0] + others, *own.shape[dim + 1 :]):
         return given
     pairs = [*shared, *((sizes[0] + i, sizes[1] + i) for i in range(others))]
-    from_ids, to_ids = torch.tensor(pairs).unbind(1)
-    return own.index_copy(dim, to_ids, given.index_select(dim, from_ids))
+    from_ids, to_ids = torch.tensor(pairs, device=given.device).unbind(1)
+    return own.to(given.device).index_copy(dim, to_ids, given.index_select(dim, from_ids))
 
 
 class PolicyGAN(TextGAN):
