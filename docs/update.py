@@ -286,7 +286,8 @@ def format_gallery() -> str:
     released = [entry for entry in registry.entries.values() if entry.has_weights]
     parts = []
     for modality in MODALITIES:
-        parts.append(f"### {modality.capitalize()}")
+        limits = "An entry gives what its data set has, in the proportions that it has there."
+        parts.append(f"### {modality.capitalize()}\n\n{limits} {load_modality(modality).risks}")
         parts += [
             _format_shown(entry, written["entry"].get(entry.name, {}), written["real"])
             for entry in released
@@ -308,18 +309,15 @@ def _format_shown(entry: Entry, written: Mapping[str, Any], reals: Mapping[str, 
         f"| `{each['name']}` | {each['value']:.4g} | {_format_real(each['real_vs_real'])} | {each['better']} |"
         for each in report["metrics"][:FIGURES]
     ]
-    card = (entry.bundled / "README.md").read_text(encoding="utf-8")
-    limits = card.partition("## Limits and risks\n\n")[2].partition("\n\n")[0].splitlines()
-    # The last line of a card's limits is about metrics, and the same in all.
     wide = " gallery-wide" if entry.modality in ("music", "video") else ""  # one below the other
-    cannot = " ".join(filter(None, [written.get("cannot", ""), *limits[:-1]]))
     return "\n\n".join(
         [
             f"#### {entry.name}",
             f"{entry.summary}, [paper]({entry.paper}).",
             f'<div class="gallery-entry{wide}" markdown>\n' + "\n".join(shown) + "\n</div>",
             "| metric | samples | real vs real | better |\n|---|---|---|---|\n" + "\n".join(rows),
-            f"**What it cannot do.** {cannot} License of the weights: {entry.license}.",
+            f"**What it cannot do.** {written['cannot']}\n\nData: [{data}](data.md#{data}). License of the weights: "
+            f"{entry.license}.",
         ]
     )
 
