@@ -243,7 +243,8 @@ class Head(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         with use_float32(x.device):  # phases are large numbers, of which half precision keeps too little
-            magnitude, phase = self.out(x.float()).transpose(1, 2).chunk(2, dim=1)  # [N, fft / 2 + 1, F]
+            numbers = F.linear(x.float(), self.out.weight.float(), self.out.bias.float())
+            magnitude, phase = numbers.transpose(1, 2).chunk(2, dim=1)  # [N, fft / 2 + 1, F]
             magnitude = magnitude.exp().clamp_max(MOST_MAGNITUDE)
             return self.istft(magnitude * phase.cos(), magnitude * phase.sin())
 
