@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -35,6 +34,7 @@ from plain_sounds import make_plain_wavegan, make_vocoders
 from plain_stylegan2 import make_plain_step
 from plain_text import complete_by_multinomial, compute_plain_reward
 from plain_video import plain_step
+from rounds import time_rounds
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -199,12 +199,7 @@ def alternate(task: str, ours: Callable[[], object], textbook: Callable[[], obje
     a, b = torch.randn(2, 1024, 1024)
     sides: dict[str, Callable[[], object]] = {"ours": ours, "textbook": textbook, "matmul": lambda: a @ b}
     gflop = {name: count_gflop(run) for name, run in sides.items()}
-    times: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(rounds):
-        for name, run in sides.items():
-            start = time.perf_counter()
-            run()
-            times[name].append(time.perf_counter() - start)
+    times = time_rounds(sides, rounds)
     return Comparison(task=task, **times, our_gflop=gflop["ours"], textbook_gflop=gflop["textbook"])
 
 

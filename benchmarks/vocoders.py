@@ -13,26 +13,18 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
-from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from rounds import time_rounds
 from torch import Tensor
 
 import zoo
-from zoo.data import Store
 from zoo.music.data.rendered import ROWS
-from zoo.music.data.sounds import SoundDataConfig, decode, open_store
+from zoo.music.data.sounds import SoundDataConfig, open_store
 from zoo.music.mel import MelConfig, invert_mel, log_mel
-from zoo.music.metrics.sounds import stft_distance
-
-
-def read_pieces(store: Store, count: int) -> Tensor:
-    """Read the first held-out pieces [N, T], each the rows that follow one another."""
-    rows = store.indices("test")[: count * ROWS]
-    return decode(store.samples[rows]).reshape(count, -1)
+from zoo.music.metrics.sounds import read_held_out_sounds, stft_distance
 
 
 def measure(fake: Tensor, real: Tensor, rate: int) -> str:
@@ -41,19 +33,6 @@ def measure(fake: Tensor, real: Tensor, rate: int) -> str:
     fake, real, mel = fake[:, :length], real[:, :length], MelConfig(rate=rate, high=0.0)
     errors = [float(F.l1_loss(log_mel(fake, mel), log_mel(real, mel))), *stft_distance(fake, real)]
     return " | ".join(f"{error:.3f}" for error in errors)
-
-
-def time_rounds(sides: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Time each side in turn; returns seconds, one a round."""
-    times: dict[str, list[float]] = {name: [] for name in sides}
-    for run in sides.values():
-        run()
-    for _ in range(rounds):
-        for name, run in sides.items():
-            start = time.perf_counter()
-            run()
-            times[name].append(time.perf_counter() - start)
-    return times
 
 
 def main() -> None:
@@ -65,10 +44,12 @@ def main() -> None:
     torch.set_num_threads(1)
     models: dict[str, Any] = {name: zoo.load(name) for name in options.models}
     first = next(iter(models.values()))
-    real = read_pieces(open_store(SoundDataConfig(name="rendered-music"), first.config), options.pieces)
+    store = open_store(SoundDataConfig(name="rendered-music"), first.config)
+    real = torch.stack(read_held_out_sounds(store, options.pieces * ROWS))
     mels = {name: log_mel(real, model.config.mel) for name, model in models.items()}
     seconds = real.shape[1] / first.config.rate
     sides = {name: lambda name=name: models[name].vocode(mels[name][:1]) for name in models}  # type: ignore[misc]
+    time_rounds(sides, 1)  # the first calls are slower
     times = time_rounds(sides, options.rounds)
     print(f"{options.pieces} held-out pieces of rendered-music, {seconds:.1f} s each; one CPU thread")
     print("| | log-mel error | spectral convergence | log-magnitude distance | times real time | relative |")

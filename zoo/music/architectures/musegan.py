@@ -433,14 +433,18 @@ def measure_intervals(voices: Tensor) -> Tensor:
     upper, lower = torch.triu_indices(voices.shape[1], voices.shape[1], 1, device=voices.device)
     classes = voices.unflatten(3, (-1, 12)).sum(3)  # [N, V, T, 12]
     pairs = correlate(classes[:, lower], classes[:, upper])
-    before = nn.functional.pad(voices, (0, 0, 1, 0))[:, :, :-1]
-    moves = 1 - (voices * before).sum(3)  # [N, V, T]
-    kept = pairs * nn.functional.pad(pairs, (0, 0, 1, 0))[:, :, :-1]
+    moves = 1 - (voices * delay(voices)).sum(3)  # [N, V, T]
+    kept = pairs * delay(pairs)
     parallels = kept * (moves[:, upper] * moves[:, lower])[..., None]
     crossed = (voices[:, upper] * (voices[:, lower].sum(3, keepdim=True) - voices[:, lower].cumsum(3))).sum(3)
-    steps = correlate(nn.functional.pad(classes, (0, 0, 1, 0))[:, :, :-1], classes)
+    steps = correlate(delay(classes), classes)
     parts = [part.transpose(2, 3).flatten(1, 2) for part in (pairs, parallels, steps)]
     return torch.cat([*parts, crossed], dim=1)
+
+
+def delay(rolls: Tensor) -> Tensor:
+    """Move rolls [N, V, T, P] one step to the right; before the first step is silence."""
+    return nn.functional.pad(rolls, (0, 0, 1, 0))[:, :, :-1]
 
 
 def correlate(low: Tensor, high: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from zoo.music.metrics import counterpoint, statistics
 from zoo.music.samples.scores import Scores
 from zoo.recipe import EvaluateConfig
 
+STYLE = ("interval_distance", "chord_distance", "length_distance")
 COPIED_BARS = 2  # single bars, such as cadences, recur in many pieces
 
 Measure = Callable[[np.ndarray], np.ndarray]
@@ -73,23 +74,22 @@ def _to_grids(rows: np.ndarray) -> np.ndarray:
 
 
 def _compute_distances(gan: GAN, fake: np.ndarray, real: np.ndarray, other: np.ndarray) -> list[Metric]:
-    """Compute the Jensen-Shannon distances of the style's distributions, and first their mean, `style_distance`."""
+    """Compute the Jensen-Shannon distances of distributions, and first the mean of those of STYLE, `style_distance`."""
     steps, lowest = gan.config.steps, gan.config.lowest
     histograms: dict[str, Measure] = {
         "interval_distance": counterpoint.interval_histogram,
         "chord_distance": partial(counterpoint.quality_histogram, steps=steps, lowest=lowest),
         "length_distance": partial(counterpoint.length_histogram, steps=steps),
+        "contour_distance": partial(counterpoint.contour_histogram, steps=steps),
     }
     values, references = {}, {}
     for name, histogram in histograms.items():
         of_real = histogram(real)
         values[name] = counterpoint.distance(histogram(fake), of_real)
         references[name] = counterpoint.distance(histogram(other), of_real)
-    values = {"style_distance": float(np.nan_to_num(list(values.values()), nan=1.0).mean()), **values}
-    references = {"style_distance": float(np.mean(list(references.values()))), **references}
-    of_fake, of_other, of_real = (counterpoint.contour_histogram(grids, steps) for grids in (fake, other, real))
-    values["contour_distance"] = counterpoint.distance(of_fake, of_real)
-    references["contour_distance"] = counterpoint.distance(of_other, of_real)
+    style, style_of_real = ([found[name] for name in STYLE] for found in (values, references))
+    values = {"style_distance": float(np.nan_to_num(style, nan=1.0).mean()), **values}
+    references = {"style_distance": float(np.mean(style_of_real)), **references}
     return [
         Metric(name=name, value=float(np.nan_to_num(value, nan=1.0)), real_vs_real=references[name],
                better="lower", count=len(fake), extractor="Jensen-Shannon")
