@@ -6,7 +6,7 @@ It needs a checkout, torch and NumPy. Phases run in this order, and none starts 
 
 1. Matrix multiplications: what the device reaches in bf16, TF32 and float32, the unit of shares.
 2. Agreement: one step on the device and on the CPU, from the same weights, data and random numbers.
-3. Images a second and peak memory of training steps and of sampling; then compiled, and replayed as CUDA graphs.
+3. Images a second and peak memory of training steps and of sampling; then as CUDA graphs, compiled, and both.
 
 A training step is the `Trainer`'s: data, penalties at their intervals, norms and the average are in it. The textbook
 script trains on one batch that is on the device already, which is in its favor. It is timed as PyTorch is by default,
@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import functools
 import gc
 import json
@@ -54,6 +55,7 @@ from zoo.noise import Noise
 from zoo.recipe import Recipe, load_recipe
 from zoo.registry import registry
 from zoo.samples import Images
+from zoo.training.graphs import FIRST_STEPS, Recorder
 from zoo.training.report import TrainingReport
 from zoo.training.trainer import Trainer
 
@@ -63,8 +65,9 @@ VARIANTS = {
     "bf16": ["train.tf32=true", "train.precision=bf16"],
 }
 MODES = {
+    "graphed": ["train.cuda_graphs=true"],
     "compiled": ["train.compile=true"],
-    "graphed": ["train.compile=true", "train.cuda_graphs=true"],
+    "compiled, graphed": ["train.compile=true", "train.cuda_graphs=true"],
 }
 LIMITS = {"fp32": 0.05, "TF32": 0.1, "bf16": 0.5}
 """The largest relative difference of images and gradients that counts as rounding. A wrong gradient is off by about 1.
@@ -73,7 +76,18 @@ In float32, images differ by less than 1e-5 and gradients by up to 0.03: where r
 ReLU, and where a weight's first update has the other sign.
 """
 
-SIZES = {"stylegan2": (256, 128)}  # also measured at these sizes, because others published theirs
+AUTO = (
+    *("model.latent_dim=512", "model.style_dim=512", "model.channel_base=16384", "model.channel_max=512"),
+    *("model.noise=true", "train.style_mixing=0.9", "train.path_length_weight=2"),
+)
+SIZES = {
+    "stylegan2": {
+        "auto, 256 px": (*AUTO, "model.resolution=256"),
+        "auto, 128 px": (*AUTO, "model.resolution=128"),
+        "auto, 256 px, ADA": (*AUTO, "model.resolution=256", "train.augment=ada"),
+    }
+}
+"""Other sizes of an architecture: here those of which others published speeds, with noise, mixing and path lengths."""
 ANCHORS = (
     "StyleGAN2-ADA `auto` on one A100, TF32 off: 147 images/s at 128 px, 80 at 256 (NVlabs/stylegan3, docs/configs.md)"
 )
@@ -82,7 +96,7 @@ GOAL_RATE = 150.0  # of StyleGAN2's training at 256 px, in images a second on on
 
 PICTURES = 256  # of the data set, which is random
 AGREEMENT_BATCH = 8
-SECONDS = 2.0  # that a speed is measured for
+SECONDS = 1.0  # that a speed is measured for
 EAGER_SECONDS, COMPILED_SECONDS = 15.0, 90.0  # that must be left on a GPU to start a phase
 
 
@@ -93,16 +107,17 @@ class Target:
     entry: str
     architecture: str
     overrides: tuple[str, ...] = ()
+    size: str = ""  # what the overrides are called
 
     @property
     def name(self) -> str:
-        return " ".join([self.entry, *self.overrides])
+        return f"{self.entry}, {self.size}" if self.size else self.entry
 
     def load(self, *overrides: str) -> Recipe:
         return load_recipe(self.entry, [*self.overrides, *overrides])
 
 
-def list_targets(*, sizes: Mapping[str, Sequence[int]] = SIZES) -> list[Target]:
+def list_targets(*, sizes: Mapping[str, Mapping[str, tuple[str, ...]]] = SIZES) -> list[Target]:
     """List what is measured: one entry of images for each architecture and its sizes; those with goals come first.
 
     An entry that cannot be loaded is listed, too, so that its phases say why.
@@ -117,11 +132,11 @@ def list_targets(*, sizes: Mapping[str, Sequence[int]] = SIZES) -> list[Target]:
         except Exception:
             found[name] = plain
             continue
-        found.setdefault((recipe.architecture, repr(recipe.model)), plain)
-        for size in sizes.get(recipe.architecture, ()):
-            other = replace(plain, overrides=(f"model.resolution={size}",))
+        found.setdefault((recipe.architecture, repr(recipe.model), ""), plain)
+        for size, overrides in sizes.get(recipe.architecture, {}).items():
+            other = replace(plain, overrides=overrides, size=size)
             with contextlib.suppress(ZooError):  # not every architecture has all sizes
-                found.setdefault((recipe.architecture, repr(other.load().model)), other)
+                found.setdefault((recipe.architecture, repr(other.load().model), size), other)
     ranks = {"dcgan": 0, "stylegan2": 1}
     return sorted(found.values(), key=lambda target: (ranks.get(target.architecture, 2), not target.overrides))
 
@@ -145,7 +160,7 @@ class Bench:
     def run(self, table: str, row: dict[str, Any], measure: Callable[[], Mapping[str, Any]]) -> None:
         """Run a phase, if there is time for it, and add its row: what it measured, or why it failed."""
         left = self.deadline - time.monotonic()
-        needed = (COMPILED_SECONDS if row.get("mode") else EAGER_SECONDS) if self.on_gpu else 0.0
+        needed = (COMPILED_SECONDS if "compiled" in row.get("mode", "") else EAGER_SECONDS) if self.on_gpu else 0.0
         start = time.monotonic()
         if left <= needed:
             row["failed"] = "not started: no time was left"
@@ -307,12 +322,26 @@ def _flatten(tensors: Any) -> Tensor:
 
 @contextlib.contextmanager
 def _no_dropout(gan: nn.Module) -> Iterator[None]:
-    layers = {m: m.p for m in gan.modules() if isinstance(m, nn.modules.dropout._DropoutNd)}
+    layers = {m: m.p for m in list_dropouts(gan)}
     for layer in layers:
         layer.p = 0.0
     yield
     for layer, p in layers.items():
         layer.p = p
+
+
+def list_dropouts(gan: nn.Module) -> list[nn.modules.dropout._DropoutNd]:
+    return [module for module in gan.modules() if isinstance(module, nn.modules.dropout._DropoutNd)]
+
+
+def bring_to_graphs(trainer: Trainer, plain: Trainer) -> None:
+    """Train both until the next step of `trainer` has all phases, as graphs, and give both the same state."""
+    first = math.lcm(*(phase.interval for phase in trainer.phases))
+    for each in (trainer, plain):
+        report = TrainingReport(each.recipe.train.loss)
+        for _ in range(first * math.ceil(FIRST_STEPS / first)):
+            each.step(report)
+    trainer.load_state_dict(copy.deepcopy(plain.state_dict()))  # optimizers would share it
 
 
 def compare(found: Recorded, expected: Recorded, limit: float) -> dict[str, Any]:
@@ -376,9 +405,14 @@ def measure_training(
     period = math.lcm(*(phase.interval for phase in trainer.phases))
     row: dict[str, Any] = {"batch": batch, "pixels": gan.sample_shape[-1]}
     if eager is not None:
-        found = record_step(trainer)
-        expected = record_step(make_trainer(target.load(f"train.batch={batch}", *eager), store, device))
+        other = make_trainer(target.load(f"train.batch={batch}", *eager), store, device)
+        if recipe.train.cuda_graphs:
+            bring_to_graphs(trainer, other)
+        found, expected = record_step(trainer), record_step(other)
         row |= compare(found, expected, LIMITS["bf16" if recipe.train.precision == "bf16" else "TF32"])
+        if recipe.train.cuda_graphs and list_dropouts(gan):  # which the graphs of the recorded step left out
+            trainer = make_trainer(recipe, store, device)
+        del other
 
     report = TrainingReport(recipe.train.loss)
     steps_per_line = max(1, round(1000 * recipe.train.log_kimg / batch))  # of the log, for which numbers are waited for
@@ -424,12 +458,32 @@ def measure_sampling(target: Target, device: torch.device, *, variant: str, mode
             gan.sample(batch, seed=0, batch_size=batch)
         return {"batch": batch, **speed, "gflop_per_image": counter.flops / 1e9 / batch}
     generator = channels_last(fuse_norms(gan.generator))
-    compiling.compile_network(generator, cuda_graphs=mode == "graphed")
+    if "compiled" in mode:
+        compiling.compile_network(generator)
+    if "graphed" in mode:
+        generator = record_sampling(generator, gan.latents(batch, Noise(0)).to(next(generator.parameters())))
 
     def sample() -> None:
-        generator(gan.latents(batch, Noise(0)).to(next(generator.parameters()))).cpu()
+        generator(gan.latents(batch, Noise(0)).to(next(gan.generator.parameters()))).cpu()
 
     return {"batch": batch, **measure_speed(sample, device, images=batch)}
+
+
+def record_sampling(generator: Callable[[Tensor], Tensor], latents: Tensor) -> Callable[[Tensor], Tensor]:
+    """Record a generator as a CUDA graph for latents of this shape."""
+    recorder = Recorder(latents.device)
+    graph = recorder.make_graph()
+    with recorder.stream():
+        for _ in range(FIRST_STEPS):
+            generator(latents)
+        images = graph.record(lambda: {"images": generator(latents)})["images"]
+
+    def replay(values: Tensor) -> Tensor:
+        latents.copy_(values)
+        graph.replay()
+        return images
+
+    return replay
 
 
 @torch.no_grad()
@@ -452,12 +506,13 @@ def run_all(bench: Bench, targets: list[Target], folder: Path) -> None:
     """Run all phases, the most valuable ones first."""
     device = bench.device
     variants = list(VARIANTS) if bench.on_gpu else ["fp32", "bf16"]
-    modes = list(MODES) if bench.on_gpu else ["compiled"]
+    quick = [mode for mode in MODES if "compiled" not in mode and bench.on_gpu]
+    slow = [mode for mode in MODES if mode not in quick and (bench.on_gpu or mode == "compiled")]  # to start
     stores = {target: functools.cache(lambda target=target: make_store(target.load(), folder)) for target in targets}
     for variant in variants:
         bench.run("matmul", {"variant": variant}, lambda variant=variant: measure_matmul(device, variant))
 
-    for target in targets:
+    for target in (target for target in targets if not target.size):  # larger ones would take the CPU too long
         overrides = [f"train.batch={AGREEMENT_BATCH if bench.on_gpu else 2}"]
         cpu = functools.cache(
             lambda target=target, overrides=overrides: record_step(
@@ -474,7 +529,8 @@ def run_all(bench: Bench, targets: list[Target], folder: Path) -> None:
 
             bench.run("agreement", {"model": target.name, "variant": variant}, agree)
 
-    def train(target: Target, variant: str, mode: str = "") -> None:
+    def train(target: Target, mode: str = "", variant: str = "") -> None:
+        variant = variant or ("bf16" if bench.has_trained(target, "bf16") else "TF32")
         overrides, eager = VARIANTS[variant] + MODES.get(mode, []), VARIANTS[variant] if mode else None
         bench.run(
             "speed",
@@ -482,7 +538,7 @@ def run_all(bench: Bench, targets: list[Target], folder: Path) -> None:
             lambda: measure_training(target, stores[target](), device, overrides=overrides, eager=eager),
         )
 
-    def sample(target: Target, variant: str, mode: str = "") -> None:
+    def sample(target: Target, mode: str = "", variant: str = "bf16") -> None:
         bench.run(
             "speed",
             {"task": "sampling", "model": target.name, "variant": variant, "mode": mode},
@@ -504,15 +560,18 @@ def run_all(bench: Bench, targets: list[Target], folder: Path) -> None:
                 lambda target=target: measure_textbook_sampling(target, device),
             )
         for variant in variants:
-            train(target, variant)
+            train(target, variant=variant)
+        for mode in quick:
+            train(target, mode)
+    for target in targets:
         for variant in variants:
-            sample(target, variant)
-    for target in targets:
-        for mode in modes:
-            train(target, "bf16" if bench.has_trained(target, "bf16") else "TF32", mode)
-    for target in targets:
-        for mode in modes:
-            sample(target, "bf16", mode)
+            sample(target, variant=variant)
+        for mode in quick:
+            sample(target, mode)
+    for run in (train, sample):
+        for target in targets:
+            for mode in slow:
+                run(target, mode)
 
 
 def describe_machine(device: torch.device) -> dict[str, Any]:
@@ -642,7 +701,7 @@ def main() -> None:
     bench = Bench(device=device, out=options.out, deadline=time.monotonic() + 60 * options.minutes)
     bench.results["machine"] = describe_machine(device)
     if bench.on_gpu:
-        torch.cuda.set_device(device)
+        torch.cuda.set_device(device.index or 0)
     else:
         compiling.BACKEND = "aot_eager"  # which needs no compiler
     with tempfile.TemporaryDirectory() as folder:

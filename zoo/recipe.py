@@ -22,9 +22,12 @@ from zoo.paths import means_path
 from zoo.registry import Entry, Weights, check_architecture, registry
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from zoo.gan import GAN
 
 T = TypeVar("T")
+Number = TypeVar("Number", float, "Tensor")
 
 Placement = Literal["auto", "device", "memory"]
 
@@ -217,7 +220,7 @@ class TrainConfig:
     compile: bool = False
     """Compile the networks with `torch.compile`. It takes a minute or two at the start."""
     cuda_graphs: bool = False
-    """Of compiled networks on a GPU, replay whole passes as CUDA graphs. This helps small networks."""
+    """On an NVIDIA GPU, record the losses and gradients of a step, and replay them. This helps small networks."""
     sync_batchnorm: bool = False
     """Under torchrun with GPUs, batch norms see the batch of all processes, and not that of their own."""
     all_reduce: Literal["fp32", "bf16"] = "fp32"
@@ -254,12 +257,17 @@ class TrainConfig:
             return 0.0
         return self.total_kimg * (1 - self.lr_decay_share) if self.lr_decay_share else math.inf
 
-    def follow_schedule(self, start: float, end: float, kimg: float) -> float:
-        """Compute a setting at this progress: from `start` along half a cosine to `end`, where it stays."""
-        share = min(1.0, kimg / (self.schedule.kimg or self.total_kimg))
-        return start + (end - start) * (1 - math.cos(math.pi * share)) / 2
+    def follow_schedule(self, start: float, end: float, kimg: Number) -> Number:
+        """Compute a setting at this progress: from `start` along half a cosine to `end`, where it stays.
 
-    def compute_r1_gamma(self, kimg: float) -> float:
+        The progress may be a tensor [] of the device that trains. Then nothing waits for it.
+        """
+        share = kimg / (self.schedule.kimg or self.total_kimg)
+        if isinstance(share, float):
+            return start + (end - start) * (1 - math.cos(math.pi * min(1.0, share))) / 2
+        return start + (end - start) * (1 - (math.pi * share.clamp(max=1.0)).cos()) / 2
+
+    def compute_r1_gamma(self, kimg: Number) -> Number:
         """Compute the strength of the R1 penalty at this progress."""
         return self.follow_schedule(self.r1_gamma, self.r1_gamma * self.schedule.r1_gamma_factor, kimg)
 
@@ -345,8 +353,6 @@ class Recipe:
         self._check_ada(type(train)())
         if train.freeze_discriminator and not train.start:
             raise InvalidValueError("train.freeze_discriminator: random layers would stay random; set train.start")
-        if self.train.cuda_graphs and not self.train.compile:
-            raise InvalidValueError("train.cuda_graphs = true: only compiled networks are graphed: train.compile=true")
         if self.train.keep == "best" and not self.train.evaluate_kimg:
             raise InvalidValueError('train.keep = "best": nothing is scored; say how often with train.evaluate_kimg')
 

@@ -145,7 +145,9 @@ def test_the_probability_follows_the_signs_of_real_logits():
     seen: list[float] = []
     for number in range(12):
         real = torch.ones(10) if number < 8 else -torch.ones(10)
-        seen.append(augment.follow(real, make_step(number))["augment_probability"].item())
+        shown = augment.observe(real)["augment_probability"]
+        augment.adapt(make_step(number))
+        seen.append(shown.item())
 
     assert seen == pytest.approx([0.5] * 3 + [0.54] * 4 + [0.58] * 4 + [0.54])
 
@@ -155,7 +157,8 @@ def test_the_probability_stays_one(start: float, sign: float, end: float):
     """It neither rises above 1 nor falls below 0."""
     augment = make_augmentation("train.ada.kimg=0.001", f"train.ada.probability={start}")
     for number in range(8):
-        augment.follow(sign * torch.ones(10), make_step(number))
+        augment.observe(sign * torch.ones(10))
+        augment.adapt(make_step(number))
 
     assert augment.ada.probability.item() == end
 
@@ -165,8 +168,10 @@ def test_a_probability_may_follow_a_schedule():
     scheduled = make_augmentation("train.ada.target=0", "train.schedule.ada_probability=0.3", "train.schedule.kimg=0.1")
     fixed = make_augmentation("train.ada.target=0", "train.ada.probability=0.2")
     for number, expected in ((0, 0.0), (5, 0.15), (10, 0.3), (90, 0.3)):
-        assert scheduled.follow(torch.ones(10), make_step(number))["augment_probability"] == pytest.approx(expected)
-        assert fixed.follow(torch.ones(10), make_step(number))["augment_probability"] == pytest.approx(0.2)
+        scheduled.adapt(make_step(number))
+        fixed.adapt(make_step(number))
+        assert scheduled.ada.probability == pytest.approx(expected)
+        assert fixed.ada.probability == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def compile_network(network: nn.Module, *, cuda_graphs: bool = False) -> None:
-    """Compile the forward pass of a network, in place, at its first use. Its state keeps its names.
-
-    Args:
-        cuda_graphs: replay each compiled pass as one CUDA graph.
-    """
-    network.compile(backend=BACKEND, dynamic=False, mode="reduce-overhead" if cuda_graphs else None)
+def compile_network(network: nn.Module) -> None:
+    """Compile the forward pass of a network, in place, at its first use. Its state keeps its names."""
+    network.compile(backend=BACKEND, dynamic=False)
 
 
 def compile_function(function: Callable[P, R]) -> Callable[P, R]:

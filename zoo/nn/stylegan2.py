@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.nn.resampling import resample
+
 SLOPE = 0.2  # of the leaky rectifiers
 GAIN = math.sqrt(2)  # of the layers before them, which keeps the variance
 
@@ -54,12 +56,16 @@ def make_filter() -> Tensor:
 
 
 def blur(x: Tensor, kernel: Tensor, *, padding: int, stride: int = 1, gain: float = 1.0) -> Tensor:
-    """Convolve each channel of maps [N, C, r, r] with a filter [4, 4]."""
+    """Convolve each channel of maps [N, C, r, r] with a filter [4, 4], the product of two of one dimension."""
+    if x.is_cuda:
+        return resample(x, kernel.sum(0) * math.sqrt(gain), padding=padding, stride=stride)
     return F.conv2d(x, _repeat(kernel, x, gain), stride=stride, padding=padding, groups=x.shape[1])
 
 
 def upsample(x: Tensor, kernel: Tensor) -> Tensor:
     """Double the height and width by a filter [4, 4]: [N, C, r, r] -> [N, C, 2r, 2r]."""
+    if x.is_cuda:
+        return resample(x, kernel.sum(0) * 2, padding=1, up=True)
     return F.conv_transpose2d(x, _repeat(kernel, x, 4.0), stride=2, padding=1, groups=x.shape[1])
 
 

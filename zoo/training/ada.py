@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from zoo.errors import InvalidValueError
 from zoo.nn.counter_noise import counter_noise
 from zoo.nn.precision import use_float32
+from zoo.nn.resampling import resample
 from zoo.recipe import ADAConfig
 
 _NUM_DRAWS = {"geometry": 18, "color": 10, "filter": 8, "noise": 4, "cutout": 3}
@@ -257,6 +258,8 @@ def _look_up(images: Tensor, x: Tensor, y: Tensor) -> Tensor:
 
 def _double(images: Tensor, taps: Tensor) -> Tensor:
     """Map [N, C, H, W] -> [N, C, 2 H, 2 W]."""
+    if images.is_cuda:
+        return resample(images, 2 * taps, padding=5, up=True)
     n, channels, height, width = images.shape
     flat, count = images.reshape(1, -1, height, width), n * channels  # one group a channel: a third of the time
     kernels = (2 * taps).expand(count, 1, 1, -1)
@@ -267,6 +270,8 @@ def _double(images: Tensor, taps: Tensor) -> Tensor:
 
 def _halve(images: Tensor, taps: Tensor) -> Tensor:
     """Map [N, C, 2 (H + 6), 2 (W + 6)] -> [N, C, H, W]."""
+    if images.is_cuda:
+        return resample(images, taps, padding=-1, stride=2)  # without the first and the last pixel
     n, channels, height, width = images.shape
     flat, count = images.reshape(1, -1, height, width)[:, :, 1:-1, 1:-1], n * channels
     kernels = taps.expand(count, 1, 1, -1)

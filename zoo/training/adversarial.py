@@ -43,7 +43,7 @@ def adversarial_phases(
                 lambda between: _score(discriminator, between, labels), step.real, fake_samples, step.noise
             )
             terms |= {"loss": terms["loss"] + train.gradient_penalty * penalty, "gradient_penalty": penalty}
-        return terms | augment.follow(real, step)
+        return terms | augment.observe(real)
 
     def r1_loss(step: Step) -> dict[str, Tensor]:
         real, labels = step.real, step.labels
@@ -67,6 +67,7 @@ def adversarial_phases(
             loss=discriminator_loss,
             optimizer=discriminator_optimizer,
             extra_state=augment.extra_state,
+            after=augment.adapt,
         ),
         Phase(
             name="D-R1",

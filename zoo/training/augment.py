@@ -60,23 +60,25 @@ class Augmentation(nn.Module):
                 samples = _POLICIES[policy](samples, numbers)
         return samples
 
-    def follow(self, real_logits: Tensor, step: Step) -> dict[str, Tensor]:
-        """Let the probability of ADA follow the logits of a batch of real samples, or its schedule.
-
-        Returns the terms for the log.
-        """
+    def observe(self, real_logits: Tensor) -> dict[str, Tensor]:
+        """Let ADA see the logits of a batch of real samples. Returns the terms for the log."""
         if self.ada is None:
             return {}
+        if self.train_config.ada.target:
+            self.ada.observe(real_logits)
+        return {"augment_probability": self.ada.probability}
+
+    def adapt(self, step: Step) -> None:
+        """Let the probability of ADA follow what it saw, at its interval, or its schedule."""
+        if self.ada is None:
+            return
         train, config = self.train_config, self.train_config.ada
         if not config.target:
             end = train.schedule.ada_probability or config.probability
             self.ada.probability.fill_(train.follow_schedule(config.probability, end, step.kimg))
-        else:
-            self.ada.observe(real_logits)
-            if (step.number + 1) % config.interval == 0:
-                distributed.add_up(self.ada.signs)
-                self.ada.adapt(config.interval * train.batch)
-        return {"augment_probability": self.ada.probability}
+        elif (step.number + 1) % config.interval == 0:
+            distributed.add_up(self.ada.signs)
+            self.ada.adapt(config.interval * train.batch)
 
 
 def _color(images: Tensor, draws: Tensor) -> Tensor:

@@ -5,11 +5,12 @@ A *step* is one real batch and all phases that are due on it. Vanilla GAN: D, G.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +46,18 @@ class Step:
         self._train_generator = train_generator
         self._fake: Tensor | None = None
 
+    def replace(self, **values: Any) -> Self:
+        """Return a copy with other values, and no fakes yet."""
+        changed = copy.copy(self)
+        for name, value in values.items():
+            setattr(changed, name, value)
+        changed.forget_fake()
+        return changed
+
+    def forget_fake(self) -> None:
+        """Let the next use of `fake` generate others."""
+        self._fake = None
+
     @property
     def fake(self) -> Tensor:
         """Samples [N, ...] of the generator as it is before its own phase."""
@@ -76,7 +89,8 @@ class Phase:
 
     The phase is due on every `interval`-th step from `start_kimg` until before `end_kimg`. Gradients whose norm exceeds
     `max_grad_norm` are scaled down to it. `extra_state` is what the phase keeps between steps besides the networks,
-    such as a running mean; checkpoints contain it.
+    such as a running mean; checkpoints contain it. `after` follows the update. It may go by the number of the step or
+    by the progress; a loss may compute with them, and not decide by them, where steps become CUDA graphs.
     """
 
     name: str
@@ -88,6 +102,7 @@ class Phase:
     end_kimg: float = math.inf
     max_grad_norm: float = math.inf
     extra_state: nn.Module | None = None
+    after: Callable[[Step], None] | None = None
 
     def is_due(self, step: int, kimg: float = 0.0) -> bool:
         """Tell whether the phase runs in the step with this number, at this progress."""

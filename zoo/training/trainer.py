@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -19,6 +21,7 @@ from zoo.noise import Noise
 from zoo.recipe import Recipe
 from zoo.training import distributed
 from zoo.training.ema import Average
+from zoo.training.graphs import GraphedSteps, Recorder, Terms
 from zoo.training.phases import Phase, Step, trainable
 from zoo.training.precision import Precision
 from zoo.training.report import TrainingReport
@@ -51,7 +54,8 @@ class Trainer:
             nn.SyncBatchNorm.convert_sync_batchnorm(self.gan)
         if train.compile:
             for network in self.gan.networks.values():
-                compile_network(network, cuda_graphs=train.cuda_graphs)
+                compile_network(network)
+        self._graphed = GraphedSteps(Recorder(device)) if train.cuda_graphs and device.type == "cuda" else None
         self.phases: list[Phase] = self.gan.phases(train)
         self._frozen = find_frozen(self.gan, train.freeze_discriminator)
         self.noise = Noise(train.seed, rank=rank, world_size=world_size)
@@ -92,13 +96,14 @@ class Trainer:
         Weights never take a step that is not finite. The CPU raises DivergenceError at once. Other devices are not
         waited for: there, `check_finite` raises it.
         """
-        if self.recipe.train.cuda_graphs:
-            torch.compiler.cudagraph_mark_step_begin()
         self._set_optimizers()
         due = [phase for phase in self.phases if phase.is_due(self.num_steps, self.kimg)]
         step = self._next_step(due)
-        for phase in due:
-            self._run_phase(phase, step, report)
+        with self._follow(step, due) as compute:
+            for phase in due:
+                self._run_phase(phase, compute, report)
+                if phase.after is not None:
+                    phase.after(step)
         train = self.recipe.train
         halflife = train.ema_halflife_kimg
         halflife = train.follow_schedule(halflife, train.schedule.ema_halflife_kimg or halflife, self.kimg)
@@ -117,12 +122,25 @@ class Trainer:
             labels=labels,
         )
 
-    def _run_phase(self, phase: Phase, step: Step, report: TrainingReport) -> None:
+    @contextmanager
+    def _follow(self, step: Step, due: Sequence[Phase]) -> Iterator[Callable[[Phase], Terms]]:
+        """Yield what computes the loss and gradients of a phase: as it is, or by a graph."""
+        if self._graphed is None:
+            yield lambda phase: self._compute_gradients(phase, step)
+        else:
+            with self._graphed.follow(step, due, self._compute_gradients) as compute:
+                yield compute
+
+    def _compute_gradients(self, phase: Phase, step: Step) -> Terms:
+        with self.precision.autocast():
+            terms = phase.loss(step)
+        phase.optimizer.zero_grad(set_to_none=True)
+        self.precision.scale(terms["loss"]).backward()
+        return terms
+
+    def _run_phase(self, phase: Phase, compute: Callable[[Phase], Terms], report: TrainingReport) -> None:
         with trainable(phase.module, frozen=self._frozen):
-            with self.precision.autocast():
-                terms = phase.loss(step)
-            phase.optimizer.zero_grad(set_to_none=True)
-            self.precision.scale(terms["loss"]).backward()
+            terms = compute(phase)
             distributed.average_gradients(phase.module, dtype=self._sent)
         self.precision.unscale(phase.optimizer)
         gradients = [p.grad for p in phase.module.parameters() if p.grad is not None]

@@ -393,7 +393,7 @@ class R3GAN(LabelledGAN[Images]):
             if train.r1_gamma and train.r1_interval == 1:
                 penalty = penalty_loss(step)
                 terms |= {**penalty, "loss": terms["loss"] + penalty["loss"]}
-            return terms | augment.follow(real, step)
+            return terms | augment.observe(real)
 
         def generator_loss(step: Step) -> dict[str, Tensor]:
             fake = discriminate(step.fake, step)
@@ -406,6 +406,7 @@ class R3GAN(LabelledGAN[Images]):
                 loss=discriminator_loss,
                 optimizer=optimizer,
                 extra_state=augment.extra_state,
+                after=augment.adapt,
             ),
             Phase(
                 name="D-R1", module=discriminator, loss=penalty_loss, optimizer=optimizer, interval=train.r1_interval

@@ -448,7 +448,7 @@ class StyleGANV(StyledGAN[Clips], LongClipGAN):
                 fakes = self.generator.frames_at(step.latents(), times)
             real, fake = discriminate(*select_frames(step), step), discriminate(fakes, times, step)
             terms = {"loss": loss.discriminator(real, fake), "real": real, "fake": fake}
-            return terms | augment.follow(real, step)
+            return terms | augment.observe(real)
 
         def r1_loss(step: Step) -> dict[str, Tensor]:
             frames, times = select_frames(step)
@@ -469,6 +469,7 @@ class StyleGANV(StyledGAN[Clips], LongClipGAN):
                 loss=discriminator_loss,
                 optimizer=optimizer,
                 extra_state=augment.extra_state,
+                after=augment.adapt,
             ),
             Phase(name="D-R1", module=discriminator, loss=r1_loss, optimizer=optimizer, interval=train.r1_interval),
             Phase(
