@@ -1,4 +1,4 @@
-"""Fine-tune faces-stylegan2 on 300 pictures of another kind: busts of stone and bronze.
+"""Fine-tune faces-stylegan2-small on 300 pictures of another kind: busts of stone and bronze.
 
     python benchmarks/fine_tune.py --out OUT [--kimg 10 25 50]
 
@@ -31,7 +31,7 @@ from zoo.render.attributes import Portrait, sample_portrait
 from zoo.render.heads import HeadRenderer
 from zoo.samples import Images
 
-ENTRY = "faces-stylegan2"
+ENTRY = "faces-stylegan2-small"
 NUM_PHOTOS, NUM_COMPARED = 300, 1000
 FIRST_PERSON = 10_000_000  # far beyond the people of synthetic-faces and talking-faces
 PEOPLE = 2  # of `sample_portrait`: a person has two portraits, of which one is taken

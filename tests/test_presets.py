@@ -68,7 +68,7 @@ def test_a_preset_is_trained_by_one_command(make_store, tmp_path: Path, monkeypa
         )  # fmt: skip
 
     recipe = Run.open(run).recipe
-    assert (recipe.train.precision, recipe.train.r1_gamma, recipe.train.batch) == ("bf16", 0.05, 4)
+    assert (recipe.train.precision, recipe.train.log_kimg, recipe.train.batch) == ("bf16", 10, 4)
     assert "presets" not in (run / "recipe.toml").read_text()
     assert Run.open(run).has_checkpoint
 
