@@ -8,6 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+# Asked once, for `torch.compile` of some releases cannot trace the question, and would split the network there.
+_CAST = frozenset(name for name in ("cpu", "cuda", "mps") if torch.amp.is_autocast_available(name))
+
 
 def keep_float32(module: nn.Module) -> None:
     """Make `module` compute in float32 inside `torch.autocast`, in place. Its parameters and their names stay."""
@@ -19,8 +22,7 @@ def keep_float32(module: nn.Module) -> None:
 
 def use_float32(device: torch.device) -> AbstractContextManager[Any]:
     """Return a context in which `torch.autocast` is off."""
-    can_cast = torch.amp.is_autocast_available(device.type)
-    return torch.autocast(device.type, enabled=False) if can_cast else nullcontext()
+    return torch.autocast(device.type, enabled=False) if device.type in _CAST else nullcontext()
 
 
 _CLASSES: dict[type[nn.Module], type[nn.Module]] = {}

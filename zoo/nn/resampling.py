@@ -23,7 +23,8 @@ def resample(x: Tensor, taps: Tensor, *, padding: int, stride: int = 1, up: bool
     """
     n, channels, height, width = x.shape
     padded = F.pad(taps.to(x.dtype), (0, 1))
-    down, across = (padded[_place_taps(size, len(taps), padding, stride, up, x.device)] for size in (height, width))
+    place = _place_taps if torch.compiler.is_compiling() else _keep_places  # compilers make constants of them
+    down, across = (padded[place(size, len(taps), padding, stride, up, x.device)] for size in (height, width))
     if channels < FEW_CHANNELS:
         rows = down.expand(n * channels, -1, -1) @ x.reshape(n * channels, height, width)
         return (rows @ across.mT).view(n, channels, len(down), len(across))
@@ -33,10 +34,12 @@ def resample(x: Tensor, taps: Tensor, *, padding: int, stride: int = 1, up: bool
     return rows.view(n, len(down), len(across), channels).permute(0, 3, 1, 2)
 
 
-@functools.cache
 def _place_taps(size: int, num_taps: int, padding: int, stride: int, up: bool, device: torch.device) -> Tensor:
     """Say which tap each input has in each output, [outputs, size]; `num_taps` where it has none."""
     inputs = torch.arange(size, device=device)
     outputs = torch.arange(2 * size if up else (size + 2 * padding - num_taps) // stride + 1, device=device)[:, None]
     taps = outputs + padding - 2 * inputs if up else inputs + padding - stride * outputs
     return torch.where((taps >= 0) & (taps < num_taps), taps, num_taps)
+
+
+_keep_places = functools.cache(_place_taps)
