@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 UNCOUNTED = torch._C.DispatchKeySet(torch._C.DispatchKey.ADInplaceOrView)
 """What counts changes in place for autograd. A GPU replays behind its back."""
@@ -37,20 +37,21 @@ class HostGraph:
         self.num_replays = 0
 
     def record(self, compute: Callable[[], Any]) -> Any:
-        self._tape = Tape()
+        self._tape, state = Tape(), torch.get_rng_state()
         with self._tape:
             result = compute()
         self._tape.undo()
+        torch.set_rng_state(state)
         return result
 
-    @torch.no_grad()
     def replay(self) -> None:
         self.num_replays += 1
         with torch._C._ExcludeDispatchKeyGuard(UNCOUNTED):
             for function, args, kwargs, outputs in self._tape.calls:
+                args, kwargs = alias((args, kwargs))  # operations such as `transpose_` change the tensor itself
                 for old, new in zip(outputs, tree_leaves(function(*args, **kwargs)), strict=True):
                     if isinstance(old, Tensor) and old.data_ptr() != new.data_ptr():
-                        old.data.copy_(new)
+                        old.copy_(new)
 
 
 class Tape(TorchDispatchMode):
@@ -68,14 +69,20 @@ class Tape(TorchDispatchMode):
             storage = tensor.untyped_storage()
             if storage.data_ptr() not in self._own | self._before.keys():
                 self._before[storage.data_ptr()] = (storage, storage.clone())
+        found = alias((args, kwargs))
         out = func(*args, **kwargs)
         self._own |= {tensor.untyped_storage().data_ptr() for tensor in _list_tensors(out)} - self._before.keys()
-        self.calls.append((func, args, kwargs, tree_leaves(out)))
+        self.calls.append((func, *found, tree_leaves(alias(out))))
         return out
 
     def undo(self) -> None:
         for storage, before in self._before.values():
             storage.copy_(before)
+
+
+def alias(values: Any) -> Any:
+    """Return the same memory in tensors of their own, of which autograd knows nothing."""
+    return tree_map(lambda value: value.detach() if isinstance(value, Tensor) else value, values)
 
 
 def _list_tensors(values: Any) -> list[Tensor]:

@@ -38,9 +38,13 @@ class Graph:
 
     def record(self, compute: Callable[[], Terms]) -> Terms:
         """Record what is computed without computing it. The result has its numbers after each `replay`."""
+        before = torch.get_rng_state()
         # Other threads read data and write checkpoints meanwhile.
         with torch.cuda.graph(self._graph, self._pool, self._stream, capture_error_mode="thread_local"):
-            return compute()
+            terms = compute()
+        if not torch.equal(torch.get_rng_state(), before):  # which no replay would do again
+            raise RuntimeError("it draws random numbers on the CPU")
+        return terms
 
     def replay(self) -> None:
         self._graph.replay()
@@ -164,7 +168,7 @@ class GraphedSteps:
     def follow(self, step: Step, due: Sequence[Phase], compute: Compute) -> Iterator[Callable[[Phase], Terms]]:
         """Yield what computes the phases of a step, one after the other, on the stream of the graphs.
 
-        Raises InvalidValueError where a phase cannot be recorded: it reads a number of the device, or decides by it.
+        Raises InvalidValueError where a phase cannot be recorded: it reads a number of the device, or draws on the CPU.
         """
         names = tuple(phase.name for phase in due)
         recorded, self._num_steps = self._recorded.get(names), self._num_steps + 1
