@@ -100,11 +100,11 @@ class Batches:
     def _rows_at(self, step: int) -> np.ndarray:
         share = self._batch // self._world_size
         first = step * self._batch + self._rank * share
-        return np.array([self._row(place) for place in range(first, first + share)])
-
-    def _row(self, place: int) -> int:
-        index, order = divmod(place, len(self._orders))
-        return self._orders[order].at(index)
+        places, orders = np.divmod(np.arange(first, first + share), len(self._orders))
+        rows = np.empty(share, dtype=np.int64)
+        for number, order in enumerate(self._orders):
+            rows[orders == number] = order.at(places[orders == number])
+        return rows
 
 
 class _Order:
@@ -114,8 +114,12 @@ class _Order:
         self._rows, self._seed = rows, seed
         self._epoch: tuple[int, np.ndarray] | None = None  # the current one, shuffled
 
-    def at(self, place: int) -> int:
-        epoch, offset = divmod(place, len(self._rows))
+    def at(self, places: np.ndarray) -> np.ndarray:
+        """Return the rows at ascending places [n]."""
+        epochs, offsets = np.divmod(places, len(self._rows))
+        return np.concatenate([places[:0], *(self._shuffle(e)[offsets[epochs == e]] for e in np.unique(epochs))])
+
+    def _shuffle(self, epoch: int) -> np.ndarray:
         if self._epoch is None or self._epoch[0] != epoch:
             self._epoch = (epoch, np.random.default_rng([*self._seed, epoch]).permutation(self._rows))
-        return self._epoch[1][offset]
+        return self._epoch[1]
