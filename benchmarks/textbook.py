@@ -8,8 +8,8 @@ What a textbook script is:
 - faces-dcgan: a DCGAN as tutorials write it, a plain `nn.Sequential` of the same layers in the default memory format
   with default Adam, the discriminator's gradients on in the generator's step, float32. Both sides train on one batch
   that is in memory. What only our loop has is left out: data, gradient norms, the average of the weights.
-- faces-stylegan2: its networks in plain operations, as public code falls back to without its own kernels: resampling by
-  inserted zeros, and convolutions whose weights differ from sample to sample.
+- faces-stylegan2, faces-stylegan2-small: its networks in plain operations, as public code falls back to without its own
+  kernels: resampling by inserted zeros, and convolutions whose weights differ from sample to sample.
 - text-seqgan: the nested loop over prefixes and rollouts with `torch.multinomial`, networks in the paper's sizes.
 - music-wavegan: the plain generator. music-hifigan: `transformers.SpeechT5HifiGan` with the same weights.
 - video-mocogan: the same networks in the default memory format with default Adam, the discriminators' gradients on.
@@ -161,6 +161,7 @@ def compare_clips(recipe: Recipe, rounds: int) -> Comparison:
 COMPARISONS: dict[str, tuple[Callable[[Recipe, int], Comparison], ...]] = {
     "faces-dcgan": (compare_sampling, compare_training),
     "faces-stylegan2": (compare_styled_training,),
+    "faces-stylegan2-small": (compare_styled_training,),
     "music-hifigan": (compare_vocoding,),
     "music-wavegan": (compare_sounds,),
     "text-seqgan": (compare_completions, compare_reward),
