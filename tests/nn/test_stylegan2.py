@@ -39,6 +39,20 @@ def test_modulated_convolutions_are_those_of_the_paper(up: bool):
     torch.testing.assert_close(found, 3 * (torch.cat(each) + offset), rtol=1e-4, atol=1e-5)
 
 
+def test_large_styles_do_not_overflow_half_precision():
+    """Weights and styles as large as those of released networks: 64 x 9 x 25 x 19 x 19 is far beyond float16."""
+    x, weight, scale, offset = (
+        torch.randn(1, 64, 4, 4),
+        5 * torch.randn(8, 64, 3, 3),
+        torch.full((1, 64), 19.0),
+        torch.zeros(1, 1),
+    )
+    expected = convolve_modulated(x, weight, scale, offset)
+    half = convolve_modulated(x.half(), weight.half(), scale.half(), offset.half())
+
+    torch.testing.assert_close(half.float(), expected, rtol=0.02, atol=0.02)
+
+
 def test_images_are_modulated_but_not_demodulated():
     """Scaling the weights gives what scaling the maps gives, in any memory format."""
     x, weight, scale, bias = torch.randn(2, 4, 6, 6), torch.randn(3, 4, 1, 1), torch.randn(2, 4), torch.randn(3)

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.nn.precision import use_float32
 from zoo.nn.resampling import resample
 
 SLOPE = 0.2  # of the leaky rectifiers
@@ -81,13 +82,15 @@ def convolve_modulated(
     The `offset` is added, which fits [N, D, r, r], and the sum multiplied by `gain`. With a filter `up` [4, 4], the
     height and width double.
     """
-    demodulation = (scale.square() @ weight.square().sum((2, 3)).T + 1e-8).rsqrt()  # [N, D]
+    with use_float32(x.device):  # the squares of a trained network sum up to more than float16 holds
+        squares = scale.float().square() @ weight.float().square().sum((2, 3)).T  # [N, D]
+        demodulation = (squares + 1e-8).rsqrt() * gain
     x = x * scale[:, :, None, None]
     if up is not None:
         x = blur(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), up, padding=1, gain=4)
     else:
         x = F.conv2d(x, weight, padding=weight.shape[2] // 2)
-    return torch.addcmul((offset * gain).to(x), x, (demodulation * gain)[:, :, None, None])
+    return torch.addcmul((offset * gain).to(x), x, demodulation.to(x)[:, :, None, None])
 
 
 def convert_to_rgb(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
