@@ -388,22 +388,24 @@ def test_interpolation_is_spherical_and_ends_at_its_latents(gan: GAN, recipe: Re
     torch.testing.assert_close(row.tensor[[0, -1]], samples.tensor, rtol=0, atol=tolerance)
 
 
-# Which draw random numbers on the CPU, so that a GPU refuses to record them.
+# Which draw random numbers on the CPU, so that a GPU refuses to record them; as it does where a step waits for it.
 NOT_RECORDED = ("music-wavegan",)
 
 
 def test_replayed_steps_are_the_same(small_recipe: Recipe, fitting_store: Store):
     """Where steps become CUDA graphs, weights go the same way; here graphs are those of a stand-in."""
     skip_another_entry(small_recipe)
-    if f"{small_recipe.modality}-{small_recipe.architecture}" in NOT_RECORDED:
+    if small_recipe.test.waits or f"{small_recipe.modality}-{small_recipe.architecture}" in NOT_RECORDED:
         pytest.skip("its steps cannot be recorded")
     recipe = fit_to_data(small_recipe, fitting_store)
     states = []
     for graphed in (None, GraphedSteps(HostRecorder())):  # type: ignore[arg-type]
         trainer = Trainer(recipe, fitting_store, kind_of(recipe).decode, torch.device("cpu"))
         trainer._graphed = graphed
-        for _ in range(FIRST_STEPS + 2):
+        last_start = max(phase.start_kimg for phase in trainer.phases)  # after which pre-training is over
+        trainer.num_steps = math.ceil(1000 * last_start / recipe.train.batch)
+        for _ in range(FIRST_STEPS + 3):
             trainer.step(TrainingReport(recipe.train.loss))
         states.append(trainer.gan.state_dict())
 
-    torch.testing.assert_close(states[1], states[0], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(states[1], states[0], rtol=1e-5, atol=1e-7)  # the progress is in float32 in a graph

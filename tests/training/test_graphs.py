@@ -112,6 +112,18 @@ def test_each_set_of_phases_has_graphs_of_its_own(make_trainers):
     assert [graph.num_replays for graph in recorder.graphs] == [3, 3, 3, 3, 3]
 
 
+def test_what_decides_by_the_progress_is_not_recorded(make_trainers):
+    """A graph would repeat the first decision: the phase is named, with a way on."""
+    _, graphed, _ = make_trainers("gan")
+    loss = graphed.phases[0].loss
+    graphed.phases[0].loss = lambda step: {name: round(step.kimg) + value for name, value in loss(step).items()}
+    for _ in range(FIRST_STEPS):
+        graphed.step(TrainingReport("non_saturating"))
+
+    with pytest.raises(InvalidValueError, match=r"phase D of VanillaGAN cannot be recorded \(.*\); leave it out"):
+        graphed.step(TrainingReport("non_saturating"))
+
+
 def test_what_cannot_be_recorded_is_said(make_trainers):
     """A phase that reads a number of the device is named, with a way on."""
     _, graphed, recorder = make_trainers("gan")

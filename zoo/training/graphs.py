@@ -92,7 +92,7 @@ class FixedNoise(Noise):
             self._draws.append((kind, shape, numbers))
             return numbers.clone()  # whoever changes them in place changes those of this step
         if self._next == len(self._draws) or self._draws[self._next][:2] != (kind, shape):
-            raise InvalidValueError("a step draws other random numbers than the one before it")
+            raise RuntimeError("it draws other random numbers than in the step before")
         self._next += 1
         return self._draws[self._next - 1][2].clone()
 
@@ -183,7 +183,7 @@ class GraphedSteps:
             def run(phase: Phase) -> Terms:
                 try:
                     return recorded.run(phase, compute, self._recorder)
-                except RuntimeError as error:
+                except (RuntimeError, TypeError) as error:  # TypeError: of what takes no tensor for the progress
                     raise InvalidValueError(
                         f"train.cuda_graphs = true: phase {phase.name} of {type(step.gan).__name__} cannot be recorded "
                         f"({shorten(str(error).partition(chr(10))[0], 120)}); leave it out"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -122,14 +122,11 @@ class Trainer:
             labels=labels,
         )
 
-    @contextmanager
-    def _follow(self, step: Step, due: Sequence[Phase]) -> Iterator[Callable[[Phase], Terms]]:
-        """Yield what computes the loss and gradients of a phase: as it is, or by a graph."""
+    def _follow(self, step: Step, due: Sequence[Phase]) -> AbstractContextManager[Callable[[Phase], Terms]]:
+        """Return the context of what computes the loss and gradients of a phase: as it is, or by a graph."""
         if self._graphed is None:
-            yield lambda phase: self._compute_gradients(phase, step)
-        else:
-            with self._graphed.follow(step, due, self._compute_gradients) as compute:
-                yield compute
+            return nullcontext(lambda phase: self._compute_gradients(phase, step))
+        return self._graphed.follow(step, due, self._compute_gradients)
 
     def _compute_gradients(self, phase: Phase, step: Step) -> Terms:
         with self.precision.autocast():
