@@ -202,10 +202,8 @@ def _trace(graph: Graph, module: nn.Module) -> tuple[Any, tuple[int, ...]]:
     inputs = tuple(graph.inputs.values())
     with torch.no_grad():
         module(*inputs)  # a network that refuses its inputs says why here
-    shapes = tuple(
-        {0: torch.export.Dim("batch"), **{i: torch.export.Dim(d) for i, d in graph.free.get(name, {}).items()}}
-        for name in graph.inputs
-    )
+    free = tuple({i: torch.export.Dim(d) for i, d in graph.free.get(name, {}).items()} for name in graph.inputs)
+    shapes = tuple({0: torch.export.Dim("batch"), **sizes} for sizes in free)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         try:
@@ -215,7 +213,7 @@ def _trace(graph: Graph, module: nn.Module) -> tuple[Any, tuple[int, ...]]:
         except Exception:
             one, batches = tuple(value[:1] for value in inputs), (1,)
             try:
-                program = torch.export.export(module, one)
+                program = torch.export.export(module, one, dynamic_shapes=free)
             except Exception as error:
                 raise InvalidValueError(f"torch cannot trace it: {shorten(str(error), 300)}") from error
         try:

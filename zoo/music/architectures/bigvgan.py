@@ -42,6 +42,7 @@ from zoo.training.phases import Phase
 TAPS = 12  # of the filters around each activation
 CUTOFF, HALF_WIDTH = 0.25, 0.3  # of those filters, in units of twice the rate
 REACH = TAPS // 2  # samples on either side that an activation sees
+BLOCK = 32  # samples that are filtered by one matrix product; 16 and 64 take as long
 LOSS_WINDOWS = (32, 64, 128, 256, 512, 1024, 2048)  # of the mel loss of version 2
 LOSS_BANDS = (5, 10, 20, 40, 80, 160, 320)
 
@@ -154,25 +155,44 @@ def make_filter() -> Tensor:
     return torch.tensor(taps / taps.sum(), dtype=torch.float32)[None, None]
 
 
-class Activation(nn.Module):
-    """Section 3.2: a Snake at twice the rate, between two filters: [N, C, T] of one shape."""
+def filter_blocks(rows: Tensor, matrix: Tensor, step: int) -> Tensor:
+    """Multiply each window of rows [N, 1, T], one every `step` samples, by a matrix [window, B]: [N, B windows]."""
+    if torch.compiler.is_exporting():  # windows of ONNX have one number, and convolutions any
+        return F.conv1d(rows, matrix.mT[:, None], stride=step).mT.flatten(1)
+    return (rows[:, 0].unfold(-1, len(matrix), step) @ matrix).flatten(1)
 
-    filter: Tensor
+
+class Activation(nn.Module):
+    """Section 3.2: a Snake at twice the rate, between two filters: [N, C, T] of one shape.
+
+    The filters are matrix products of blocks of samples with all that reaches into them. On a CPU, convolutions of
+    single channels take several times as long.
+    """
+
+    up: Tensor
+    down: Tensor
 
     def __init__(self, channels: int, config: BigVGANConfig) -> None:
         super().__init__()
         self.act = Snake(channels, beta=config.activation == "snakebeta", log_scale=config.log_scale)
-        self.register_buffer("filter", make_filter(), persistent=False)
+        taps = make_filter()
+        doubled = 2 * F.conv_transpose1d(torch.eye(BLOCK + 2 * REACH - 2)[:, None], taps, stride=2)
+        first = 2 * (REACH - 1) + TAPS // 2 - 1
+        halved = F.conv1d(torch.eye(2 * BLOCK + 2 * REACH - 1)[:, None], taps, stride=2)
+        self.register_buffer("up", doubled[:, 0, first : first + 2 * BLOCK].contiguous(), persistent=False)
+        self.register_buffer("down", halved[:, 0, :BLOCK].contiguous(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        shape = x.shape
-        # All channels have one filter, so that they are samples of a batch here.
-        rows = F.pad(x.reshape(-1, 1, shape[-1]), (REACH - 1, REACH - 1), mode="replicate")
-        doubled = 2 * F.conv_transpose1d(rows, self.filter, stride=2)
-        cut = 2 * (REACH - 1) + TAPS // 2 - 1
-        doubled = self.act(doubled[..., cut:-cut].reshape(shape[0], shape[1], -1))  # [N, C, 2 T]
-        rows = F.pad(doubled.reshape(-1, 1, doubled.shape[-1]), (REACH - 1, REACH), mode="replicate")
-        return F.conv1d(rows, self.filter, stride=2).reshape(shape)
+        n, channels, length = x.shape
+        block = 1 if torch.compiler.is_exporting() else BLOCK  # files take any length, whole blocks or not
+        up = self.up[: block + 2 * REACH - 2, : 2 * block]
+        down = self.down[: 2 * block + 2 * REACH - 1, :block]
+        ends = (REACH - 1, REACH - 1 + block - 1)  # the last block is whole, and what is left over makes none
+        rows = F.pad(x.reshape(n * channels, 1, length), ends, mode="replicate")
+        doubled = self.act(filter_blocks(rows, up, block).view(n, channels, -1)[..., : 2 * length])
+        ends = (REACH - 1, REACH + 2 * block - 2)
+        rows = F.pad(doubled.reshape(n * channels, 1, 2 * length), ends, mode="replicate")
+        return filter_blocks(rows, down, 2 * block).view(n, channels, -1)[..., :length]
 
 
 def make_convolution(channels: int, kernel: int, dilation: int) -> nn.Module:
