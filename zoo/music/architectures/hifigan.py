@@ -71,30 +71,36 @@ class HiFiGANTrainConfig(VocoderTrainConfig):
 
 
 class ResBlock1(nn.Module):
-    """Pairs of convolutions with a skip connection, the first of each dilated: rows [N, C, 1, T] of one shape."""
+    """Pairs of convolutions with a skip connection, the first of each dilated: rows [N, C, 1, T] of one shape.
+
+    The first rectifier is given, since the blocks of one rate share it.
+    """
 
     def __init__(self, channels: int, kernel: int, dilations: tuple[int, ...]) -> None:
         super().__init__()
         self.convs1 = nn.ModuleList(_make_convolution(channels, kernel, dilation) for dilation in dilations)
         self.convs2 = nn.ModuleList(_make_convolution(channels, kernel, 1) for _ in dilations)
 
-    def forward(self, x: Tensor) -> Tensor:
-        for first, second in zip(self.convs1, self.convs2, strict=True):
-            inner = F.leaky_relu(first(F.leaky_relu(x, SLOPE)), SLOPE, inplace=True)
-            x = second(inner).add_(x)
+    def forward(self, x: Tensor, rectified: Tensor) -> Tensor:
+        for i, (first, second) in enumerate(zip(self.convs1, self.convs2, strict=True)):
+            inner = first(F.leaky_relu(x, SLOPE) if i else rectified)
+            x = second(F.leaky_relu(inner, SLOPE, inplace=True)).add_(x)
         return x
 
 
 class ResBlock2(nn.Module):
-    """Dilated convolutions, each with a skip connection: rows [N, C, 1, T] of one shape."""
+    """Dilated convolutions, each with a skip connection: rows [N, C, 1, T] of one shape.
+
+    The first rectifier is given, as in `ResBlock1`.
+    """
 
     def __init__(self, channels: int, kernel: int, dilations: tuple[int, ...]) -> None:
         super().__init__()
         self.convs = nn.ModuleList(_make_convolution(channels, kernel, dilation) for dilation in dilations)
 
-    def forward(self, x: Tensor) -> Tensor:
-        for conv in self.convs:
-            x = conv(F.leaky_relu(x, SLOPE)).add_(x)
+    def forward(self, x: Tensor, rectified: Tensor) -> Tensor:
+        for i, conv in enumerate(self.convs):
+            x = conv(F.leaky_relu(x, SLOPE) if i else rectified).add_(x)
         return x
 
 
@@ -128,10 +134,11 @@ class Generator(MelGenerator):
         x = self.conv_pre(as_row(self.standardize(mel)))  # [N, W, 1, F]
         for i, up in enumerate(self.ups):
             x = up(F.leaky_relu(x, SLOPE, inplace=True))  # half the channels, `up` times the rate
+            rectified = F.leaky_relu(x, SLOPE)
             blocks = self.resblocks[i * self.num_kernels : (i + 1) * self.num_kernels]
-            total = blocks[0](x)
+            total = blocks[0](x, rectified)
             for block in blocks[1:]:
-                total.add_(block(x))
+                total.add_(block(x, rectified))
             x = total.div_(self.num_kernels)
         return as_wave(self.conv_post(F.leaky_relu(x, LAST_SLOPE, inplace=True)).tanh_())
 
