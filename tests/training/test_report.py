@@ -9,6 +9,7 @@ import torch
 
 from zoo.recipe import load_recipe
 from zoo.registry import registry
+from zoo.training.losses import LOSSES
 from zoo.training.report import TrainingReport, explain, measure_diversity
 
 
@@ -52,6 +53,24 @@ def test_report_explains_what_the_numbers_mean():
 
     assert all(word in bad for word in ("too strong", "starves", "modes are missing", "train.loss=non_saturating"))
     assert all(word in good for word in ("near equilibrium", "enough gradient", "no collapse of all", "recall"))
+
+
+def test_a_flat_loss_is_starvation_whatever_the_gradients():
+    """With minimax both gradients die while the discriminator wins. The other losses do not saturate then."""
+    torch.manual_seed(0)
+    outputs = torch.randn(64) - 5
+    found = summary_of("minimax", -outputs, outputs, (1e-6, 1e-6))
+    slopes = []
+    for fake in (outputs, torch.zeros(64)):  # the second: equilibrium
+        fake.requires_grad_()
+        (gradient,) = torch.autograd.grad(LOSSES["minimax"].generator(fake), fake)
+        slopes.append(gradient.abs().mean().item())
+
+    assert found["report/gradient_ratio"] == pytest.approx(1)
+    assert found["report/slope"] == pytest.approx(slopes[0] / slopes[1], rel=1e-5)
+    for slope, says in ((found["report/slope"], "of its slope at equilibrium; the generator starves; try train.loss=non_saturating"), (0.3, "enough gradient")):
+        assert says in explain_for("faces-gan", "train.loss=minimax", gradient_ratio=1.0, slope=slope)
+    assert "report/slope" not in summary_of("non_saturating", -outputs, outputs, (1, 1))
 
 
 def test_advice_names_settings_that_the_architecture_takes():

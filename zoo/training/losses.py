@@ -30,6 +30,9 @@ class Loss:
     generator: Callable[[Tensor], Tensor]  # fake logits -> scalar to minimize
     equilibrium: float  # the discriminator's loss where real and fake are equal
     relative: bool = False  # the generator's loss takes fake logits minus real ones
+    slope: Callable[[Tensor], Tensor] | None = None
+    """Of a loss that saturates while the discriminator wins: fake logits -> how steep the generator's loss is there,
+    over its steepness at equilibrium."""
 
 
 def _binary_cross_entropy(real: Tensor, fake: Tensor) -> Tensor:
@@ -43,6 +46,7 @@ LOSSES: dict[str, Loss] = {
         discriminator=_binary_cross_entropy,
         generator=lambda fake: -F.softplus(fake).mean(),
         equilibrium=math.log(4),
+        slope=lambda fake: 2 * fake.sigmoid(),
     ),
     # Goodfellow et al. 2014, section 3: the generator maximizes log D(G(z)); the same fixed point, stronger gradients.
     "non_saturating": Loss(

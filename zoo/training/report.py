@@ -7,6 +7,8 @@ It answers three questions:
   the discriminator is always right, 0 at equilibrium, and below 0 when a constant output would do better. A Wasserstein
   critic has no such scale: for it, the advantage is the gap between its mean outputs in units of their deviation.
 - *Starvation*: does the generator still get gradients? The norm of the generator's gradient over the discriminator's.
+  Both may vanish together, where the loss saturates. So for such a loss there is its slope, too: that of the
+  generator's loss at the discriminator's outputs, over the slope at equilibrium.
 - *Collapse*: are the samples as varied as the data? The mean distance between two samples of fixed latents, over that
   between two real samples.
 """
@@ -26,6 +28,7 @@ from zoo.training.losses import LOSSES
 
 DOMINANT = 0.9  # advantage above which the discriminator is nearly perfect
 STARVED = 0.01  # gradient ratio below which the generator hardly learns
+FLAT = 0.05  # slope of a loss, relative to that at equilibrium, below which the generator hardly learns
 COLLAPSED = 0.6  # diversity relative to the data's below which modes are missing
 NOISY = 1.5  # diversity relative to the data's above which samples are noise, or exaggerated
 MOST_DIVERSE = 10.0  # the largest diversity that is reported: that of noise, and of any samples beside data all alike
@@ -54,6 +57,8 @@ class TrainingReport:
                 if name == "real":
                     real, fake = (terms[part].detach().float() for part in ("real", "fake"))
                     self._values["adversarial_loss"].append(self._loss.discriminator(real, fake))
+                    if self._loss.slope is not None:
+                        self._values["report/slope"].append(self._loss.slope(fake).mean())
             elif name != "loss":
                 self._values[name].append(value.detach())
 
@@ -115,13 +120,14 @@ def explain(summary: Mapping[str, float], recipe: Recipe, *, num_steps: int) -> 
             f"Equilibrium: the critic's outputs on real and fake are {advantage:.2f} deviations apart "
             "(0 is equilibrium; a gap that shrinks slowly means that the training converges)."
         )
-    ratio = summary.get("report/gradient_ratio")
-    if ratio is not None:
-        how = (
-            f"the generator starves{_recommend(recipe, 'non_saturating', 'rate', 'r1')}"
-            if ratio < STARVED
-            else "the generator gets enough gradient"
+    starves = f"the generator starves{_recommend(recipe, 'non_saturating', 'rate', 'r1')}"
+    ratio, slope = summary.get("report/gradient_ratio"), summary.get("report/slope", 1.0)
+    if slope < FLAT:
+        lines.append(
+            f"Starvation: the generator's loss has {100 * slope:.2g}% of its slope at equilibrium; {starves}."
         )
+    elif ratio is not None:
+        how = starves if ratio < STARVED else "the generator gets enough gradient"
         lines.append(f"Starvation: the generator's gradient is {ratio:.2g} times the discriminator's; {how}.")
     variety = summary.get("report/diversity")
     if variety is not None and not _takes_input(recipe):  # else samples vary as the input does
