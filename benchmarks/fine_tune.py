@@ -30,6 +30,7 @@ from zoo.metrics.report import distribution_metrics
 from zoo.render.attributes import Portrait, sample_portrait
 from zoo.render.heads import HeadRenderer
 from zoo.samples import Images
+from zoo.training.run import Run
 
 ENTRY = "faces-stylegan2-small"
 NUM_PHOTOS, NUM_COMPARED = 300, 1000
@@ -79,6 +80,8 @@ def write_busts(folder: Path, numbers: range) -> Tensor:
 def fine_tune(name: str, photos: Path, run: Path, kimg: float) -> None:
     """Train the released weights on a folder of photos until `kimg`; a run that is there goes on."""
     if run.exists():
+        if (done := Run.open(run).kimg) > kimg:
+            raise SystemExit(f"{run}: is at {done:g} kimg, beyond {kimg:g}; choose another --out")
         zoo.train(resume=run, overrides={"train.total_kimg": kimg})
     else:
         settings = {"train.total_kimg": kimg, "train.lr_decay_share": 0.0, **AUGMENTATIONS[name]}
@@ -96,7 +99,8 @@ def main() -> None:
 
     count = options.samples
     photos = write_busts(options.out / "photos", range(options.photos))
-    others = write_busts(options.out / "others", range(NUM_PHOTOS, NUM_PHOTOS + 2 * count))
+    first = max(NUM_PHOTOS, options.photos)  # nothing is compared with what was trained on
+    others = write_busts(options.out / "others", range(first, first + 2 * count))
     features = load_features("")
     real, held_out = features(others).split(count)
 

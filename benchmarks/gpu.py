@@ -212,14 +212,14 @@ def _limit_time(seconds: float) -> Iterator[None]:
 
 
 def time_calls(run: Callable[[], object], device: torch.device, *, calls: int = 1) -> float:
-    """Measure the seconds of a call, over whole rounds of `calls` calls: two to warm up, then SECONDS of them.
+    """Measure the seconds of a call, over whole rounds of `calls` calls: some to warm up, then SECONDS of them.
 
     On the CPU, three calls warm up and one is measured.
     """
     if device.type != "cuda":
         _time(run, device, 3)
         return _time(run, device, 1)
-    _time(run, device, max(calls, 3))  # three: a graph is recorded in the third call
+    _time(run, device, FIRST_STEPS + calls)  # graphs are recorded after the first steps
     once = _time(run, device, calls)
     num = calls * max(1, math.ceil(SECONDS / once))
     return _time(run, device, num) / num
@@ -286,7 +286,7 @@ def make_trainer(recipe: Recipe, store: Store, device: torch.device) -> Trainer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recorded:
+class StepNumbers:
     """What one training step computed, on the CPU in float64."""
 
     images: Tensor  # of the generator before the step
@@ -294,7 +294,7 @@ class Recorded:
     update: Tensor  # weights after the step minus those before it
 
 
-def record_step(trainer: Trainer) -> Recorded:
+def record_step(trainer: Trainer) -> StepNumbers:
     """Run the first step of a training, without dropout, whose random numbers belong to each device."""
     gan, gradients = trainer.gan, []
 
@@ -313,7 +313,7 @@ def record_step(trainer: Trainer) -> Recorded:
         update = _flatten(gan.parameters()) - before
     for hook in hooks:
         hook.remove()
-    return Recorded(images=images, gradients=dict(zip(due, gradients, strict=True)), update=update)
+    return StepNumbers(images=images, gradients=dict(zip(due, gradients, strict=True)), update=update)
 
 
 def _flatten(tensors: Any) -> Tensor:
@@ -344,7 +344,7 @@ def bring_to_graphs(trainer: Trainer, plain: Trainer) -> None:
     trainer.load_state_dict(copy.deepcopy(plain.state_dict()))  # optimizers would share it
 
 
-def compare(found: Recorded, expected: Recorded, limit: float) -> dict[str, Any]:
+def compare(found: StepNumbers, expected: StepNumbers, limit: float) -> dict[str, Any]:
     """Compute relative differences: of the images, of the gradient that differs most, and of the update.
 
     Adam's first update is almost the sign of the gradient, so the update differs more than the gradient, and has no
@@ -367,7 +367,7 @@ def compare(found: Recorded, expected: Recorded, limit: float) -> dict[str, Any]
 
 
 def choose_batch(recipe: Recipe, device: torch.device) -> int:
-    """Choose a batch: 128 up to 64 px, less for larger images; StyleGAN2-ADA's `auto` has 32 at 128 px, 16 at 256."""
+    """Choose a batch: 128 up to 64 px, 64 at 128 px, 32 at 256 px: there, twice that of StyleGAN2-ADA's `auto`."""
     side = recipe.build().sample_shape[-1]
     return max(16, min(128, 128 * 64 // side)) if device.type == "cuda" else 2
 

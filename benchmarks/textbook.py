@@ -87,20 +87,12 @@ def compare_sampling(recipe: Recipe, rounds: int) -> Comparison:
 
 def compare_training(recipe: Recipe, rounds: int) -> Comparison:
     """Compare one step of D and G through this library's phases, without penalties, with the textbook's step."""
-    gan = channels_last(recipe.build()).requires_grad_(False)
-    phases = [phase for phase in gan.phases(recipe.train) if phase.name in ("D", "G")]
-    real = torch.rand(BATCH, *gan.sample_shape) * 2 - 1
-    ours = make_step(gan, phases, real.contiguous(memory_format=torch.channels_last))
-    return alternate("training step (D and G)", ours, make_textbook_step(recipe, real), rounds)
+    return _compare_training(recipe, rounds, BATCH, make_textbook_step)
 
 
 def compare_styled_training(recipe: Recipe, rounds: int) -> Comparison:
     """Compare one step of D and G of StyleGAN2 at batch 16, without penalties, with the step in plain operations."""
-    gan = channels_last(recipe.build()).requires_grad_(False)
-    phases = [phase for phase in gan.phases(recipe.train) if phase.name in ("D", "G")]
-    real = torch.rand(16, *gan.sample_shape) * 2 - 1
-    ours = make_step(gan, phases, real.contiguous(memory_format=torch.channels_last))
-    return alternate("training step, batch 16", ours, make_plain_step(recipe, real), rounds)
+    return _compare_training(recipe, rounds, 16, make_plain_step)
 
 
 def compare_completions(recipe: Recipe, rounds: int) -> Comparison:
@@ -183,6 +175,16 @@ def make_step(gan: GAN, phases: list[Phase], real: Tensor, labels: Tensor | None
             phase.optimizer.step()
 
     return run
+
+
+def _compare_training(
+    recipe: Recipe, rounds: int, batch: int, make_plain: Callable[[Recipe, Tensor], Callable[[], None]]
+) -> Comparison:
+    gan = channels_last(recipe.build()).requires_grad_(False)
+    phases = [phase for phase in gan.phases(recipe.train) if phase.name in ("D", "G")]
+    real = torch.rand(batch, *gan.sample_shape) * 2 - 1
+    ours = make_step(gan, phases, real.contiguous(memory_format=torch.channels_last))
+    return alternate(f"training step, batch {batch}", ours, make_plain(recipe, real), rounds)
 
 
 def _compare_sampling(gan: GAN, plain: nn.Module, draw: Callable[[], Tensor], rounds: int) -> Comparison:

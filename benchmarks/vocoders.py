@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9, help="alternating rounds of the speed")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    models: dict[str, Any] = {name: zoo.load(name) for name in options.models}
+    models: dict[str, Any] = {name: zoo.load(name, device="cpu") for name in options.models}
     first = next(iter(models.values()))
     store = open_store(SoundDataConfig(name="rendered-music"), first.config)
     real = torch.stack(read_held_out_sounds(store, options.pieces * ROWS))

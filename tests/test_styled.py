@@ -17,12 +17,13 @@ from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError, ZooEr
 from zoo.gan import GAN
 from zoo.io.weights import write_sums
 from zoo.modality import kind_of
+from zoo.noise import Noise
 from zoo.recipe import load_recipe
 from zoo.registry import registry
 from zoo.releases.exporting import release
 from zoo.releases.loading import load_folder
 from zoo.samples import Images
-from zoo.styled import DIRECTIONS, Direction, StyledGAN, join, read_directions, read_layers, write_directions
+from zoo.styled import DIRECTIONS, Direction, Layers, StyledGAN, join, read_directions, read_layers, write_directions
 from zoo.training.loop import run_training
 from zoo.training.run import Run
 from zoo.training.trainer import Trainer
@@ -159,6 +160,23 @@ def test_directions_that_there_are_not_are_refused(faces: StyledGAN, k: int):
         faces.directions(k)
 
 
+def test_other_methods_and_shapes_are_refused(faces: StyledGAN):
+    """In one line, and not by another method than was asked for."""
+    with pytest.raises(InvalidValueError, match="should be weights or samples"):
+        faces.directions(2, method="weight")  # type: ignore[arg-type]
+    with pytest.raises(InvalidValueError, match=r"direction \[3\] should be \[8\]"):
+        faces.move(faces.sample(1, seed=0), torch.zeros(3))
+
+
+def test_latents_are_generated_with_styles_of_ones_own(model: StyledGAN):
+    """`styles` is an argument of the generator, which `generate` passes on."""
+    latents, samples = model.latents(2, Noise(1)), model.sample(2, seed=0)
+
+    made = model.generate(latents, styles=samples.styles)
+
+    assert torch.equal(made.styles, samples.styles)
+
+
 @pytest.mark.parametrize(
     ("layers", "expected"),
     [
@@ -167,15 +185,17 @@ def test_directions_that_there_are_not_are_refused(faces: StyledGAN, k: int):
         ("fine", slice(8, None)),
         ("3", slice(3, 4)),
         ("2-5", slice(2, 6)),
+        (0, slice(0, 1)),
+        (slice(1, 3), slice(1, 3)),
     ],
 )
-def test_layers_by_name_and_number(layers: str, expected: slice):
+def test_layers_by_name_and_number(layers: Layers, expected: slice):
     """Names stand for sizes of maps."""
     assert read_layers(layers, 10) == expected
 
 
-@pytest.mark.parametrize("layers", ["rough", "4-", "-1", "12", "5-3", "coarse-fine", "9" * 30])
-def test_layers_that_there_are_not_are_refused(layers: str):
+@pytest.mark.parametrize("layers", ["rough", "4-", "-1", "12", "5-3", "coarse-fine", "9" * 30, 12])
+def test_layers_that_there_are_not_are_refused(layers: Layers):
     """In one line."""
     with pytest.raises(InvalidValueError, match="layers"):
         read_layers(layers, 10)

@@ -42,7 +42,7 @@ def steering_of(model: GAN, modality: str) -> tuple[StyledGAN, KindSteering]:
     if not isinstance(model, StyledGAN):
         raise InvalidValueError(f"{type(model).__name__} has no styles; models with styles are StyleGAN2 and its kind")
     for kind in load_modality(modality).kinds:
-        if kind.load_steering is not None and isinstance(model, StyledGAN) and model.Output is Images:
+        if kind.load_steering is not None and model.Output is Images:
             return model, kind.load_steering()
     raise InvalidValueError(f"samples of {modality} have no attributes that a network of this library knows")
 
@@ -60,14 +60,15 @@ def learn_directions(
 
     Styles are regressed on all attributes together. So a direction is the mean change of a style where one attribute
     changes and all others stay. It is scaled so that a move of 1 moves its attribute by one standard deviation, and
-    measured on other samples than it was learned from.
+    measured on other samples than it was learned from. A direction that moves its attribute by less than LEAST is left
+    out.
 
     Args:
         count: samples that are learned from.
         seed: of these samples; those that are measured have the next one.
     """
     report = progress or (lambda done, total: None)
-    total = count + NUM_MEASURED * (1 + 4 * len(steering.named))
+    total = count + NUM_MEASURED * 4 * len(steering.named)
     done = 0
 
     def see(images: Tensor) -> dict[str, Tensor]:
@@ -105,6 +106,7 @@ def learn_directions(
         changes = measure(vector)
         others = torch.cat([changes[:index], changes[index + 1 :]])
         found[label] = Direction(vector=vector, moves=float(changes[index]), leaves=float(others.abs().mean()))
+    report(total, total)  # those that were left out, too
     return found
 
 
@@ -117,7 +119,7 @@ class Projection:
     samples: Images
     """What the generator makes of its styles, `samples.styles`. `model.edit(samples, ...)` changes it."""
     distances: list[float] = field(repr=False)
-    """The distance of the two after each step."""
+    """The distance before each step, of what the generator makes of the styles with that step's noise."""
 
 
 def project(

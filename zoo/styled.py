@@ -26,9 +26,9 @@ NUM_DRAWN = 4096
 """Styles that are drawn to measure their mean and deviations."""
 MOST_DIRECTIONS = 64
 
-Layers = slice | str
-"""Some of the styles of a sample, which its layers take in turn from the coarsest to the finest: a slice, or `coarse`
-(maps of 4 and 8 px), `middle` (16 and 32 px), `fine` (from 64 px on)."""
+Layers = int | slice | str
+"""Some of the styles of a sample, which its layers take in turn from the coarsest to the finest: a number, a slice, a
+range such as "4-7", or `coarse` (maps of 4 and 8 px), `middle` (16 and 32 px), `fine` (from 64 px on)."""
 
 _NAMED_LAYERS = {"coarse": slice(0, 4), "middle": slice(4, 8), "fine": slice(8, None), "all": slice(None)}
 
@@ -123,7 +123,9 @@ class StyledGAN(GAN[S_co]):
     ) -> S_co:
         """Make samples that know their styles."""
         check_batch_size(batch_size)
-        styles = self._choose_styles(self.map_latents(latents, batch_size=batch_size), truncation, cutoff, edit)
+        styles = arguments.pop("styles", None)
+        if styles is None:
+            styles = self._choose_styles(self.map_latents(latents, batch_size=batch_size), truncation, cutoff, edit)
         tensor = self._generate(latents, batch_size, progress, styles=styles, **arguments)
         return replace(self.output(tensor, latents.cpu()), styles=styles)
 
@@ -176,6 +178,8 @@ class StyledGAN(GAN[S_co]):
 
         Returns:
             as many samples as rows times columns, row by row; `.save(path, columns=len(columns))` shows the grid.
+
+        Raises InvalidValueError for no such layers, and for samples without latents.
         """
         first, second = self._expand(self.styles_of(rows)), self._expand(self.styles_of(columns))
         chosen = read_layers(layers, self.generator.num_styles)
@@ -195,8 +199,10 @@ class StyledGAN(GAN[S_co]):
                 components of styles (GANSpace: Härkönen et al. 2020, arXiv:2004.02546).
             layers: with `weights`, those whose matrices count.
 
-        Raises InvalidValueError for more directions than a style has numbers.
+        Raises InvalidValueError for another method, and for more directions than a style has numbers.
         """
+        if method not in ("weights", "samples"):
+            raise InvalidValueError(f"method = {shorten_repr(method)} should be weights or samples")
         width = self.generator.style_dim
         if not 1 <= k <= width:
             raise InvalidValueError(f"k = {k} should be from 1 to {width}, the numbers of a style")
@@ -213,7 +219,12 @@ class StyledGAN(GAN[S_co]):
         return (vectors * (styles @ vectors.T).std(0)[:, None]).float()
 
     def move(self, samples: Samples, direction: Tensor, amount: float = 1.0, *, layers: Layers = "all") -> S_co:
-        """Move samples along a direction [W], in the styles of some or all layers."""
+        """Move samples along a direction [W], in the styles of some or all layers.
+
+        Raises InvalidValueError for a direction of another shape, for no such layers, and for samples without latents.
+        """
+        if direction.shape != (width := self.generator.style_dim,):
+            raise InvalidValueError(f"direction {list(direction.shape)} should be [{width}], a style's numbers")
         styles, chosen = self._expand(self.styles_of(samples)).clone(), read_layers(layers, self.generator.num_styles)
         styles[:, chosen] += amount * direction.to(styles)
         return replace(self._remake(samples, styles, samples.latents), seed=samples.seed)
@@ -288,6 +299,8 @@ def read_layers(layers: Layers, count: int) -> slice:
                 f"layers = {shorten_repr(layers)} should be {', '.join(_NAMED_LAYERS)}, or numbers such as 0-3"
             )
         layers = _NAMED_LAYERS[layers] if match is None else slice(int(match[1]), int(match[2] or match[1]) + 1)
+    elif isinstance(layers, int):
+        layers = slice(layers, layers + 1)
     if not range(count)[layers]:
         raise InvalidValueError(f"layers {layers.start} to {layers.stop}: this model has styles 0 to {count - 1}")
     return layers
@@ -323,7 +336,7 @@ def check_learned(path: Path, kimg: float) -> None:
 
 
 def write_directions(directions: Mapping[str, Direction], path: Path, *, learned: Mapping[str, Any]) -> None:
-    """Write named directions, which `read_directions` reads, and how they were learned."""
+    """Write named directions, which `read_directions` reads, and how they were learned. Raises WriteError."""
     content = {"learned": learned, "directions": {name: each.to_json() for name, each in directions.items()}}
     with replace_atomically(path) as temporary:
         temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")

@@ -19,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import zoo.recipe
 from zoo.recipe import load_recipe
 from zoo.registry import Registry, registry
+from zoo.training.graphs import FIRST_STEPS
 
 SCRIPT = Path(gpu.__file__)
 # All dependencies but torch, NumPy, and filelock, which torch needs.
@@ -205,7 +206,7 @@ def test_tables_show_ratios_shares_and_goals():
 
 
 def test_times_on_a_gpu_are_whole_rounds_after_a_warm_up(monkeypatch: pytest.MonkeyPatch):
-    """Events count milliseconds. Lazy penalties need whole rounds, and a graph is recorded in the third call."""
+    """Events count milliseconds. Lazy penalties need whole rounds, and graphs are recorded after the first steps."""
     calls: list[str] = []
 
     class Event:
@@ -222,7 +223,7 @@ def test_times_on_a_gpu_are_whole_rounds_after_a_warm_up(monkeypatch: pytest.Mon
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
 
     assert gpu.time_calls(lambda: calls.append("step"), torch.device("cuda"), calls=3) == 0.25
-    assert len(calls) == 3 + 3 + 6  # two rounds first, then two, since a second takes more than one of them
+    assert len(calls) == FIRST_STEPS + 3 + 3 + 6  # a round to record, one to time, and two that take a second
 
 
 @pytest.mark.gpu

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from zoo.convert.hifigan import take_sizes
 from zoo.convert.published import convert
 from zoo.errors import InvalidFileError
 from zoo.exporting import export
@@ -43,7 +44,17 @@ def test_releases_become_folders_that_sound_the_same(version: str, tmp_path: Pat
     torch.testing.assert_close(ours.vocode(made["mel"]), made["wave"], rtol=0, atol=1e-6)
     assert list(ours.networks) == ["generator"]
     assert (ours.config.rate, ours.config.high, ours.config.tanh) == (8000, 0, version == "bigvgan-v1")
-    assert ours.config.mel.describe() in (tmp_path / "ours" / "README.md").read_text()
+    card = (tmp_path / "ours" / "README.md").read_text()
+    assert ours.config.mel.describe() in card
+    assert "zoo sample ./ours --input song.wav --out again.wav" in card
+
+
+def test_a_hop_that_does_not_divide_the_usual_length_converts(tmp_path: Path):
+    """The length of training sounds is not in the file, so that none is refused for it."""
+    path = tmp_path / "config.json"
+    path.write_text("{}")
+
+    assert take_sizes({"hop_size": 480, "upsample_rates": [10, 6, 4, 2]}, path)["length"] % 480 == 0
 
 
 @pytest.mark.parametrize("version", VERSIONS[1:])  # the first differs in what the contract covers

@@ -12,8 +12,8 @@ from helpers.hanging import must_end
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from zoo.convert.hifigan import read_vocoder
-from zoo.convert.published import convert
+from zoo.convert import hifigan
+from zoo.convert.published import convert, read_published
 from zoo.errors import InvalidFileError, InvalidValueError
 from zoo.music.architectures.hifigan import V3, Generator, HiFiGAN, HiFiGANConfig
 from zoo.nn.fusion import fuse_norms
@@ -34,6 +34,10 @@ def generator(config: HiFiGANConfig = SMALL) -> nn.Module:
         if name.endswith("original0"):
             nn.init.uniform_(value, 0.5, 1.5)
     return made
+
+
+def read_vocoder(source: Path) -> HiFiGAN:
+    return hifigan.read_vocoder(read_published(source))
 
 
 def original_layout(made: nn.Module, *, weight_norm: bool) -> dict[str, Tensor]:

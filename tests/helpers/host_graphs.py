@@ -31,7 +31,7 @@ class HostRecorder:
 
 
 class HostGraph:
-    """Stands for `zoo.training.graphs.Graph`: recording changes nothing that was there before."""
+    """Stands for `zoo.training.graphs.CUDAGraph`: recording changes nothing that was there before."""
 
     def __init__(self) -> None:
         self.num_replays = 0

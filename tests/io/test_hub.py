@@ -676,3 +676,6 @@ def test_verify_of_one_name(repo: str, pinned: str, command, small: Path):
     assert "no weights" in errors
     zoo.load(pinned)
     assert command("verify", repo)[0] == 0
+    code, _, errors = command("verify", f"{repo}@main")  # the cache knows commits
+    assert code == 2
+    assert f"There are {pinned}" in errors

@@ -18,8 +18,8 @@ import zoo
 from zoo.modality import load_modality
 from zoo.recipe import Recipe, load_recipe
 from zoo.registry import MODALITIES, registry
-from zoo.releases.card import evaluate_command, format_card
-from zoo.releases.exporting import release
+from zoo.releases.card import evaluate_command, format_card, without_place
+from zoo.releases.exporting import format_released_recipe, release
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -128,6 +128,39 @@ def test_only_tasks_that_the_hub_has_are_named():
 def test_the_command_prints_the_metrics_again(command: str, data: str, expected: str):
     """The card's command names the published weights, and no path of who trained them."""
     assert evaluate_command(command, load_recipe("faces-dcgan", data=data), "me/x") == expected
+
+
+def test_no_path_of_who_trained_them_is_published():
+    """Files become names, in the card and in the recipe, whatever key names them."""
+    paths = {
+        "evaluate.features": "i3d:/home/me/i3d.pt",
+        "evaluate.control": "/home/me/runs/b",
+        "train.start": "/home/me/a",
+    }
+    recipe = load_recipe("video-mocogan", [f'{key}="{value}"' for key, value in paths.items()])
+    command = "zoo evaluate runs/a --features i3d:/home/me/i3d.pt --control /home/me/runs/b"
+
+    assert evaluate_command(command, recipe, "me/x") == "zoo evaluate me/x --features i3d:i3d.pt --control b"
+    assert "/home/me" not in format_released_recipe(recipe)
+    for value, known in (("~/a", "a"), ("C", "C"), ("hf:org/set", "hf:org/set"), ("me/base", "me/base")):
+        assert without_place(value) == known
+
+
+@pytest.mark.parametrize(
+    ("given", "options"),
+    [
+        (["train.start='me/base'"], "--from me/base"),
+        (["train.start='/home/me/a'"], "--from WEIGHTS"),
+        (["evaluate.features='resnet50'"], "evaluate.features=resnet50"),
+        (["train.start='faces-gan'"], ""),
+    ],
+)
+def test_the_training_command_asks_for_all_that_a_file_may_not_choose(given: list[str], options: str):
+    """A recipe that names other weights or networks is refused until one asks for them."""
+    text = card(load_recipe("faces-dcgan", [*SMALL, *given]))
+
+    assert f"`zoo train recipe.toml --out run{options and ' '}{options}` trains it again" in text
+    assert "--data hf:org/set" in card(load_recipe("faces-dcgan", SMALL, data="hf:org/set"))
 
 
 def test_every_modality_has_a_card():

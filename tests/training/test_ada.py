@@ -149,7 +149,8 @@ def test_the_probability_follows_the_signs_of_real_logits():
         augment.adapt(make_step(number))
         seen.append(shown.item())
 
-    assert seen == pytest.approx([0.5] * 3 + [0.54] * 4 + [0.58] * 4 + [0.54])
+    assert seen == pytest.approx([0.5] * 4 + [0.54] * 4 + [0.58] * 4)  # of each step, before it moves
+    assert augment.ada.probability.item() == pytest.approx(0.54)
 
 
 @pytest.mark.parametrize(("start", "sign", "end"), [(1.0, 1.0, 1.0), (0.0, -1.0, 0.0)])

@@ -11,8 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from helpers.hanging import LIMIT_SECONDS
 
+from zoo.training import distributed
 from zoo.training.run import Run
 
 SCRIPT = """
@@ -88,3 +90,16 @@ def test_processes_that_do_not_share_the_run_folder_are_refused(
 
     assert all("all machines must share this folder" in text or "ended or was killed" in text for text in errors)
     assert any("all machines must share this folder" in text for text in errors)
+
+
+def test_a_parameter_without_a_gradient_has_none_in_many_processes(monkeypatch: pytest.MonkeyPatch):
+    """As in one process, where Adam leaves it alone. A gradient of zero would be moved by its momentum."""
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    monkeypatch.setattr(distributed.dist, "all_reduce", lambda values: values.mul_(2))
+    layer = torch.nn.Linear(2, 1)
+    layer.weight.grad = torch.tensor([[1.0, 3.0]])
+
+    distributed.average_gradients(layer)
+
+    assert layer.bias.grad is None
+    assert torch.equal(layer.weight.grad, torch.tensor([[1.0, 3.0]]))

@@ -29,6 +29,7 @@ from zoo.io.atomic import replace_atomically
 from zoo.noise import Noise
 from zoo.recipe import Recipe, load_recipe
 from zoo.training import trainer as trainer_module
+from zoo.training.callbacks import Callback
 from zoo.training.checkpoint import list_checkpoints, load_checkpoint
 from zoo.training.loop import run_training
 from zoo.training.report import TrainingReport
@@ -83,6 +84,13 @@ def test_on_step_is_called_after_every_step(recipe: Recipe, store: Store, tmp_pa
     run_it(recipe, tmp_path / "run", store, on_step=lambda now: seen.append((now.kimg, now.images_per_second > 0)))
 
     assert seen == [(pytest.approx(0.004 * i), True) for i in range(1, 11)]
+
+
+def test_a_stop_in_the_last_step_is_the_end(recipe: Recipe, store: Store, tmp_path: Path):
+    """There is nothing to resume."""
+    assert not run_it(recipe, tmp_path / "early", store, deadline=0.0)
+    last = replace(recipe, train=replace(recipe.train, total_kimg=recipe.train.batch / 1000))
+    assert run_it(last, tmp_path / "last", store, deadline=0.0)
 
 
 def test_log_of_a_resumed_run_has_no_line_twice(recipe: Recipe, store: Store, tmp_path: Path):
@@ -159,9 +167,16 @@ def test_divergence_stops_with_advice_and_keeps_the_last_good_state(recipe: Reci
     run_it(recipe, run, store)
     bad = replace(recipe, train=replace(recipe.train, total_kimg=0.08, r1_gamma=float("inf"), r1_interval=1))
 
-    with pytest.raises(DivergenceError, match="learning rates"):
-        run_it(bad, run, store)
+    ends: list[bool] = []
 
+    class Watch(Callback):
+        def on_end(self, kimg: float, *, finished: bool) -> None:
+            ends.append(finished)
+
+    with pytest.raises(DivergenceError, match="learning rates"):
+        run_it(bad, run, store, callbacks=[Watch()])
+
+    assert ends == [False]
     gan, kimg = Run.open(run).load()
     assert kimg == 0.04
     assert all(bool(torch.isfinite(value).all()) for value in gan.state_dict().values())

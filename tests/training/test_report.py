@@ -68,7 +68,10 @@ def test_a_flat_loss_is_starvation_whatever_the_gradients():
 
     assert found["report/gradient_ratio"] == pytest.approx(1)
     assert found["report/slope"] == pytest.approx(slopes[0] / slopes[1], rel=1e-5)
-    for slope, says in ((found["report/slope"], "of its slope at equilibrium; the generator starves; try train.loss=non_saturating"), (0.3, "enough gradient")):
+    for slope, says in (
+        (found["report/slope"], "of its slope at equilibrium; the generator starves; try train.loss=non_saturating"),
+        (0.3, "enough gradient"),
+    ):
         assert says in explain_for("faces-gan", "train.loss=minimax", gradient_ratio=1.0, slope=slope)
     assert "report/slope" not in summary_of("non_saturating", -outputs, outputs, (1, 1))
 

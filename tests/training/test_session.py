@@ -11,6 +11,8 @@ import pytest
 import zoo
 from zoo import recipe as recipe_module
 from zoo.errors import InvalidValueError
+from zoo.gan import GAN
+from zoo.recipe import load_recipe
 from zoo.training.run import Run
 from zoo.training.session import list_overrides
 
@@ -56,6 +58,35 @@ def test_overrides_are_a_mapping_a_text_or_texts():
     assert list_overrides(("a=1", "b=2")) == ["a=1", "b=2"]
     with pytest.raises(InvalidValueError, match="numbers, texts"):
         list_overrides({"train.batch": object()})
+
+
+def test_a_recipe_object_takes_overrides_data_and_weights(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As an entry does; the weights to start from stay on the CPU until they are copied."""
+    devices: list[str] = []
+    load_weights = zoo.load
+
+    def load(name: str, device: str = "auto") -> GAN:
+        devices.append(device)
+        return load_weights(name, device=device)
+
+    monkeypatch.setattr("zoo.releases.loading.load", load)
+    given = {"train.batch": 4, "train.total_kimg": 0.004, "train.lr_decay_share": 0.0}
+    said: list[str] = []
+    recipe = load_recipe("faces-dcgan")
+    zoo.train(recipe, out=tmp_path / "run", data=str(photos), start="faces-dcgan", overrides=given, log=said.append)
+    zoo.train(
+        recipe,
+        resume=tmp_path / "run",
+        data=str(photos),
+        overrides={**given, "train.start": "faces-dcgan"},
+        log=said.append,
+    )
+
+    done = Run.open(tmp_path / "run").recipe
+    assert (done.train.batch, done.data.folder, done.train.start) == (4, str(photos), "faces-dcgan")
+    assert devices == ["cpu"]
 
 
 def test_a_training_says_what_it_trains_on_and_what_helps_few_samples(photos: Path, tmp_path: Path):

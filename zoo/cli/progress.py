@@ -65,7 +65,7 @@ def training_progress() -> Iterator[
 
     Without a terminal it prints a line at each percent, so that a log file shows the progress, too.
 
-    Yields `log`, `build_progress` and `on_step` of `zoo.training.session.train_run`.
+    Yields `log`, `build_progress` and `on_step` of `zoo.train`.
     """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn

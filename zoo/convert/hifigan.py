@@ -67,21 +67,21 @@ def recognize(published: Published) -> bool:
 
 def convert(published: Published) -> Converted:
     """Read the vocoder, with the config.json beside its file."""
-    gan = read_vocoder(published.path)
+    gan = read_vocoder(published)
     states = {name: network.state_dict() for name, network in gan.networks.items()}
     return Converted(modality="music", architecture="hifigan", config=asdict(gan.config), states=states)
 
 
-def read_vocoder(source: Path) -> HiFiGAN:
-    """Read the vocoder in a file or folder, without discriminators.
+def read_vocoder(published: Published) -> HiFiGAN:
+    """Read the vocoder of a file, without discriminators.
 
     The sizes are those of a config.json in the same folder. Without one they are those of the weights, and the paper's
     where weights do not show them.
 
     Raises InvalidFileError where there is no vocoder, or a tensor is missing, unknown, or of another shape.
     """
-    path = find_weights(source)
-    return build_vocoder(read_tensors(path), read_config(path), where=str(path))
+    path = published.path
+    return build_vocoder(read_tensors(path), read_config(path), where=str(path))  # all tensors: there may be two
 
 
 def build_vocoder(state: Mapping[str, Tensor], about: Mapping[str, Any], *, where: str) -> HiFiGAN:
@@ -120,18 +120,6 @@ def build_vocoder(state: Mapping[str, Tensor], about: Mapping[str, Any], *, wher
     found = {name: value.float() for name, value in parametrize(state).items()}
     gan.generator.load_state_dict({**{name: own[name] for name in optional}, **found})
     return gan
-
-
-def find_weights(source: Path) -> Path:
-    """Find the file of weights that `source` is or contains. Raises InvalidFileError."""
-    if source.is_file():
-        return source
-    for name in ("model.safetensors", "pytorch_model.bin", "generator"):
-        if (source / name).is_file():
-            return source / name
-    raise InvalidFileError(
-        f"{source}: no file of weights, and no folder with model.safetensors, pytorch_model.bin or generator"
-    )
 
 
 def rename(name: str) -> str:
@@ -191,7 +179,8 @@ def take_sizes(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
                 f"{path}: upsample_rates = {shorten_repr(ups)} should be a list of at most {MAX_ITEMS} whole numbers"
             )
         about["hop"] = math.prod(about["ups"])
-        about["length"] = 32 * about["hop"]
+    if type(hop := about.get("hop")) is int:
+        about["length"] = 32 * hop  # of the sounds of a training, which the file does not say
     if "high" not in about and "fmax" in content:
         about["high"] = 0.0  # null in the authors' files means half of the rate
     return about

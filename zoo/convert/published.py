@@ -9,7 +9,6 @@ the config and the states under our names.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -208,7 +207,7 @@ def _check_states(converted: Converted, source: Path, family: Family) -> None:
             some = ", ".join(shorten(name) for name in sorted(wrong)[:4])
             raise InvalidFileError(f"{source}: begins as {family.name} does, but {some} of its {network} do not fit")
         for name, value in state.items():
-            if value.is_floating_point() and not math.isfinite(value.sum()):
+            if value.is_floating_point() and not value.isfinite().all():
                 raise InvalidFileError(f"{source}: {shorten(name)} is not finite")
 
 
@@ -248,6 +247,7 @@ def _format_card(converted: Converted, source: Path, out: Path, family: Family, 
         f"| `{name}.safetensors` | {sum(value.numel() for value in state.values()):,} |"
         for name, state in converted.states.items()
     )
+    arguments = "--input song.wav --out again.wav" if takes else "-n 16 --seed 0"
     terms = license or "not stated. Ask who published the file before you use or share these weights"
     return f"""# {out.name}
 
@@ -257,7 +257,7 @@ license of the file holds for them, too.
 License: {terms}.
 
 ```
-zoo sample ./{out.name} -n 16 --seed 0
+zoo sample ./{out.name} {arguments}
 ```
 
 | file | numbers |

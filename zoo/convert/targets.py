@@ -16,7 +16,10 @@ TARGETS = {"rosinality": rosinality.export, "nvidia-state-dict": stylegan2.expor
 def export(name: str | os.PathLike[str], to: str, out: Path) -> Path:
     """Write what `zoo.load` loads by a name as the file `out` of another library; returns it.
 
-    Raises as `zoo.load`, and InvalidValueError where the architecture has no such layout.
+    Args:
+        to: one of TARGETS, the library whose layout the file gets.
+
+    Raises as `zoo.load`, InvalidValueError where the architecture has no such layout, and WriteError.
     """
     model = load(name, device="cpu")
     if not isinstance(model, StyleGAN2):

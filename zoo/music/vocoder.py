@@ -223,7 +223,7 @@ class Vocoder(GAN[Sounds]):
             return super()._sample(n, seed, batch_size, progress, options)
         wave, rate = read_sound(Path(options.input).expanduser())
         mel = self.to_mel(resample(wave, rate, self.config.rate), self.config.rate)[None]
-        output = self.vocode(mel)[..., : round(len(wave) / rate * self.config.rate)]
+        output = self.vocode(mel).float().cpu()[..., : round(len(wave) / rate * self.config.rate)]
         if progress is not None:
             progress(n)
         return self.output(output, mel)
@@ -259,7 +259,8 @@ class Vocoder(GAN[Sounds]):
     def vocode(self, mel: Tensor, made_as: MelConfig | None = None) -> Tensor:
         """Convert spectrograms [N, mels, F] of any length to waves [N, 1, T], in pieces that limit the memory.
 
-        T is F * hop, or (F - 1) * hop of centered frames.
+        T is F * hop, or (F - 1) * hop of centered frames. The waves are on the device of the vocoder, whose type of
+        numbers they have.
 
         Args:
             mel: as `to_mel` makes them.
@@ -269,7 +270,7 @@ class Vocoder(GAN[Sounds]):
         """
         self.check_spectrograms(mel, made_as)
         generator, hop, context = self._fuse_generator(), self.config.hop, self.context
-        parts = []
+        mel, parts = self._receive(mel), []
         for start in range(0, mel.shape[-1], CHUNK):
             first, last = max(0, start - context), min(mel.shape[-1], start + CHUNK + context)
             wave = generator(mel[..., first:last])
@@ -290,6 +291,7 @@ class Vocoder(GAN[Sounds]):
         done = 0  # frames of `mel` whose samples were yielded; they are context
         for part in parts:
             self.check_spectrograms(part, made_as)
+            part = self._receive(part)
             mel = part if mel is None else torch.cat([mel, part], dim=-1)
             ready = mel.shape[-1] - context
             if ready > done:
@@ -315,6 +317,11 @@ class Vocoder(GAN[Sounds]):
         usage = f"Give log-mel spectrograms, of zoo.music.mel.log_mel: {config.mel.describe()}."
         inputs = {"mel": mel.repeat(1, 1, n)}
         return Graph(module=self.generator, inputs=inputs, free={"mel": {2: "frames"}}, usage=usage)
+
+    def _receive(self, mel: Tensor) -> Tensor:
+        """Send spectrograms, or codes, to where the generator is."""
+        weight = next(self.generator.parameters())
+        return mel.to(weight if mel.is_floating_point() else weight.device)
 
     def _fuse_generator(self) -> nn.Module:
         """Return the generator without weight norm. It is cached until a weight changes."""

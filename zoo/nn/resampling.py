@@ -19,7 +19,8 @@ FEW_CHANNELS = 16  # below which a product over the channels of each pixel leave
 def resample(x: Tensor, taps: Tensor, *, padding: int, stride: int = 1, up: bool = False) -> Tensor:
     """Filter maps [N, C, h, w] by the taps [K] along both axes.
 
-    The result is that of `conv2d` of each channel by itself; with `up`, that of `conv_transpose2d` with a stride of 2.
+    The result is that of `conv2d` of each channel by itself; with `up`, maps [N, C, 2h, 2w], that of `conv_transpose2d`
+    with a stride of 2 and K = 2 * padding + 2.
     """
     n, channels, height, width = x.shape
     padded = F.pad(taps.to(x.dtype), (0, 1))

@@ -12,9 +12,10 @@ from typing import Any
 
 from zoo.gan import GAN
 from zoo.modality import load_modality
-from zoo.recipe import OTHER_LIBRARIES, DataConfig, Recipe
+from zoo.recipe import DataConfig, Recipe
 from zoo.samples import Samples
 from zoo.styled import StyledGAN
+from zoo.training.session import format_outside, list_outside
 
 INSTALL = "pip install git+https://github.com/gan-zoo/gan-zoo"
 """How to install this library, as long as no package index has it."""
@@ -122,20 +123,28 @@ Weights: {weights_license}. Training data: {data_license}.
 
 def _describe_start(recipe: Recipe, load_name: str) -> str:
     """Say what the training started from, and how to train again."""
-    start = public_start(recipe.train.start)
+    start = without_place(recipe.train.start)
     if start == load_name:  # an entry's last training of several, each from the weights of the one before
         return (
             f"The networks started from the weights of an earlier release of `{start}`. Its training does not count "
             "here; the comments of its recipe describe all trainings.\n"
             "`zoo train recipe.toml --out run` continues from the present weights in the same way."
         )
-    command = "zoo train recipe.toml --out run"
-    if recipe.data.folder:
-        command += " --data FOLDER"
-    if start != recipe.train.start:  # a folder on the trainer's disk
-        command += " --from WEIGHTS"
-    again = f"`{command}` trains it again."
+    again = f"`{_format_training(recipe)}` trains it again."
     return f"The networks started from the weights of `{start}`.\n{again}" if start else again
+
+
+def _format_training(recipe: Recipe) -> str:
+    """Write the command that trains again, with all that a recipe file may not choose by itself."""
+    parts = ["zoo train recipe.toml --out run"]
+    for key, value in list_outside(recipe).items():
+        known = without_place(value)
+        if key == "data.folder":
+            known = "FOLDER"
+        elif key == "train.start" and known != value:
+            known = "WEIGHTS"
+        parts.append(format_outside(key, known))
+    return " ".join(parts)
 
 
 def _show_samples(samples: Samples) -> str:
@@ -186,11 +195,11 @@ styles, by standard deviations of what it names. A move of 1 changes that by "mo
 """
 
 
-def public_start(start: str) -> str:
-    """Return what a card may say of `train.start`: only the name of a folder, and not its place on the disk."""
-    library = next((known for known in OTHER_LIBRARIES if start.startswith(known)), "")
-    name = start.removeprefix(library)
-    return library + Path(name).name if Path(name).expanduser().is_absolute() else start
+def without_place(value: str) -> str:
+    """Return what may be published of a value such as `train.start`: of a path on the disk, possibly after a prefix as
+    in `transformers:PATH` or `i3d:PATH`, only the name."""
+    prefix, colon, path = value.rpartition(":")
+    return prefix + colon + Path(path).name if Path(path).expanduser().is_absolute() else value
 
 
 def _front_matter(recipe: Recipe, metrics: Mapping[str, Any], name: str) -> str:
@@ -265,7 +274,7 @@ def _number(value: float | None) -> str:
 def evaluate_command(command: str, recipe: Recipe, load_name: str) -> str:
     """Write the `zoo evaluate` command of these metrics for somebody who loads `load_name`.
 
-    A folder on the trainer's disk becomes FOLDER.
+    The data's folder on the trainer's disk becomes FOLDER, and other paths become names.
     """
     options, data = shlex.split(command)[3:], ""
     if "--data" in options:
@@ -276,4 +285,5 @@ def evaluate_command(command: str, recipe: Recipe, load_name: str) -> str:
         data = "FOLDER"
     elif recipe.data.hub and not data:
         data = f"hf:{recipe.data.hub}"
+    options = [without_place(option) for option in options]
     return shlex.join(["zoo", "evaluate", load_name, *options, *(["--data", data] if data else [])])

@@ -28,10 +28,11 @@ from zoo.io.atomic import replace_atomically
 from zoo.io.weights import SUMS, digest, to_float16, write_sums, write_weights
 from zoo.recipe import Recipe, load_recipe
 from zoo.registry import Entry, registry
-from zoo.releases.card import card_suffixes, evaluate_command, format_card, public_start, write_card
+from zoo.releases.card import card_suffixes, evaluate_command, format_card, without_place, write_card
 from zoo.releases.loading import FORMAT, Release, load_folder
 from zoo.styled import DIRECTIONS, check_learned
 from zoo.training.run import Run
+from zoo.training.session import list_outside
 
 
 def release(
@@ -82,7 +83,7 @@ def release(
         if (source.folder / DIRECTIONS).is_file():
             check_learned(source.folder / DIRECTIONS, kimg)
             shutil.copyfile(source.folder / DIRECTIONS, scratch / DIRECTIONS)
-        (scratch / "recipe.toml").write_text(_released_recipe(recipe), encoding="utf-8")
+        (scratch / "recipe.toml").write_text(format_released_recipe(recipe), encoding="utf-8")
         load_name = load_name or (entry.name if entry is not None and _is_bundled(entry, place) else f"./{place.name}")
         if metrics:
             metrics = {**metrics, "command": evaluate_command(metrics["command"], recipe, load_name)}
@@ -174,15 +175,14 @@ def _bundled_folder(recipe: Recipe) -> Path:
     return registry.entries[name].bundled
 
 
-def _released_recipe(recipe: Recipe) -> str:
+def format_released_recipe(recipe: Recipe) -> str:
     import tomlkit
 
     table = recipe.to_table()
     del table["weights"]  # the digests would have to include their own
-    for key in ("folder", "tokenizer"):  # no paths on the disk of who trained it
-        if Path(str(table["data"].get(key, ""))).is_absolute():
-            table["data"][key] = Path(table["data"][key]).name
-    table["train"]["start"] = public_start(table["train"]["start"])
+    for key in list_outside(recipe):  # no paths on the disk of who trained it
+        section, _, name = key.partition(".")
+        table[section][name] = without_place(table[section][name])
     return f"# {recipe.name}, resolved: every value that trained these weights\n" + tomlkit.dumps(table)
 
 

@@ -67,6 +67,12 @@ def _list_folders(name: str | None) -> Iterable[tuple[str, Path, Mapping[str, st
         for pinned, folder in cached
         if wanted is not None and pinned.repo == wanted.repo and pinned.revision.startswith(wanted.revision)
     ]
+    there = [str(pinned) for pinned, _ in cached if wanted is not None and pinned.repo == wanted.repo]
+    if not found and wanted is not None and there:
+        raise NotFoundError(
+            f'no weights of "{name}" by that revision on this machine. There are {", ".join(there)}; name a commit, or '
+            f"{wanted.repo} for all"
+        )
     if not found:
         known = [*registry.entries, *(str(a) for a, _ in cached)]
         raise NotFoundError(

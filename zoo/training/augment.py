@@ -66,7 +66,7 @@ class Augmentation(nn.Module):
             return {}
         if self.train_config.ada.target:
             self.ada.observe(real_logits)
-        return {"augment_probability": self.ada.probability}
+        return {"augment_probability": self.ada.probability.clone()}  # `adapt` changes it in place
 
     def adapt(self, step: Step) -> None:
         """Let the probability of ADA follow what it saw, at its interval, or its schedule."""

@@ -32,7 +32,7 @@ class Callback:
         """Called with the averaged generator's samples of fixed latents, whenever they are saved."""
 
     def on_end(self, kimg: float, *, finished: bool) -> None:
-        """Called after the last step. `finished` is False where the training was stopped before its end."""
+        """Called after the last step, also where the training failed. `finished` is False where it ended early."""
 
 
 class CSVLog(Callback):

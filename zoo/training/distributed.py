@@ -52,6 +52,7 @@ def process_group(device: str | torch.device = "auto", timeout: float = TIMEOUT_
     if started:
         backend = "nccl" if place.type == "cuda" else "gloo"
         dist.init_process_group(backend, timeout=timedelta(seconds=timeout))
+    if dist.is_initialized():  # by whoever: its own group may have no CPUs, and no patience
         _control = dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout))
         _patient = dist.new_group(backend="gloo", timeout=_PATIENCE)
     try:
@@ -111,17 +112,19 @@ def broadcast(modules: Iterable[nn.Module]) -> None:
 def average_gradients(module: nn.Module, *, dtype: torch.dtype = torch.float32) -> None:
     """Replace each gradient by its mean over all processes, in one flat all-reduce of numbers of this type.
 
-    A parameter without a gradient counts as zero, so that all processes reduce the same vector.
+    A parameter without a gradient, as in a lazy penalty, has none in any process. It stays so: an optimizer leaves it
+    alone, where a gradient of zero would move it by its momentum.
     """
     if world_size() == 1:
         return
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    flat = torch.cat([(p.grad if p.grad is not None else torch.zeros_like(p)).flatten() for p in parameters])
-    flat = flat.to(dtype)
+    gradients = {p: p.grad for p in module.parameters() if p.grad is not None}
+    if not gradients:
+        return
+    flat = torch.cat([gradient.flatten() for gradient in gradients.values()]).to(dtype)
     with _translate_errors():
         dist.all_reduce(flat)
     flat = flat.float() / world_size()
-    for p, mean in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+    for p, mean in zip(gradients, flat.split([p.numel() for p in gradients]), strict=True):
         # Fused optimizers read a weight and its gradient in memory order, so the gradient needs the weight's strides.
         p.grad = torch.empty_like(p).copy_(mean.view_as(p))
 

@@ -30,7 +30,7 @@ Compute = Callable[[Phase, Step], Terms]
 """Computes the terms of a phase's loss, and the gradients of its module."""
 
 
-class Graph:
+class CUDAGraph:
     """A CUDA graph. Graphs of one `pool` share memory; they may use each other's results in the order of recording."""
 
     def __init__(self, pool: Any, stream: Any) -> None:
@@ -65,8 +65,8 @@ class Recorder:
             yield
         outside.wait_stream(self._stream)
 
-    def make_graph(self) -> Graph:
-        return Graph(self._pool, self._stream)
+    def make_graph(self) -> CUDAGraph:
+        return CUDAGraph(self._pool, self._stream)
 
 
 class FixedNoise(Noise):
@@ -115,7 +115,7 @@ class _Recorded:
         device = step.real.device
         self.noise = FixedNoise(step.noise, device)
         self._progress = torch.zeros(2, device=device)
-        self._phases: dict[str, tuple[Graph, Terms, list[tuple[nn.Parameter, Tensor]]]] = {}
+        self._phases: dict[str, tuple[CUDAGraph, Terms, list[tuple[nn.Parameter, Tensor]]]] = {}
         # A number or share of the progress that decides what is computed cannot be recorded: as a tensor it says so.
         self.step = step.replace(
             real=step.real.clone(),

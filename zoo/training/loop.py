@@ -130,10 +130,25 @@ class _Loop:
     def run_to_end(self, stop_requested: Callable[[], bool], on_step: Callable[[Progress], None] | None) -> bool:
         """Step until the end or a request to stop; returns whether the end was reached."""
         trainer, settings = self.trainer, self.settings
-        started, first_step = time.perf_counter(), trainer.num_steps
-        stopped = False
         for callback in self.callbacks:
             callback.on_start(self.run)
+        try:
+            self._step_to_end(stop_requested, on_step)
+        finally:  # what a training saw before it failed is what one wants to see
+            if self.run_log is not None:
+                self.run_log.close()
+            finished = trainer.kimg >= settings.total_kimg
+            for callback in self.callbacks:
+                callback.on_end(trainer.kimg, finished=finished)
+        if self.run_log is not None and self.summary:
+            for sentence in explain(self.summary, self.run.recipe, num_steps=trainer.num_steps):
+                self.log(sentence)
+        return finished
+
+    def _step_to_end(self, stop_requested: Callable[[], bool], on_step: Callable[[Progress], None] | None) -> None:
+        trainer, settings = self.trainer, self.settings
+        started, first_step = time.perf_counter(), trainer.num_steps
+        stopped = False
         self._write_first()
         while trainer.kimg < settings.total_kimg and not stopped:
             before = trainer.kimg
@@ -152,14 +167,6 @@ class _Loop:
                         summary=self.summary,
                     )
                 )
-        if self.run_log is not None:
-            self.run_log.close()
-            if self.summary:
-                for sentence in explain(self.summary, self.run.recipe, num_steps=trainer.num_steps):
-                    self.log(sentence)
-        for callback in self.callbacks:
-            callback.on_end(trainer.kimg, finished=not stopped)
-        return not stopped
 
     def _write_first(self) -> None:
         """Write what there is to see before the first step: real samples, and those of a new training."""

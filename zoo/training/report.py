@@ -123,9 +123,7 @@ def explain(summary: Mapping[str, float], recipe: Recipe, *, num_steps: int) -> 
     starves = f"the generator starves{_recommend(recipe, 'non_saturating', 'rate', 'r1')}"
     ratio, slope = summary.get("report/gradient_ratio"), summary.get("report/slope", 1.0)
     if slope < FLAT:
-        lines.append(
-            f"Starvation: the generator's loss has {100 * slope:.2g}% of its slope at equilibrium; {starves}."
-        )
+        lines.append(f"Starvation: the generator's loss has {100 * slope:.2g}% of its slope at equilibrium; {starves}.")
     elif ratio is not None:
         how = starves if ratio < STARVED else "the generator gets enough gradient"
         lines.append(f"Starvation: the generator's gradient is {ratio:.2g} times the discriminator's; {how}.")

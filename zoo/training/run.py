@@ -5,8 +5,10 @@ entry                  the name of the entry
 log.jsonl              one line an interval: losses, outputs, gradient norms, the training report, the speed
 tensorboard/           the same numbers for TensorBoard
 samples/               kimg000010.000.png and so on: the averaged generator at fixed latents
+reals.png              real samples, as the networks see them
 checkpoints/           the newest states, all of them resumable, and the best by held-out metrics
-metrics.json           what `zoo evaluate` measured
+metrics.json           what `zoo evaluate` measured, and curve.png, for text
+directions.json        what `zoo directions --learn` learned
 """
 
 from __future__ import annotations
@@ -101,7 +103,7 @@ class Run:
     def load(self) -> tuple[GAN, float]:
         """Load the networks of the newest or best checkpoint, as they are sampled, and its kimg.
 
-        Raises InvalidFileError.
+        Raises InvalidFileError for damaged ones, and NoWeightsError where there is none.
         """
         recipe = self.recipe
         best = recipe.train.keep == "best" and (self.checkpoints / BEST).is_file()

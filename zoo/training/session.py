@@ -206,7 +206,7 @@ def _load_start(recipe: Recipe) -> GAN | None:
     from zoo.releases.loading import load
 
     start = recipe.train.start
-    return load(start) if start and not start.startswith(OTHER_LIBRARIES) else None
+    return load(start, device="cpu") if start and not start.startswith(OTHER_LIBRARIES) else None
 
 
 def _evaluate_fn(recipe: Recipe, store: Store) -> EvaluateFn:
@@ -234,9 +234,9 @@ def _open_resumed(
     run = Run.open(folder)
     with run.lock() if int(os.environ.get("RANK", 0)) == 0 else nullcontext():
         pass  # refused before any work where another process trains here
-    if recipe is None:
-        recipe = override_recipe(run.recipe, overrides, data=data)
-    elif not isinstance(recipe, Recipe):
+    if recipe is None or isinstance(recipe, Recipe):
+        recipe = override_recipe(recipe or run.recipe, overrides, data=data)
+    else:
         recipe = _load_given(os.fspath(recipe), overrides, data)
     if (place := recipe.data.folder) and not Path(place).expanduser().exists():
         raise InvalidFileError(
@@ -260,7 +260,9 @@ def _resolve_new(
     folder = Path(out).expanduser()
     if folder.exists() and not folder.is_dir():
         raise AlreadyExistsError(f"{folder}: this is a file; --out names a folder")
-    if not isinstance(recipe, Recipe):
+    if isinstance(recipe, Recipe):
+        recipe = override_recipe(recipe, overrides, data=data)
+    else:
         recipe = _load_given(os.fspath(recipe), overrides, data, preset)
     check_no_run(folder)
     return recipe, folder
@@ -278,20 +280,30 @@ def _load_given(source: str, overrides: list[str], data: str, preset: str = "") 
     if source in registry.entries:
         return recipe
     given = {override.partition("=")[0].strip() for override in overrides}
-    start, features, control = recipe.train.start, recipe.evaluate.features, recipe.evaluate.control
-    tokenizer = getattr(recipe.data, "tokenizer", "")  # of texts
-    asked = [
-        (recipe.data.folder, "data.folder", f"--data {recipe.data.folder}"),
-        (recipe.data.hub, "data.hub", f"--data hf:{recipe.data.hub}"),
-        (tokenizer, "data.tokenizer", f"data.tokenizer={tokenizer}"),
-        (start if start not in registry.entries else "", "train.start", f"train.start={start}"),
-        (features if not features.startswith("zoo:") else "", "evaluate.features", f"evaluate.features={features}"),
-        (control if control not in registry.entries else "", "evaluate.control", f"evaluate.control={control}"),
-    ]
-    for value, key, option in asked:
-        if value and key not in given and not (data and key in ("data.folder", "data.hub")):
+    for key, value in list_outside(recipe).items():
+        if key not in given and not (data and key in ("data.folder", "data.hub")):
             raise InvalidValueError(
                 f'{source} names {key} = "{value}". A recipe file may not choose by itself what is read from this '
-                f"disk or the network; if you want that, say so: {option}"
+                f"disk or the network; if you want that, say so: {format_outside(key, value)}"
             )
     return recipe
+
+
+def list_outside(recipe: Recipe) -> dict[str, str]:
+    """List the values of a recipe that name something on the disk or the network, by their keys."""
+    start, features, control = recipe.train.start, recipe.evaluate.features, recipe.evaluate.control
+    named = {
+        "data.folder": recipe.data.folder,
+        "data.hub": recipe.data.hub,
+        "data.tokenizer": getattr(recipe.data, "tokenizer", ""),  # of texts
+        "train.start": start if start not in registry.entries else "",
+        "evaluate.features": features if not features.startswith("zoo:") else "",
+        "evaluate.control": control if control not in registry.entries else "",
+    }
+    return {key: value for key, value in named.items() if value}
+
+
+def format_outside(key: str, value: str) -> str:
+    """Format the option of `zoo train` that asks for such a value."""
+    options = {"data.folder": "--data ", "data.hub": "--data hf:", "train.start": "--from "}
+    return f"{options.get(key, f'{key}=')}{value}"

@@ -171,6 +171,17 @@ def test_vocoder_gives_back_a_file_of_any_rate_and_length(
     assert vocoder.sample(input=tmp_path / "short.wav").tensor.shape == (1, 1, 4)
 
 
+def test_spectrograms_go_to_where_the_vocoder_is(vocoder: HiFiGAN, tmp_path: Path):
+    """On a GPU, or in half precision, a sound file becomes a sound as on the CPU."""
+    mel = torch.zeros(1, 20, 8)
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.sin(np.arange(800, dtype=np.float32)), 8000)
+
+    assert next(iter(vocoder.to(torch.bfloat16).vocode_stream([mel]))).dtype == torch.bfloat16
+    assert vocoder.sample(input=path).tensor.dtype == torch.float32
+    assert vocoder.to("meta").vocode(mel).device.type == "meta"
+
+
 def test_long_sounds_are_made_by_pieces(vocoder: HiFiGAN):
     """Pieces that overlap give the same wave as all at once."""
     mel: Tensor = torch.randn(1, 20, 1300)

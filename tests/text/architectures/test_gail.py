@@ -19,7 +19,7 @@ import zoo
 from zoo.data import build_store
 from zoo.errors import InvalidFileError, InvalidValueError
 from zoo.noise import Noise
-from zoo.releases.card import public_start
+from zoo.releases.card import without_place
 from zoo.releases.exporting import release
 from zoo.text.architectures.gail import (
     GAILConfig,
@@ -380,7 +380,7 @@ def test_a_release_of_such_a_start_says_nothing_of_the_trainer_s_disk(texts: Pat
 
 def test_a_card_tells_a_folder_by_its_name_alone():
     """Where a checkpoint lies on the trainer's disk is nobody's business; a Hub id is."""
-    assert public_start("transformers:/home/somebody/models/tiny") == "transformers:tiny"
-    assert public_start("transformers:openai-community/gpt2") == "transformers:openai-community/gpt2"
-    assert public_start("/home/somebody/run") == "run"
-    assert public_start("faces-dcgan") == "faces-dcgan"
+    assert without_place("transformers:/home/somebody/models/tiny") == "transformers:tiny"
+    assert without_place("transformers:openai-community/gpt2") == "transformers:openai-community/gpt2"
+    assert without_place("/home/somebody/run") == "run"
+    assert without_place("faces-dcgan") == "faces-dcgan"
