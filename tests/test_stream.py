@@ -134,6 +134,29 @@ def test_a_long_clip_is_saved_as_it_comes(command: Command, tmp_path: Path):
     assert saved == 80
     with av.open(str(target)) as container:
         assert sum(1 for _ in container.decode(video=0)) == 80
+    with pytest.raises(KeyboardInterrupt):
+        stream_mp4(interrupted(iter(frames), 0), tmp_path / "none.mp4", 25)
+    assert not (tmp_path / "none.mp4").exists()
+
+
+def test_an_interrupt_while_a_frame_is_encoded_keeps_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Ctrl-C comes at any moment, and not only while frames are generated."""
+    av = pytest.importorskip("av")
+    frames = torch.zeros(3, 40, 16, 16, 3, dtype=torch.uint8).numpy()
+    convert, seen = av.VideoFrame.from_ndarray, []
+
+    class Frames:
+        @staticmethod
+        def from_ndarray(*arguments: Any, **options: Any) -> Any:
+            seen.append(arguments)
+            if len(seen) == 51:
+                raise KeyboardInterrupt
+            return convert(*arguments, **options)
+
+    monkeypatch.setattr(av, "VideoFrame", Frames)
+    saved = stream_mp4(iter(frames), tmp_path / "clip.mp4", 25)
+    with av.open(str(tmp_path / "clip.mp4")) as container:
+        assert sum(1 for _ in container.decode(video=0)) == saved == 50
 
 
 def test_a_walk_comes_in_parts_and_into_a_video(command: Command, tmp_path: Path):

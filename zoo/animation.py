@@ -6,7 +6,7 @@ import io
 import itertools
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -114,9 +114,10 @@ def stream_mp4(
 ) -> int:
     """Save frames, parts of uint8 [T, H, W, 3], as they come; returns how many were saved.
 
-    Ctrl-C ends the video early, with the frames until then.
+    Ctrl-C ends the video early, with the frames until then, if there are any.
 
     Args:
+        parts: at least one frame.
         progress: called with the number of frames saved.
 
     Raises as `save_animation`.
@@ -134,11 +135,13 @@ def stream_mp4(
                     progress(saved)
 
     frames = list_frames()
-    first = next(frames)
+    first = next(frames, None)
+    if first is None:
+        raise KeyboardInterrupt
     height, width = first.shape[:2]
     check_mp4_size(height, width, path)
     with replace_atomically(path) as temporary:
-        _write_mp4(temporary, itertools.chain([first], frames), (height, width), rate)
+        _write_mp4(temporary, itertools.chain([first], frames), (height, width), rate, may_end_early=True)
     return saved
 
 
@@ -152,7 +155,9 @@ def check_mp4_size(height: int, width: int, path: Path) -> None:
     check_size(width, height, path)
 
 
-def _write_mp4(path: Path, frames: Iterable[np.ndarray], size: tuple[int, ...], rate: float) -> None:
+def _write_mp4(
+    path: Path, frames: Iterable[np.ndarray], size: tuple[int, ...], rate: float, *, may_end_early: bool = False
+) -> None:
     av = import_pyav("writing .mp4")
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1001))
@@ -162,8 +167,9 @@ def _write_mp4(path: Path, frames: Iterable[np.ndarray], size: tuple[int, ...], 
         codec = stream.codec_context
         codec.colorspace = codec.color_primaries = codec.color_trc = BT709
         codec.color_range = LIMITED_RANGE
-        for frame in frames:
-            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-            converted = picture.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
-            container.mux(stream.encode(converted))
+        with suppress(KeyboardInterrupt) if may_end_early else nullcontext():
+            for frame in frames:
+                picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+                converted = picture.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
+                container.mux(stream.encode(converted))
         container.mux(stream.encode())

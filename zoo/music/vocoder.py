@@ -98,6 +98,8 @@ class UpsamplingConfig(VocoderConfig):
             )
         if any((kernel - up) % 2 or kernel < up for up, kernel in zip(self.ups, self.up_kernels, strict=True)):
             raise InvalidValueError("model.up_kernels: each should be its up and an even number more")
+        if not self.ups or not self.kernels:
+            raise InvalidValueError("model.ups and model.kernels: at least one of each is needed")
         if any(kernel % 2 == 0 for kernel in self.kernels):
             raise InvalidValueError(
                 f"model.kernels = {list(self.kernels)} should be odd, so that a block gives its length back"
@@ -108,6 +110,21 @@ class UpsamplingConfig(VocoderConfig):
             )
         if self.width % (1 << len(self.ups)):
             raise InvalidValueError(f"model.width = {self.width} should be a multiple of {1 << len(self.ups)}")
+
+    def count_context(self, activation: int = 0) -> int:
+        """Count the frames on either side of a frame that can change its samples: from the end, layer by layer.
+
+        Args:
+            activation: samples on either side that each activation sees.
+        """
+        reach = 3 + activation  # samples, at the rate of the layer
+        for up, kernel in zip(reversed(self.ups), reversed(self.up_kernels), strict=True):
+            blocks = []
+            for size, dilations in zip(self.kernels, self.dilations, strict=True):
+                convolutions = [*dilations, *([1] * len(dilations) if self.block == 1 else [])]
+                blocks.append(sum(activation + dilation * (size // 2) for dilation in convolutions))
+            reach = math.ceil((reach + max(blocks) + kernel) / up)
+        return reach + 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +203,8 @@ class Vocoder(GAN[Sounds]):
     def init_from_data(self, data: Store) -> None:
         """Keep evenly spaced spectrograms of the test split.
 
-        Where they are standardized, the bands' means and deviations are those of 512 rows of the training split.
+        Where they are standardized, the bands' means and deviations are those of evenly spaced rows of the training
+        split, from 512 to 1,023.
         """
         if self.config.standardized:
             train = data.indices("train")

@@ -12,8 +12,7 @@ def load_metrics() -> KindMetrics:
     from zoo.text.metrics.evaluate import evaluate, held_out
     from zoo.text.metrics.evaluator import Evaluator
 
-    return KindMetrics(evaluate=evaluate, held_out=held_out, compare_curves=compare_curves, evaluator=Evaluator,
-                       other_features="transformers:MODEL, a language model of that language")  # fmt: skip
+    return KindMetrics(evaluate=evaluate, held_out=held_out, compare_curves=compare_curves, evaluator=Evaluator)
 
 
 TEXTS = Kind(

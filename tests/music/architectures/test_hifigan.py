@@ -190,6 +190,23 @@ def test_long_sounds_are_made_by_pieces(vocoder: HiFiGAN):
     torch.testing.assert_close(vocoder.vocode(mel), whole, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("ups", [(2, 8), (8, 2), (2, 2, 4)])
+def test_pieces_overlap_by_all_that_a_frame_can_change(ups: tuple[int, ...]):
+    """Whatever the strides: the further a rate is from the samples, the more frames its layers reach over."""
+    torch.manual_seed(0)
+    kernels = tuple(2 * up for up in ups)
+    gan = HiFiGAN(replace(SMALL, ups=ups, up_kernels=kernels, block=1, kernels=(11,), dilations=((1, 5),))).eval()
+    mel = torch.randn(1, 20, 90).double()
+    mel.requires_grad_()
+    wave = gan.double().generator(mel)
+    (gradient,) = torch.autograd.grad(wave[0, 0, 45 * 16 : 46 * 16].sum(), mel)
+
+    reached = gradient[0].abs().sum(0).nonzero().flatten()
+
+    furthest = max(45 - int(reached[0]), int(reached[-1]) - 45)
+    assert furthest <= gan.context <= furthest + 3
+
+
 def test_wrong_rates_and_bands_are_errors(vocoder: HiFiGAN, tmp_path: Path):
     """A spectrogram is of one rate and number of bands."""
     with pytest.raises(InvalidValueError, match="44100 Hz, and this vocoder's spectrograms are of 8000 Hz"):
@@ -210,6 +227,7 @@ def test_wrong_rates_and_bands_are_errors(vocoder: HiFiGAN, tmp_path: Path):
         ({"width": 24}, "multiple of 16"),
         ({"high": 12000.0}, "bands from"),
         ({"kernels": (3, 4, 11)}, "should be odd"),
+        ({"kernels": (), "dilations": ()}, "at least one of each"),
         ({"length": 768, "fft": 2048}, "above 896"),
     ],
 )

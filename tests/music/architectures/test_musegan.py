@@ -17,11 +17,12 @@ from zoo.music.architectures.musegan import (
     count_changes,
     mark_starts,
     measure_intervals,
+    read_tune,
     select_track,
     sum_octaves,
     truncate,
 )
-from zoo.music.data.midi import write_midi
+from zoo.music.data.midi import FAMILIES, FAMILY_PROGRAMS, write_midi
 from zoo.music.data.scores import decode, fit_pitches, read_ranges
 from zoo.music.metrics.counterpoint import count_faults
 from zoo.music.samples.scores import Scores
@@ -194,6 +195,21 @@ def test_a_midi_file_is_accompanied_window_by_window(accompanist: MuseGAN, tmp_p
     assert not tune[48:].any()
     with pytest.raises(InvalidFileError, match=r"no-such\.mid"):
         accompanist.sample(2, input=tmp_path / "no-such.mid")
+
+
+def test_a_model_of_families_accompanies_the_family_of_its_data(tmp_path: Path):
+    """Its tracks are those that `data.mapping` gathers, and not those of the file from high to low."""
+    grid = progression(0, tracks=2, bars=2, steps=16)
+    options = {"steps": 16, "lowest": 0, "bpm": 90}
+    write_midi(grid, tmp_path / "a.mid", names=["high", "low"], programs=[80, 33], **options)
+    sizes = {"tracks": 5, "names": FAMILIES, "programs": FAMILY_PROGRAMS}
+    bass = replace(SMALL, **sizes, given=FAMILIES.index("bass"))
+
+    tune = read_tune(tmp_path / "a.mid", bass)
+
+    assert torch.equal(select_track(tune, bass.given)[0, 0] > 0, torch.from_numpy(fit_pitches(grid, SMALL)[1] > 0))
+    with pytest.raises(InvalidFileError, match=r"a\.mid: no guitar"):
+        read_tune(tmp_path / "a.mid", replace(bass, given=FAMILIES.index("guitar")))
 
 
 def test_a_midi_file_without_the_given_track_is_refused(tmp_path: Path):

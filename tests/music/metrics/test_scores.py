@@ -105,6 +105,7 @@ def test_empty_bars_are_counted_by_voice():
     assert statistics.empty_bars(grid, 16)[0] == 0.25
     assert statistics.note_density(grid, 16)[0] == 6
     assert statistics.used_pitch_classes(grid, 16, LOW)[0] == 1
+    assert np.isnan(statistics.used_pitch_classes(voices([-1] * 8, [-1] * 8), 16, LOW)[0])  # nothing to count
 
 
 def test_notes_that_are_held_into_a_window_begin_with_it():

@@ -33,6 +33,7 @@ from zoo.text.architectures.gail import (
     ppo_loss,
 )
 from zoo.text.data.vocabulary import Vocabulary
+from zoo.training import distributed
 from zoo.training.phases import Step, trainable
 from zoo.training.run import Run
 
@@ -144,6 +145,13 @@ def test_phases_are_pre_training_then_the_discriminator_alone_then_both():
         "DDD" + "G" * 6,
     ]
     assert len({id(p.optimizer) for p in phases}) == 3
+
+
+def test_more_parts_than_a_process_has_texts_are_refused(monkeypatch: pytest.MonkeyPatch):
+    """Their losses would be means of nothing."""
+    monkeypatch.setattr(distributed, "world_size", lambda: 4)
+    with pytest.raises(InvalidValueError, match="at least 4 is needed"):
+        gail().phases(GAILTrainConfig(batch=8, mini_batch=2))
 
 
 def test_mini_batches_together_are_the_whole_buffer():

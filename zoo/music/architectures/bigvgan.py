@@ -249,9 +249,6 @@ class Generator(MelGenerator):
                 self.resblocks.append(block(channels, size, dilations, config))
         self.activation_post = Activation(channels, config)
         self.conv_post = weight_norm(nn.Conv1d(channels, 1, 7, padding=3, bias=config.last_bias))
-        for layer in (*self.ups.modules(), *self.resblocks.modules(), self.conv_post):
-            if isinstance(layer, nn.Conv1d | nn.ConvTranspose1d):
-                nn.init.normal_(layer.get_parameter("parametrizations.weight.original1"), 0, 0.01)
         self.register_spectrograms(config)
 
     def forward(self, mel: Tensor) -> Tensor:
@@ -317,16 +314,7 @@ class BigVGAN(Vocoder):
 
     @property
     def context(self) -> int:
-        """How many frames on either side of a frame can change its samples: counted from the end, layer by layer."""
-        config = self.config
-        reach = 3 + REACH  # samples, at the rate of the layer
-        for up, kernel in zip(reversed(config.ups), reversed(config.up_kernels), strict=True):
-            blocks = []
-            for size, dilations in zip(config.kernels, config.dilations, strict=True):
-                convolutions = [*dilations, *([1] * len(dilations) if config.block == 1 else [])]
-                blocks.append(sum(REACH + dilation * (size // 2) for dilation in convolutions))
-            reach = math.ceil((reach + max(blocks) + kernel) / up)
-        return reach + 3
+        return self.config.count_context(REACH)
 
     def mel_distance(self, fake: Tensor, real: Tensor, train: BigVGANTrainConfig) -> Tensor:
         """Compute the mel loss of waves [N, 1, T], of one resolution or of seven, as `train.multi_scale` says."""

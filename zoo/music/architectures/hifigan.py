@@ -30,7 +30,6 @@ from zoo.recipe import LossName, OptimizerConfig, check_unused, within
 from zoo.training.phases import Phase
 
 LAST_SLOPE = 0.01  # of the LeakyReLU before the output
-CONTEXT = 32  # frames of context on either side: more than the generator's receptive field
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +190,7 @@ class HiFiGAN(Vocoder):
 
     @property
     def context(self) -> int:
-        return CONTEXT
+        return self.config.count_context()
 
     def float32_modules(self) -> list[nn.Module]:
         discriminators = [*self.discriminator.periods, *self.discriminator.scales]

@@ -36,7 +36,7 @@ from zoo.conditional import ConditionalGAN
 from zoo.data import Store
 from zoo.device import send
 from zoo.errors import InvalidFileError, InvalidValueError
-from zoo.music.data.midi import read_grid
+from zoo.music.data.midi import FAMILIES, read_grid
 from zoo.music.data.scores import ScoreConfig, ScoreDataConfig, decode, fit_pitches, mark_onsets, read_ranges
 from zoo.music.metrics.counterpoint import count_faults
 from zoo.music.samples.scores import Scores, make_scores
@@ -305,10 +305,13 @@ def read_tune(path: Path, config: MuseGANConfig) -> Tensor:
 
     Raises InvalidFileError, also where the file does not have the given track.
     """
-    grid = read_grid(path, tracks=config.tracks, steps=config.steps)
+    families = config.names == FAMILIES  # as `data.mapping` gathered them
+    grid = read_grid(path, tracks=config.tracks, steps=config.steps, mapping="families" if families else "pitch")
     num_tracks = int(grid.any(axis=(1, 2)).sum())
-    if num_tracks == 1:
+    if num_tracks == 1 and not families:
         grid[[0, config.given]] = grid[[config.given, 0]]
+    if families and not grid[config.given].any():
+        raise InvalidFileError(f"{path}: no {config.names[config.given]}, which this model accompanies")
     if not grid[config.given].any():
         raise InvalidFileError(
             f"{path}: {num_tracks} tracks with notes, and this model accompanies track {config.given + 1}, from high "

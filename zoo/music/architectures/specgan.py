@@ -173,8 +173,9 @@ class SpecGAN(SoundGAN):
         return (1, self.config.length)
 
     def init_from_data(self, data: Store) -> None:
-        """Compute the mean and deviation of each frequency from at most 2,000 training sounds."""
-        rows = data.indices("train")[:2000]
+        """Compute the mean and deviation of each frequency from at most 2,000 training sounds, evenly spaced."""
+        rows = data.indices("train")
+        rows = rows[:: -(-len(rows) // 2000)]  # they are in the order of their files
         self.generator.spectra.fit(decode(data.samples[rows]))
         self.discriminator.spectra.load_state_dict(self.generator.spectra.state_dict())
 

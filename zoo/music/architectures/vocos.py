@@ -10,9 +10,10 @@ Multi-period discriminators are HiFi-GAN's. Others look at complex spectra of th
 losses count a tenth (section 3.3). All are hinge losses, averaged over the discriminators of a group, with feature
 matching and 45 times the mel loss.
 
-The networks and losses are those of the authors' release. It replaced the paper's discriminators of magnitudes by those
-of the Descript audio codec (arXiv:2306.06546), and its learning rates are 5e-4 with betas of 0.8 and 0.9, where the
-paper has 2e-4, 0.9 and 0.999, which are the defaults here. Waves are not made louder and softer in training.
+The networks and losses are those of the authors' release, which replaced the paper's discriminators of magnitudes by
+those of the Descript audio codec (arXiv:2306.06546). One thing differs: feature matching counts the first layer of each
+period discriminator, as in HiFi-GAN. The release's learning rates are 5e-4 with betas of 0.8 and 0.9, where the paper
+has 2e-4, 0.9 and 0.999, which are the defaults here. Waves are not made louder and softer in training.
 
 F = frames, T = samples: (F - 1) * hop, or F * hop with `padding = "same"`.
 """

@@ -55,7 +55,7 @@ class ScoreConfig:
     lowest: int = field(default=24, metadata=within(0, NUM_PITCHES - 12))
     """The MIDI number of the lowest pitch; 60 is the middle C."""
     names: tuple[str, ...] = ()
-    """Names of the tracks in saved files. A track called `drums` is saved as drums."""
+    """Names of the tracks in saved files. In a MIDI file, a track called `drums` is drums."""
     programs: tuple[int, ...] = field(default=(), metadata=within(0, 127))
     """Instruments of the tracks, by General MIDI's numbers from 0."""
     bpm: float = field(default=90.0, metadata=within(10, 400))

@@ -89,10 +89,10 @@ def _compute_distances(gan: GAN, fake: np.ndarray, real: np.ndarray, other: np.n
         references[name] = counterpoint.distance(histogram(other), of_real)
     style, style_of_real = ([found[name] for name in STYLE] for found in (values, references))
     values = {"style_distance": float(np.nan_to_num(style, nan=1.0).mean()), **values}
-    references = {"style_distance": float(np.mean(style_of_real)), **references}
+    references = {"style_distance": float(np.mean(np.nan_to_num(style_of_real, nan=1.0))), **references}
     return [
-        Metric(name=name, value=float(np.nan_to_num(value, nan=1.0)), real_vs_real=references[name],
-               better="lower", count=len(fake), extractor="Jensen-Shannon")
+        Metric(name=name, value=float(np.nan_to_num(value, nan=1.0)), better="lower", count=len(fake),
+               real_vs_real=float(np.nan_to_num(references[name], nan=1.0)), extractor="Jensen-Shannon")
         for name, value in values.items()
     ]  # fmt: skip
 

@@ -197,9 +197,13 @@ def compute_sound_errors(fake: Tensor, real: Tensor, gan: Vocoder) -> dict[str, 
 def stft_distance(fake: Tensor, real: Tensor) -> tuple[float, float]:
     """Compute spectral convergence and log-magnitude distance of waves [N, T], means over three resolutions.
 
+    Waves shorter than a window get silence at their end.
+
     Yamamoto, Song & Kim 2020, arXiv:1910.11480, equations 4 to 6.
     """
     convergences, distances = [], []
+    longest = max(fft for fft, _, _ in RESOLUTIONS)
+    fake, real = (F.pad(wave, (0, max(0, longest - wave.shape[1]))) for wave in (fake, real))
     for fft, hop, window in RESOLUTIONS:
         a, b = (
             torch.stft(wave, fft, hop, window, torch.hann_window(window), return_complex=True).abs().clamp_min(1e-5)

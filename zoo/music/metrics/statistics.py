@@ -116,7 +116,8 @@ def used_pitch_classes(grids: np.ndarray, steps: int, lowest: int) -> np.ndarray
     num, voices, length, _ = grids.shape
     chroma = find_pitch_classes(grids, lowest).reshape(num, voices, length // steps, steps, 12).any(axis=3)
     used = chroma.sum(axis=3)  # [N, V, bars]
-    return used.sum(axis=(1, 2)) / np.maximum((used > 0).sum(axis=(1, 2)), 1)
+    bars = (used > 0).sum(axis=(1, 2))
+    return np.where(bars > 0, used.sum(axis=(1, 2)) / np.maximum(bars, 1), np.nan)
 
 
 def note_density(grids: np.ndarray, steps: int) -> np.ndarray:

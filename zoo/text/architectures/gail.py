@@ -59,6 +59,7 @@ from zoo.text.data.datasets import open_vocabulary
 from zoo.text.data.vocabulary import END, END_TOKEN, UNK_TOKEN, Vocabulary
 from zoo.text.gan import PolicyGAN
 from zoo.text.policies import Policy, eval_mode, fill_after_end, likelihood_phase, token_mask
+from zoo.training import distributed
 from zoo.training.phases import Phase, Step, make_optimizer
 
 FAMILIES = ("gpt2", "gpt_neox", "llama")
@@ -291,6 +292,11 @@ class TextGAIL(PolicyGAN):
             lambda step: self._fill_buffer(step, generate(step), demonstration_share(step.kimg, train), train)
         )
         num_parts = math.ceil(train.batch / train.mini_batch)
+        if num_parts > (rows := train.batch // distributed.world_size()):
+            raise InvalidValueError(
+                f"train.mini_batch = {train.mini_batch} makes {num_parts} parts of a batch, and each process has "
+                f"{rows} of its texts: at least {math.ceil(train.batch / rows)} is needed"
+            )
         discriminator_optimizer = make_optimizer(discriminator, train.discriminator)
         optimizer = make_optimizer(generator, train.generator)
 

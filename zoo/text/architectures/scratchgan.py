@@ -194,7 +194,7 @@ class ScratchGAN(PolicyGAN):
 
     def phases(self, train: ScratchGANTrainConfig) -> list[Phase]:
         generator, discriminator, loss = self.generator, self.discriminator, LOSSES[train.loss]
-        baseline = Baseline()
+        baseline = Baseline().to(self.device)
 
         def generate(step: Step) -> Tensor:
             with torch.no_grad():

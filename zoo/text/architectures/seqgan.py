@@ -168,7 +168,7 @@ class SeqGAN(PolicyGAN):
         generator, discriminator, loss = self.generator, self.discriminator, LOSSES[train.loss]
         discriminator_start = train.pretrain_kimg
         adversarial_start = discriminator_start + train.discriminator_kimg
-        follower = copy.deepcopy(generator) if train.rollout_delay else None
+        follower = Follower(generator) if train.rollout_delay else None
 
         def generate(step: Step) -> Tensor:
             with torch.no_grad(), eval_mode(generator):
@@ -182,8 +182,8 @@ class SeqGAN(PolicyGAN):
         def generator_loss(step: Step) -> dict[str, Tensor]:
             tokens = generate(step)
             if follower is not None:
-                _follow(follower, generator, train.rollout_delay)
-            policy = follower or generator
+                follower.follow(generator, train.rollout_delay)
+            policy = generator if follower is None else follower.policy
             with torch.no_grad(), eval_mode(policy), eval_mode(discriminator):
                 reward = self.reward(tokens, policy, train, step.noise)  # [N, T]
             if train.baseline:
@@ -232,8 +232,20 @@ class SeqGAN(PolicyGAN):
         return torch.cat([prefixes, whole], dim=1)
 
 
-def _follow(follower: nn.Module, leader: nn.Module, keep: float) -> None:
-    """Move the weights of `follower` toward those of `leader`; `keep` is the share of the old weights."""
-    with torch.no_grad():
-        for old, new in zip(follower.parameters(), leader.parameters(), strict=True):
-            old.lerp_(new, 1 - keep)
+class Follower(nn.Module):
+    """A policy that starts as a copy of another one at its first step, which may come long after, and then lags."""
+
+    started: Tensor
+
+    def __init__(self, leader: LSTMPolicy) -> None:
+        super().__init__()
+        self.policy = copy.deepcopy(leader)
+        self.register_buffer("started", torch.zeros((), device=next(leader.parameters()).device))
+
+    @torch.no_grad()
+    def follow(self, leader: LSTMPolicy, keep: float) -> None:
+        """Move the weights toward those of `leader`; `keep` is the share of the old ones, and 0 at the first step."""
+        share = 1 - keep * self.started
+        for old, new in zip(self.policy.parameters(), leader.parameters(), strict=True):
+            old.lerp_(new, share)
+        self.started.fill_(1)

@@ -424,7 +424,7 @@ def _open_hub(data: TextDataConfig, length: int, *, progress: Callable[[int, int
     place = cache_dir() / "data" / f"hub-texts-{stamp}"
     if (place / "store.json").exists():
         return Store.open(place)
-    texts = [line for text in loaded[columns[0]] for line in _split_lines(str(text))]
+    texts = [line for text in loaded[columns[0]] if text is not None for line in _split_lines(str(text))]
     if not texts:
         raise InvalidFileError(f"hf:{data.hub}: its column {columns[0]} holds no text")
     about = About(name=data.hub, license=loaded.info.license or "unknown")

@@ -213,6 +213,7 @@ def _distance_metrics(encoder: TextEncoder, real: Tensor, fake: Tensor, other: T
         better="lower",
         count=len(fake),
         extractor=encoder.name,
+        dimensions=real.shape[1],
     )
     divergence = Metric(
         name="divergence",
