@@ -105,3 +105,6 @@ def test_a_preset_is_a_list_of_overrides(tmp_path: Path):
 
     with pytest.raises(InvalidValueError, match=r"presets.mine = 'train.batch=4' should be a list"):
         load_recipe(recipe)
+    recipe.write_text("presets = 3\n" + text)
+    with pytest.raises(InvalidValueError, match="presets = 3 should be a table of lists"):
+        load_recipe(recipe)

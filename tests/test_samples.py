@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,26 @@ def test_unwritable_paths_are_refused(images: Images, tmp_path: Path):
         images.save(tmp_path / "file" / "grid.png")
     with pytest.raises(OSError, match="this is a folder"):
         images.save(tmp_path / "grid.png")
+
+
+@pytest.mark.parametrize("columns", [0, -1])
+def test_a_picture_has_a_column(images: Images, tmp_path: Path, columns: int):
+    """Fewer are refused before anything is written."""
+    with pytest.raises(InvalidValueError, match="should be at least 1"):
+        images.save(tmp_path / "grid.png", columns=columns)
+    assert not list(tmp_path.iterdir())
+
+
+def test_files_get_the_usual_permissions_from_many_threads(images: Images, tmp_path: Path):
+    """The mask can only be read by setting it, and two threads that do so at once would leave it open."""
+    before = os.umask(0o022)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda i: images[:1].save(tmp_path / f"{i}.png"), range(64)))
+        assert os.umask(0o022) == 0o022
+        assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o644}
+    finally:
+        os.umask(before)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")

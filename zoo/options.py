@@ -174,7 +174,9 @@ class StyleOptions(SampleOptions):
 
 
 def check_amounts(amounts: Mapping[str, float]) -> None:
-    """Raise InvalidValueError for an amount of an edit that is no number, or too far."""
+    """Raise InvalidValueError for amounts of an edit that are no dictionary of numbers, or too far."""
+    if not isinstance(amounts, Mapping):
+        raise InvalidValueError(f"edit = {amounts!r} should be a dictionary: names of directions, and amounts")
     for name, amount in amounts.items():
         if not isinstance(amount, int | float) or not abs(amount) <= MOST_DEVIATIONS:
             raise InvalidValueError(

@@ -348,7 +348,8 @@ class Recipe:
         train = self.train
         if train.penalty == "approximate" and not (train.r1_gamma or train.gradient_penalty):
             raise InvalidValueError('train.penalty = "approximate": no penalty is on: set train.r1_gamma')
-        if train.schedule.r1_gamma_factor != 1 and not train.r1_gamma:
+        usual = type(train)().schedule.r1_gamma_factor
+        if train.schedule.r1_gamma_factor not in (1, usual) and not train.r1_gamma:
             raise InvalidValueError("train.schedule.r1_gamma_factor: there is no R1 penalty: set train.r1_gamma")
         self._check_ada(type(train)())
         if train.freeze_discriminator and not train.start:
@@ -598,9 +599,8 @@ def _convert(value: Any, hint: Any, metadata: Mapping[str, Any], where: str, key
             _check_count(value, metadata, where, key)
             return {name: _convert(inner, args[1], metadata, where, f"{key}.{name}") for name, inner in value.items()}
         if not isinstance(value, Mapping) or not all(type(v) is args[1] for v in value.values()):
-            raise InvalidValueError(
-                f"{where}: {key} = {shorten_repr(value)} should be a table of {_TYPE_NAMES[args[1]]}s"
-            )
+            inside = "lists" if get_origin(args[1]) is tuple else f"{_TYPE_NAMES[args[1]]}s"
+            raise InvalidValueError(f"{where}: {key} = {shorten_repr(value)} should be a table of {inside}")
         _check_count(value, metadata, where, key)
         return dict(value)
     if hint is float and type(value) is int:

@@ -129,7 +129,7 @@ class Samples:
         path = self.check_path(target)
         if format:
             raise InvalidValueError(f'format = "{format}" is for file objects; {path} has its format in its suffix')
-        self._check_scale(path.suffix, scale)
+        self.check_scale(path.suffix, scale)
         self._write(path, columns, scale)
         return path
 
@@ -140,7 +140,7 @@ class Samples:
             raise InvalidValueError(
                 f'format = "{format}" should be one of {known}.{suggest(format.lower(), self.SUFFIXES)}'
             )
-        self._check_scale(format, scale)
+        self.check_scale(format, scale)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"samples{format.lower()}"
             self._write(self.check_path(path), columns, scale)
@@ -157,12 +157,14 @@ class Samples:
         """Write a line for each sample, in a format of LINES; yields after each."""
         raise NotImplementedError
 
-    def _check_scale(self, suffix: str, scale: int) -> None:
+    @classmethod
+    def check_scale(cls, suffix: str, scale: int) -> None:
+        """Raise InvalidValueError for a scale below 1, or above it in a format without pixels."""
         if scale < 1:
             raise InvalidValueError(f"scale = {scale} should be at least 1")
-        if scale > 1 and suffix.lower() not in self.PIXELS:
-            where = ", ".join(filter(None, self.PIXELS)) or "none of their formats"
-            raise InvalidValueError(f"scale = {scale}: {type(self).__name__.lower()} have pixels in {where}")
+        if scale > 1 and suffix.lower() not in cls.PIXELS:
+            where = ", ".join(filter(None, cls.PIXELS)) or "none of their formats"
+            raise InvalidValueError(f"scale = {scale}: {cls.__name__.lower()} have pixels in {where}")
 
     def _write(self, path: Path, columns: int | None, scale: int) -> None:
         """Write the samples to a path that was checked, in the format of its suffix, whole or not at all."""
@@ -204,12 +206,13 @@ def save_stream(
         total: how many samples will come.
         progress: called with the number of samples saved.
 
-    Raises InvalidValueError for a path that is neither, WriteError.
+    Raises InvalidValueError for a path that is neither and for a scale that does not fit it, WriteError.
     """
     path = output.check_path(target)
     if not can_stream(output, path):
         known = " or as ".join(["into a folder", *output.LINES])
         raise InvalidValueError(f"{path}: samples are saved as they come {known}")
+    output.check_scale(path.suffix, scale)
     saved = 0
 
     def write(file: IO[str] | None) -> None:
@@ -300,11 +303,14 @@ def tile(cells: np.ndarray, columns: int | None = None, *, padding: int) -> np.n
     """Tile pictures or clips, uint8 [N, ..., H, W, C], row by row on white: [..., H', W', C].
 
     Unless `columns` is given, the result is as near to a square as possible. Grids with a full last row are preferred,
-    unless each of them is more than twice as wide as high, or as high as wide.
+    unless each of them is more than twice as wide as high, or as high as wide. Raises InvalidValueError for columns
+    below 1.
     """
+    if columns is not None and columns < 1:
+        raise InvalidValueError(f"columns = {columns} should be at least 1")
     n, *between, height, width, channels = cells.shape
     high, wide = height + padding, width + padding
-    columns = columns or _choose_columns(n, wide / high)
+    columns = _choose_columns(n, wide / high) if columns is None else columns
     shape = (*between, math.ceil(n / columns) * high + padding, columns * wide + padding, channels)
     canvas = np.full(shape, 255, dtype=np.uint8)
     for i, cell in enumerate(cells):

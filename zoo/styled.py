@@ -95,7 +95,7 @@ class StyledGAN(GAN[S_co]):
         self, styles: Tensor, truncation: float, cutoff: int | None, edit: Mapping[str, float] | None
     ) -> Tensor:
         moved = self.truncate(styles, truncation, cutoff)
-        return moved + self._add_directions(edit) if edit else moved
+        return moved + self.sum_directions(edit) if edit else moved
 
     def prepare_sampling(self, n: int, seed: int, options: Any) -> tuple[Tensor, dict[str, Any]]:
         latents, arguments = super().prepare_sampling(n, seed, options)
@@ -248,9 +248,9 @@ class StyledGAN(GAN[S_co]):
         amounts = {**(amounts or {}), **named}
         if not amounts:
             raise InvalidValueError("nothing to edit: name directions and amounts, e.g. smile=2")
-        return self.move(samples, self._add_directions(amounts), layers=layers)
+        return self.move(samples, self.sum_directions(amounts), layers=layers)
 
-    def _add_directions(self, amounts: Mapping[str, float]) -> Tensor:
+    def sum_directions(self, amounts: Mapping[str, float]) -> Tensor:
         """Add named directions, each times its amount: [W]. Raises as `edit`."""
         check_amounts(amounts)
         total = torch.zeros(self.generator.style_dim)

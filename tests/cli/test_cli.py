@@ -92,6 +92,10 @@ MISTAKES = [
     (["data", "build", "synthetic-face"], 'Did you mean "synthetic-faces"'),
     (["data", "build", "synthetic-faces", "--size", "16"], "size"),
     (["frobnicate"], "No such command"),
+    (["sample", "faces-stylegan2-small", "--option", "edit=smile=1"], "no text can give this"),
+    (["sample", "text-mle", "--scale", "2", "--out", "t.jsonl"], "have pixels in"),
+    (["sample", "video-mocogan", "--rate", "60"], "that of a --walk"),
+    (["list", "faces-r3gan", "--pretrained"], "without --pretrained there are some"),
 ]
 
 
@@ -141,6 +145,14 @@ def test_quiet_and_verbose_belong_to_every_command(command, photos: Path, tmp_pa
     assert code == 2
     assert "Traceback" in errors
     assert errors.strip().splitlines()[-1] == command("sample", "nobody")[2].strip()
+
+
+def test_texts_that_are_printed_need_no_place(command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """What is not written cannot be in the way."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text-mle-1.txt").mkdir()
+
+    assert command("sample", "text-mle", "-n", 1, "--seed", 1)[0] == 0
 
 
 def test_a_group_without_a_command_prints_its_help(command):

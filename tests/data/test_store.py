@@ -112,7 +112,7 @@ def test_a_full_disk_is_reported_before_any_work(tmp_path: Path):
         build_store(Blobs(count=10**13), tmp_path / "huge")
 
 
-@pytest.mark.parametrize("damage", ["cut", "missing", "mismatch"])
+@pytest.mark.parametrize("damage", ["cut", "missing", "empty", "no fingerprint", "mismatch"])
 def test_damaged_stores_are_refused(store: Store, damage: str):
     """A cut or missing file, or counts that disagree, are errors that advise to build again."""
     samples = store.folder / "samples.npy"
@@ -120,6 +120,12 @@ def test_damaged_stores_are_refused(store: Store, damage: str):
         samples.write_bytes(samples.read_bytes()[:-100])
     elif damage == "missing":
         samples.unlink()
+    elif damage == "empty":
+        (store.folder / "split.npy").write_bytes(b"")
+    elif damage == "no fingerprint":
+        about = json.loads((store.folder / "store.json").read_text())
+        del about["fingerprint"]
+        (store.folder / "store.json").write_text(json.dumps(about))
     else:
         about = json.loads((store.folder / "store.json").read_text())
         (store.folder / "store.json").write_text(json.dumps({**about, "count": 95}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -78,3 +79,9 @@ def echo_json(content: object) -> None:
 def echo(text: object, *, end: str = "\n", to_stderr: bool = False) -> None:
     """Print a text, in which names and texts of others may occur, without their control characters."""
     print(escape_controls(str(text)), end=end, file=sys.stderr if to_stderr else sys.stdout)
+
+
+def name_files(name: str) -> str:
+    """Name files that are made of a model after it: after its folder, or the last part of its name."""
+    folder = Path(name).expanduser()
+    return folder.resolve().name if folder.exists() else Path(name.partition("@")[0]).name

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from zoo.cli.app import Device, Name, app, echo, echo_json
+from zoo.cli.app import Device, Name, app, echo, echo_json, name_files
 from zoo.cli.progress import progress_bars
 from zoo.errors import InvalidValueError
 
@@ -52,6 +52,6 @@ def evaluate(
     if report.curve is None and plot is not None:
         raise InvalidValueError(f"{name}: no curve belongs to its metrics (evaluate.control), so nothing is in {plot}")
     if report.curve is not None:
-        saved = report.curve.save(plot or Path(f"{Path(name).name}-curve.png"))
+        saved = report.curve.save(plot or Path(f"{name_files(name)}-curve.png"))
         if not as_json:
             echo(saved)

@@ -57,8 +57,8 @@ def train_evaluator(
             name = cls.release_name(f"{store.about['name']}-{recipe.name}")
         else:
             raise InvalidValueError("give either a data set or --entry")
-    folder = out or BUNDLED / name
-    if out is None and folder.exists():
+    folder = out.expanduser() if out is not None else BUNDLED / name
+    if folder.exists() and (out is None or not folder.is_dir() or any(folder.iterdir())):
         raise AlreadyExistsError(f"{folder} exists; give another folder with --out")
     network, scores = cls.train_on(store, epochs=epochs)
     epochs = epochs or cls.EPOCHS

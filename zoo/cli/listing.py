@@ -37,6 +37,8 @@ def list_entries(
         return
     names = registry.names(what, pretrained=pretrained or None)
     if not names:
+        if pretrained and registry.names(what):
+            raise NotFoundError(f'no entry with "{what}" in its name has weights; without --pretrained there are some')
         near = suggest(what, [*MODALITIES, *registry.entries])
         raise NotFoundError(f'no entry has "{what}" in its name.{near} `zoo list` shows all {len(registry.entries)}')
     if as_json:
@@ -45,7 +47,7 @@ def list_entries(
     width = max(map(len, names))
     for name in names:
         entry = registry.entries[name]
-        echo(f"{name:<{width}}  {'weights' if entry.has_weights else 'recipe ':<7}  {entry.summary}")
+        echo(f"{name:<{width}}  {'weights' if entry.is_released else 'recipe ':<7}  {entry.summary}")
 
 
 def _describe_briefly(entry: Entry) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import secrets
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from zoo.cli.app import Device, Name, Scale, app, echo
+from zoo.cli.app import Device, Name, Scale, app, echo, name_files
 from zoo.cli.progress import progress_bars
 from zoo.cli.steering import Edits, read_amounts, read_seeds
 from zoo.errors import InvalidValueError, count
@@ -63,7 +64,9 @@ def sample(
         ),
     ] = 0,
     seeds: Annotated[str, typer.Option(help="The seeds that a walk goes through, with commas between.")] = "",
-    rate: Annotated[float, typer.Option(min=0.1, max=240, help="Frames a second of a walk.")] = 25.0,
+    rate: Annotated[
+        float | None, typer.Option(min=0.1, max=240, help="Frames a second of a walk; 25 if absent.")
+    ] = None,
     edit: Edits = None,
     option: Annotated[
         list[str] | None,
@@ -88,6 +91,9 @@ def sample(
     stops = read_seeds(seeds, "--seeds") if seeds else []
     if stops and (not walk or seed is not None):
         raise InvalidValueError("--seeds are those of a --walk, in place of --seed")
+    if rate is not None and not walk:
+        raise InvalidValueError("--rate is that of a --walk")
+    rate = rate or 25.0
     if walk and (interpolate or play):
         raise InvalidValueError("--walk goes without --interpolate and --play")
     from zoo.animation import Walk, stream_mp4
@@ -109,14 +115,15 @@ def sample(
         raise InvalidValueError("--interpolate makes a picture, which cannot be played: leave --play out")
     if play and not hasattr(model.Output, "play"):
         raise InvalidValueError(f"{name}: {model.Output.__name__.lower()} cannot be played")
-    folder = Path(name).expanduser()
-    called = folder.resolve().name if folder.exists() else Path(name.partition("@")[0]).name
+    called = name_files(name)
     kind = Walk if walk else model.Output
     if seed is None and not stops and "input" not in given:  # chosen here, because the file's name has it
         seed = secrets.randbelow(2**32)
     of = Path(given["input"]).stem if "input" in given else "-".join(map(str, stops)) or seed
     target = out or Path(f"{called}-{of}{kind.SUFFIXES[0]}")
-    kind.check_path(target)
+    if out is not None or not (play or model.Output.READABLE):  # else nothing is written
+        kind.check_path(target)
+        kind.check_scale(target.suffix, scale)
     chosen = {"seed": seed, "batch_size": batch_size, **given}
     of_seed = "" if stops or "input" in given else f", seed {seed}"
     if walk:
@@ -178,7 +185,8 @@ def _parse_options(pairs: list[str], options: type[SampleOptions], model: str) -
         if not equals:
             raise InvalidValueError(f'--option "{pair}": write KEY=VALUE')
         if key not in flags:
-            options.read({key: text}, model)  # says what there is
+            if key not in {field.name for field in dataclasses.fields(options)}:
+                options.read({key: text}, model)  # says what there is
             raise InvalidValueError(f"--option {key}: no text can give this; use it in Python")
         try:
             found[key] = flags[key].type(text)

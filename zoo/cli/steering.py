@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zoo.cli.app import Device, Name, Scale, app, echo
+from zoo.cli.app import Device, Name, Scale, app, echo, name_files
 from zoo.cli.progress import progress_bars
 from zoo.errors import InvalidFileError, InvalidValueError
 from zoo.options import check_amounts
+from zoo.registry import registry
 
 if TYPE_CHECKING:
     from zoo.styled import StyledGAN
@@ -80,7 +81,7 @@ def mix(
 
     seeds = read_seeds(rows, "--rows"), read_seeds(columns, "--columns")
     model = load_styled(name, device, "zoo mix")
-    target = model.Output.check_path(out or Path(f"{Path(name).name}-mix{model.Output.SUFFIXES[0]}"))
+    target = model.Output.check_path(out or Path(f"{name_files(name)}-mix{model.Output.SUFFIXES[0]}"))
     left, top = (join([model.sample(1, seed=seed, truncation=truncation) for seed in each]) for each in seeds)
     mixed = model.mix(left, top, layers=layers)
     blank = torch.ones_like(top.tensor[:1])
@@ -110,7 +111,7 @@ def directions(
 
     model = load_styled(name, device, "zoo directions")
     if learn:
-        learned = _learn(model, Path(name).expanduser(), count, seed)
+        learned = _learn(model, name, count, seed)
         echo(describe_directions(learned))
     elif not model.named_directions:
         raise InvalidFileError(f"{name}: has no named directions; with --learn they are learned, for a run")
@@ -118,13 +119,16 @@ def directions(
         echo(describe_directions(model.named_directions))
 
 
-def _learn(model: StyledGAN, folder: Path, count: int, seed: int) -> Any:
+def _learn(model: StyledGAN, name: str, count: int, seed: int) -> Any:
     from zoo.io.weights import SUMS, write_sums
     from zoo.releases.loading import Release
     from zoo.steering import learn_directions, steering_of
     from zoo.styled import DIRECTIONS, write_directions
     from zoo.training.run import Run, is_run
 
+    folder = Path(name).expanduser()
+    if name in registry.entries:  # what was loaded, whatever folder is called so
+        folder = registry.entries[name].bundled
     if is_run(folder):
         run = Run.open(folder)
         modality, kimg = run.recipe.modality, run.load()[1]
@@ -179,6 +183,8 @@ def project(
     amounts = read_amounts(edit or [])
     target = Images.check_path(out or Path(f"{photo.stem}-projected.png"))
     model, steering = steering_of(load_styled(name, device, "zoo project"), "faces")
+    for label, amount in amounts.items():  # before any work
+        model.sum_directions({label: amount})
     with progress_bars() as bar:
         found = find_styles(
             photo, model, steering, plus=plus, steps=steps, seed=seed, features=features, align=align,

@@ -19,14 +19,18 @@ AT_ONCE = 8  # files that are fetched at the same time
 
 
 def load_table(hub: str) -> Any:
-    """Load the split `train` of a data set, a `datasets.Dataset`. Raises MissingDependencyError, InvalidFileError."""
+    """Load the split `train` of a data set org/name or org/name@revision, a `datasets.Dataset`.
+
+    Raises MissingDependencyError, InvalidFileError.
+    """
     try:
         import datasets
     except ImportError:
         raise MissingDependencyError(f"hf:{hub} needs the package 'datasets': pip install 'gan-zoo[data]'") from None
     try:
-        return datasets.load_dataset(hub, split="train")
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        name, _, revision = hub.partition("@")
+        return datasets.load_dataset(name, split="train", revision=revision or None)
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         raise InvalidFileError(f"hf:{hub}: cannot load this data set: {error}") from error
 
 

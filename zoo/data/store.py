@@ -176,18 +176,18 @@ class Store:
         store = cls(folder)
         try:
             samples, split = store.samples, store.split
-            count = store.about["count"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            count, fingerprint = store.about["count"], store.fingerprint
+        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
             raise InvalidFileError(f"{folder}: no data set here, or a damaged one ({error}); build it again") from error
         if not len(samples) == len(split) == count or samples.dtype.kind not in "iu":
             raise InvalidFileError(f"{folder}: samples, split and store.json disagree; build it again")
-        if not _is_noted(folder, store.fingerprint):
-            if _compute_fingerprint(folder) != store.fingerprint:
+        if not _is_noted(folder, fingerprint):
+            if _compute_fingerprint(folder) != fingerprint:
                 raise InvalidFileError(
                     f"{folder}: its files are not those that were built; delete the folder, and build it again"
                 )
             with suppress(WriteError):  # a cache that may only be read
-                _note_files(folder, store.fingerprint)
+                _note_files(folder, fingerprint)
         train = store.indices("train")
         if len(train) > 1 and all(np.array_equal(samples[row], samples[train[0]]) for row in train[1:]):
             raise InvalidFileError(

