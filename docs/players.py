@@ -78,6 +78,7 @@ WRITERS = {
     "music-midinet": save_scores,
     "music-wavegan": save_hits,
     "music-specgan": save_hits,
+    "music-bigvgan": save_vocoder,
     "music-hifigan": save_vocoder,
     "music-vocos": save_vocoder,
     "video-mocogan": save_actions,
