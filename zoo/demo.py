@@ -196,14 +196,7 @@ def _add_tab(gr: Any, demo: Demo, names: list[str]) -> tuple[Any, list[Any], lis
     def choose(chosen: str) -> list[Any]:
         known = demo.options(chosen)
         classes = gr.update(choices=["", *demo.labels(chosen)], value="", visible="label" in known)
-        most = demo.limit(chosen)
-        samples = gr.update(maximum=most, value=min(few, most))
-        return [
-            describe(chosen),
-            samples,
-            classes,
-            *(gr.update(visible=option in known) for option in list(controls)[1:]),
-        ]
+        return [describe(chosen), classes, *(gr.update(visible=option in known) for option in list(controls)[1:])]
 
     def generate(chosen: str, count: float, of_seed: float, *values: Any) -> list[Any]:
         try:
@@ -214,7 +207,7 @@ def _add_tab(gr: Any, demo: Demo, names: list[str]) -> tuple[Any, list[Any], lis
         updates = [gr.update(value=value, visible=value is not None) for value in results]
         return [made.said, *updates, gr.update(value=made.file, visible=True)]
 
-    name.change(choose, name, [about, n, *controls.values()])
+    name.change(choose, name, [about, *controls.values()])
     event = (generate, [name, n, seed, *controls.values()], [said, *shown.values(), file])
     button.click(*event, api_name=False)
     return event
