@@ -114,7 +114,8 @@ def stream_mp4(
 ) -> int:
     """Save frames, parts of uint8 [T, H, W, 3], as they come; returns how many were saved.
 
-    Ctrl-C ends the video early, with the frames until then, if there are any.
+    Ctrl-C ends the video early, with the frames until then. Before the first frame there is nothing to keep, and it is
+    raised.
 
     Args:
         parts: at least one frame.
@@ -126,18 +127,15 @@ def stream_mp4(
 
     def list_frames() -> Iterator[np.ndarray]:
         nonlocal saved
-        with suppress(KeyboardInterrupt):
-            for part in parts:
-                for frame in part:
-                    yield frame
-                    saved += 1
-                if progress is not None:
-                    progress(saved)
+        for part in parts:
+            for frame in part:
+                yield frame
+                saved += 1
+            if progress is not None:
+                progress(saved)
 
     frames = list_frames()
-    first = next(frames, None)
-    if first is None:
-        raise KeyboardInterrupt
+    first = next(frames)
     height, width = first.shape[:2]
     check_mp4_size(height, width, path)
     with replace_atomically(path) as temporary:

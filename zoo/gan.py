@@ -319,6 +319,11 @@ class GAN(nn.Module, Generic[S_co]):
         return {"samples": self.Output.__name__.lower(), "range": [-1, 1], **rate}
 
     @classmethod
+    def list_arguments(cls, config: Any) -> str:
+        """List arguments of `zoo sample` for the card of a converted model; empty where no command has its input."""
+        return "-n 16 --seed 0"
+
+    @classmethod
     def describe_input(cls, config: Any) -> str:
         """Describe in a sentence what the generator takes, where that is more than latents; else empty; for cards."""
         return ""

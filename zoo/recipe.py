@@ -348,10 +348,10 @@ class Recipe:
         train = self.train
         if train.penalty == "approximate" and not (train.r1_gamma or train.gradient_penalty):
             raise InvalidValueError('train.penalty = "approximate": no penalty is on: set train.r1_gamma')
-        usual = type(train)().schedule.r1_gamma_factor
-        if train.schedule.r1_gamma_factor not in (1, usual) and not train.r1_gamma:
+        defaults = type(train)()
+        if train.schedule.r1_gamma_factor not in (1, defaults.schedule.r1_gamma_factor) and not train.r1_gamma:
             raise InvalidValueError("train.schedule.r1_gamma_factor: there is no R1 penalty: set train.r1_gamma")
-        self._check_ada(type(train)())
+        self._check_ada(defaults)
         if train.freeze_discriminator and not train.start:
             raise InvalidValueError("train.freeze_discriminator: random layers would stay random; set train.start")
         if self.train.keep == "best" and not self.train.evaluate_kimg:

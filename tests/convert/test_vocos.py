@@ -92,6 +92,7 @@ def test_published_vocoders_become_folders_that_sound_the_same(
     assert torch.equal(ours.vocode(given), made.vocode(given))
     card = (tmp_path / "ours" / "README.md").read_text()
     assert ("16 codebooks, 75 a second" if made.config.codebooks else made.config.mel.describe()) in card
+    assert ("zoo sample" in card) == (not made.config.codebooks)  # no command has codes
 
 
 def test_the_golden_file_converts(tmp_path: Path):

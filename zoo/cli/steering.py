@@ -183,8 +183,7 @@ def project(
     amounts = read_amounts(edit or [])
     target = Images.check_path(out or Path(f"{photo.stem}-projected.png"))
     model, steering = steering_of(load_styled(name, device, "zoo project"), "faces")
-    for label, amount in amounts.items():  # before any work
-        model.sum_directions({label: amount})
+    model.sum_directions(amounts)  # refuses what there is not, before any work
     with progress_bars() as bar:
         found = find_styles(
             photo, model, steering, plus=plus, steps=steps, seed=seed, features=features, align=align,

@@ -232,8 +232,8 @@ def _write(converted: Converted, source: Path, out: Path, family: Family, licens
                     temporary,
                 )
         (out / "config.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        takes = cls.describe_input(config)
-        card = _format_card(converted, source, out, family, license, takes)
+        arguments, takes = cls.list_arguments(config), cls.describe_input(config)
+        card = _format_card(converted, source, out, family, license, arguments=arguments, takes=takes)
         (out / "README.md").write_text(card, encoding="utf-8")
         write_sums(out)
     except OSError as error:
@@ -242,12 +242,14 @@ def _write(converted: Converted, source: Path, out: Path, family: Family, licens
     return out
 
 
-def _format_card(converted: Converted, source: Path, out: Path, family: Family, license: str, takes: str) -> str:
+def _format_card(
+    converted: Converted, source: Path, out: Path, family: Family, license: str, *, arguments: str, takes: str
+) -> str:
     numbers = "\n".join(
         f"| `{name}.safetensors` | {sum(value.numel() for value in state.values()):,} |"
         for name, state in converted.states.items()
     )
-    arguments = "--input song.wav --out again.wav" if takes else "-n 16 --seed 0"
+    command = f"\n```\nzoo sample ./{out.name} {arguments}\n```\n" if arguments else ""
     terms = license or "not stated. Ask who published the file before you use or share these weights"
     return f"""# {out.name}
 
@@ -255,11 +257,7 @@ Converted from `{source.name}` ({family.name}) by gan-zoo. These are the weights
 license of the file holds for them, too.
 
 License: {terms}.
-
-```
-zoo sample ./{out.name} {arguments}
-```
-
+{command}
 | file | numbers |
 |---|---|
 {numbers}

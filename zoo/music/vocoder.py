@@ -320,6 +320,10 @@ class Vocoder(GAN[Sounds]):
             yield generator(mel)[..., done * hop :]
 
     @classmethod
+    def list_arguments(cls, config: Any) -> str:
+        return "--input song.wav --out again.wav"
+
+    @classmethod
     def describe_input(cls, config: Any) -> str:
         """Describe the spectrograms in a sentence, for cards."""
         return f"`to_mel` and `--input` make log-mel spectrograms: {config.mel.describe()}."

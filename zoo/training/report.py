@@ -120,13 +120,14 @@ def explain(summary: Mapping[str, float], recipe: Recipe, *, num_steps: int) -> 
             f"Equilibrium: the critic's outputs on real and fake are {advantage:.2f} deviations apart "
             "(0 is equilibrium; a gap that shrinks slowly means that the training converges)."
         )
-    starves = f"the generator starves{_recommend(recipe, 'non_saturating', 'rate', 'r1')}"
     ratio, slope = summary.get("report/gradient_ratio"), summary.get("report/slope", 1.0)
     if slope < FLAT:
-        lines.append(f"Starvation: the generator's loss has {100 * slope:.2g}% of its slope at equilibrium; {starves}.")
+        lines.append(
+            _explain_gradient(f"loss has {100 * slope:.2g}% of its slope at equilibrium", recipe, starves=True)
+        )
     elif ratio is not None:
-        how = starves if ratio < STARVED else "the generator gets enough gradient"
-        lines.append(f"Starvation: the generator's gradient is {ratio:.2g} times the discriminator's; {how}.")
+        what = f"gradient is {ratio:.2g} times the discriminator's"
+        lines.append(_explain_gradient(what, recipe, starves=ratio < STARVED))
     variety = summary.get("report/diversity")
     if variety is not None and not _takes_input(recipe):  # else samples vary as the input does
         lines.append(f"Collapse: {_explain_diversity(variety, recipe)}.")
@@ -141,6 +142,11 @@ def _explain_advantage(advantage: float) -> str:
     if advantage < 0.15:
         return "near equilibrium: the discriminator can hardly tell real from fake"
     return "balanced: the discriminator recognizes many samples, and the generator has something to learn"
+
+
+def _explain_gradient(what: str, recipe: Recipe, *, starves: bool) -> str:
+    advice = f"starves{_recommend(recipe, 'non_saturating', 'rate', 'r1')}" if starves else "gets enough gradient"
+    return f"Starvation: the generator's {what}; the generator {advice}."
 
 
 def _explain_diversity(variety: float, recipe: Recipe) -> str:

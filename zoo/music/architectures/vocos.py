@@ -359,6 +359,10 @@ class Vocos(Vocoder):
             raise InvalidValueError(f"codes from {int(mel.min())} to {int(mel.max())} should be 0 to {ENTRIES - 1}")
 
     @classmethod
+    def list_arguments(cls, config: VocosConfig) -> str:
+        return "" if config.codebooks else super().list_arguments(config)
+
+    @classmethod
     def describe_input(cls, config: VocosConfig) -> str:
         """Describe the spectrograms or codes in a sentence, for cards."""
         if not config.codebooks:

@@ -85,14 +85,14 @@ def _compute_distances(gan: GAN, fake: np.ndarray, real: np.ndarray, other: np.n
     values, references = {}, {}
     for name, histogram in histograms.items():
         of_real = histogram(real)
-        values[name] = counterpoint.distance(histogram(fake), of_real)
-        references[name] = counterpoint.distance(histogram(other), of_real)
-    style, style_of_real = ([found[name] for name in STYLE] for found in (values, references))
-    values = {"style_distance": float(np.nan_to_num(style, nan=1.0).mean()), **values}
-    references = {"style_distance": float(np.mean(np.nan_to_num(style_of_real, nan=1.0))), **references}
+        distances = [counterpoint.distance(histogram(scores), of_real) for scores in (fake, other)]
+        values[name], references[name] = np.nan_to_num(distances, nan=1.0).tolist()  # nothing to count: all differs
+    values, references = (
+        {"style_distance": float(np.mean([found[name] for name in STYLE])), **found} for found in (values, references)
+    )
     return [
-        Metric(name=name, value=float(np.nan_to_num(value, nan=1.0)), better="lower", count=len(fake),
-               real_vs_real=float(np.nan_to_num(references[name], nan=1.0)), extractor="Jensen-Shannon")
+        Metric(name=name, value=value, real_vs_real=references[name], better="lower", count=len(fake),
+               extractor="Jensen-Shannon")
         for name, value in values.items()
     ]  # fmt: skip
 

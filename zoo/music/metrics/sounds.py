@@ -158,7 +158,7 @@ def vocoder_metrics(
 ) -> list[Metric]:
     """Compute the errors of resynthesized sounds, and with `control` those of Griffin-Lim."""
     mel = gan.config.mel
-    kinds: dict[str, Callable[[Tensor], Tensor]] = {"": lambda mels: gan.vocode(mels.to(gan.device))[:, 0]}
+    kinds: dict[str, Callable[[Tensor], Tensor]] = {"": lambda mels: gan.vocode(mels)[:, 0]}
     if control:
         kinds["griffin_lim_"] = lambda mels: invert_mel(mels, mel, iterations=ITERATIONS)
     errors: dict[str, list[float]] = {}
