@@ -23,9 +23,10 @@ from players import save_vocoder
 import zoo
 from zoo.data import Store, cache_dir
 from zoo.data.store import About
+from zoo.music.data.drums import INSTRUMENTS
 from zoo.music.data.scores import build_dataset as build_scores
 from zoo.music.data.scores import decode as decode_scores
-from zoo.music.data.sounds import CLASSES, DrumHits, Sound, SoundDataConfig, make_rows
+from zoo.music.data.sounds import DrumHits, Sound, SoundDataConfig, compute_hits, make_rows
 from zoo.music.data.sounds import decode as decode_sounds
 from zoo.samples import Images, enlarge, tile
 from zoo.styled import StyledGAN
@@ -143,14 +144,14 @@ def save_hits_of_data() -> None:
     """Save the first stroke of each class of drum-hits, made into rows as those of the data set."""
     gan = zoo.create("music-wavegan")
     first: dict[int, Sound] = {}
-    for stroke in DrumHits().hits():
+    for stroke in compute_hits():
         first.setdefault(stroke.label, stroke)
-        if len(first) == len(CLASSES):
+        if len(first) == len(INSTRUMENTS):
             break
     strokes = [first[label] for label in sorted(first)]
     data = SoundDataConfig(name=DrumHits.name, cut="first")
     about = About(name=DrumHits.name, version=DrumHits.version, license=DrumHits.license)
-    rows = make_rows(strokes, data, gan.config, about=about, classes=list(CLASSES), one_in=5)
+    rows = make_rows(strokes, data, gan.config, about=about, classes=list(INSTRUMENTS), one_in=5)
     gan.output(decode_sounds(rows.render(range(len(first)))[0])).save(DOCS / "music-drum-hits.png", columns=2)
 
 

@@ -42,7 +42,6 @@ class FeatureNetwork(nn.Module):
     DATASETS: ClassVar[tuple[str, ...]]
     """The data sets that it can be trained on."""
     VERSION: ClassVar[int] = 1
-    LICENSE: ClassVar[str] = "apache-2.0"
     EPOCHS: ClassVar[int | None] = None
     """Epochs of its training; None where the network's own config has them."""
     RESOLUTION: ClassVar[int | None] = None
@@ -98,7 +97,7 @@ class FeatureNetwork(nn.Module):
         config = {
             "format": 1,
             **self.to_config(),
-            "license": self.LICENSE,
+            "license": "apache-2.0",
             "data": {key: store.fingerprint if key == "fingerprint" else store.about[key] for key in self.DATA_FACTS},
             **self.scores_to_config(scores),
             "command": command,

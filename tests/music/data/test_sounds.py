@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import shutil
-import tarfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,19 +12,15 @@ import soundfile
 import torch
 
 from zoo.data.labels import read_labels
-from zoo.data.packages import DebianPackage
-from zoo.errors import InvalidFileError, InvalidValueError, MissingDependencyError, NotFoundError, WriteError
-from zoo.io.weights import digest
+from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError
+from zoo.music.data import drums
 from zoo.music.data import sounds as module
 from zoo.music.data.sounds import (
-    CLASSES,
     SoundDataConfig,
     count_clipped,
     cut_rows,
     decode,
-    find_class,
     fit_length,
-    list_instruments,
     make_copies,
     open_store,
     read_pieces,
@@ -204,99 +197,25 @@ def test_copies_are_changed_a_little_and_the_same_each_time():
     assert all(0.45 < float(row.abs().max()) <= 0.96 for row in rows)
 
 
-@pytest.mark.parametrize(
-    ("name", "label"),
-    [
-        ("Kick Long", "kick"), ("BassDrum", "kick"), ("Side Stick", "rim"), ("Pearl Snare Rimshot", "snare"),
-        ("Hand Clap", "clap"), ("Floor Tom", "tom"), ("tomhi2", "tom"), ("Closed HH", "hat"),
-        ("Hi-Hat Pedal (Paiste)", "hat"), ("VariBreaks Hat 1 Op", "hat"), ("Ride Rock", "cymbal"),
-        ("Zildjian Splash Choke", "cymbal"), ("Cowbell", "cowbell"), ("Zap 1", None), ("Bongo Hi", None),
-    ],
-)  # fmt: skip
-def test_instruments_have_the_class_of_their_name(name: str, label: str | None):
-    """Kits name their instruments freely; what has no clear class is left out."""
-    assert find_class(name) == label
+def test_the_strokes_of_an_instrument_are_in_one_split(own_cache: Path, monkeypatch: pytest.MonkeyPatch):
+    """Each class has computed instruments of three strengths, and recordings where there are some."""
+    recorded = {"bd_a": tone(drums.RATE, 0.2, 60), "bd_b_hard": tone(drums.RATE, 0.2, 70)}
+    monkeypatch.setattr(module, "load_recordings", lambda pattern, rate: recorded if "bd_" in pattern else {})
+    monkeypatch.setattr(module, "NUM_INSTRUMENTS", 4)
 
+    seen: list[tuple[int, int]] = []
+    data = SoundDataConfig(name="drum-hits", copies=2, cut="first")
+    store = open_store(data, CONFIG, progress=lambda done, total: seen.append((done, total)))
 
-def fake_package(path: Path) -> None:
-    """A .deb that holds one kit: an `ar` archive with a compressed tar in it."""
-
-    def tar(files: dict[str, bytes]) -> bytes:
-        buffer = io.BytesIO()
-        with tarfile.open(fileobj=buffer, mode="w:xz") as archive:
-            for name, content in files.items():
-                info = tarfile.TarInfo(f"./usr/share/hydrogen/data/drumkits/{name}")
-                info.size = len(content)
-                archive.addfile(info, io.BytesIO(content))
-        return buffer.getvalue()
-
-    def wav(pitch: float) -> bytes:
-        buffer = io.BytesIO()
-        soundfile.write(buffer, tone(44100, 0.2, pitch), 44100, format="WAV")
-        return buffer.getvalue()
-
-    xml = (
-        b'<drumkit_info xmlns="http://www.hydrogen-music.org/drumkit"><instrumentList>'
-        b"<instrument><name>Kick</name><layer><filename>k1.wav</filename></layer>"
-        b"<layer><filename>k2.wav</filename></layer></instrument>"
-        b"<instrument><name>Snare</name><filename>s.wav</filename></instrument>"
-        b"<instrument><name>Zap</name><filename>z.wav</filename></instrument></instrumentList></drumkit_info>"
-    )
-    kit = {"k1.wav": wav(60), "k2.wav": wav(70), "s.wav": wav(200), "z.wav": wav(999), "drumkit.xml": xml}
-    files = {f"GMRockKit/{name}": content for name, content in kit.items()}
-    members = {"debian-binary": b"2.0\n", "data.tar.xz": tar({**files, "Unknown/drumkit.xml": xml})}
-    with path.open("wb") as file:
-        file.write(b"!<arch>\n")
-        for name, content in members.items():
-            file.write(f"{name:<16}{0:<12}{0:<6}{0:<6}{644:<8}{len(content):<10}`\n".encode())
-            file.write(content + b"\n" * (len(content) % 2))
-
-
-def test_drum_hits_come_from_the_kits_of_a_package(own_cache: Path, monkeypatch: pytest.MonkeyPatch):
-    """Every labelled layer of a known kit is a hit, with all layers of an instrument in one split."""
-    package = DebianPackage("kits", "1", "k/kits", "")
-    archive = own_cache / "packages" / package.file
-    archive.parent.mkdir(parents=True)
-    fake_package(archive)
-    package = DebianPackage("kits", "1", "k/kits", digest(archive))
-    monkeypatch.setattr(module, "HYDROGEN_DATA", package)
-    monkeypatch.setattr(module, "HYDROGEN_DRUMKITS", package)
-
-    store = open_store(SoundDataConfig(name="drum-hits", copies=2, cut="first"), CONFIG)
-
-    assert store.samples.shape == (6, 16384)
+    num_sounds = 2 + 8 * 4 * 3
+    assert store.samples.shape == (2 * num_sounds, 16384)
     assert store.samples.dtype == np.int16
-    names = read_labels(store.folder)
-    assert names == tuple(CLASSES)
-    assert [names[label] for label in store.labels] == ["kick"] * 4 + ["snare"] * 2
-    assert len(set(store.split[:4])) == 1
-
-
-def test_another_archive_is_refused(own_cache: Path):
-    """A package of other bytes than the known ones is not opened."""
-    package = DebianPackage("kits", "1", "k/kits", "0" * 64)
-    archive = own_cache / "packages" / package.file
-    archive.parent.mkdir(parents=True)
-    fake_package(archive)
-    with pytest.raises(InvalidFileError, match="delete the file"):
-        package.fetch()
-
-
-def test_without_apt_the_message_says_where_the_archive_goes(own_cache: Path, monkeypatch: pytest.MonkeyPatch):
-    """Other systems have no apt-get; one that fails is quoted."""
-    package = DebianPackage("kits", "1", "k/kits", "0" * 64)
-    monkeypatch.setattr(shutil, "which", lambda name: None)
-    with pytest.raises(MissingDependencyError, match=r"pool/main/k/kits/kits_1_all\.deb at .*packages"):
-        package.fetch()
-    monkeypatch.setattr(shutil, "which", lambda name: "false")
-    with pytest.raises(WriteError, match="failed"):
-        package.fetch()
-
-
-def test_drumkits_name_a_file_for_each_layer():
-    """Both forms of drumkit.xml are read: layers, and one file for an instrument."""
-    xml = b"<d><instrument><name>A</name><layer><filename>1.wav</filename></layer></instrument></d>"
-    assert list(list_instruments(xml)) == [("A", "1.wav")]
+    assert seen[-1] == (num_sounds, num_sounds)
+    assert read_labels(store.folder) == tuple(drums.INSTRUMENTS)
+    assert np.bincount(store.labels).tolist() == [28, *[24] * 7]
+    computed = store.split[4:].reshape(8 * 4, 6)
+    assert (computed == computed[:, :1]).all()
+    assert {group.group for group in module.read_recorded_hits()} == {"bd_a", "bd_b"}
 
 
 def write_sound(path: Path, wave: np.ndarray, rate: int = 16000) -> Path:

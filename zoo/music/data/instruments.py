@@ -220,6 +220,12 @@ def list_recordings(role: str, *, is_test: bool) -> tuple[str, ...]:
     return tuple(name for i, name in enumerate(names) if (i % 4 == 3) == is_test)
 
 
+def load_recordings(pattern: str, rate: int) -> dict[str, np.ndarray]:
+    """Load the recordings whose whole names match a pattern, as float32 [T] at `rate` Hz with a peak of 1."""
+    names = sorted(name for name in _read_package(RECORDINGS) if re.fullmatch(pattern, name))
+    return {name: _load(RECORDINGS, name, 0, rate) for name in names}
+
+
 def play(parts: Sequence[Part], seconds: float, rate: int) -> np.ndarray:
     """Play the parts for some seconds as float32 [T]; sums may exceed 1."""
     wave = np.zeros(round(seconds * rate), dtype=np.float32)

@@ -13,9 +13,8 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
-from xml.etree import ElementTree
 
 import numpy as np
 import torch
@@ -24,9 +23,10 @@ from torch import Tensor
 from zoo.data import About, Rows, Store, build_store, cache_dir, hash_split
 from zoo.data.labels import LABELS, check_labels
 from zoo.data.own import describe_files, find_own_files, list_files, name_unreadable
-from zoo.data.packages import DebianPackage
 from zoo.data.rows import to_tensor
 from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError, suggest
+from zoo.music.data import drums
+from zoo.music.data.instruments import ROLES, load_recordings
 from zoo.music.data.rendered import RenderedMusic
 from zoo.music.mel import resample
 from zoo.recipe import DataConfig, within
@@ -300,71 +300,31 @@ def split_groups(groups: Sequence[str], owners: np.ndarray, one_in: int) -> np.n
 
 # --- drum-hits ---------------------------------------------------------------------------------------------------
 
-
-HYDROGEN_DATA = DebianPackage(
-    "hydrogen-data",
-    "1.2.0~beta1+dfsg-1",
-    "h/hydrogen",
-    "d2cc3f281c02efb71f132bd173e95a958d3fede7c5aefcaba6547baf918cff2a",
-)
-HYDROGEN_DRUMKITS = DebianPackage(
-    "hydrogen-drumkits",
-    "2017.09.19~dfsg-1",
-    "h/hydrogen-drumkits",
-    "6ea3c6df9a67762e2362f946c695e619859126b19fbccf32a2e8f07dfd03b2f4",
-)
-
-# The kits and their licenses, from debian/copyright of the two packages. Together all of these are under GPL-2.0. Three
-# are left out, whose terms do not mix with the GPL's: circAfrique and BJA_Pacific (CC-BY-SA-3.0), rumpf_kit_z01
-# (CC-BY-3.0).
-KITS = {
-    "GMRockKit": "GPL-2.0-or-later",
-    "TR808EmulationKit": "GPL-2.0-or-later",
-    "ElectricEmpireKit": "GPL-2.0-or-later",
-    "HardElectro1": "GPL-2.0-or-later",
-    "VariBreaks": "GPL-2.0-or-later",
-    "ColomboAcousticDrumkit": "GPL-2.0-or-later",
-    "Millo-Drums_v.1": "GPL-2.0-only",
-    "Millo_MultiLayered2": "GPL-2.0-only",
-    "Millo_MultiLayered3": "GPL-2.0-only",
-    "Gimme A Hand 1.0": "GPL-2.0-only",
-    "The Black Pearl 1.0": "GPL-2.0-only",
-    "ForzeeStereo": "GPL-2.0-only",
-    "Audiophob": "CC0-1.0",
+NUM_INSTRUMENTS = 80  # of each class that are computed
+# The recorded drums of each class, by their names. There are none of rims.
+RECORDED = {
+    "kick": ROLES["kick"],
+    "snare": r"sn_\w+|drum_snare_\w+|elec_\w*snare",
+    "clap": r"perc_snap2?",
+    "tom": r"drum_tom_\w+|elec_fuzz_tom",
+    "hat": r"hat_\w+|drum_cymbal_(closed|pedal)",
+    "cymbal": ROLES["cymbal"],
+    "cowbell": r"drum_cowbell",
 }
-
-# The first pattern that matches the lower-case name of an instrument is its class. Others are left out.
-CLASSES = {
-    "kick": r"kick|bass ?drum",
-    "rim": r"stick|rim click",
-    "snare": r"snare|redo super",
-    "clap": r"clap|finger snap",
-    "tom": r"\btom|tom ?\d|tom(low|mid|hi)",
-    "hat": r"hat\b|hi-hat|\bhh\b|ohh",
-    "cymbal": r"crash|splash|china|cymbal|ride|\bbell\b",
-    "cowbell": r"cowbell|agogo",
-}
-
-
-def find_class(instrument: str) -> str | None:
-    """Find the class of an instrument by its name in its kit; None for one without a class."""
-    name = instrument.lower()
-    return next((label for label, pattern in CLASSES.items() if re.search(pattern, name)), None)
 
 
 class DrumHits:
-    """Strokes of drums and cymbals, a second each, from 13 kits of the drum machine Hydrogen.
+    """Strokes of drums and cymbals, a second each: computed ones, and the recorded drums of Sonic Pi.
 
-    They are from the Debian packages `hydrogen-data` and `hydrogen-drumkits`. All layers of an instrument, from soft to
-    hard, are in one split.
+    All strokes of an instrument, from soft to hard, are in one split.
     """
 
     name = "drum-hits"
-    version = "2"
-    license = "GPL-2.0"
+    version = str(drums.VERSION)
+    license = "CC0-1.0"
     rate = 16000
     length = 16384
-    defaults: ClassVar[dict[str, Any]] = {"copies": 8, "cut": "first"}
+    defaults: ClassVar[dict[str, Any]] = {"copies": 4, "cut": "first"}
 
     @classmethod
     def open(cls, data: SoundDataConfig, config: Any, *, workers: int, progress: Progress | None, log: Log) -> Store:
@@ -372,37 +332,29 @@ class DrumHits:
         place = cache_dir() / "data" / f"{cls.name}-v{cls.version}-{stamp}"
         if (place / "store.json").exists():
             return Store.open(place)
-        hits = list(cls().hits())
         about = About(name=cls.name, version=cls.version, license=cls.license)
-        reported = report_progress(hits, len(hits), progress)
-        source = make_rows(reported, data, config, about=about, classes=list(CLASSES), one_in=5, keep_empty=True)
+        computed = len(drums.INSTRUMENTS) * NUM_INSTRUMENTS * len(drums.STRENGTHS)
+        recorded = list(read_recorded_hits())
+        hits = report_progress(itertools.chain(recorded, compute_hits()), computed + len(recorded), progress)
+        source = make_rows(hits, data, config, about=about, classes=list(drums.INSTRUMENTS), one_in=5, keep_empty=True)
         return build_store(source, place)
 
-    def hits(self) -> Iterator[Sound]:
-        """Read all strokes that have a class, no recording twice."""
-        seen: set[str] = set()
-        for package in (HYDROGEN_DATA, HYDROGEN_DRUMKITS):
-            files = dict(package.read_files("usr/share/hydrogen/data/drumkits"))
-            for kit in sorted(KITS.keys() & {path.parts[0] for path in files}):
-                for instrument, file in list_instruments(files[PurePosixPath(kit) / "drumkit.xml"]):
-                    label, content = find_class(instrument), files.get(PurePosixPath(kit) / file)
-                    if label is None or content is None or (stamp := hashlib.sha256(content).hexdigest()) in seen:
-                        continue
-                    seen.add(stamp)
-                    with warnings.catch_warnings():
-                        warnings.simplefilter("ignore")  # some are clipped on purpose
-                        wave, rate = read_sound(content, f"{kit}/{file}")
-                    yield Sound(f"{kit}/{instrument}", list(CLASSES).index(label), wave, rate)
+
+def read_recorded_hits() -> Iterator[Sound]:
+    """Read the recorded strokes. A hard and a soft one of a drum are of one group."""
+    for label, kind in enumerate(drums.INSTRUMENTS):
+        for name, wave in load_recordings(RECORDED.get(kind, ""), drums.RATE).items():
+            instrument = re.sub(r"_(hard|soft)$", "", name)
+            yield Sound(instrument, label, torch.from_numpy(wave), drums.RATE)
 
 
-def list_instruments(drumkit: bytes) -> Iterator[tuple[str, str]]:
-    """List the instruments of Hydrogen's drumkit.xml with the file of each of their layers."""
-    plain = re.sub(rb'\s(xmlns(:\w+)?|xsi:\w+)="[^"]*"', b"", drumkit)
-    for instrument in ElementTree.fromstring(plain).iter("instrument"):
-        name = instrument.findtext("name") or ""
-        for part in (*instrument.iter("layer"), instrument):
-            if file := part.findtext("filename"):
-                yield name, file
+def compute_hits() -> Iterator[Sound]:
+    """Compute the strokes of all instruments, a few of each."""
+    for label, kind in enumerate(drums.INSTRUMENTS):
+        for instrument in range(NUM_INSTRUMENTS):
+            for strength in drums.STRENGTHS:
+                wave = drums.strike(kind, instrument, strength)
+                yield Sound(f"{kind} {instrument}", label, torch.from_numpy(wave), drums.RATE)
 
 
 DATASETS: dict[str, type[DrumHits] | type[RenderedMusic]] = {

@@ -40,7 +40,7 @@ class Evaluator(FeatureNetwork):
 
     KIND = "drum hits evaluator"
     DATASETS = ("drum-hits",)
-    LICENSE = "gpl-2.0"
+    VERSION = 2  # version 1 knew the recorded kits of versions 1 and 2 of drum-hits
     EPOCHS = 12
     num_features = CHANNELS[-1]
 
