@@ -8,7 +8,7 @@ import torch.distributed as dist
 from helpers.releases import SMALL
 
 from zoo import cost
-from zoo.cost import count_gradient_bytes
+from zoo.cost import count_flops, count_gradient_bytes
 from zoo.data import Store
 from zoo.modality import kind_of
 from zoo.recipe import load_recipe
@@ -33,6 +33,20 @@ def test_the_cost_of_models_with_styles_is_measured(entry: str, monkeypatch: pyt
     monkeypatch.setattr(cost, "BATCH", 1)
 
     assert cost.measure_cost(entry, device="cpu")["generator"].endswith("MFLOPs a sample")
+
+
+def test_operations_are_those_counted_by_hand():
+    """Two to each multiplication: of an LSTM's four gates and of attention too, which torch's counter leaves out."""
+    lstm = torch.nn.LSTM(8, 16, num_layers=2, batch_first=True)
+    gates = 2 * 5 * 4 * 16 * (8 + 16 + 16 + 16)  # sequences, steps, gates of 16, inputs and states of both layers
+    assert count_flops(lambda: lstm(torch.zeros(2, 5, 8))) == 2 * gates
+
+    heads = torch.zeros(3, 2, 16, 8)
+    attend = torch.nn.functional.scaled_dot_product_attention
+    assert count_flops(lambda: attend(heads, heads, heads)) == 2 * 3 * 2 * 16 * 16 * (8 + 8)
+
+    linear = torch.nn.Linear(7, 11)
+    assert count_flops(lambda: linear(torch.zeros(3, 7))) == 2 * 3 * 7 * 11
 
 
 def test_phases_that_never_meet_are_not_added():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from zoo.device import choose_device
 from zoo.errors import count
@@ -25,7 +27,7 @@ def measure_cost(entry: Entry, *, device: str = "auto") -> dict[str, str]:
     """Measure the rows of `zoo info NAME --cost`. The cost does not depend on the weights, so none are loaded."""
     place = choose_device(device)
     recipe = load_recipe(entry)
-    gan: GAN = recipe.build().eval().requires_grad_(False).to(place)  # else the FLOP counter asks for a graph
+    gan: GAN = recipe.build().eval().requires_grad_(False)  # else the FLOP counter asks for a graph
     rows = {
         f"{name} parameters": f"{sum(p.numel() for p in network.parameters()):,}"
         for name, network in gan.networks.items()
@@ -34,15 +36,13 @@ def measure_cost(entry: Entry, *, device: str = "auto") -> dict[str, str]:
     rows["network"] = (
         f"{gradients:,.2f} MB of float32 gradients a training step; each of n processes sends 2 (n - 1) / n times that"
     )
-    latents = gan.latents(1, Noise(0)).to(place)
-    with torch.no_grad():
-        with FlopCounterMode(display=False) as counter:
-            samples = gan.generator(latents)
-        rows["generator"] = f"{counter.get_total_flops() / 1e6:,.1f} MFLOPs a sample"
-        if "discriminator" in gan.networks:
-            with FlopCounterMode(display=False) as counter:
-                gan.discriminator(samples)
-            rows["discriminator"] = f"{counter.get_total_flops() / 1e6:,.1f} MFLOPs a sample"
+    latents, made = gan.latents(1, Noise(0)), []
+    flops = count_flops(lambda: made.append(gan.generator(latents)))
+    rows["generator"] = f"{flops / 1e6:,.1f} MFLOPs a sample"
+    if "discriminator" in gan.networks:
+        flops = count_flops(lambda: gan.discriminator(made[0]))
+        rows["discriminator"] = f"{flops / 1e6:,.1f} MFLOPs a sample"
+    gan.to(place)
     gan.sample(BATCH, seed=0)  # to warm up
     done, start = 0, time.perf_counter()
     while (elapsed := time.perf_counter() - start) < SECONDS:
@@ -58,6 +58,28 @@ def measure_cost(entry: Entry, *, device: str = "auto") -> dict[str, str]:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * bytes_per_unit / 1e6
         rows["peak memory"] = f"{peak:,.0f} MB of the whole process, with Python and torch"
     return rows
+
+
+def count_flops(run: Callable[[], object]) -> int:
+    """Count the FLOPs of what runs on the CPU, two to each multiplication of matrices, convolutions and attention."""
+    with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=_UNCOUNTED) as counter:
+        run()
+    return counter.get_total_flops()
+
+
+def _count_lstm(frames: Sequence[int], *weights: Any, **_: Any) -> int:
+    steps, sequences = frames[:2]
+    return 2 * steps * sequences * sum(math.prod(weight) for weight in weights[:2])  # of inputs, and of states
+
+
+def _count_attention(query: Sequence[int], key: Sequence[int], value: Sequence[int], *_: Any, **__: Any) -> int:
+    return sdpa_flop_count(query, key, value)
+
+
+_UNCOUNTED = {  # by torch's own counter, of the operations of a CPU
+    torch.ops.aten.mkldnn_rnn_layer: _count_lstm,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _count_attention,
+}
 
 
 def count_gradient_bytes(phases: Sequence[Phase]) -> float:
