@@ -61,7 +61,7 @@ def measure_cost(entry: Entry, *, device: str = "auto") -> dict[str, str]:
 
 
 def count_flops(run: Callable[[], object]) -> int:
-    """Count the FLOPs of what runs on the CPU, two to each multiplication of matrices, convolutions and attention."""
+    """Count the FLOPs of what runs on the CPU: two to each multiplication in matrix products and convolutions."""
     with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=_UNCOUNTED) as counter:
         run()
     return counter.get_total_flops()
