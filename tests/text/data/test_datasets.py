@@ -282,7 +282,10 @@ def test_a_tokenizer_folder_of_transformers_is_used(file: Path, tmp_path: Path):
     (tmp_path / "broken" / "tokenizer_config.json").write_text('{"tokenizer_class": 3}')
 
     data = TextDataConfig(folder=str(file), tokenizer=str(tmp_path / "theirs"))
-    assert open_vocabulary(open_store(data, Config(), log=fail_on_log)).tokens == ["<end>", "<unk>", *names[2:]]
+    first = open_store(data, Config(), log=fail_on_log)
+    assert open_vocabulary(first).tokens == ["<end>", "<unk>", *names[2:]]
+    (tmp_path / "theirs" / "special_tokens_map.json").write_text('{"unk_token": "[UNK]"}')
+    assert open_store(data, Config(), log=fail_on_log).folder != first.folder  # a changed folder is another tokenizer
     for wrong in (str(tmp_path / "broken"), "nobody/nothing"):
         with pytest.raises(InvalidFileError, match="transformers cannot load it"):
             open_store(replace(data, tokenizer=wrong), Config())

@@ -439,10 +439,20 @@ def _guess_unit(texts: Sequence[str]) -> Unit:
 
 def _hash_settings(data: TextDataConfig, length: int) -> str:
     """Hash what determines the rows besides the texts."""
-    given = Path(data.tokenizer).expanduser()
-    tokenizer = digest(given) if data.tokenizer and given.is_file() else data.tokenizer
+    tokenizer = _identify_tokenizer(data.tokenizer)
     facts = (_VERSION, data.unit, tokenizer, data.vocabulary_size, data.min_count, data.long, length)
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+
+
+def _identify_tokenizer(name: str) -> str:
+    """Return the digest of a tokenizer's file, those of a folder's files, or the name of one of the Hub."""
+    given = Path(name).expanduser()
+    if not name or not given.exists():
+        return name
+    if given.is_file():
+        return digest(given)
+    files = sorted(path for path in given.rglob("*") if path.is_file())
+    return " ".join(f"{path.relative_to(given).as_posix()} {digest(path)}" for path in files)
 
 
 def make_rows(
