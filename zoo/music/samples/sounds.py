@@ -75,7 +75,8 @@ class Sounds(Playable):
         suffix = path.suffix.lower()
         if suffix == ".png":
             with replace_atomically(path) as temporary:
-                ImageOps.scale(self.spectrograms(columns), scale, Image.Resampling.NEAREST).save(temporary)
+                picture = ImageOps.scale(self.spectrograms(columns), scale, Image.Resampling.NEAREST)
+                picture.quantize(dither=Image.Dither.NONE).save(temporary)  # exact: no more than 256 colors
         elif suffix:
             _write(path, self.join(), self.rate)
         else:
@@ -127,11 +128,13 @@ def _choose_hop(length: int) -> int:
     return min(1024, max(32, length // 128))
 
 
+_SHADES = 255  # with the white between spectrograms, as many colors as a palette has
 _STOPS = np.array([[0, 0, 4], [60, 15, 110], [180, 50, 90], [250, 140, 10], [252, 255, 164]], dtype=np.float32)
 
 
 def _color(shades: np.ndarray) -> np.ndarray:
     """Color shades [N, H, W] in [0, 1] as uint8 [N, H, W, 3], from black over violet and orange to light yellow."""
     places = np.linspace(0, 1, len(_STOPS))
-    channels = [np.interp(shades, places, _STOPS[:, i]) for i in range(3)]
+    rounded = np.round(shades * (_SHADES - 1)) / (_SHADES - 1)
+    channels = [np.interp(rounded, places, _STOPS[:, i]) for i in range(3)]
     return np.stack(channels, axis=-1).round().astype(np.uint8)

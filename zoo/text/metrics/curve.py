@@ -9,6 +9,7 @@ Self-BLEU-4, which are compared with those of real texts.
 
 from __future__ import annotations
 
+import io
 import math
 import warnings
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from zoo.data import Store
 from zoo.errors import InvalidValueError
@@ -179,7 +181,10 @@ class Curve:
         from matplotlib import style
 
         with style.context("default"), replace_atomically(path) as temporary:  # whatever the user's matplotlibrc says
-            self.draw().savefig(temporary, format="png", metadata={"Software": None})
+            drawn = io.BytesIO()
+            self.draw().savefig(drawn, format="png")
+            colors = Image.open(drawn).convert("RGB").quantize(64, dither=Image.Dither.NONE)  # a third of the bytes
+            colors.save(temporary, format="png", optimize=True)
         return path
 
     def draw(self) -> Figure:
