@@ -53,7 +53,8 @@ def save_entries() -> None:
         if model.Output.READABLE:
             continue
         if suffix == ".webp":
-            model.sample(4, seed=0).save(path, columns=4)
+            samples = model.sample(4, seed=0)
+            samples.save(path, columns=4, scale=64 // samples.tensor.shape[-1])
         elif model.Output is Images:
             samples = model.sample(4, seed=0)
             samples.save(path, columns=4, scale=HEIGHT // samples.tensor.shape[-1])

@@ -49,7 +49,8 @@ def save_vocoder(entry: str) -> None:
 
 
 def save_clips(entry: str) -> None:
-    zoo.load(entry).sample(16, seed=1).save(DOCS / f"{entry}.webp", columns=8)
+    samples = zoo.load(entry).sample(16, seed=1)
+    samples.save(DOCS / f"{entry}.webp", columns=8, scale=64 // samples.tensor.shape[-1])
 
 
 def save_streams(entry: str) -> None:
@@ -84,6 +85,7 @@ WRITERS = {
     "video-mocogan": save_actions,
     "video-mocogan-shapes": save_clips,
     "video-styleganv": save_clips,
+    "video-tgan": save_clips,
     "video-vgan": save_streams,
 }
 

@@ -24,7 +24,7 @@ from zoo.releases.exporting import format_released_recipe, release
 GOLDEN = Path(__file__).parent / "golden"
 
 # Of the Hub's list.
-KNOWN_LICENSES = {"apache-2.0", "mit", "cc0-1.0", "cc-by-3.0", "cc-by-4.0", "bsd-3-clause", "gpl-2.0", "other"}
+KNOWN_LICENSES = {"apache-2.0", "mit", "cc0-1.0", "cc-by-3.0", "cc-by-4.0", "bsd-3-clause", "other"}
 KNOWN_TASKS = {"unconditional-image-generation", "text-generation"}
 
 

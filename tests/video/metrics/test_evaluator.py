@@ -55,9 +55,9 @@ def test_a_saved_evaluator_is_the_same(trained: tuple[Evaluator, dict[str, float
         load_evaluator("moves", tmp_path)
 
 
-def test_an_evaluator_that_is_not_there_says_how_to_train_it():
-    """An unknown name is answered with those there are; one that was never trained with the command."""
+def test_an_evaluator_that_is_not_there_says_how_to_train_it(tmp_path: Path):
+    """An unknown name is answered with those there are; an empty folder with the command that fills it."""
     with pytest.raises(NotFoundError, match="video-evaluator-talking-faces"):
         load_evaluator("video-evaluator-talking-face")
     with pytest.raises(InvalidFileError, match="zoo evaluator train moving-digits"):
-        load_evaluator("video-evaluator-moving-digits")
+        load_evaluator("video-evaluator-moving-digits", tmp_path)
