@@ -424,7 +424,7 @@ def test_programs_read_json(command):
     assert [each["name"] for each in listed] == zoo.list_models(pretrained=True)
     assert facts["sample"] == [1, 16384]
     assert facts["classes"][0] == "kick"
-    assert facts["parameters"]["generator"] == 1_535_617
+    assert facts["parameters"]["generator"] == 947_841
     assert {metric["name"] for metric in facts["metrics"]} >= {"frechet_distance"}
     assert verified["problem"] == ""
 
