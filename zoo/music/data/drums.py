@@ -6,8 +6,8 @@
 - Metals (hat, cymbal) are dozens of partials without a common pitch, and noise.
 - Claps are some bursts of noise, and a tail.
 
-About half of the instruments are those of drum machines instead: one sine that falls, or square waves through a filter.
-The frequencies of membranes and bells are from Fletcher & Rossing 1998, "The Physics of Musical Instruments", chapters
+About half of the kicks, toms, hats and cowbells are those of drum machines instead: one sine that falls, or square
+waves through a filter. The frequencies of membranes and bells are from Fletcher & Rossing 1998, "The Physics of Musical Instruments", chapters
 3, 18 and 20.
 
 A stroke depends on its class, the instrument's number, the stroke's number and the version alone.
