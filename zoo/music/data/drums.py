@@ -7,10 +7,10 @@
 - Claps are some bursts of noise, and a tail.
 
 About half of the kicks, toms, hats and cowbells are those of drum machines instead: one sine that falls, or square
-waves through a filter. The frequencies of membranes and bells are from Fletcher & Rossing 1998, "The Physics of Musical Instruments", chapters
-3, 18 and 20.
+waves through a filter. The frequencies of a membrane are those of an ideal one, zeros of Bessel functions. All other
+numbers are choices that sound like the instrument.
 
-A stroke depends on its class, the instrument's number, the stroke's number and the version alone.
+A stroke depends on its class, the instrument's number, its strength and the version alone.
 """
 
 from __future__ import annotations
