@@ -52,10 +52,7 @@ def save_entries() -> None:
         path = DOCS / "entries" / f"{name}{suffix}"
         if model.Output.READABLE:
             continue
-        if suffix == ".webp":
-            samples = model.sample(4, seed=0)
-            samples.save(path, columns=4, scale=64 // samples.tensor.shape[-1])
-        elif model.Output is Images:
+        if suffix == ".webp" or model.Output is Images:
             samples = model.sample(4, seed=0)
             samples.save(path, columns=4, scale=HEIGHT // samples.tensor.shape[-1])
         else:

@@ -64,9 +64,9 @@ class Stroke:
 
     def buzz(self, frequencies: np.ndarray) -> np.ndarray:
         """Sum square waves, without what would fold back."""
-        harmonics = np.array([f * n for f in frequencies for n in range(1, int(0.45 * RATE / f) + 1, 2)])
-        orders = np.array([n for f in frequencies for n in range(1, int(0.45 * RATE / f) + 1, 2)])
-        return self.ring(harmonics, 1e9, 1 / orders) / len(frequencies)
+        orders = [np.arange(1, int(0.45 * RATE / frequency) + 1, 2) for frequency in frequencies]
+        harmonics = [frequency * some for frequency, some in zip(frequencies, orders, strict=True)]
+        return self.ring(np.concatenate(harmonics), 1e9, 1 / np.concatenate(orders)) / len(frequencies)
 
     def hiss(self, low: float, high: float, decay: float, *, start: float = 0.0) -> np.ndarray:
         """Make noise between two frequencies that decays from `start` on, with a deviation of 1 there."""
