@@ -20,6 +20,7 @@ from zoo.metrics.report import Metric
 from zoo.modality import Curve, KindMetrics, Progress, kind_of
 from zoo.recipe import MIN_SAMPLES, DataConfig, EvaluateConfig, Recipe, load_recipe
 from zoo.registry import registry
+from zoo.releases.exporting import round_networks
 from zoo.releases.loading import Release, find_release, load
 from zoo.training.run import Run, is_run, read_resolved_recipe
 from zoo.training.session import open_data
@@ -86,7 +87,8 @@ def evaluate(
 ) -> Report:
     """Compute the metrics of an entry, a weights folder or a run, each beside its real-against-real value.
 
-    The report of a run is saved in its folder as metrics.json, for the card.
+    A run is measured as `zoo release` would write it, matrices in float16 where no sample shows it. The report is saved
+    in its folder as metrics.json, for the card.
 
     Args:
         name: what `zoo.load` takes.
@@ -116,6 +118,8 @@ def evaluate(
     run = Run.open(folder) if text not in registry.entries and is_run(folder) else None
     if run is not None:
         recipe, (gan, kimg) = run.recipe, run.load()
+        for network, state in round_networks(gan).items():  # so that the card tells of what is in its folder
+            gan.networks[network].load_state_dict(state)
     else:
         recipe, gan, kimg = *_open_released(text, data=data, features=features), None
     gan.to(place)

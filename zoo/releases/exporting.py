@@ -22,6 +22,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from zoo.errors import AlreadyExistsError, InvalidFileError, InvalidValueError, NoWeightsError, WriteError
 from zoo.gan import GAN
 from zoo.io.atomic import replace_atomically
@@ -104,18 +106,24 @@ def release(
     return place
 
 
-def save_networks(gan: GAN, folder: Path) -> None:
-    """Write each network as safetensors into `folder`.
+def round_networks(gan: GAN) -> dict[str, dict[str, Tensor]]:
+    """Return the state of each network as it is released.
 
     Matrices and kernels become float16; vectors and statistics stay float32. A generator stays float32 where the
     rounding could be seen: `GAN.shows_rounding`.
     """
     rounded = copy.deepcopy(gan)
-    rounded.generator.load_state_dict(dict(to_float16(gan.generator)))
-    visible = gan.shows_rounding(rounded)
-    for name, network in gan.networks.items():
-        whole = visible and network is gan.generator
-        write_weights(network.state_dict() if whole else to_float16(network), folder / f"{name}.safetensors")
+    rounded.generator.load_state_dict(to_float16(gan.generator))
+    states = {name: to_float16(network) for name, network in gan.networks.items()}
+    if gan.shows_rounding(rounded):
+        states |= {name: network.state_dict() for name, network in gan.networks.items() if network is gan.generator}
+    return states
+
+
+def save_networks(gan: GAN, folder: Path) -> None:
+    """Write each network as safetensors into `folder`, rounded by `round_networks`."""
+    for name, state in round_networks(gan).items():
+        write_weights(state, folder / f"{name}.safetensors")
 
 
 def write_config(recipe: Recipe, folder: Path) -> None:

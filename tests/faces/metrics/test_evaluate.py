@@ -77,3 +77,5 @@ def test_a_run_is_evaluated_and_released(tmp_path: Path):
     assert json.loads((folder / "metrics.json").read_text())["kimg"] == 0.008
     assert "frechet_distance" in (folder / "README.md").read_text()
     assert str(tmp_path) not in (folder / "recipe.toml").read_text()
+    released = zoo.evaluate(folder, samples=6, data=str(pictures))
+    assert released.metrics == report.metrics  # of the rounded weights, not of the run's own

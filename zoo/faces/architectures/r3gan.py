@@ -96,26 +96,29 @@ def scale_weights(layer: nn.Conv2d | nn.Linear, gain: float = 1.0) -> None:
 
 
 class Convolution(nn.Module):
-    """A convolution without a bias: [N, inputs, r, r] -> [N, outputs, r, r]."""
+    """A convolution, with the bias [outputs] that it is given, if any: [N, inputs, r, r] -> [N, outputs, r, r]."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 1, *, groups: int = 1, gain: float = 1.0) -> None:
         super().__init__()
         self.Layer = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, groups=groups, bias=False)
         scale_weights(self.Layer, gain)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.Layer(x)
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        layer = self.Layer
+        if layer.kernel_size == (1, 1):  # on a CPU, convolutions of 1 x 1 leave channels last, and the next one pays
+            return F.linear(x.permute(0, 2, 3, 1), layer.weight.flatten(1), bias).permute(0, 3, 1, 2)
+        return F.conv2d(x, layer.weight, bias, padding=layer.padding, groups=layer.groups)
 
 
 class Rectifier(nn.Module):
-    """A bias for each channel, and a leaky ReLU."""
+    """A bias for each channel, which the convolution before adds, and a leaky ReLU."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.Bias = nn.Parameter(torch.zeros(channels))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.leaky_relu(x + self.Bias.to(x)[:, None, None], SLOPE)
+    def forward(self, x: Tensor, convolution: Convolution) -> Tensor:
+        return F.leaky_relu(convolution(x, self.Bias), SLOPE)
 
 
 class ResidualBlock(nn.Module):
@@ -131,8 +134,8 @@ class ResidualBlock(nn.Module):
         self.LinearLayer3 = Convolution(inner, channels, gain=0.0)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.NonLinearity1(self.LinearLayer1(x))
-        y = self.NonLinearity2(self.LinearLayer2(y))
+        y = self.NonLinearity1(x, self.LinearLayer1)
+        y = self.NonLinearity2(y, self.LinearLayer2)
         return x + self.LinearLayer3(y)
 
 
