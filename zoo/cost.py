@@ -6,7 +6,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
@@ -18,6 +18,8 @@ from zoo.noise import Noise
 from zoo.recipe import load_recipe
 from zoo.registry import Entry
 from zoo.training.phases import Phase
+
+T = TypeVar("T")
 
 SECONDS = 3.0
 BATCH = 64
@@ -36,11 +38,10 @@ def measure_cost(entry: Entry, *, device: str = "auto") -> dict[str, str]:
     rows["network"] = (
         f"{gradients:,.2f} MB of float32 gradients a training step; each of n processes sends 2 (n - 1) / n times that"
     )
-    latents, made = gan.latents(1, Noise(0)), []
-    flops = count_flops(lambda: made.append(gan.generator(latents)))
+    flops, sample = count_flops(gan.generator, gan.latents(1, Noise(0)))
     rows["generator"] = f"{flops / 1e6:,.1f} MFLOPs a sample"
     if "discriminator" in gan.networks:
-        flops = count_flops(lambda: gan.discriminator(made[0]))
+        flops, _ = count_flops(gan.discriminator, sample)
         rows["discriminator"] = f"{flops / 1e6:,.1f} MFLOPs a sample"
     gan.to(place)
     gan.sample(BATCH, seed=0)  # to warm up
@@ -60,11 +61,14 @@ def measure_cost(entry: Entry, *, device: str = "auto") -> dict[str, str]:
     return rows
 
 
-def count_flops(run: Callable[[], object]) -> int:
-    """Count the FLOPs of what runs on the CPU: two to each multiplication in matrix products and convolutions."""
+def count_flops(function: Callable[..., T], *inputs: Any) -> tuple[int, T]:
+    """Call a function, and count its FLOPs on the CPU: two to each multiplication in products and convolutions.
+
+    Returns their number, and what the function returned.
+    """
     with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=_UNCOUNTED) as counter:
-        run()
-    return counter.get_total_flops()
+        result = function(*inputs)
+    return counter.get_total_flops(), result
 
 
 def _count_lstm(frames: Sequence[int], *weights: Any, **_: Any) -> int:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def train_evaluator(
     dataset: Annotated[
         str | None,
-        typer.Argument(metavar="DATASET", help="A data set of pictures, texts or drum hits (zoo data list)."),
+        typer.Argument(metavar="DATASET", help="A data set of pictures, texts, clips or drum hits (zoo data list)."),
     ] = None,
     entry: Annotated[
         str | None, typer.Option(help="Instead of a data set: a text entry, whose data and tokens are used.")
