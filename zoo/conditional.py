@@ -106,6 +106,10 @@ class LabelledGAN(ConditionalGAN[S_co]):
             return graph
         return replace(graph, inputs={**graph.inputs, "labels": torch.arange(n) % self.config.labels})
 
+    @property
+    def sample_options(self) -> tuple[str, ...]:
+        return tuple(name for name in super().sample_options if name != "label" or self.config.labels)
+
     def class_index(self, label: str) -> int:
         """Return the number of the class called `label`. Raises NotFoundError with the nearest."""
         if not self.labels:

@@ -5,7 +5,6 @@ The page gets names of a fixed list, and numbers within limits. It never gets a 
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 import tempfile
 import time
@@ -86,9 +85,8 @@ class Demo:
         return list(getattr(self.model(name), "labels", ()))
 
     def options(self, name: str) -> set[str]:
-        """Return the names of a model's sample options, `label` only where there are classes."""
-        names = {field.name for field in dataclasses.fields(self.model(name).SampleOptions)}
-        return names if self.labels(name) else names - {"label"}
+        """Return the names of a model's sample options."""
+        return set(self.model(name).sample_options)
 
     def generate(self, name: str, n: float, seed: float, options: Mapping[str, Any]) -> Shown:
         """Sample a model of the page.

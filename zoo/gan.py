@@ -6,7 +6,7 @@ import math
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, cast
 
@@ -312,6 +312,11 @@ class GAN(nn.Module, Generic[S_co]):
         """
         change = (self.sample(16, seed=0).tensor - rounded.sample(16, seed=0).tensor).float().abs().mean()
         return not float(change) <= 0.5 / 127.5  # nor where it is no number
+
+    @property
+    def sample_options(self) -> tuple[str, ...]:
+        """The names of `SampleOptions` that this model takes: those that its config leaves a use for."""
+        return tuple(field.name for field in fields(self.SampleOptions))
 
     def describe_samples(self) -> dict[str, Any]:
         """Describe samples for a program that only has an exported file: their kind, range and, in Hz, their rate."""

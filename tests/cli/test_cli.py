@@ -17,6 +17,8 @@ import zoo
 import zoo.cli
 import zoo.training.run
 from zoo.errors import InvalidValueError
+from zoo.faces.architectures.stylegan2 import StyleGAN2
+from zoo.music.architectures.musegan import MuseGAN
 from zoo.registry import registry
 
 
@@ -433,9 +435,28 @@ def test_info_says_how_an_option_is_given(command):
     """Common options have a flag of their own; all flags that info names are flags of zoo sample."""
     output, flags = command("info", "faces-stylegan2")[1], command("sample", "--help")[1]
 
-    assert "--option noise=" in output
-    assert "--truncation" in output
-    assert "--truncation" in flags
+    for flag in ("--truncation", "--edit"):
+        assert flag in output
+        assert flag in flags
+
+
+def test_info_lists_what_the_weights_take(command, tmp_path: Path):
+    """An option of the architecture that these weights have no use for is not listed: a class, noise, a file."""
+    for absent in ("--label", "noise="):
+        assert absent not in command("info", "faces-stylegan2")[1]
+    assert "--input" not in command("info", "music-musegan")[1]
+    assert "--label" in command("info", "music-wavegan")[1]
+
+    noisy = StyleGAN2(StyleGAN2.Config(resolution=8, channel_base=64, channel_max=8, latent_dim=8, style_dim=8))
+    assert "noise" in noisy.sample_options
+    assert "given" in MuseGAN(MuseGAN.Config(given=0)).sample_options
+
+
+def test_info_says_what_a_training_started_from(command):
+    """The cost of released weights is not that of their last training alone."""
+    assert "125 kimg, batch 8, from its earlier weights" in command("info", "faces-dcgan")[1]
+    assert "from weights of text-mle-english" in command("info", "text-ebm")[1]
+    assert "from" not in next(line for line in command("info", "faces-gan")[1].splitlines() if "trained" in line)
 
 
 def test_version(command):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -120,6 +121,7 @@ def _describe(entry: Entry) -> dict[str, Any]:
     import torch
 
     from zoo.recipe import load_recipe
+    from zoo.styled import DIRECTIONS
 
     recipe = load_recipe(entry)
     with torch.device("meta"):
@@ -141,12 +143,24 @@ def _describe(entry: Entry) -> dict[str, Any]:
     }
     facts |= {f"preset {preset}": " ".join(overrides) for preset, overrides in recipe.presets.items()}
     if (kimg := _read_kimg(entry.bundled / "metrics.json")) is not None:
-        facts["trained"] = f"{kimg:g} kimg, batch {recipe.train.batch}"
+        facts["trained"] = f"{kimg:g} kimg, batch {recipe.train.batch}" + _describe_start(entry)
     facts["options"] = {
         ", ".join(flag.flags) if option in ABSENT else f"--option {option}=": flag.help
         for option, flag in gan.SampleOptions.flags().items()
+        if option in gan.sample_options
     }
+    if (entry.bundled / DIRECTIONS).is_file():
+        names = ", ".join(json.loads((entry.bundled / DIRECTIONS).read_text(encoding="utf-8"))["directions"])
+        facts["options"]["--edit"] = f"How far samples move along named directions, e.g. NAME=2: {names}."
     return facts
+
+
+def _describe_start(entry: Entry) -> str:
+    """Say what a training started from, which is part of its cost."""
+    start = tomllib.loads((entry.bundled / "recipe.toml").read_text(encoding="utf-8"))["train"].get("start", "")
+    if start == entry.name:
+        return ", from its earlier weights; the recipe says how"
+    return f", from weights of {start}" if start else ""
 
 
 def _format_fact(value: Any) -> str:

@@ -46,7 +46,7 @@ def train(
     """Train a recipe. Ctrl-C stops with a checkpoint; --resume continues bit for bit.
 
     zoo train faces-dcgan --out runs/a
-    zoo train faces-dcgan --out runs/mine --data ~/photos --from faces-dcgan train.augment=ada
+    zoo train faces-stylegan2-small --out runs/mine --data ~/photos --from faces-stylegan2-small train.total_kimg=50
     zoo train --resume runs/a --time-limit 8m
     zoo train faces-stylegan2 --out runs/c --preset gpu --time-limit 8m
     torchrun --nproc-per-node 2 -m zoo train faces-dcgan --out runs/b

@@ -104,7 +104,7 @@ the training. `metrics.json` holds the metrics below, and `SHA256SUMS` the diges
 
 {kimg:g} kimg ({kimg * 1000:,.0f} real samples shown to the {shown_to} in {num_steps:,.0f} steps) with batch
 {recipe.train.batch}{loss}, on the training split of **{source}** (license: {data_license}).
-{_describe_start(recipe, load_name)}
+{_describe_end(recipe, kimg)}{_describe_start(recipe, load_name)}
 
 ## Metrics
 
@@ -119,6 +119,16 @@ The metrics compare with others only where data, split, count and extractor are 
 
 Weights: {weights_license}. Training data: {data_license}.
 """
+
+
+def _describe_end(recipe: Recipe, kimg: float) -> str:
+    """Say why the weights are from before the end of the recipe's training, if they are."""
+    total = recipe.train.total_kimg
+    if kimg >= total:
+        return ""
+    if recipe.train.keep == "best":
+        return f"This was the best state of a training of {total:g} kimg.\n"
+    return f"The training was stopped there, before its {total:g} kimg.\n"
 
 
 def _describe_start(recipe: Recipe, load_name: str) -> str:

@@ -463,6 +463,10 @@ class StyleGAN2(StyledGAN[Images], LabelledGAN[Images]):
         return latents, arguments | {"noise": noise}
 
     @property
+    def sample_options(self) -> tuple[str, ...]:
+        return tuple(name for name in super().sample_options if name != "noise" or self.config.noise)
+
+    @property
     def mean_style(self) -> Tensor:
         return self.generator.mapping.w_avg
 

@@ -576,6 +576,11 @@ class MuseGAN(ConditionalGAN[Scores]):
             return latents
         return torch.cat([latents, select_track(real, self.config.given).flatten(1)], dim=1)
 
+    @property
+    def sample_options(self) -> tuple[str, ...]:
+        given = () if self.config.given >= 0 else ("given", "input")
+        return tuple(name for name in super().sample_options if name not in given)
+
     def prepare_sampling(self, n: int, seed: int, options: MuseGANOptions) -> tuple[Tensor, dict[str, Any]]:
         """Return the latents of n samples, which accompany a track if there is one.
 
