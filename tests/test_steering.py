@@ -16,11 +16,13 @@ from torch import Tensor
 from zoo.data.images import decode_images
 from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError
 from zoo.faces.steering import NAMED, load_maps, predict_attributes
+from zoo.io.weights import digest, read_sums
 from zoo.modality import KindSteering, load_modality
 from zoo.recipe import load_recipe
 from zoo.releases.loading import load_folder
 from zoo.samples import Images
 from zoo.steering import learn_directions, project, steering_of
+from zoo.styled import DIRECTIONS
 
 SIZES = [
     *("model.resolution=16", "model.style_dim=8", "model.latent_dim=8", "model.channel_base=64"),
@@ -193,9 +195,12 @@ def test_commands_learn_and_project(
     torch.manual_seed(0)
     folder = write_model(load_recipe("faces-stylegan2", SIZES), tmp_path / "model")
     picture = save_picture(load_folder(folder).sample(1, seed=0), tmp_path / "me.png")
+    listed = read_sums(folder)
+    (folder / "token.txt").write_text("a secret of the user's")
 
     code, out, errors = command("directions", folder, "--learn", "--count", 1000)
     assert (code, out.splitlines()[0].split()) == (0, ["direction", "moves", "moves", "others"]), errors
+    assert read_sums(folder) == listed | {DIRECTIONS: digest(folder / DIRECTIONS)}  # what is listed is published
     name = out.splitlines()[1].split()[0]
     arguments = ["--no-align", "--steps", 3, "--edit", f"{name}=2", "--out", tmp_path / "out.png"]
     code, out, errors = command("project", picture, folder, *arguments)

@@ -395,7 +395,24 @@ def test_a_release_destroys_nothing_else(run: Path, tmp_path: Path, monkeypatch:
     assert list((run / "checkpoints").iterdir())
 
     (tmp_path / "empty").mkdir()
-    assert (release(run, out=tmp_path / "empty", metrics=METRICS) / SUMS).is_file()
+    released = release(run, out=tmp_path / "empty", metrics=METRICS)
+    assert (released / SUMS).is_file()
+
+    (released / ".git").mkdir()
+    (released / ".git" / "HEAD").write_text("ref: refs/heads/main")
+    with pytest.raises(AlreadyExistsError, match=r"HEAD: .* would be lost"):
+        release(run, out=released, metrics=METRICS)
+    assert (released / ".git" / "HEAD").is_file()
+
+
+def test_a_folder_beside_snapshots_is_no_snapshot(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A user's own folder may be called so; it is checked as any other, and a relative path is no traceback."""
+    released = release(run, out=tmp_path / "snapshots" / "mine", metrics=METRICS)
+    monkeypatch.chdir(tmp_path)
+    assert [result.problem for result in verify_weights("snapshots/mine")] == [""]
+
+    (released / "discriminator.safetensors").unlink()
+    assert "discriminator.safetensors: missing" in verify_weights(str(released))[0].problem
 
 
 def test_a_run_on_other_data_is_not_released_as_the_entry(run: Path):

@@ -120,7 +120,7 @@ def directions(
 
 
 def _learn(model: StyledGAN, name: str, count: int, seed: int) -> Any:
-    from zoo.io.weights import SUMS, write_sums
+    from zoo.io.weights import SUMS, add_sum
     from zoo.releases.loading import Release
     from zoo.steering import learn_directions, steering_of
     from zoo.styled import DIRECTIONS, write_directions
@@ -145,7 +145,7 @@ def _learn(model: StyledGAN, name: str, count: int, seed: int) -> Any:
         raise InvalidValueError(f"{folder}: samples do not show any of {', '.join(steering.named)}")
     write_directions(found, folder / DIRECTIONS, learned={"kimg": kimg, "count": count, "seed": seed})
     if (folder / SUMS).is_file():
-        write_sums(folder)
+        add_sum(folder, DIRECTIONS)
     return found
 
 

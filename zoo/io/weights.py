@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from zoo.errors import InvalidFileError, shorten_repr
+from zoo.io.atomic import replace_atomically
 
 SUMS = "SHA256SUMS"
 BUNDLED = Path(__file__).parents[1] / "weights"
@@ -72,8 +73,9 @@ def resolve_inside(folder: Path, name: str) -> Path:
     repositories share. Both count as inside.
     """
     path, homes = folder / name, [folder]
-    if folder.parent.name == "snapshots":
-        homes += [folder.parents[1] / "blobs", folder.parents[2] / "blobs"]
+    if is_snapshot(folder):
+        parents = folder.absolute().parents
+        homes += [parents[1] / "blobs", parents[2] / "blobs"]
     try:
         target = path.resolve()
         within = path.is_relative_to(folder) and any(target.is_relative_to(home.resolve()) for home in homes)
@@ -82,6 +84,12 @@ def resolve_inside(folder: Path, name: str) -> Path:
     if not within or ".." in Path(name).parts:
         raise InvalidFileError(f"{folder}: {shorten_repr(name)} leads out of the folder; refused")
     return path
+
+
+def is_snapshot(folder: Path) -> bool:
+    """Tell whether a folder is in the Hub's cache: models--OWNER--NAME/snapshots/COMMIT."""
+    place = folder.absolute()
+    return place.parent.name == "snapshots" and place.parent.parent.name.startswith("models--")
 
 
 def read_sums(folder: Path) -> dict[str, str]:
@@ -170,10 +178,23 @@ def load_weights(path: Path, network: nn.Module) -> None:
 
 
 def write_sums(folder: Path) -> None:
-    """Write the SHA256SUMS of all files in `folder`."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
-    sums = "".join(f"{digest(path)}  {path.relative_to(folder).as_posix()}\n" for path in files)
-    (folder / SUMS).write_text(sums, encoding="utf-8")
+    """Write the SHA256SUMS of all files in `folder`. What is listed is published, so the folder holds nothing else."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
+    _write_sums(folder, {path.relative_to(folder).as_posix(): digest(path) for path in files})
+
+
+def add_sum(folder: Path, name: str) -> None:
+    """Write the digest of one file, new or changed, into the SHA256SUMS of `folder`, where other files may be, too.
+
+    Raises InvalidFileError.
+    """
+    _write_sums(folder, read_sums(folder) | {name: digest(folder / name)})
+
+
+def _write_sums(folder: Path, sums: Mapping[str, str]) -> None:
+    lines = (f"{sums[name]}  {name}\n" for name in sorted(sums))
+    with replace_atomically(folder / SUMS) as temporary:
+        temporary.write_text("".join(lines), encoding="utf-8")
 
 
 def _list_some(names: Iterable[str]) -> str:

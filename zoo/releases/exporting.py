@@ -27,7 +27,7 @@ from torch import Tensor
 from zoo.errors import AlreadyExistsError, InvalidFileError, InvalidValueError, NoWeightsError, WriteError
 from zoo.gan import GAN
 from zoo.io.atomic import replace_atomically
-from zoo.io.weights import SUMS, digest, to_float16, write_sums, write_weights
+from zoo.io.weights import SUMS, digest, read_sums, to_float16, write_sums, write_weights
 from zoo.recipe import Recipe, load_recipe
 from zoo.registry import Entry, registry
 from zoo.releases.card import card_suffixes, evaluate_command, format_card, without_place, write_card
@@ -195,12 +195,17 @@ def format_released_recipe(recipe: Recipe) -> str:
 
 
 def _check_replaceable(place: Path) -> None:
-    """Raise AlreadyExistsError where `place`, which will be replaced, holds something other than released weights."""
-    if not place.exists() or ((place / SUMS).is_file() and (place / "config.json").is_file()):
+    """Raise AlreadyExistsError where `place`, which will be replaced, holds anything but the files of a release."""
+    if not place.exists():
         return
-    if not place.is_dir() or any(place.iterdir()):
+    others = [place]
+    if place.is_dir():
+        released = {SUMS, *(read_sums(place) if (place / "config.json").is_file() else {})}
+        there = (path for path in place.rglob("*") if path.is_symlink() or not path.is_dir())
+        others = [path for path in there if path.relative_to(place).as_posix() not in released]
+    if others:
         raise AlreadyExistsError(
-            f"{place}: something other than released weights is here and would be lost; choose a new folder"
+            f"{min(others)}: is no file of released weights and would be lost; choose a new folder than {place}"
         )
 
 

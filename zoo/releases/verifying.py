@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.errors import InvalidFileError, NotFoundError, suggest
-from zoo.io.weights import BUNDLED, SUMS, verify
+from zoo.io.weights import BUNDLED, SUMS, is_snapshot, verify
 from zoo.registry import Weights, registry
 
 
@@ -86,17 +86,17 @@ def _verify_folder(label: str, folder: Path, sha256: Mapping[str, str]) -> Verif
     files = [path for path in folder.rglob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in files)
     # A snapshot has the files that loading needed, not all of SHA256SUMS. A generator may have been fetched alone.
-    is_snapshot = folder.parent.name == "snapshots"
+    cached = is_snapshot(folder)
     there = {path.relative_to(folder).as_posix() for path in files} | ({"generator.safetensors"} & sha256.keys())
     try:
-        count = verify(folder, sha256, names=there if is_snapshot else None)
-        if is_snapshot:
+        count = verify(folder, sha256, names=there if cached else None)
+        if cached:
             from zoo.io.hub import agrees_with_its_name
 
             for path in files:
                 if not agrees_with_its_name(path):
                     raise InvalidFileError(f"{path}: other bytes than the Hub stated when it was fetched")
-        checked = len(files) if is_snapshot else count
+        checked = len(files) if cached else count
         if not checked:
             raise InvalidFileError(f"{folder}: no {SUMS} here to compare its files with")
     except InvalidFileError as error:

@@ -10,7 +10,7 @@ import torch
 
 from zoo.errors import InvalidValueError
 from zoo.noise import Noise
-from zoo.text.architectures.ebm import EBMConfig, Energy, ResidualEBM, bound_log_mean_exp
+from zoo.text.architectures.ebm import EBMConfig, ResidualEBM, ResidualModel, bound_log_mean_exp
 from zoo.text.architectures.mle import MLE
 from zoo.text.lstm import LSTMConfig
 from zoo.text.policies import fill_after_end, token_mask
@@ -25,7 +25,6 @@ def make_model(candidates: int = 64) -> ResidualEBM:
     gan = ResidualEBM(EBMConfig(**SIZES, energy_dim=8, candidates=candidates)).eval().requires_grad_(False)
     for parameter in gan.parameters():
         torch.nn.init.normal_(parameter, std=0.7)
-    torch.nn.init.normal_(gan.generator.energy.output.weight, std=3)
     gan.policy.output.bias[1] = -torch.inf  # banned, so that likelihood and samples are of one distribution
     return gan
 
@@ -42,7 +41,7 @@ def true_distribution(gan: ResidualEBM, texts: torch.Tensor) -> tuple[torch.Tens
     mask = token_mask(texts, gan.config)
     policy = (gan.policy.log_probabilities(texts) * mask).sum(1).double()
     assert float(policy.exp().sum()) == pytest.approx(1, abs=1e-5)
-    joint = policy + gan.generator.energy(texts).double()
+    joint = policy + gan.generator.score(texts).double()
     log_z = float(joint.logsumexp(0))
     return joint - log_z, log_z
 
@@ -100,16 +99,16 @@ def test_an_energy_of_zero_is_the_language_model():
 def test_the_energy_does_not_see_the_padding():
     """Texts have the same energy, however long the padding after their end."""
     torch.manual_seed(0)
-    energy = Energy(EBMConfig(**{**SIZES, "length": 6}, energy_dim=8)).eval()
-    torch.nn.init.normal_(energy.output.weight)
+    model = ResidualModel(EBMConfig(**{**SIZES, "length": 6}, energy_dim=8)).eval()
+    torch.nn.init.normal_(model.energy.output.weight)
     texts = torch.tensor([[2, 3, 0, 0, 0, 0], [4, 2, 3, 0, 0, 0]])
 
     with torch.no_grad():
-        torch.testing.assert_close(energy(texts), energy(texts[:, :4]))
+        torch.testing.assert_close(model.score(texts), model.score(texts[:, :4]))
 
 
-def test_a_training_starts_from_the_language_model_and_its_embedding():
-    """Weights of text-mle become the language model and the energy's embedding; those of others are refused."""
+def test_a_training_starts_from_the_language_model():
+    """Weights of text-mle become the language model; those of others are refused."""
     start = MLE(LSTMConfig(**SIZES))
     state = ResidualEBM.states_to_start(start)["generator"]
 
@@ -117,7 +116,6 @@ def test_a_training_starts_from_the_language_model_and_its_embedding():
     missing = gan.generator.load_state_dict(state, strict=False).missing_keys
 
     assert all(name.startswith("energy.") for name in missing)
-    assert torch.equal(gan.generator.energy.embedding.weight, start.generator.embedding.weight)
     texts = list_texts()
     assert torch.equal(gan.eval().policy.logits(texts), start.eval().generator.logits(texts))
     with pytest.raises(InvalidValueError, match="ResidualEBM"):
@@ -140,4 +138,4 @@ def test_texts_are_a_function_of_their_latents():
     chosen = gan.generate(latents).tensor
 
     assert torch.equal(chosen, gan.policy(latents[:, 1, :-1]))
-    assert math.isfinite(float(gan.generator.energy(chosen).sum()))
+    assert math.isfinite(float(gan.generator.score(chosen).sum()))

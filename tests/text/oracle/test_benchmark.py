@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from zoo.errors import NotFoundError
+from zoo.errors import InvalidValueError, NotFoundError
 from zoo.text.oracle import benchmark
 from zoo.text.oracle.model import Oracle
 
@@ -41,6 +44,47 @@ def test_seqgan_and_its_controls_start_from_the_same_generator(quick: None, tmp_
     assert rows[4] != rows[5]
     assert all(5 < row.oracle_nll < 15 and row.distinct <= 5000 for row in rows)
     assert "oracle itself" in benchmark.format_table(rows, {0: 5.7})
+
+
+def run_quickly(folder: Path, *overrides: str, **options: Any) -> list[benchmark.Row]:
+    sizes = {"length": 5, "pretrain_epochs": 2, "discriminator_epochs": 1, "adversarial_epochs": 1, **options}
+    return benchmark.run_benchmark(
+        ["constant"], folder=folder, overrides=[*QUICK, *overrides], log=lambda line: None, **sizes
+    )
+
+
+def test_an_interrupted_benchmark_scores_nothing_and_resumes(quick: None, tmp_path: Path):
+    """Ctrl-C stops all systems, also while a run is copied; the same call then gives the rows of one without it."""
+    stopped = iter([True])
+
+    def interrupt(progress: object) -> None:
+        if next(stopped, False):
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_quickly(tmp_path / "a", on_step=interrupt)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(benchmark.shutil, "copytree", interrupt_copy)
+        with pytest.raises(KeyboardInterrupt):
+            run_quickly(tmp_path / "a")
+
+    assert run_quickly(tmp_path / "a") == run_quickly(tmp_path / "b")
+
+
+def interrupt_copy(source: Path, target: Path) -> None:
+    """Copy a part of a run, and then be interrupted."""
+    target.mkdir()
+    shutil.copy(source / "recipe.toml", target)
+    raise KeyboardInterrupt
+
+
+def test_rows_are_of_the_settings_that_were_asked_for(quick: None, tmp_path: Path):
+    """Runs of other settings are refused in the same folder, and a benchmark without a pre-training at all."""
+    run_quickly(tmp_path)
+    with pytest.raises(InvalidValueError, match="was started with another recipe"):
+        run_quickly(tmp_path, "train.generator.lr=0.5")
+    with pytest.raises(InvalidValueError, match="pretrain = 0: constant start from"):
+        run_quickly(tmp_path, pretrain_epochs=0)
 
 
 def test_the_oracle_s_texts_come_back_as_its_own_tokens(quick: None):

@@ -15,9 +15,9 @@ Likelihood: log Z is unknown. The logarithm of the mean of exp(-E) over n sample
 flatters; (2 n - 1) T_n - 2 (n - 1) T_{n-1} is too high (theorem 2), where T_n is that logarithm and T_{n-1} its mean
 over all sets of n - 1 of the samples. Both bounds are measured.
 
-Here E is two LSTMs, one of which reads backward. Their embedding starts as P's. The mean and the maximum of their
-states over a text go through two layers, of which the last starts at zero. The paper's E is a Transformer of the size
-of BERT.
+Here E is two LSTMs, one of which reads backward. They read P's embedding, which stays as it is. The mean and the
+maximum of their states over a text go through two layers, of which the last starts at zero. The paper's E is a
+Transformer of the size of BERT.
 
 V = vocabulary, T = length, K = candidates.
 """
@@ -57,7 +57,7 @@ class EBMConfig(LSTMConfig):
     energy_dim: int = field(default=512, metadata=within(1, 4096))
     """Size of the energy's hidden state in each direction."""
     energy_dropout: float = field(default=0.3, metadata=within(0, 0.9))
-    """Dropout of the energy's embedding and of its states."""
+    """Dropout of what the energy reads, and of its states."""
     candidates: int = field(default=32, metadata=within(1, MOST_CANDIDATES))
     """Texts of the language model that one is chosen from, K."""
 
@@ -86,13 +86,10 @@ class EBMOptions(TemperatureOptions, CandidateOptions):
 
 
 class Energy(nn.Module):
-    """Tokens [N, T] -> -E [N]: above 0 for texts that are likelier than the language model says."""
+    """Embedded tokens [N, T, D] and which of them are text [N, T] -> -E [N]."""
 
     def __init__(self, config: EBMConfig) -> None:
         super().__init__()
-        self.config = config
-        self.embedding = nn.Embedding(config.vocabulary, config.embedding_dim)
-        nn.init.normal_(self.embedding.weight, 0.0, 0.1)
         self.forth = nn.LSTM(config.embedding_dim, config.energy_dim, batch_first=True)
         self.back = nn.LSTM(config.embedding_dim, config.energy_dim, batch_first=True)
         self.hidden = nn.Linear(4 * config.energy_dim, config.energy_dim)
@@ -101,9 +98,9 @@ class Energy(nn.Module):
         nn.init.zeros_(self.output.bias)
         self.dropout = nn.Dropout(config.energy_dropout)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        mask = token_mask(tokens, self.config)[..., None]  # [N, T, 1]
-        embedded = self.dropout(self.embedding(tokens))
+    def forward(self, embedded: Tensor, mask: Tensor) -> Tensor:
+        mask = mask[..., None]  # [N, T, 1]
+        embedded = self.dropout(embedded)
         turned = embedded.take_along_dim(reverse_places(mask), dim=1)
         mask = mask.to(embedded.dtype)
         # The places of the two halves differ, which neither a mean nor a maximum over places can tell.
@@ -126,16 +123,21 @@ class ResidualModel(nn.Module):
 
     def __init__(self, config: EBMConfig) -> None:
         super().__init__()
+        self.config = config
         self.policy = LSTMPolicy(config)
         self.energy = Energy(config)
 
     def forward(self, uniforms: Tensor, temperature: float = 1.0) -> Tensor:
         n, num_candidates, _ = uniforms.shape
         texts = self.policy(uniforms[..., :-1].flatten(0, 1), temperature)
-        scores = self.energy(texts).view(n, num_candidates)
+        scores = self.score(texts).view(n, num_candidates)
         gumbel = -torch.log(-torch.log(uniforms[..., -1].clamp_min(SMALLEST)))
         chosen = (scores + gumbel).argmax(1)
         return texts.view(n, num_candidates, -1)[torch.arange(n, device=texts.device), chosen]
+
+    def score(self, tokens: Tensor) -> Tensor:
+        """Compute -E [N] of tokens [N, T]: above 0 for texts that are likelier than the language model says."""
+        return self.energy(self.policy.embedding(tokens).detach(), token_mask(tokens, self.config))
 
 
 class ResidualEBM(PolicyGAN):
@@ -171,20 +173,18 @@ class ResidualEBM(PolicyGAN):
 
     @classmethod
     def states_to_start(cls, start: GAN) -> Mapping[str, Mapping[str, Tensor]]:
-        """As `GAN.states_to_start`; weights of text-mle are those of the language model and of E's embedding."""
+        """As `GAN.states_to_start`; weights of text-mle are those of the language model."""
         if not isinstance(start, MLE):
             return super().states_to_start(start)
-        state = start.generator.state_dict()
-        policy = {f"policy.{name}": tensor for name, tensor in state.items()}
-        return {"generator": {**policy, "energy.embedding.weight": state["embedding.weight"]}}
+        return {"generator": {f"policy.{name}": tensor for name, tensor in start.generator.state_dict().items()}}
 
     def phases(self, train: EBMTrainConfig) -> list[Phase]:
-        policy, energy = self.generator.policy, self.generator.energy
+        policy, energy, score = self.generator.policy, self.generator.energy, self.generator.score
 
         def energy_loss(step: Step) -> dict[str, Tensor]:
             with torch.no_grad(), eval_mode(policy):
                 texts = policy(step.latents())
-            real, fake = energy(step.real), energy(texts)
+            real, fake = score(step.real), score(texts)
             return {"loss": LOSSES["non_saturating"].discriminator(real, fake), "real": real, "fake": fake}
 
         return [
@@ -235,7 +235,7 @@ class ResidualEBM(PolicyGAN):
 
     def _score(self, texts: Tensor) -> Tensor:
         """Compute -E [N] of texts [N, T], float64 on the CPU."""
-        return torch.cat([self.generator.energy(rows).double().cpu() for rows in texts.split(CHUNK)])
+        return torch.cat([self.generator.score(rows).double().cpu() for rows in texts.split(CHUNK)])
 
 
 def bound_log_mean_exp(scores: Tensor) -> tuple[float, float]:

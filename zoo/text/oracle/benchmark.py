@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from zoo.data import Store, build_store
-from zoo.errors import NotFoundError, suggest
+from zoo.errors import InvalidValueError, NotFoundError, suggest
 from zoo.recipe import Recipe, load_recipe
 from zoo.text.data.datasets import decode
 from zoo.text.data.vocabulary import Vocabulary
@@ -133,7 +133,10 @@ def run_benchmark(
     SeqGAN and its controls start from the same pre-trained generator. It has rows of its own, at temperature 1 and
     below. An epoch is 9,984 texts. Existing runs are resumed.
 
-    Raises NotFoundError for an unknown system, with the nearest.
+    Raises:
+        NotFoundError: an unknown system, with the nearest.
+        InvalidValueError: no pre-training of systems that start from it; an existing run of other settings.
+        KeyboardInterrupt: Ctrl-C, which leaves a checkpoint to resume from.
     """
     for system in systems:
         if system not in SYSTEMS:
@@ -141,20 +144,27 @@ def run_benchmark(
     epoch = NUM_TRAIN / 1000
     pretrain_kimg, start_kimg = pretrain_epochs * epoch, (pretrain_epochs + discriminator_epochs) * epoch
     lengths = [f"train.pretrain_kimg={pretrain_kimg}", f"train.total_kimg={start_kimg + adversarial_epochs * epoch}"]
+    searching = [system for system in systems if SYSTEMS[system][0] == "text-seqgan"]
+    if searching and not pretrain_epochs:
+        raise InvalidValueError(f"pretrain = 0: {', '.join(searching)} start from a pre-training; give it more epochs")
     rows = []
     for seed in seeds:
         oracle = Oracle(seed)
         source = OracleTexts(seed, length)
         store = build_store(source, folder / source.name)
-        searching = [system for system in systems if SYSTEMS[system][0] == "text-seqgan"]
 
         def train_system(name: str, recipe: Recipe, seed: int = seed, store: Store = store) -> PolicyGAN:
             place = folder / f"seed-{seed}" / name
             log(f"seed {seed}: {name}")
-            exists = (place / "recipe.toml").exists()
-            run = Run(place, recipe) if exists else Run.create(recipe, place, store.folder)
+            if (place / "recipe.toml").exists():
+                run = Run.open(place)
+                run.check_same_training(recipe)
+                run = run.resume_as(recipe)
+            else:
+                run = Run.create(recipe, place, store.folder)
             trainer = Trainer(recipe, store, decode, torch.device("cpu"))
-            run_training(run, trainer, on_step=on_step, log=lambda line: None)
+            if not run_training(run, trainer, on_step=on_step, log=lambda line: None):
+                raise KeyboardInterrupt  # what is half trained has no score
             gan = run.load()[0]
             assert isinstance(gan, PolicyGAN)
             return gan
@@ -174,14 +184,22 @@ def run_benchmark(
             for name, recipe in recipes.items():
                 run = folder / f"seed-{seed}" / name
                 if not run.exists():
-                    shutil.copytree(folder / f"seed-{seed}" / "mle", run)
-                    (run / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
+                    _copy_run(run.with_name("mle"), run, recipe)
                 score(name, train_system(name, recipe))
         for name in systems:
             if name not in searching:
                 recipe_lengths = lengths if name == "relgan" else lengths[1:]
                 score(name, train_system(name, _load_recipe(name, store, seed, [*recipe_lengths, *overrides])))
     return rows
+
+
+def _copy_run(source: Path, target: Path, recipe: Recipe) -> None:
+    """Copy a run, to be trained on by another recipe. An interrupted copy leaves nothing at `target`."""
+    partial = target.with_name(f".{target.name}-partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(source, partial)
+    (partial / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
+    partial.rename(target)
 
 
 def _load_recipe(system: str, store: Store, seed: int, overrides: Sequence[str]) -> Recipe:
