@@ -194,10 +194,12 @@ def test_layers_by_name_and_number(layers: Layers, expected: slice):
     assert read_layers(layers, 10) == expected
 
 
-@pytest.mark.parametrize("layers", ["rough", "4-", "-1", "12", "5-3", "coarse-fine", "9" * 30, 12])
+@pytest.mark.parametrize(
+    "layers", ["rough", "4-", "-1", "12", "5-3", "coarse-fine", "9" * 30, 12, -11, slice(None, None, -1)]
+)
 def test_layers_that_there_are_not_are_refused(layers: Layers):
     """In one line."""
-    with pytest.raises(InvalidValueError, match="layers"):
+    with pytest.raises(InvalidValueError, match="layers = "):
         read_layers(layers, 10)
 
 

@@ -292,6 +292,7 @@ def read_layers(layers: Layers, count: int) -> slice:
 
     Raises InvalidValueError where there is no such style.
     """
+    asked = layers if isinstance(layers, int) else shorten_repr(layers)
     if isinstance(layers, str):
         match = re.fullmatch(r"(\d{1,4})(?:-(\d{1,4}))?", layers)
         if match is None and layers not in _NAMED_LAYERS:
@@ -301,8 +302,8 @@ def read_layers(layers: Layers, count: int) -> slice:
         layers = _NAMED_LAYERS[layers] if match is None else slice(int(match[1]), int(match[2] or match[1]) + 1)
     elif isinstance(layers, int):
         layers = slice(layers, layers + 1)
-    if not range(count)[layers]:
-        raise InvalidValueError(f"layers {layers.start} to {layers.stop}: this model has styles 0 to {count - 1}")
+    if not range(count)[layers] or (layers.step or 1) < 0:
+        raise InvalidValueError(f"layers = {asked}: no style is there; this model has styles 0 to {count - 1}")
     return layers
 
 

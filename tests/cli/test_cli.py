@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -457,6 +458,19 @@ def test_info_says_what_a_training_started_from(command):
     assert "125 kimg, batch 8, from its earlier weights" in command("info", "faces-dcgan")[1]
     assert "from weights of text-mle-english" in command("info", "text-ebm")[1]
     assert "from" not in next(line for line in command("info", "faces-gan")[1].splitlines() if "trained" in line)
+
+
+def test_what_a_terminal_cannot_print_is_escaped():
+    """A poem on a terminal of ASCII is no traceback."""
+    code = (
+        "import sys; sys.argv = ['zoo', 'sample', 'text-mle', '-n', '1', '--seed', '0']; import zoo.cli; zoo.cli.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONIOENCODING": "ascii"}
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(r"(\\u[0-9a-f]{4}|\n)+", done.stdout)
 
 
 def test_version(command):

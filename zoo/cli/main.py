@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 import sys
 import traceback
 import warnings
@@ -32,6 +33,9 @@ _TOO_MUCH = "that is more than this machine's memory holds: ask for fewer, or fo
 def main() -> None:
     """Run the command line. A user's errors and this library's warnings go to standard error, one line each."""
     warnings.showwarning = _show_warning  # type: ignore[assignment]
+    for stream in (sys.stdout, sys.stderr):  # poems where only ASCII can be printed
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app(standalone_mode=False)
     except ZooError as error:

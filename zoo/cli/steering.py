@@ -182,7 +182,10 @@ def project(
 
     amounts = read_amounts(edit or [])
     target = Images.check_path(out or Path(f"{photo.stem}-projected.png"))
-    model, steering = steering_of(load_styled(name, device, "zoo project"), "faces")
+    styled = load_styled(name, device, "zoo project")
+    if styled.Output is not Images:
+        raise InvalidValueError(f"{name} makes {styled.Output.__name__.lower()}; zoo project needs a model of images")
+    model, steering = steering_of(styled, "faces")
     model.sum_directions(amounts)  # refuses what there is not, before any work
     with progress_bars() as bar:
         found = find_styles(
@@ -192,4 +195,6 @@ def project(
     edited = [model.edit(found.samples, {key: amount}).tensor for key, amount in amounts.items()]
     pictures = Images(tensor=torch.cat([found.target.tensor, found.samples.tensor, *edited]))
     pictures.save(target, columns=len(pictures))
-    echo(f"{photo}, distance {found.distances[0]:.4f} at the mean, {found.distances[-1]:.4f} now: {target}")
+    echo(
+        f"{photo}, distance {found.distances[0]:.4f} at the first step, {found.distances[-1]:.4f} at the last: {target}"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from zoo.noise import Noise
@@ -40,6 +41,27 @@ def test_scratchgan_s_baseline_is_a_moving_average_in_the_checkpoint():
     first = phase.loss(step_of(gan))["reward"]
 
     torch.testing.assert_close(phase.extra_state.state_dict()["value"], 0.92 * first)
+
+
+def test_processes_share_a_baseline(monkeypatch: pytest.MonkeyPatch):
+    """It moves by the returns of all processes: a checkpoint holds one, and every process resumes from it."""
+    torch.manual_seed(0)
+    config = ScratchGANConfig(**SIZES, hidden_dim=8, discriminator_hidden_dim=8)
+    gan = ScratchGAN(config).requires_grad_(False)
+    (phase,) = [p for p in gan.phases(ScratchGANTrainConfig()) if p.name == "G"]
+    others = torch.tensor([6.0, 12.0])  # the sum of another process's returns, and their number
+    own: list[torch.Tensor] = []
+
+    def add_others(sums: torch.Tensor) -> None:
+        own.append(sums.clone())
+        sums += others
+
+    monkeypatch.setattr("zoo.training.distributed.add_up", add_others)
+    phase.loss(step_of(gan))
+
+    total, count = own[0] + others
+    assert phase.extra_state is not None
+    torch.testing.assert_close(phase.extra_state.state_dict()["value"], 0.92 * total / count)
 
 
 def test_scratchgan_s_discriminator_reads_from_left_to_right():

@@ -57,13 +57,6 @@ def test_a_text_stops_at_its_end():
     assert words.decode([]) == ""
 
 
-def test_case_may_be_lowered():
-    """A vocabulary of lower case reads capitals."""
-    lower = Vocabulary.build(["The cat"], lowercase=True)
-
-    assert lower.decode(lower.encode("THE CAT")) == "the cat"
-
-
 def test_the_ends_name_cannot_be_smuggled_in():
     """A text that says "<end>" does not end there."""
     assert END not in words.encode("the <end> cat")

@@ -97,6 +97,14 @@ def test_other_tokens_get_an_evaluator_of_their_own(released: Path, tmp_path: Pa
     ]
 
 
+@pytest.mark.parametrize(("name", "license"), [("round", "CC0-1.0"), ("rounds", "unknown")])
+def test_data_of_ones_own_get_an_evaluator_of_their_own(released: Path, tmp_path: Path, name: str, license: str):
+    """A folder whose name is like a data set's has the same tokenizer and other texts."""
+    own = build_store(Rounds(name=name, license=license), tmp_path / "own")
+
+    assert open_evaluator(own)[0] == f"zoo:text-evaluator-{own.fingerprint[:8]}-v1"
+
+
 def test_a_damaged_evaluator_is_refused(released: Path, tmp_path: Path):
     """A changed file is named, an absent evaluator says how to get one."""
     path = released / "evaluator.safetensors"
@@ -137,6 +145,13 @@ def test_any_encoder_of_transformers_is_read_from_a_folder(tiny_bert: Path, stor
         inputs = tokenizer(vocabulary.decode(TEXTS[3].tolist()), return_tensors="pt")
         expected = model(input_ids=inputs["input_ids"]).last_hidden_state[0].mean(0)
     torch.testing.assert_close(features[3], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_home_folder_of_an_encoder_is_found(tiny_bert: Path, store: Store, monkeypatch: pytest.MonkeyPatch):
+    """A shell does not expand the ~ of transformers:~/model."""
+    monkeypatch.setenv("HOME", str(tiny_bert.parent))
+
+    assert load_encoder("transformers:~/tiny-bert", store).name == load_encoder(f"transformers:{tiny_bert}", store).name
 
 
 def test_padding_does_not_show_in_an_encoders_features(tiny_bert: Path, store: Store):

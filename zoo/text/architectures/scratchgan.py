@@ -23,6 +23,7 @@ from zoo.recipe import OptimizerConfig, TrainConfig, check_unused, within
 from zoo.text.config import TextConfig
 from zoo.text.gan import PolicyGAN
 from zoo.text.policies import RecurrentPolicy, eval_mode, token_mask
+from zoo.training import distributed
 from zoo.training.losses import LOSSES
 from zoo.training.phases import Phase, Step, make_optimizer
 
@@ -219,7 +220,9 @@ class ScratchGAN(PolicyGAN):
                 rewards = (2 * discriminator.score_tokens(tokens).sigmoid() - 1) * mask
             gains = discounted_returns(rewards, train.discount)
             advantage = (gains - baseline.value) * mask
-            mean = (gains * mask).sum() / mask.sum()
+            sums = torch.stack([(gains * mask).sum(), mask.sum()])
+            distributed.add_up(sums)  # processes share a baseline, as they share weights
+            mean = sums[0] / sums[1]
             baseline.value.lerp_(mean, 1 - train.baseline_keep)
             log_probabilities = generator.log_probabilities(tokens)
             return {"loss": -(log_probabilities * advantage).sum() / mask.sum(), "reward": mean}

@@ -378,7 +378,7 @@ def _open_folder(
         contents = [file.read_bytes().removeprefix(codecs.BOM_UTF8) for file in files]
     except OSError as error:
         raise InvalidFileError(f"{error.filename}: cannot read: {error.strerror}") from error
-    stamp = hashlib.sha256(_hash_settings(data, length).encode())
+    stamp = hashlib.sha256(f"{_hash_settings(data, length)} {path.name}".encode())  # a report names its data
     for content in contents:
         stamp.update(hashlib.sha256(content).digest())
     place = cache_dir() / "data" / f"texts-{stamp.hexdigest()[:16]}"

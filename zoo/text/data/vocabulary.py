@@ -99,7 +99,6 @@ class Vocabulary:
         size: int | None = None,
         min_count: int = 1,
         line_length: int = 0,
-        lowercase: bool = False,
     ) -> Vocabulary:
         """Build the vocabulary of `lines`: tokens by falling count, then by code point.
 
@@ -117,8 +116,8 @@ class Vocabulary:
         Raises InvalidValueError where fewer than two tokens are left.
         """
         if unit == "subword":
-            return cls._build_subwords(list(lines), size or SUBWORDS, min_count, lowercase=lowercase)
-        splitter = _make_tokenizer({END_TOKEN: END, UNK_TOKEN: UNK}, unit, line_length=line_length, lowercase=lowercase)
+            return cls._build_subwords(list(lines), size or SUBWORDS, min_count)
+        splitter = _make_tokenizer({END_TOKEN: END, UNK_TOKEN: UNK}, unit, line_length=line_length)
         counts: Counter[str] = Counter()
         num_lines = 0
         for line in lines:
@@ -133,13 +132,13 @@ class Vocabulary:
             raise InvalidValueError(f"a vocabulary needs at least two different {unit}s: {asked}")
         vocab = {END_TOKEN: END, UNK_TOKEN: UNK, **{token: 2 + i for i, (token, _) in enumerate(kept)}}
         unknown = counts.total() - sum(count for _, count in kept)
-        tokenizer = _make_tokenizer(vocab, unit, line_length=line_length, lowercase=lowercase)
+        tokenizer = _make_tokenizer(vocab, unit, line_length=line_length)
         return cls(tokenizer, [num_lines, unknown, *(count for _, count in kept)])
 
     @classmethod
-    def _build_subwords(cls, lines: list[str], size: int, min_count: int, *, lowercase: bool) -> Vocabulary:
+    def _build_subwords(cls, lines: list[str], size: int, min_count: int) -> Vocabulary:
         learned = Tokenizer(models.BPE(unk_token=UNK_TOKEN))
-        learned.normalizer = make_normalizer(lowercase=lowercase)
+        learned.normalizer = make_normalizer()
         # A word begins with the mark of its space, and a sign is a word, so "king" and "king," share a token.
         learned.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Metaspace(), pre_tokenizers.Punctuation()])
         learned.decoder = decoders.Metaspace()
@@ -255,9 +254,9 @@ class Vocabulary:
         return f"<Vocabulary of {len(self):,}: {' '.join(self.tokens[:8])} ...>"
 
 
-def _make_tokenizer(vocab: dict[str, int], unit: Unit, *, line_length: int, lowercase: bool) -> Tokenizer:
+def _make_tokenizer(vocab: dict[str, int], unit: Unit, *, line_length: int) -> Tokenizer:
     tokenizer = Tokenizer(models.WordLevel(vocab, unk_token=UNK_TOKEN))
-    tokenizer.normalizer = make_normalizer(line_length=line_length, lowercase=lowercase)
+    tokenizer.normalizer = make_normalizer(line_length=line_length)
     if unit == "character":
         tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
         tokenizer.decoder = decoders.Fuse()
@@ -271,12 +270,11 @@ def _make_tokenizer(vocab: dict[str, int], unit: Unit, *, line_length: int, lowe
     return tokenizer
 
 
-def make_normalizer(*, line_length: int = 0, lowercase: bool = False) -> normalizers.Normalizer:
+def make_normalizer(*, line_length: int = 0) -> normalizers.Normalizer:
     """Make what a text passes before it is split: NFC, and one space for any run of spaces; no signs in verse."""
     between = normalizers.Replace(Regex(_SIGNS), "") if line_length else None
     spaces = between or normalizers.Replace(Regex(r"\s+"), " ")
-    steps = [normalizers.NFC(), spaces, normalizers.Strip()]
-    return normalizers.Sequence([*steps, normalizers.Lowercase()] if lowercase else steps)
+    return normalizers.Sequence([normalizers.NFC(), spaces, normalizers.Strip()])
 
 
 def _split(tokenizer: Tokenizer, line: str) -> list[str]:

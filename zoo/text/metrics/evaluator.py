@@ -129,14 +129,14 @@ def load_encoder(
 def open_evaluator(store: Store, *, log: Log | None = None) -> tuple[str, Evaluator]:
     """Open the evaluator of a store's data; returns its name for reports, and the network.
 
-    A released evaluator is used where its tokenizer is that of the store. Otherwise one is trained and kept in the
-    cache.
+    A released evaluator is used where it was trained on this data set, in the same tokens. Otherwise one is trained and
+    kept in the cache.
 
     Raises InvalidFileError where it is damaged, WriteError.
     """
     dataset, version = store.about["name"], Evaluator.VERSION
-    for released in sorted(BUNDLED.glob(f"{NAME}-{dataset}*")):
-        if _has_same_tokenizer(released, store.folder):
+    for released in sorted(BUNDLED.glob(f"{NAME}-*")):
+        if _is_of_data(released, store) and _has_same_tokenizer(released, store.folder):
             return f"zoo:{released.name}-v{version}", load_evaluator(released)
     folder = cache_dir() / "evaluators" / f"{NAME}-{store.fingerprint[:16]}-v{version}"
     if not (folder / "config.json").is_file():
@@ -150,6 +150,11 @@ def open_evaluator(store: Store, *, log: Log | None = None) -> tuple[str, Evalua
 def load_evaluator(folder: Path) -> Evaluator:
     """Load the evaluator in `folder`. Raises InvalidFileError where it is missing or damaged."""
     return Evaluator.load(folder, dataset="DATASET")
+
+
+def _is_of_data(released: Path, store: Store) -> bool:
+    data = json.loads((released / "config.json").read_text(encoding="utf-8"))["data"]
+    return all(data[key] == store.about[key] for key in ("name", "version", "license"))
 
 
 def _has_same_tokenizer(released: Path, store: Path) -> bool:
@@ -189,9 +194,10 @@ def load_transformers_encoder(
 
     folder = Path(name).expanduser()
     options: dict[str, Any] = {"trust_remote_code": False, "local_files_only": folder.is_dir()}
+    where = str(folder) if folder.is_dir() else name  # a shell expands no ~ after a colon
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, **options)
-        model = AutoModel.from_pretrained(name, use_safetensors=True, **options).eval().requires_grad_(False)
+        tokenizer = AutoTokenizer.from_pretrained(where, **options)
+        model = AutoModel.from_pretrained(where, use_safetensors=True, **options).eval().requires_grad_(False)
         model.to(device)
     except Exception as error:  # its loaders raise anything
         raise InvalidFileError(
