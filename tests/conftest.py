@@ -45,6 +45,17 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 
 
 @pytest.fixture
+def unreleased(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of an entry, whose weights cannot be seen: as those of every new entry."""
+    from zoo.registry import Entry
+
+    released = Entry.has_weights.fget
+    assert released is not None
+    monkeypatch.setattr(Entry, "has_weights", property(lambda entry: entry.name != "faces-gan" and released(entry)))
+    return "faces-gan"
+
+
+@pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
     """A Hub that this process is logged in to as `me`, with an empty cache and no long waits."""
     import huggingface_hub

@@ -27,8 +27,8 @@ print([name for name in ("tokenizers", "transformers", "huggingface_hub", "typer
 print(torch.equal(model.sample(2, seed=0).tensor, zoo.load("faces-dcgan").sample(2, seed=0).tensor))
 print(load("faces_dcgan", pretrained=False, width=4).config.width)
 try:
-    load("faces_r3gan")
-except zoo.errors.NoWeightsError as error:
+    load("faces_dcgan", width=4)
+except zoo.errors.InvalidValueError as error:
     print(error)
 """
 
@@ -46,4 +46,4 @@ def test_torch_hub_loads_each_entry_by_its_name(tmp_path: Path):
     assert "DCGAN" in doc
     assert {"torch", "safetensors"} <= set(ast.literal_eval(dependencies))
     assert (also, equal, width) == ("[]", "True", "4")
-    assert "no released weights" in refusal
+    assert "weights have width = 64, not 4" in refusal

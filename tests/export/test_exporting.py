@@ -321,7 +321,6 @@ def test_a_run_is_exported(run: Path, tmp_path: Path, command):
     [
         (["faces-dcgan", "--out", "faces.pt2"], "should end in .onnx"),
         (["text-mle", "--out", "d.onnx", "--discriminator"], "has no discriminator"),
-        (["faces-r3gan", "--out", "g.onnx"], "no released weights"),
         (["faces-dcgn", "--out", "g.onnx"], 'Did you mean "faces-dcgan"'),
     ],
 )
@@ -334,6 +333,15 @@ def test_mistakes_are_one_clear_line(command, arguments: list[str], hint: str, t
     assert code == 2
     assert hint in errors
     assert len(errors.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_entry_without_weights_is_not_exported(unreleased: str, command, tmp_path: Path):
+    """One line, and no file."""
+    code, _, errors = command("export", unreleased, "--out", tmp_path / "g.onnx")
+
+    assert code == 2
+    assert "no released weights" in errors
     assert not list(tmp_path.iterdir())
 
 

@@ -129,7 +129,6 @@ def test_new_networks_have_the_values_that_were_asked_for(tmp_path: Path):
         ("faces-dcgann", {}, NotFoundError, 'Did you mean "faces-dcgan"'),
         ("faces-dcgan", {"pretrained": True, "width": 4}, InvalidValueError, r"weights have width = \d+, not 4; leave"),
         ("faces-dcgan", {"pretrained": True, "widht": 4}, NotFoundError, 'Did you mean "width"'),
-        ("faces-r3gan", {"pretrained": True}, NoWeightsError, "no released weights"),
     ],
 )
 def test_networks_that_cannot_be_made_are_refused(name: str, values: dict, error: type[Exception], told: str):
@@ -137,6 +136,12 @@ def test_networks_that_cannot_be_made_are_refused(name: str, values: dict, error
     with pytest.raises(error, match=told) as refusal:
         zoo.create(name, **values)
     assert "\n" not in str(refusal.value)
+
+
+def test_networks_without_weights_are_not_pretrained(unreleased: str):
+    """It says how weights are made."""
+    with pytest.raises(NoWeightsError, match=f"no released weights yet; `zoo train {unreleased}"):
+        zoo.create(unreleased, pretrained=True)
 
 
 def test_pretrained_networks_are_those_that_are_loaded():
