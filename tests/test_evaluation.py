@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+import zoo
 from zoo.data.images import ImageDataConfig
+from zoo.errors import InvalidValueError
 from zoo.evaluation import list_notes
 from zoo.metrics.report import Metric
 from zoo.modality import load_modality
@@ -34,6 +38,15 @@ def test_notes_warn_of_few_samples_and_of_features_of_other_data(
     assert len(notes) == len(said)
     for note, part in zip(notes, said, strict=True):
         assert part in note
+
+
+def test_too_few_held_out_samples_are_refused(tmp_path: Path):
+    """A distance of two texts is none; one line says how many are needed."""
+    poems = "".join(f"{a}{b}\n" for a in "春花秋月何時了" for b in "往事")
+    (tmp_path / "poems.txt").write_text(poems, encoding="utf-8")
+
+    with pytest.raises(InvalidValueError, match=r"poems\.txt: \d held-out samples?, and at least 6 are needed"):
+        zoo.evaluate("text-mle", data=str(tmp_path / "poems.txt"))
 
 
 def test_no_note_speaks_of_features_where_none_are_used():
