@@ -87,7 +87,8 @@ def save_gallery() -> None:
 def save_faces() -> None:
     zoo.load("faces-dcgan").sample(64, seed=0).save(DOCS / "faces-dcgan.png")
     zoo.load("faces-stylegan2").sample(32, seed=0).save(DOCS / "faces-stylegan2-wide.png", columns=8, scale=2)
-    zoo.load("faces-stylegan2").sample(64, seed=0).save(DOCS / "faces-stylegan2.png", scale=2)
+    for name in ("faces-stylegan2", "faces-r3gan"):
+        zoo.load(name).sample(64, seed=0).save(DOCS / f"{name}.png", scale=2)
 
 
 def save_steer() -> None:
@@ -190,7 +191,7 @@ COURSE = runpy.run_path(str(DOCS / "course" / "pictures.py"))["WRITERS"]
 # What writes files, and the patterns of these files, relative to docs.
 WRITERS: dict[str, tuple[Callable[[], None], list[str]]] = {
     "entries": (save_entries, [f"entries/{name}.*" for name in zoo.list_models(pretrained=True)]),
-    "faces": (save_faces, ["faces-dcgan.png", "faces-stylegan2-wide.png", "faces-stylegan2.png"]),
+    "faces": (save_faces, ["faces-dcgan.png", "faces-stylegan2-wide.png", "faces-stylegan2.png", "faces-r3gan.png"]),
     "steer": (save_steer, ["steer-mix.png", "steer-walk.webp", "steer-edits.png"]),
     "curve": (save_curve, ["text-seqgan.png"]),
     "players": (
