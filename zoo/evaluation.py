@@ -132,7 +132,7 @@ def evaluate(
     store = open_data(recipe, workers=workers, progress=build_progress)
     if samples is None:  # a small data set of one's own is evaluated on all that it holds out
         settings = replace(settings, samples=min(settings.samples, len(store.indices("test"))))
-        if settings.samples < MIN_SAMPLES:
+        if gan.FEATURES and settings.samples < MIN_SAMPLES:
             raise InvalidValueError(
                 f"{store.about['name']}: {count(settings.samples, 'held-out sample')}, and at least {MIN_SAMPLES} are "
                 "needed for a distance; give more data"
