@@ -458,6 +458,7 @@ def test_commands(folder: Path, tmp_path: Path, command: Callable[..., tuple[int
         (["project", "nothing.png", "{}"], "no such file"),
         (["project", "{}/config.json", "{}"], "not a picture"),
         (["project", "nothing.png", "faces-dcgan"], "has no styles"),
+        (["project", "nothing.png", "video-styleganv"], "makes clips; zoo project needs a model of images"),
     ],
 )
 def test_mistakes_are_told_in_one_line(

@@ -107,6 +107,16 @@ def test_where_every_text_is_too_long_nothing_is_left(file: Path):
         open_store(TextDataConfig(folder=str(file), long="drop"), Config(2), log=ignore_log)
 
 
+def test_data_are_named_after_their_own_file(tmp_path: Path, file: Path):
+    """The same lines in a file of another name are the same data, under that name."""
+    other = shutil.copy(file, tmp_path / "other.txt")
+
+    first, second = (open_store(TextDataConfig(folder=str(path)), Config(), log=ignore_log) for path in (file, other))
+
+    assert [store.about["name"] for store in (first, second)] == [file.name, "other.txt"]
+    assert first.fingerprint == second.fingerprint
+
+
 def test_a_folder_gives_the_lines_of_its_text_files(tmp_path: Path, file: Path):
     """The .txt files of a folder and those below, whatever their case; nothing else, and no folder named so."""
     (tmp_path / "more.txt").mkdir()
