@@ -315,7 +315,7 @@ class GAN(nn.Module, Generic[S_co]):
 
     @property
     def sample_options(self) -> tuple[str, ...]:
-        """The names of `SampleOptions` that this model takes: those that its config leaves a use for."""
+        """The names of the `SampleOptions` that this model takes; without classes, for example, no `label`."""
         return tuple(field.name for field in fields(self.SampleOptions))
 
     def describe_samples(self) -> dict[str, Any]:

@@ -399,6 +399,11 @@ def test_a_release_destroys_nothing_else(run: Path, tmp_path: Path, monkeypatch:
     assert (tmp_path / "photos" / "holiday.jpg").read_bytes() == b"a picture"
     assert list((run / "checkpoints").iterdir())
 
+    (tmp_path / "sums").mkdir()
+    (tmp_path / "sums" / SUMS).write_text("")
+    with pytest.raises(AlreadyExistsError, match="would be lost"):
+        release(run, out=tmp_path / "sums", metrics=METRICS)
+
     (tmp_path / "empty").mkdir()
     released = release(run, out=tmp_path / "empty", metrics=METRICS)
     assert (released / SUMS).is_file()

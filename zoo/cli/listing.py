@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -157,7 +156,9 @@ def _describe(entry: Entry) -> dict[str, Any]:
 
 def _describe_start(entry: Entry) -> str:
     """Say what a training started from, which is part of its cost."""
-    start = tomllib.loads((entry.bundled / "recipe.toml").read_text(encoding="utf-8"))["train"].get("start", "")
+    from zoo.recipe import load_recipe
+
+    start = load_recipe(entry.bundled / "recipe.toml").train.start
     if start == entry.name:
         return ", from its earlier weights; the recipe says how"
     return f", from weights of {start}" if start else ""

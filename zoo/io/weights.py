@@ -73,7 +73,7 @@ def resolve_inside(folder: Path, name: str) -> Path:
     repositories share. Both count as inside.
     """
     path, homes = folder / name, [folder]
-    if is_snapshot(folder):
+    if is_in_hub_cache(folder):
         parents = folder.absolute().parents
         homes += [parents[1] / "blobs", parents[2] / "blobs"]
     try:
@@ -86,7 +86,7 @@ def resolve_inside(folder: Path, name: str) -> Path:
     return path
 
 
-def is_snapshot(folder: Path) -> bool:
+def is_in_hub_cache(folder: Path) -> bool:
     """Tell whether a folder is in the Hub's cache: models--OWNER--NAME/snapshots/COMMIT."""
     place = folder.absolute()
     return place.parent.name == "snapshots" and place.parent.parent.name.startswith("models--")

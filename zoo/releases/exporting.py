@@ -200,7 +200,8 @@ def _check_replaceable(place: Path) -> None:
         return
     others = [place]
     if place.is_dir():
-        released = {SUMS, *(read_sums(place) if (place / "config.json").is_file() else {})}
+        listed = read_sums(place)
+        released = {SUMS, *listed} if "config.json" in listed else {}
         there = (path for path in place.rglob("*") if path.is_symlink() or not path.is_dir())
         others = [path for path in there if path.relative_to(place).as_posix() not in released]
     if others:

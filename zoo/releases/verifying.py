@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.errors import InvalidFileError, NotFoundError, suggest
-from zoo.io.weights import BUNDLED, SUMS, is_snapshot, verify
+from zoo.io.weights import BUNDLED, SUMS, is_in_hub_cache, verify
 from zoo.registry import Weights, registry
 
 
@@ -86,7 +86,7 @@ def _verify_folder(label: str, folder: Path, sha256: Mapping[str, str]) -> Verif
     files = [path for path in folder.rglob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in files)
     # A snapshot has the files that loading needed, not all of SHA256SUMS. A generator may have been fetched alone.
-    cached = is_snapshot(folder)
+    cached = is_in_hub_cache(folder)
     there = {path.relative_to(folder).as_posix() for path in files} | ({"generator.safetensors"} & sha256.keys())
     try:
         count = verify(folder, sha256, names=there if cached else None)

@@ -578,8 +578,8 @@ class MuseGAN(ConditionalGAN[Scores]):
 
     @property
     def sample_options(self) -> tuple[str, ...]:
-        given = () if self.config.given >= 0 else ("given", "input")
-        return tuple(name for name in super().sample_options if name not in given)
+        unused = () if self.config.given >= 0 else ("given", "input")
+        return tuple(name for name in super().sample_options if name not in unused)
 
     def prepare_sampling(self, n: int, seed: int, options: MuseGANOptions) -> tuple[Tensor, dict[str, Any]]:
         """Return the latents of n samples, which accompany a track if there is one.

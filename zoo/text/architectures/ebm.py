@@ -137,7 +137,7 @@ class ResidualModel(nn.Module):
 
     def score(self, tokens: Tensor) -> Tensor:
         """Compute -E [N] of tokens [N, T]: above 0 for texts that are likelier than the language model says."""
-        return self.energy(self.policy.embedding(tokens).detach(), token_mask(tokens, self.config))
+        return self.energy(self.policy.embedding(tokens), token_mask(tokens, self.config))
 
 
 class ResidualEBM(PolicyGAN):
