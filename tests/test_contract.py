@@ -388,6 +388,17 @@ def test_interpolation_is_spherical_and_ends_at_its_latents(gan: GAN, recipe: Re
     torch.testing.assert_close(row.tensor[[0, -1]], samples.tensor, rtol=0, atol=tolerance)
 
 
+def test_the_average_is_sampled_as_the_model_is(small_recipe: Recipe, fitting_store: Store):
+    """Tokens stay whole numbers: the variety of texts is that of the places that differ."""
+    skip_another_entry(small_recipe)
+    recipe = fit_to_data(small_recipe, fitting_store)
+    trainer = Trainer(recipe, fitting_store, kind_of(recipe).decode, torch.device("cpu"))
+
+    samples = trainer.sample_average(trainer.gan.latents(2, Noise(0)))
+
+    assert samples.dtype == trainer.averaged_gan().sample(2, seed=0).tensor.dtype
+
+
 # Which draw random numbers on the CPU, so that a GPU refuses to record them; as it does where a step waits for it.
 NOT_RECORDED = ("music-wavegan",)
 

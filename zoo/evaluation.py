@@ -23,7 +23,7 @@ from zoo.registry import registry
 from zoo.releases.exporting import round_networks
 from zoo.releases.loading import Release, find_release, load
 from zoo.training.run import Run, is_run, read_resolved_recipe
-from zoo.training.session import open_data
+from zoo.training.session import check_num_samples, open_data
 
 if TYPE_CHECKING:
     import torch
@@ -79,7 +79,7 @@ def evaluate(
     samples: int | None = None,
     seed: int | None = None,
     features: str | None = None,
-    data: str = "",
+    data: str | os.PathLike[str] = "",
     device: str | torch.device = "auto",
     workers: int = 1,
     build_progress: Progress | None = None,
@@ -110,7 +110,7 @@ def evaluate(
         InvalidValueError: more samples than held-out data; features for metrics that use none; no such device.
     """
     place = choose_device(device)
-    text = os.fspath(name)
+    text, data = os.fspath(name), os.fspath(data)
     if samples is not None and samples < MIN_SAMPLES:
         raise InvalidValueError(f"samples = {samples}: at least {MIN_SAMPLES} are needed for a distance")
     choose_seed(seed)  # refused before any work
@@ -132,11 +132,7 @@ def evaluate(
     store = open_data(recipe, workers=workers, progress=build_progress)
     if samples is None:  # a small data set of one's own is evaluated on all that it holds out
         settings = replace(settings, samples=min(settings.samples, len(store.indices("test"))))
-        if gan.FEATURES and settings.samples < MIN_SAMPLES:
-            raise InvalidValueError(
-                f"{store.about['name']}: {count(settings.samples, 'held-out sample')}, and at least {MIN_SAMPLES} are "
-                "needed for a distance; give more data"
-            )
+        check_num_samples(type(gan), store, settings.samples)
     options = [
         word
         for key, value in {**given, "data": data or None}.items()

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+
+@contextmanager
+def seed_torch(seed: int) -> Iterator[None]:
+    """Draw PyTorch's own random numbers on the CPU from this seed inside the block. Those of other devices stay."""
+    before = torch.get_rng_state()
+    torch.default_generator.manual_seed(seed)  # `torch.manual_seed` would seed all devices
+    try:
+        yield
+    finally:
+        torch.set_rng_state(before)
 
 
 class Noise:

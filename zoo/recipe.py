@@ -349,6 +349,10 @@ class Recipe:
         if train.penalty == "approximate" and not (train.r1_gamma or train.gradient_penalty):
             raise InvalidValueError('train.penalty = "approximate": no penalty is on: set train.r1_gamma')
         defaults = type(train)()
+        if train.schedule.beta2 and not any(
+            "adam" in optimizer.kind for optimizer in (train.generator, train.discriminator)
+        ):
+            raise InvalidValueError("train.schedule.beta2: neither optimizer has betas; leave it out")
         if train.schedule.r1_gamma_factor not in (1, defaults.schedule.r1_gamma_factor) and not train.r1_gamma:
             raise InvalidValueError("train.schedule.r1_gamma_factor: there is no R1 penalty: set train.r1_gamma")
         self._check_ada(defaults)

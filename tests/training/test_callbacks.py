@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import zoo
-from zoo.errors import MissingDependencyError
+from zoo.errors import InvalidFileError, MissingDependencyError
 from zoo.samples import Images, Samples
 from zoo.training.callbacks import Callback, CSVLog, WandbLog
 from zoo.training.run import Run
@@ -80,6 +80,35 @@ def test_the_log_as_csv_goes_on_with_a_resumed_run(photos: Path, tmp_path: Path)
     assert [float(row["kimg"]) for row in rows] == [0.02, 0.04, 0.06, 0.08]
     assert [row["metrics/frechet"] for row in rows] == ["", "", "", "3.0"]
     assert all(float(row["loss/D"]) > 0 for row in rows[:3])
+
+
+def test_one_log_as_csv_may_serve_two_trainings(photos: Path, tmp_path: Path):
+    """The second begins with an empty file; a file of something else is refused where a run is resumed."""
+    log = CSVLog(tmp_path / "log.csv")
+    for name in ("a", "b"):
+        train(photos, tmp_path / name, log)
+    assert [float(row["kimg"]) for row in csv.DictReader(log.path.open())] == [0.02, 0.04]
+
+    log.path.write_text("name,size\na,b\n")
+    with pytest.raises(InvalidFileError, match=r"log\.csv: not a log of a training"):
+        zoo.train(resume=tmp_path / "a", overrides="train.total_kimg=0.06", callbacks=[log], log=lambda line: None)
+    assert log.path.read_text() == "name,size\na,b\n"
+
+
+def test_a_callback_that_cannot_start_ends_those_that_did(photos: Path, tmp_path: Path):
+    """And no other, which would not know what to end."""
+
+    class Broken(Recorder):
+        def on_start(self, run: Run) -> None:
+            raise RuntimeError("no network")
+
+    first, broken, last = Recorder(), Broken(), Recorder()
+    with pytest.raises(RuntimeError, match="no network"):
+        train(photos, tmp_path / "run", first, broken, last)
+
+    assert first.calls == [("start", "run"), ("end", 0, False)]
+    assert not broken.calls
+    assert not last.calls
 
 
 def test_weights_and_biases_gets_numbers_and_pictures(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

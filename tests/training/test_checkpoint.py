@@ -145,3 +145,21 @@ def test_an_error_of_the_writing_thread_reaches_the_training(tmp_path: Path):
         writer.save({"step": 3}, 3)
         with pytest.raises(WriteError, match="step-000000003"):
             writer.save({"step": 4}, 4)
+
+
+def test_a_checkpoint_that_cannot_be_read_now_is_not_called_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Without memory, or where the disk refuses, no earlier one is taken: the next save would delete a whole one."""
+    for step in (1, 2):
+        newest = save_checkpoint({"step": step}, tmp_path, step=step, keep=2)
+
+    def fail(*args: object, **options: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "load", fail)
+        with pytest.raises(MemoryError):
+            load_checkpoint(tmp_path)
+    newest.unlink()
+    newest.mkdir()  # opening a folder is an error of the system
+    with pytest.raises(InvalidFileError, match=r"step-000000002\.pt: cannot read: Is a directory"):
+        load_checkpoint(tmp_path)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +18,7 @@ from zoo.data.images import decode_images
 from zoo.errors import InvalidValueError
 from zoo.recipe import load_recipe, override_recipe
 from zoo.training.graphs import FIRST_STEPS, GraphedSteps
+from zoo.training.phases import Step
 from zoo.training.report import TrainingReport
 from zoo.training.trainer import Trainer
 
@@ -110,6 +113,23 @@ def test_each_set_of_phases_has_graphs_of_its_own(make_trainers):
         graphed.step(TrainingReport("non_saturating"))
 
     assert [graph.num_replays for graph in recorder.graphs] == [3, 3, 3, 3, 3]
+
+
+def test_phases_of_one_name_have_graphs_of_their_own(make_trainers):
+    """An architecture may give its parts of a batch one name; each part has its own gradients."""
+    plain, graphed, recorder = make_trainers("gan")
+    for trainer in (plain, graphed):
+        first = trainer.phases[0]
+
+        def weaken(step: Step, loss: Any = first.loss) -> dict[str, torch.Tensor]:
+            return {name: value / 8 for name, value in loss(step).items()}
+
+        trainer.phases.insert(1, dataclasses.replace(first, loss=weaken))
+        for _ in range(FIRST_STEPS + 3):
+            trainer.step(TrainingReport("non_saturating"))
+
+    assert len(recorder.graphs) == 3  # two of D, one of G
+    torch.testing.assert_close(flatten(graphed.state_dict()), flatten(plain.state_dict()), rtol=0, atol=0)
 
 
 def test_what_decides_by_the_progress_is_not_recorded(make_trainers):

@@ -104,6 +104,19 @@ def test_log_of_a_resumed_run_has_no_line_twice(recipe: Recipe, store: Store, tm
     assert [json.loads(line)["kimg"] for line in (run / "log.jsonl").read_text().splitlines()] == [0.02, 0.04, 0.06]
 
 
+def test_tensorboard_has_no_step_of_a_resumed_run_twice(recipe: Recipe, store: Store, tmp_path: Path):
+    """Where a run goes back before what it has logged, TensorBoard shows the new numbers alone."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = tmp_path / "run"
+    run_it(recipe, run, store)
+    list_checkpoints(run / "checkpoints")[-1].unlink()
+    run_it(recipe, run, store)
+
+    events = EventAccumulator(str(run / "tensorboard")).Reload()
+    assert [event.step for event in events.Scalars("loss/D")] == [20, 40]
+
+
 def test_a_damaged_checkpoint_costs_only_the_steps_since_the_one_before(recipe: Recipe, store: Store, tmp_path: Path):
     """A run whose newest checkpoint has a flipped bit says so, goes on from the one before, and ends with the same."""
     for name in ("whole", "damaged"):
@@ -287,6 +300,15 @@ def test_a_second_start_does_not_overwrite_a_run(recipe: Recipe, tmp_path: Path)
     Run.create(recipe, tmp_path / "run")
 
     with pytest.raises(AlreadyExistsError, match="--resume"):
+        Run.create(recipe, tmp_path / "run")
+
+
+def test_a_new_run_does_not_go_on_from_checkpoints_of_another(recipe: Recipe, store: Store, tmp_path: Path):
+    """A folder that has lost its recipe still has states, which belong to that recipe."""
+    run_it(recipe, tmp_path / "run", store)
+    (tmp_path / "run" / "recipe.toml").unlink()
+
+    with pytest.raises(AlreadyExistsError, match="checkpoints of another training are here; choose another folder"):
         Run.create(recipe, tmp_path / "run")
 
 
@@ -518,6 +540,41 @@ def test_an_evaluation_that_fails_loses_nothing(recipe: Recipe, store: Store, tm
         run_it(evaluated, tmp_path / "run", store, evaluate_fn=evaluate_fn)
 
     assert Run.open(tmp_path / "run").load()[1] == pytest.approx(0.012)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("CUDA out of memory"), KeyboardInterrupt()])
+def test_a_checkpoint_is_kept_before_an_evaluation(recipe: Recipe, store: Store, tmp_path: Path, error: BaseException):
+    """Whatever ends an evaluation, also that at the end of a training."""
+
+    def evaluate_fn(gan: GAN) -> dict[str, tuple[float, float | None]]:
+        raise error
+
+    evaluated = replace(recipe, train=replace(recipe.train, evaluate_kimg=1, checkpoint_kimg=1))
+    with pytest.raises(type(error)):
+        run_it(evaluated, tmp_path / "run", store, evaluate_fn=evaluate_fn)
+
+    assert Run.open(tmp_path / "run").load()[1] == pytest.approx(0.04)
+
+
+def test_what_is_not_finite_is_neither_evaluated_nor_kept(
+    recipe: Recipe, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A GPU is asked before an evaluation that is due by itself."""
+    take_step = Trainer.step
+
+    def step(trainer: Trainer, report: TrainingReport) -> None:
+        take_step(trainer, report)
+        trainer._is_finite &= trainer.num_steps < 3  # as a GPU notes it, and goes on
+
+    monkeypatch.setattr(Trainer, "step", step)
+    monkeypatch.setattr(Trainer, "_run_phase", lambda *args: None)
+    asked: list[GAN] = []
+    evaluated = replace(recipe, train=replace(recipe.train, evaluate_kimg=0.012, checkpoint_kimg=1))
+    with pytest.raises(DivergenceError):
+        run_it(evaluated, tmp_path / "run", store, evaluate_fn=lambda gan: asked.append(gan) or {"x": (0.0, None)})
+
+    assert not asked
+    assert not list_checkpoints(tmp_path / "run" / "checkpoints")
 
 
 def test_held_out_metrics_are_logged_while_training(recipe: Recipe, store: Store, tmp_path: Path):

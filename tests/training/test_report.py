@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import pytest
@@ -143,3 +144,13 @@ def test_diversity_of_tokens_counts_the_positions_that_differ():
     texts = torch.tensor([[1, 2, 3, 4], [1, 2, 3, 9]])
 
     assert measure_diversity(texts, torch.tensor([[1, 2, 3, 4], [5, 6, 3, 4]])) == pytest.approx(0.5)
+
+
+def test_a_norm_that_overflowed_is_left_out():
+    """float16 leaves out a step whose gradients overflow, and such a step has no norm."""
+    report = TrainingReport("non_saturating")
+    for norm in (2.0, math.inf, math.nan, 4.0):
+        report.add("G", {"loss": torch.tensor(1.0)}, torch.tensor(norm))
+    assert report.summary()["gradient_norm/G"] == 3.0
+    report.add("G", {"loss": torch.tensor(1.0)}, torch.tensor(math.inf))
+    assert "gradient_norm/G" not in report.summary()

@@ -7,10 +7,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import zoo
 from zoo import recipe as recipe_module
-from zoo.errors import InvalidValueError
+from zoo.errors import InvalidValueError, NotFoundError
 from zoo.gan import GAN
 from zoo.recipe import load_recipe
 from zoo.training.run import Run
@@ -149,3 +150,26 @@ def test_a_resumed_run_keeps_its_own_weights(photos: Path, tmp_path: Path):
     with pytest.raises(InvalidValueError, match="width = 4 instead of width = 6"):
         zoo.train("faces-dcgan", out=tmp_path / "third", overrides=wider, start=tmp_path / "first", **options)
     assert not (tmp_path / "third").exists()
+
+
+def test_data_may_be_a_path(photos: Path, tmp_path: Path):
+    """As the run folder and the weights may."""
+    zoo.train("faces-dcgan", out=tmp_path / "run", data=photos, overrides=SMALL, log=lambda line: None)
+
+    assert Run.open(tmp_path / "run").recipe.data.folder == str(photos)
+
+
+def test_what_cannot_be_evaluated_is_refused_before_the_first_step(photos: Path, tmp_path: Path):
+    """And before there is a folder: too few held-out samples, and features that nobody knows."""
+    options = {"out": tmp_path / "run", "overrides": {**SMALL, "train.evaluate_kimg": 1, "evaluate.features": "zoo:x"}}
+    with pytest.raises(InvalidValueError, match="1 held-out sample, and at least 6 are needed"):
+        zoo.train("faces-dcgan", data=photos, **options, log=lambda line: None)
+
+    many = tmp_path / "many"
+    many.mkdir()
+    for level in range(120):
+        Image.new("RGB", (64, 64), (level, 0, 0)).save(many / f"{level}.png")
+    with pytest.raises(NotFoundError, match='no features "zoo:x"'):
+        zoo.train("faces-dcgan", data=many, **options, log=lambda line: None)
+
+    assert not (tmp_path / "run").exists()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn.utils.parametrize import is_parametrized
 
 from zoo.data import Store
 from zoo.data.images import decode_images
@@ -151,3 +152,20 @@ def test_freezing_random_layers_is_refused():
     """They would stay random."""
     with pytest.raises(InvalidValueError, match=r"set train\.start"):
         load_recipe("faces-dcgan", ["train.freeze_discriminator=1"])
+
+
+@pytest.mark.parametrize(("entry", "layers"), [("video-tgan", 2), ("music-hifigan", 1)])
+def test_a_layer_with_a_normalized_weight_is_frozen_as_a_whole(entry: str, layers: int):
+    """With spectral or weight norm the weight is a parameter of a submodule. No later layer is frozen."""
+    overrides = ["model.constraint=spectral"] if entry == "video-tgan" else []
+    gan = load_recipe(entry, overrides).build()
+
+    frozen = set(map(id, find_frozen(gan, layers)))
+
+    networks = [network for name, network in gan.networks.items() if "discriminator" in name]
+    for network in networks:
+        for module in network.modules():
+            if is_parametrized(module):
+                shares = [id(p) in frozen for p in module.parameters()]
+                assert all(shares) or not any(shares)
+    assert frozen

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError, suggest
+from zoo.noise import seed_torch
 
 
 class Features:
@@ -86,8 +87,7 @@ def load_timm_features(
     assert default is not None  # every model of timm's registry has one
 
     if not pretrained:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seed_torch(seed):
             network = timm.create_model(architecture, num_classes=0)
         source = f"{architecture}+random:{seed}"
     elif file is not None:

@@ -6,11 +6,12 @@ resamples: its memory grows with a ratio's terms, and torchaudio's with their pr
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
-from functools import cache, lru_cache
+from functools import cache, lru_cache, wraps
 from types import ModuleType
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from zoo.errors import InvalidValueError, MissingDependencyError
 from zoo.nn.precision import use_float32
+from zoo.noise import seed_torch
 from zoo.recipe import within
 
 FLOOR = 1e-5  # HiFi-GAN's: magnitudes below it count as silence
@@ -156,7 +158,26 @@ def log_mel(wave: Tensor, config: MelConfig) -> Tensor:
         return (make_mel_filters(config, wave.device) @ magnitudes).clamp_min(config.floor).log()
 
 
-@cache
+def _cache_tensors(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Keep the tensors that a function makes.
+
+    They are ordinary ones within `torch.inference_mode`, too. While a graph is exported, where they are not, none is
+    kept.
+    """
+
+    @cache
+    def keep(*args: Any) -> Tensor:
+        with torch.inference_mode(False):
+            return make(*args)
+
+    @wraps(make)
+    def get(*args: Any) -> Tensor:
+        return make(*args) if torch.compiler.is_exporting() else keep(*args)
+
+    return get
+
+
+@_cache_tensors
 def make_mel_filters(config: MelConfig, device: torch.device) -> Tensor:
     """Compute triangular filters [mels, fft // 2 + 1], once for each config."""
     filters = import_torchaudio().functional.melscale_fbanks(
@@ -171,7 +192,7 @@ def make_mel_filters(config: MelConfig, device: torch.device) -> Tensor:
     return filters.T.contiguous().to(device)
 
 
-@cache
+@_cache_tensors
 def hann_window(length: int, device: torch.device) -> Tensor:
     """Return the Hann window, once for each length."""
     return torch.hann_window(length, device=device)
@@ -183,8 +204,7 @@ def griffin_lim(magnitude: Tensor, fft: int, hop: int, *, iterations: int, lengt
     Griffin & Lim 1984, with the momentum of Perraudin et al. 2013. The first phases have a fixed seed, so the same
     magnitudes always give the same waves. It runs on the CPU, because each device would draw other phases.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with seed_torch(0):
         waves = import_torchaudio().functional.griffinlim(
             magnitude.cpu(),
             window=hann_window(fft, torch.device("cpu")),

@@ -211,6 +211,8 @@ class Vocoder(GAN[Sounds]):
             mel = log_mel(decode(data.samples[train[:: max(1, len(train) // 512)]])[:, 0], self.config.mel)
             self.generator.mean.copy_(mel.mean((0, 2))[:, None])
             self.generator.scale.copy_(mel.std((0, 2))[:, None].clamp_min(1e-3))
+        if not self.config.held:
+            raise InvalidValueError("model.held = 0: a training shows samples of held-out spectrograms; keep some")
         rows = data.indices("test")
         chosen = rows[torch.linspace(0, len(rows) - 1, self.config.held).long().numpy()]
         self.generator.held.copy_(log_mel(decode(data.samples[chosen])[:, 0], self.config.mel))

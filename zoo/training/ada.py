@@ -22,6 +22,7 @@ from zoo.nn.counter_noise import counter_noise
 from zoo.nn.precision import use_float32
 from zoo.nn.resampling import resample
 from zoo.recipe import ADAConfig
+from zoo.training import distributed
 
 _NUM_DRAWS = {"geometry": 18, "color": 10, "filter": 8, "noise": 4, "cutout": 3}
 NUM_DRAWS = sum(_NUM_DRAWS.values())
@@ -48,7 +49,9 @@ class ADA(nn.Module):
 
     probability: Tensor
     signs: Tensor
-    """The sum of the signs since the probability last moved, and their number."""
+    """The sum of the signs since the probability last moved, and their number, in all processes."""
+    recent: Tensor
+    """The same of this process, since they were last shared."""
     _taps: Tensor
     _bank: Tensor
     _power: Tensor
@@ -60,6 +63,7 @@ class ADA(nn.Module):
         self.config = config
         self.register_buffer("probability", torch.tensor(float(config.probability)))
         self.register_buffer("signs", torch.zeros(2))
+        self.register_buffer("recent", torch.zeros(2), persistent=False)
         constants = {
             "_taps": torch.tensor(_SYM6) / sum(_SYM6),
             "_bank": torch.from_numpy(make_filter_bank()).float(),
@@ -71,9 +75,15 @@ class ADA(nn.Module):
             self.register_buffer(name, value, persistent=False)
 
     def observe(self, real_logits: Tensor) -> None:
-        """Count the signs of the logits of real samples."""
+        """Count the signs of the logits of real samples of this process."""
         signs = real_logits.detach().float().sign()
-        self.signs += torch.stack([signs.sum(), torch.ones_like(signs).sum()])
+        self.recent += torch.stack([signs.sum(), torch.ones_like(signs).sum()])
+
+    def share(self) -> None:
+        """Add what all processes observed to the signs. They do it after each step, so their states are alike."""
+        distributed.add_up(self.recent)
+        self.signs += self.recent
+        self.recent.zero_()
 
     def adapt(self, num_samples: int) -> None:
         """Move the probability by what `num_samples` real samples have shown."""

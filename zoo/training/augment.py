@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from zoo.device import send
 from zoo.noise import Noise
 from zoo.recipe import TrainConfig
-from zoo.training import distributed
 from zoo.training.ada import ADA, NUM_DRAWS
 
 if TYPE_CHECKING:
@@ -76,8 +75,9 @@ class Augmentation(nn.Module):
         if not config.target:
             end = train.schedule.ada_probability or config.probability
             self.ada.probability.fill_(train.follow_schedule(config.probability, end, step.kimg))
-        elif (step.number + 1) % config.interval == 0:
-            distributed.add_up(self.ada.signs)
+            return
+        self.ada.share()
+        if (step.number + 1) % config.interval == 0:
             self.ada.adapt(config.interval * train.batch)
 
 

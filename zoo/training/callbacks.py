@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.errors import MissingDependencyError, WriteError
+from zoo.errors import InvalidFileError, MissingDependencyError
+from zoo.io.atomic import replace_atomically
 from zoo.samples import Images, Samples
 
 if TYPE_CHECKING:
@@ -43,23 +44,24 @@ class CSVLog(Callback):
         self._rows: list[dict[str, float]] = []
 
     def on_start(self, run: Run) -> None:
-        """Keep the lines that are there, of a training that is resumed."""
+        """Keep the lines that are there, of a training that is resumed. Raises InvalidFileError for another file."""
+        self._rows = []
         if self.path.is_file() and run.has_checkpoint:
-            with self.path.open(newline="", encoding="utf-8") as file:
-                rows = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
-            self._rows = [row for row in rows if row["kimg"] <= run.kimg]
+            try:
+                with self.path.open(newline="", encoding="utf-8") as file:
+                    rows = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
+                self._rows = [row for row in rows if row["kimg"] <= run.kimg]
+            except (KeyError, TypeError, ValueError, csv.Error) as error:
+                raise InvalidFileError(f"{self.path}: not a log of a training; name another file") from error
 
     def on_log(self, kimg: float, values: Mapping[str, float]) -> None:
         """Write all lines again. Raises WriteError."""
         self._rows.append({"kimg": kimg, **values})
         columns = list(dict.fromkeys(key for row in self._rows for key in row))
-        try:
-            with self.path.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, columns)
-                writer.writeheader()
-                writer.writerows(self._rows)
-        except OSError as error:
-            raise WriteError(f"{self.path}: cannot write: {error.strerror or error}") from error
+        with replace_atomically(self.path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            writer.writerows(self._rows)
 
 
 class WandbLog(Callback):

@@ -40,6 +40,10 @@ def save_checkpoint(state: dict[str, Any], folder: Path, *, step: int, keep: int
     return path
 
 
+class DamagedFileError(InvalidFileError):
+    """A checkpoint that is not whole."""
+
+
 class CheckpointWriter:
     """Writes checkpoints into a folder in a thread of its own, so that the training goes on meanwhile.
 
@@ -124,12 +128,12 @@ def load_checkpoint(folder: Path, *, best: bool = False, log: Callable[[str], No
     Args:
         log: called with a line for each damaged checkpoint that is passed over.
 
-    Raises NoWeightsError where there is none, InvalidFileError where all are damaged.
+    Raises NoWeightsError where there is none, InvalidFileError where all are damaged or one cannot be read.
     """
     if best:
         try:
             return _load(folder / BEST)
-        except InvalidFileError as error:
+        except DamagedFileError as error:
             raise InvalidFileError(f"{error}; delete it to use the newest checkpoint") from error
     found = list_checkpoints(folder)
     if not found:
@@ -137,19 +141,36 @@ def load_checkpoint(folder: Path, *, best: bool = False, log: Callable[[str], No
     for path, earlier in zip(found[:0:-1], found[-2::-1], strict=True):
         try:
             return _load(path)
-        except InvalidFileError as error:
+        except DamagedFileError as error:
             log(f"{error}; the one before it is used, {earlier.name}")
     return _load(found[0])
 
 
 def _load(path: Path) -> dict[str, Any]:
-    """Read a checkpoint. The file has a checksum of each tensor, which `torch.load` by itself does not compare."""
+    """Read a checkpoint. The file has a checksum of each tensor, which `torch.load` by itself does not compare.
+
+    Raises DamagedFileError for what was read and is not whole. What cannot be read now may be whole: then it is another
+    InvalidFileError, or a MemoryError.
+    """
+    _read_through(path)
     try:
         with zipfile.ZipFile(path) as file:
             changed = file.testzip()
         if changed is None:
             return torch.load(path, map_location="cpu", weights_only=True)
         why = f"{changed} has another checksum"
+    except MemoryError:
+        raise
     except Exception as error:  # a changed byte can make the readers raise almost anything
         why = type(error).__name__
-    raise InvalidFileError(f"{path}: this checkpoint is damaged ({why})")
+    raise DamagedFileError(f"{path}: this checkpoint is damaged ({why})")
+
+
+def _read_through(path: Path) -> None:
+    """Read a file to its end. Raises InvalidFileError with the reason of the disk, or of the network that it is on."""
+    try:
+        with path.open("rb") as file:
+            while file.read(1 << 24):
+                pass
+    except OSError as error:
+        raise InvalidFileError(f"{path}: cannot read: {error.strerror or error}") from error

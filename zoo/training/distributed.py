@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import nn
 
 from zoo.device import choose_device
-from zoo.errors import LostProcessError
+from zoo.errors import InvalidValueError, LostProcessError
 
 TIMEOUT_SECONDS = 300.0  # without an answer, after which another process counts as lost
 _PATIENCE = timedelta(days=7)  # for what one process does alone: building data, evaluating
@@ -48,7 +48,7 @@ def process_group(device: str | torch.device = "auto", timeout: float = TIMEOUT_
         place = choose_device(f"cuda:{os.environ.get('LOCAL_RANK', 0)}")
     if place.type == "cuda":
         torch.cuda.set_device(place)
-    started = "WORLD_SIZE" in os.environ and not dist.is_initialized()
+    started = _is_started_by_torchrun() and not dist.is_initialized()
     if started:
         backend = "nccl" if place.type == "cuda" else "gloo"
         dist.init_process_group(backend, timeout=timedelta(seconds=timeout))
@@ -63,6 +63,17 @@ def process_group(device: str | torch.device = "auto", timeout: float = TIMEOUT_
             dist.destroy_process_group()
 
 
+def _is_started_by_torchrun() -> bool:
+    """Tell whether torchrun started this process. Raises InvalidValueError where half of what it sets is there."""
+    size, missing = os.environ.get("WORLD_SIZE", "1"), [name for name in _FROM_TORCHRUN if name not in os.environ]
+    if missing and size != "1":
+        raise InvalidValueError(
+            f"WORLD_SIZE = {size} is set and {', '.join(missing)} not: start all processes by torchrun, or unset it"
+        )
+    return not missing
+
+
+_FROM_TORCHRUN = ("WORLD_SIZE", "RANK", "MASTER_ADDR", "MASTER_PORT")
 _control: Any = None  # all processes by their CPUs, so that no device is waited for
 _patient: Any = None  # the same, for long waits
 

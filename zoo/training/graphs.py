@@ -115,7 +115,7 @@ class _Recorded:
         device = step.real.device
         self.noise = FixedNoise(step.noise, device)
         self._progress = torch.zeros(2, device=device)
-        self._phases: dict[str, tuple[CUDAGraph, Terms, list[tuple[nn.Parameter, Tensor]]]] = {}
+        self._phases: dict[int, tuple[CUDAGraph, Terms, list[tuple[nn.Parameter, Tensor]]]] = {}  # by their ids
         # A number or share of the progress that decides what is computed cannot be recorded: as a tensor it says so.
         self.step = step.replace(
             real=step.real.clone(),
@@ -136,15 +136,15 @@ class _Recorded:
 
     def run(self, phase: Phase, compute: Compute, recorder: Recorder) -> Terms:
         """Replay a phase; the first time, record it before."""
-        if phase.name not in self._phases:
+        if id(phase) not in self._phases:
             graph = recorder.make_graph()
             found = graph.record(lambda: compute(phase, self.step))
-            self._phases[phase.name] = (
+            self._phases[id(phase)] = (
                 graph,
                 {name: term.detach() for name, term in found.items()},
                 [(p, p.grad) for p in phase.module.parameters() if p.grad is not None],
             )
-        graph, terms, gradients = self._phases[phase.name]
+        graph, terms, gradients = self._phases[id(phase)]
         graph.replay()
         phase.optimizer.zero_grad(set_to_none=True)
         for parameter, gradient in gradients:
@@ -161,7 +161,7 @@ class GraphedSteps:
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
-        self._recorded: dict[tuple[str, ...], _Recorded] = {}  # by the names of the phases that are due
+        self._recorded: dict[tuple[int, ...], _Recorded] = {}  # by the phases that are due; several may have one name
         self._num_steps = 0
 
     @contextmanager
@@ -170,11 +170,11 @@ class GraphedSteps:
 
         Raises InvalidValueError where a phase cannot be recorded: it reads a number of the device, or draws on the CPU.
         """
-        names = tuple(phase.name for phase in due)
-        recorded, self._num_steps = self._recorded.get(names), self._num_steps + 1
+        phases = tuple(map(id, due))
+        recorded, self._num_steps = self._recorded.get(phases), self._num_steps + 1
         with self._recorder.stream():
             if recorded is None or self._num_steps <= FIRST_STEPS:
-                recorded = self._recorded[names] = _Recorded(step)
+                recorded = self._recorded[phases] = _Recorded(step)
                 first = step.replace(noise=recorded.noise)
                 yield lambda phase: compute(phase, first)
                 return

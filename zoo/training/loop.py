@@ -79,6 +79,8 @@ def run_training(
         DivergenceError: a loss or gradient is no longer finite. The last checkpoint is kept.
         WriteError: the disk is full or the folder read-only. The last checkpoint is whole.
     """
+    if distributed.rank() > 0:
+        log = _say_nothing
     # The first process holds the lock for all processes of a training.
     with _stop_signals() as stop_requested, run.lock() if distributed.rank() == 0 else nullcontext():
         if distributed.rank() == 0:
@@ -99,6 +101,10 @@ def run_training(
         with CheckpointWriter(run.checkpoints, keep=run.recipe.train.keep_checkpoints) as writer:
             loop = _Loop(trainer, run, writer, evaluate_fn=evaluate_fn, callbacks=callbacks, log=log)
             return loop.run_to_end(lambda: stop_requested() or time.monotonic() >= deadline, on_step)
+
+
+def _say_nothing(line: str) -> None:
+    """Take a line that the first process says."""
 
 
 class _Loop:
@@ -130,15 +136,17 @@ class _Loop:
     def run_to_end(self, stop_requested: Callable[[], bool], on_step: Callable[[Progress], None] | None) -> bool:
         """Step until the end or a request to stop; returns whether the end was reached."""
         trainer, settings = self.trainer, self.settings
-        for callback in self.callbacks:
-            callback.on_start(self.run)
+        begun: list[Callback] = []
         try:
+            for callback in self.callbacks:
+                callback.on_start(self.run)
+                begun.append(callback)
             self._step_to_end(stop_requested, on_step)
         finally:  # what a training saw before it failed is what one wants to see
             if self.run_log is not None:
                 self.run_log.close()
             finished = trainer.kimg >= settings.total_kimg
-            for callback in self.callbacks:
+            for callback in begun:
                 callback.on_end(trainer.kimg, finished=finished)
         if self.run_log is not None and self.summary:
             for sentence in explain(self.summary, self.run.recipe, num_steps=trainer.num_steps):
@@ -189,21 +197,24 @@ class _Loop:
     def _write_what_is_due(self, before: float, speed: float, *, stopped: bool) -> None:
         settings, kimg = self.settings, self.trainer.kimg
         over = kimg >= settings.total_kimg
+        evaluates = self.evaluate_fn is not None and (over or _is_due(before, kimg, settings.evaluate_kimg))
+        keeps = self.run_log is not None and (over or stopped or _is_due(before, kimg, settings.checkpoint_kimg))
         intervals = (settings.log_kimg, settings.samples_kimg, settings.checkpoint_kimg)
-        if over or stopped or any(_is_due(before, kimg, interval) for interval in intervals):
+        if over or stopped or evaluates or any(_is_due(before, kimg, interval) for interval in intervals):
             self.trainer.check_finite()  # before anything is written of it
         if self.run_log is not None and (over or _are_samples_due(before, kimg, settings.samples_kimg)):
             self.run_log.save_samples(self.trainer, self.fixed)
         if over or stopped or _is_due(before, kimg, settings.log_kimg):
             self._write_summary(speed)
-        if self.evaluate_fn is not None and (over or _is_due(before, kimg, settings.evaluate_kimg)):
+        if keeps:
+            self._save_checkpoint()  # before the evaluation, which may fail or be stopped
+        if self.evaluate_fn is not None and evaluates:
+            best = self.trainer.best
             if self.run_log is not None:
                 self._evaluate(self.evaluate_fn, self.run_log)
+            if keeps and self.trainer.best < best:
+                self._save_checkpoint()  # a resumed training should know the best value
             distributed.wait_for_all()
-        if self.run_log is None:
-            return
-        if over or stopped or _is_due(before, kimg, settings.checkpoint_kimg):
-            self._save_checkpoint()
 
     def _write_summary(self, speed: float) -> None:
         self.summary = distributed.average(self.report.summary())

@@ -15,6 +15,7 @@ It answers three questions:
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import fields
@@ -64,7 +65,13 @@ class TrainingReport:
 
     def summary(self) -> dict[str, float]:
         """Return the means since the last summary, with the advantage and the gradient ratio where they exist."""
-        means = {name: sum(_read(values)) / len(values) for name, values in self._values.items()}
+        means = {}
+        for name, values in self._values.items():
+            numbers = _read(values)
+            if name.startswith("gradient_norm/"):  # float16 leaves out a step whose gradients overflow
+                numbers = [number for number in numbers if math.isfinite(number)]
+            if numbers:
+                means[name] = sum(numbers) / len(numbers)
         self._values.clear()
         squares = [means.pop(f"output_squared/{name}", 0.0) for name in ("real", "fake")]
         adversarial = means.pop("adversarial_loss", None)

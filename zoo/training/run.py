@@ -21,6 +21,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from zoo.data.identity import MAX_LEVELS, compare_store
 from zoo.errors import AlreadyExistsError, InvalidFileError, InvalidValueError, NotFoundError, WriteError
 from zoo.gan import GAN
@@ -115,6 +117,8 @@ class Run:
             gan.load_state_dict(state["gan"])
             gan.generator.load_state_dict(state["average"])
             return gan.eval(), state["step"] * recipe.train.batch / 1000
+        except torch.OutOfMemoryError:
+            raise
         except (RuntimeError, KeyError, TypeError) as error:
             raise InvalidFileError(f"{self.folder}: {_MISMATCH}") from error
 
@@ -135,7 +139,7 @@ class Run:
             if found == "alike":
                 log(f"the data was built on another kind of processor; pixels differ by {MAX_LEVELS} levels at most")
             trainer.load_state_dict(state)
-        except InvalidFileError:
+        except (InvalidFileError, torch.OutOfMemoryError):
             raise
         except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise InvalidFileError(f"{self.folder}: {_MISMATCH}") from error
@@ -200,6 +204,9 @@ def check_no_run(folder: Path) -> None:
         raise AlreadyExistsError(
             f"{folder}: a run is here already; resume it with `zoo train --resume {folder}` or choose another folder"
         )
+    checkpoints = folder / "checkpoints"
+    if (checkpoints / BEST).exists() or list_checkpoints(checkpoints):
+        raise AlreadyExistsError(f"{checkpoints}: checkpoints of another training are here; choose another folder")
 
 
 def read_resolved_recipe(path: Path) -> Recipe:

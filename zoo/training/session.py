@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from zoo.errors import AlreadyExistsError, InvalidFileError, InvalidValueError, 
 from zoo.gan import GAN
 from zoo.modality import Log, kind_of
 from zoo.modality import Progress as BuildProgress
-from zoo.recipe import OTHER_LIBRARIES, Recipe, load_recipe, override_recipe
+from zoo.recipe import MIN_SAMPLES, OTHER_LIBRARIES, Recipe, load_recipe, override_recipe
 from zoo.registry import registry
 from zoo.training import distributed
 from zoo.training.callbacks import Callback
@@ -31,15 +30,13 @@ from zoo.training.warm_start import list_layers, load_warm_start
 if TYPE_CHECKING:
     import torch
 
-    from zoo.metrics.report import Metric
-
 
 def train(
     recipe: str | os.PathLike[str] | Recipe | None = None,
     *,
     out: str | os.PathLike[str] | None = None,
     resume: str | os.PathLike[str] | None = None,
-    data: str = "",
+    data: str | os.PathLike[str] = "",
     start: str | os.PathLike[str] = "",
     preset: str = "",
     overrides: Overrides = (),
@@ -78,7 +75,7 @@ def train(
         ZooError: its subclasses say what was wrong and what would have worked.
     """
     deadline = time.monotonic() + time_limit
-    overrides = list_overrides(overrides)
+    overrides, data = list_overrides(overrides), os.fspath(data)
     if start:
         if resume is not None:
             raise InvalidValueError("a resumed training has weights of its own; start is for a new one")
@@ -115,6 +112,8 @@ def train(
         if begin is not None and (random := load_warm_start(trainer, begin)) and distributed.rank() == 0:
             count = f"{len(random)} of {len(trainer.gan.state_dict())} tensors"
             log(f"starts from {recipe.train.start} except for {count}: {list_layers(random)}")
+        with distributed.first_process_first():
+            evaluate_fn = _evaluate_fn(recipe, store) if recipe.train.evaluate_kimg else None
         # What can be refused was refused, so now the run's folder may be made.
         if distributed.rank() > 0:
             run = Run(folder, recipe)
@@ -126,7 +125,7 @@ def train(
             run,
             trainer,
             deadline=deadline,
-            evaluate_fn=_evaluate_fn(recipe, store),
+            evaluate_fn=evaluate_fn,
             on_step=on_step,
             callbacks=callbacks,
             log=log,
@@ -210,14 +209,27 @@ def _load_start(recipe: Recipe) -> GAN | None:
 
 
 def _evaluate_fn(recipe: Recipe, store: Store) -> EvaluateFn:
-    """Return what evaluates a generator on held-out data during the training."""
+    """Return what evaluates a generator on held-out data during the training, in the first process.
 
-    @cache
-    def held_out() -> Callable[[GAN], list[Metric]]:  # at first use: it computes features of the data
-        count = min(recipe.evaluate.samples, *(len(store.indices(split)) for split in ("train", "test")))
-        return kind_of(recipe).load_metrics().held_out(store, replace(recipe.evaluate, samples=count))
+    It may compute features of the data now, so what cannot be evaluated is refused before the first step.
 
-    return lambda gan: {metric.name: (metric.value, metric.real_vs_real) for metric in held_out()(gan)}
+    Raises InvalidValueError for too few samples, and as `held_out` of the metrics.
+    """
+    num_samples = min(recipe.evaluate.samples, *(len(store.indices(split)) for split in ("train", "test")))
+    check_num_samples(recipe.architecture_class, store, num_samples)
+    if distributed.rank() > 0:
+        return lambda gan: {}
+    held_out = kind_of(recipe).load_metrics().held_out(store, replace(recipe.evaluate, samples=num_samples))
+    return lambda gan: {metric.name: (metric.value, metric.real_vs_real) for metric in held_out(gan)}
+
+
+def check_num_samples(architecture: type[GAN], store: Store, num_samples: int) -> None:
+    """Raise InvalidValueError where so few samples are held out that features of them have no distance."""
+    if architecture.FEATURES and num_samples < MIN_SAMPLES:
+        raise InvalidValueError(
+            f"{store.about['name']}: {count(num_samples, 'held-out sample')}, and at least {MIN_SAMPLES} are needed "
+            "for a distance; give more data"
+        )
 
 
 def _open_resumed(

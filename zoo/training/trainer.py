@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from zoo.data import Batches, Store
 from zoo.errors import DivergenceError, InvalidValueError
@@ -214,9 +215,13 @@ class Trainer:
 
     @torch.no_grad()
     def sample_average(self, latents: torch.Tensor) -> torch.Tensor:
-        """Sample the averaged generator, on the CPU, in chunks that fit where a training batch does."""
+        """Sample the averaged generator, on the CPU, in chunks that fit where a training batch does.
+
+        Tokens stay whole numbers.
+        """
         chunks = latents.to(self.device).split(max(16, self.recipe.train.batch))
-        return torch.cat([self.average.module(chunk).float().cpu() for chunk in chunks])
+        samples = torch.cat([self.average.module(chunk).cpu() for chunk in chunks])
+        return samples.float() if samples.is_floating_point() else samples
 
 
 def find_frozen(gan: GAN, layers: int) -> list[nn.Parameter]:
@@ -232,8 +237,7 @@ def find_frozen(gan: GAN, layers: int) -> list[nn.Parameter]:
     frozen: list[nn.Parameter] = []
     for name, network in discriminators.items():
         seen = 0
-        for module in network.modules():
-            own = list(module.parameters(recurse=False))
+        for own in _list_own_parameters(network):
             seen += any(p.dim() > 1 for p in own)
             if seen > layers:
                 break
@@ -244,6 +248,20 @@ def find_frozen(gan: GAN, layers: int) -> list[nn.Parameter]:
                 "should learn"
             )
     return frozen
+
+
+def _list_own_parameters(network: nn.Module) -> Iterator[list[nn.Parameter]]:
+    """List the parameters of each module itself. Those of its weight or spectral norm, in submodules, are its own."""
+    parametrized: set[int] = set()
+    for module in network.modules():
+        if id(module) in parametrized:
+            continue
+        own = list(module.parameters(recurse=False))
+        if is_parametrized(module):
+            parts: nn.Module = module.parametrizations  # type: ignore[assignment]
+            parametrized |= set(map(id, parts.modules()))
+            own += parts.parameters()
+        yield own
 
 
 def measure_norm(gradients: list[torch.Tensor]) -> torch.Tensor:

@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from zoo.conditional import LabelledGAN
 from zoo.data.images import ImageDataConfig
+from zoo.device import send
 from zoo.errors import InvalidValueError, shorten_repr
 from zoo.nn.counter_noise import counter_noise, draw_keys
 from zoo.nn.precision import use_float32
@@ -51,6 +52,7 @@ from zoo.options import LabelOptions, StyleOptions, option
 from zoo.recipe import AugmentName, OptimizerConfig, TrainConfig, within
 from zoo.samples import Images
 from zoo.styled import StyledGAN
+from zoo.training import distributed
 from zoo.training.adversarial import adversarial_phases
 from zoo.training.phases import Phase, Step
 
@@ -408,8 +410,10 @@ class PathLength(nn.Module):
         self.register_buffer("mean", torch.zeros(()))
 
     def penalize(self, lengths: Tensor) -> Tensor:
-        """Update the mean with lengths [N], and return their mean squared distance from it."""
-        self.mean.lerp_(lengths.detach().mean(), PATH_LENGTH_DECAY)
+        """Update the mean with lengths [N] of all processes, and return their mean squared distance from it."""
+        mean = lengths.detach().mean()
+        distributed.add_up(mean)  # processes share a mean, as they share weights
+        self.mean.lerp_(mean / distributed.world_size(), PATH_LENGTH_DECAY)
         return (lengths - self.mean).square().mean()
 
 
@@ -490,12 +494,12 @@ class StyleGAN2(StyledGAN[Images], LabelledGAN[Images]):
         """Draw what a training batch of the generator needs besides its latents, a row for each sample."""
         arguments: dict[str, Tensor] = {}
         if self.config.noise:
-            arguments["noise"] = draw_keys(len(latents), step.noise).to(latents.device)
+            arguments["noise"] = send(draw_keys(len(latents), step.noise), latents.device)
         if style_mixing:
             numbers = step.noise.uniform(len(latents), 2)
             places = 1 + (numbers[:, 0] * (self.config.num_styles - 1)).long()
             crossover = torch.where(numbers[:, 1] < style_mixing, places, self.config.num_styles)
-            arguments |= {"others": step.latents(), "crossover": crossover.to(latents.device)}
+            arguments |= {"others": step.latents(), "crossover": send(crossover, latents.device)}
         return arguments
 
     def phases(self, train: StyleGAN2TrainConfig) -> list[Phase]:
@@ -511,7 +515,7 @@ class StyleGAN2(StyledGAN[Images], LabelledGAN[Images]):
             """Compute the penalty on half of a batch, uncompiled: `torch.compile` cannot differentiate twice."""
             latents = step.latents()
             drawn = self.draw_training_noise(latents, step, train.style_mixing)
-            keys = draw_keys(len(latents), step.noise).to(latents.device)
+            keys = send(draw_keys(len(latents), step.noise), latents.device)
             half = slice(0, max(1, len(latents) // 2))
             drawn = {name: rows[half] for name, rows in drawn.items()}
             with use_float32(latents.device):

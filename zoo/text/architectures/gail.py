@@ -53,6 +53,7 @@ from transformers import PreTrainedConfig as TransformerConfig
 from zoo.data import Store
 from zoo.device import send
 from zoo.errors import InvalidFileError, InvalidValueError
+from zoo.noise import seed_torch
 from zoo.recipe import OptimizerConfig, TrainConfig, check_unused, within
 from zoo.text.config import TextConfig
 from zoo.text.data.datasets import open_vocabulary
@@ -163,6 +164,11 @@ class GAILTrainConfig(TrainConfig):
 
     def __post_init__(self) -> None:
         check_unused(self, "text-gail", "r1_gamma", "gradient_penalty", "augment")
+        if self.cuda_graphs:
+            raise InvalidValueError(
+                "train.cuda_graphs = true: the steps of text-gail cannot be recorded, because its phases share texts "
+                "that are made once a step; leave it out"
+            )
 
     @property
     def adversarial_start_kimg(self) -> float:
@@ -383,8 +389,7 @@ class TextGAIL(PolicyGAN):
         theirs, tokenizer = _load_checkpoint(name)
         config = replace(config, **_read_sizes(theirs.config, name, config.length))
         rows = _find_rows(open_vocabulary(data), tokenizer, name, theirs.get_input_embeddings().num_embeddings)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seed_torch(seed):
             gan = cls(config)
         _copy_weights(gan.generator, theirs, rows, name)
         return gan

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from zoo.device import device_of
 from zoo.errors import InvalidValueError
+from zoo.noise import seed_torch
 from zoo.text.data.vocabulary import END
 
 CHUNK = 128  # texts whose logits are in memory at once, outside of training
@@ -138,8 +139,7 @@ def train_language_model(
     check_texts(held_out, vocabulary)
     updates_per_epoch = math.ceil(len(texts) / config.batch)
     epochs = max(config.epochs, math.ceil(config.min_updates / updates_per_epoch))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seed_torch(seed):
         model = LanguageModel(vocabulary, config)
         counts = torch.bincount(texts[mask_padding(texts)], minlength=vocabulary) + 0.1
         model.bias.data = (counts / counts.sum()).log()  # so that the training need not learn how common words are
