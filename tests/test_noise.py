@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoo.noise import Noise
+from zoo.noise import Noise, seed_torch
 
 
 @given(st.integers(0, 2**32), st.integers(1, 40), st.integers(1, 40), st.integers(1, 9))
@@ -32,3 +33,20 @@ def test_state_continues_the_stream():
     other.load_state_dict(noise.state_dict())
 
     assert torch.equal(noise.normal(3, 4), other.normal(3, 4))
+
+
+def test_a_seed_for_a_block_leaves_all_other_random_numbers_alone(monkeypatch: pytest.MonkeyPatch):
+    """Those of PyTorch go on as if the block had not been, and no other device is seeded."""
+    seeded: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    torch.manual_seed(1)
+    expected = torch.rand(2)
+    torch.manual_seed(1)
+    seeded.clear()
+    with seed_torch(5):
+        first = torch.rand(2)
+    with seed_torch(5):
+        assert torch.equal(torch.rand(2), first)
+
+    assert torch.equal(torch.rand(2), expected)
+    assert not seeded

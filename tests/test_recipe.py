@@ -95,6 +95,13 @@ def test_without_a_schedule_settings_keep_every_bit(value: float):
     assert math.isinf(train.schedule_start_kimg)
 
 
+def test_a_schedule_of_betas_needs_an_optimizer_that_has_some():
+    sgd = [f"train.{network}.kind=sgd" for network in ("generator", "discriminator")]
+    with pytest.raises(InvalidValueError, match=r"train\.schedule\.beta2: neither optimizer has betas"):
+        load_recipe("faces-dcgan", ["train.schedule.beta2=0.9", *sgd])
+    assert load_recipe("faces-dcgan", ["train.schedule.beta2=0.9", sgd[0]]).train.schedule.beta2 == 0.9
+
+
 def test_a_schedule_of_a_penalty_that_is_off_is_refused():
     """A setting that would do nothing is an error."""
     with pytest.raises(InvalidValueError, match=r"there is no R1 penalty: set train\.r1_gamma"):

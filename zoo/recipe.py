@@ -111,7 +111,7 @@ class OptimizerConfig:
     """The optimizer of one network."""
 
     kind: Literal["adam", "adamw", "rmsprop", "sgd"] = "adam"
-    """`adamw` shrinks weights by a hundredth of the learning rate at each step, and does not read `weight_decay`."""
+    """`adamw` shrinks weights by a hundredth of the learning rate at each step, and takes no `weight_decay`."""
     lr: float = field(default=2e-4, metadata=within(above=0))
     """The learning rate."""
     betas: tuple[float, float] = field(default=(0.5, 0.999), metadata=within(0, 0.999999))
@@ -120,6 +120,13 @@ class OptimizerConfig:
     """Of `sgd` and `rmsprop`; Adam does not read it."""
     weight_decay: float = field(default=0.0, metadata=within(0, 1))
     """L2 penalty: half of this times the squared weights is added to the loss."""
+
+    def __post_init__(self) -> None:
+        if self.kind == "adamw" and self.weight_decay:
+            raise InvalidValueError(
+                f"weight_decay = {self.weight_decay}: adamw takes none, and shrinks weights by a hundredth of the "
+                "learning rate at each step; leave it out"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -433,7 +440,7 @@ def load_recipe(
         source: an entry, its name, or the path of a recipe file.
         overrides: `key=value` with the key's full path and a TOML value, e.g. `train.generator.lr=1e-4`.
         data: what `--data` takes: the name of a data set, a folder, or `hf:org/set`.
-        preset: the name of one of the recipe's presets. Overrides go before it.
+        preset: the name of one of the recipe's presets. `overrides` win over it.
 
     Raises:
         NotFoundError: an unknown entry, key or preset, with the nearest ones.

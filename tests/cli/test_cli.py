@@ -49,6 +49,29 @@ def test_info_describes_every_entry(command, name: str):
     assert registry.entries[name].architecture in output
 
 
+INTERRUPTED = """
+import os, signal, time, zoo.releases.loading
+from zoo.cli import main
+
+def load(*args, **options):
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(60)
+
+zoo.releases.loading.load = load
+main()
+"""
+
+
+def test_ctrl_c_ends_a_command_as_shells_expect():
+    """So that `zoo sample ... && next` does not go on; one line says that it was stopped."""
+    run = [sys.executable, "-c", INTERRUPTED, "sample", "faces-dcgan"]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=120, check=False)
+
+    assert done.returncode == 130
+    assert done.stderr == "zoo: stopped\n"
+    assert not done.stdout
+
+
 def test_cost_is_counted(command):
     """`zoo info --cost` counts parameters and FLOPs and measures memory and speed."""
     code, output, _ = command("info", "faces-dcgan", "--cost")
@@ -182,7 +205,7 @@ def test_a_folder_without_images_is_one_clear_error(command, tmp_path: Path):
     code, _, errors = command("train", "faces-dcgan", "--data", tmp_path / "photos", "--out", tmp_path / "run")
 
     assert code == 2
-    assert "no readable image" in errors
+    assert "here can be read" in errors
     assert not (tmp_path / "run").exists()
 
 

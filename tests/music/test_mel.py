@@ -109,3 +109,15 @@ def test_griffin_lim_gives_back_a_tone():
     assert float((log_mel(made, MelConfig()) - mel).abs().mean()) < 0.5
     assert float(made[0, 9000:].std() / wave[0, 9000:].std()) == pytest.approx(1, abs=0.1)
     assert float(made[0, :5000].abs().max()) < 0.05
+
+
+def test_a_window_made_without_gradients_serves_a_training():
+    """What `torch.inference_mode` made first is kept as an ordinary tensor."""
+    config = MelConfig(fft=208, hop=52, mels=4)
+    with torch.inference_mode():
+        log_mel(torch.zeros(1, 520), config)
+
+    wave = torch.randn(1, 520, requires_grad=True)
+    log_mel(wave, config).sum().backward()
+
+    assert wave.grad is not None

@@ -59,7 +59,7 @@ def test_your_own_midi_files_are_trained_on_evaluated_and_sampled(command: Comma
         "train.evaluate_kimg=0.02",
     )  # fmt: skip
     assert code == 0, errors
-    assert "1 of 13 MIDI files are left out" in errors
+    assert "1 of 13 MIDI files is left out" in errors
     assert "waltz.mid: not in 4/4 throughout, but in 3/4" in errors
     assert "style_distance" in errors
     assert list((run / "samples").glob("*.mid"))

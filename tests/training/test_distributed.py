@@ -14,7 +14,11 @@ import pytest
 import torch
 from helpers.hanging import LIMIT_SECONDS
 
+from zoo.errors import InvalidValueError
+from zoo.faces.architectures.stylegan2 import PathLength
+from zoo.recipe import ADAConfig
 from zoo.training import distributed
+from zoo.training.ada import ADA
 from zoo.training.run import Run
 
 SCRIPT = """
@@ -103,3 +107,34 @@ def test_a_parameter_without_a_gradient_has_none_in_many_processes(monkeypatch: 
 
     assert layer.bias.grad is None
     assert torch.equal(layer.weight.grad, torch.tensor([[1.0, 3.0]]))
+
+
+@pytest.mark.parametrize(("size", "fails"), [("1", False), ("2", True)])
+def test_half_of_what_torchrun_sets_is_ignored_or_said(size: str, fails: bool, monkeypatch: pytest.MonkeyPatch):
+    """One process alone needs no others; of two, it says how they are started."""
+    for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WORLD_SIZE", size)
+    if fails:
+        with pytest.raises(InvalidValueError, match="RANK, MASTER_ADDR, MASTER_PORT not: start all processes by torch"):
+            distributed.process_group("cpu").__enter__()
+    else:
+        with distributed.process_group("cpu") as device:
+            assert device == torch.device("cpu")
+
+
+@pytest.mark.parametrize("kind", ["signs", "path lengths"])
+def test_processes_share_what_they_keep_beside_the_networks(kind: str, monkeypatch: pytest.MonkeyPatch):
+    """A checkpoint has the state of the first process, so those of the others are the same."""
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    monkeypatch.setattr(distributed.dist, "all_reduce", lambda values: values.add_(10))  # what the other one has
+    if kind == "signs":
+        ada = ADA(ADAConfig())
+        ada.observe(torch.tensor([1.0, 1.0, -1.0]))
+        ada.share()
+        assert ada.signs.tolist() == [11, 13]
+        assert ada.recent.tolist() == [0, 0]
+    else:
+        path_length = PathLength()
+        path_length.penalize(torch.tensor([2.0, 4.0]))
+        torch.testing.assert_close(path_length.mean, torch.tensor(0.01 * (3 + 10) / 2))

@@ -11,11 +11,11 @@ from PIL import Image
 
 import zoo
 from zoo import recipe as recipe_module
-from zoo.errors import InvalidValueError, NotFoundError
+from zoo.errors import InvalidValueError, NotFoundError, WriteError
 from zoo.gan import GAN
 from zoo.recipe import load_recipe
 from zoo.training.run import Run
-from zoo.training.session import list_overrides
+from zoo.training.session import advise_on_few_samples, list_overrides, open_data
 
 
 def test_resuming_parses_the_recipe_once_and_opens_the_run_once(
@@ -93,12 +93,12 @@ def test_a_recipe_object_takes_overrides_data_and_weights(
 def test_a_training_says_what_it_trains_on_and_what_helps_few_samples(photos: Path, tmp_path: Path):
     """The counts, the size and the device come before the first step; advice names arguments that are accepted."""
     lines: list[str] = []
-    zoo.train("faces-dcgan", out=tmp_path / "run", data=str(photos), overrides=SMALL, log=lines.append)
+    longer = {**SMALL, "train.total_kimg": 0.04}
+    zoo.train("faces-dcgan", out=tmp_path / "run", data=str(photos), overrides=longer, log=lines.append)
 
     said = next(line for line in lines if "to train on" in line)
     assert re.search(r"\d+ samples to train on, \d+ held out, 64 x 64 x 3 each; on cpu", said)
     advice = next(line for line in lines if "are few" in line)
-    assert "--from faces-dcgan" in advice
     assert "train.augment=ada" in advice
 
     lines.clear()
@@ -107,6 +107,27 @@ def test_a_training_says_what_it_trains_on_and_what_helps_few_samples(photos: Pa
     zoo.train("faces-dcgan", out=tmp_path / "started", overrides=overrides, **options)
     assert Run.open(tmp_path / "started").recipe.train.start == "faces-dcgan"
     assert not any("are few" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "advice"),
+    [
+        ([], "--from faces-dcgan train.augment=ada"),
+        (["model.width=4"], "train.augment=ada"),
+        (["train.total_kimg=0.004"], ""),
+    ],
+)
+def test_advice_on_few_samples_is_advice_that_works(photos: Path, overrides: list[str], advice: str):
+    """Weights of another width do not fit; and what a training sees once is not learned by heart."""
+    recipe = load_recipe("faces-dcgan", overrides, data=str(photos))
+
+    assert advise_on_few_samples(recipe, open_data(recipe)).partition("These help: ")[2] == advice
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_data_are_read(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WriteError, match=r"file/run: cannot write here: Not a directory"):
+        zoo.train("faces-dcgan", out=tmp_path / "file" / "run", data=tmp_path / "no", overrides=SMALL)
 
 
 def test_only_a_new_training_starts_from_weights(tmp_path: Path):
@@ -129,6 +150,21 @@ def test_resuming_a_finished_training_says_so_and_how_to_train_longer(photos: Pa
     )
     zoo.train(resume=run, overrides=said.split()[-1], log=lines.append)
     assert Run.open(run).kimg == pytest.approx(0.016)
+
+
+def test_a_finished_training_whose_rates_have_fallen_is_trained_on_in_a_new_run(photos: Path, tmp_path: Path):
+    """Resuming it is refused, so the line has another command, which the refusal has as well."""
+    lines: list[str] = []
+    run = tmp_path / "run"
+    zoo.train("faces-dcgan", out=run, data=photos, overrides={**SMALL, "train.lr_decay_share": 0.5}, log=lines.append)
+    zoo.train(resume=run, log=lines.append)
+    command = f"zoo train faces-dcgan --out NEW_FOLDER --from {run}"
+
+    assert lines[-1].endswith(f"To train longer: {command}")
+    with pytest.raises(
+        InvalidValueError, match=f"start a new run from its weights: {command}".replace("start", "Start")
+    ):
+        zoo.train(resume=run, overrides="train.total_kimg=0.016", log=lines.append)
 
 
 def test_a_resumed_run_keeps_its_own_weights(photos: Path, tmp_path: Path):

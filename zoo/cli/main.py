@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, NoReturn, get_type_hints
 
 import typer
 
@@ -26,6 +26,7 @@ from zoo.cli import releasing, converting, exporting, data, evaluators, recipes,
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress, no log and no warnings.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Show where an error came from.")]
 SWITCHES = ("quiet", "verbose")
+INTERRUPTED = 130  # what shells say of Ctrl-C
 
 _TOO_MUCH = "that is more than this machine's memory holds: ask for fewer, or for shorter ones"
 
@@ -37,13 +38,15 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)
+        if isinstance(code, int) and code:  # a command that ended early; typer makes Ctrl-C one
+            _stop(code)
     except ZooError as error:
         if verbosity.verbose:
             traceback.print_exc()
         _fail(str(error))
     except typer.Abort:
-        raise SystemExit(130) from None
+        _stop(INTERRUPTED)
     except MemoryError:
         _fail(_TOO_MUCH)
     except Exception as error:
@@ -62,7 +65,7 @@ def main() -> None:
             _fail(f"{message.rstrip('.')}. Try: {context.command_path if context else 'zoo'} --help")
         raise
     except KeyboardInterrupt:
-        raise SystemExit(130) from None
+        _stop(INTERRUPTED)
 
 
 def add_verbosity(command: Callable[..., None]) -> Callable[..., None]:
@@ -95,6 +98,12 @@ def _show_warning(message: Warning | str, category: type[Warning], filename: str
     own = category is UserWarning and Path(__file__).parents[1] in Path(filename).parents
     line = f"zoo: {message}\n" if own else warnings.formatwarning(message, category, filename, lineno)
     echo(line, end="", to_stderr=True)
+
+
+def _stop(code: int) -> NoReturn:
+    if code == INTERRUPTED and not verbosity.quiet:
+        echo("zoo: stopped", to_stderr=True)
+    raise SystemExit(code)
 
 
 def _fail(message: str) -> None:

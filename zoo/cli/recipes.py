@@ -24,8 +24,12 @@ def copy_recipe(
 def show_recipe(
     name: EntryName,
     overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE")] = None,
+    preset: Annotated[str, typer.Option(help="One of the recipe's presets.")] = "",
 ) -> None:
-    """Print a recipe resolved: every value that a training would use."""
+    """Print a recipe resolved: every value that a training would use.
+
+    zoo recipe show faces-stylegan2 --preset gpu
+    """
     from zoo.recipe import load_recipe
 
-    echo(load_recipe(name, overrides or []).to_toml(), end="")
+    echo(load_recipe(name, overrides or [], preset=preset).to_toml(), end="")

@@ -20,11 +20,17 @@ def release(
     out: Annotated[
         Path | None, typer.Option(help="The weights folder; an entry's own, zoo/weights/ENTRY, if absent.")
     ] = None,
+    unmeasured: Annotated[
+        bool, typer.Option("--unmeasured", help="Release a run that has no metrics; its card says so.")
+    ] = False,
 ) -> None:
-    """Write a run's weights as they are published: safetensors, config, recipe, card, samples, digests."""
+    """Write a run's weights as they are published: safetensors, config, recipe, card, samples, digests.
+
+    zoo evaluate runs/a && zoo release runs/a --out ./my-faces
+    """
     from zoo.releases.exporting import release as release_run
 
-    echo(release_run(run, out=out))
+    echo(release_run(run, out=out, unmeasured=unmeasured))
 
 
 @app.command()

@@ -93,6 +93,7 @@ def name_unreadable(name: Path | str) -> Iterator[None]:
         raise
     except Exception as error:
         why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        why = why.replace(f" {str(name)!r}", "")  # Pillow repeats it
         raise InvalidFileError(f"{name}: cannot be read: {shorten(why, 200)}") from error
 
 
@@ -136,7 +137,8 @@ def describe_skipped(errors: Sequence[InvalidFileError], total: int, what: str, 
     """
     count = len(errors) if count is None else count
     shown = "; ".join(map(str, errors[:SHOWN]))
-    return f"{count} of {total} {what} are left out: {shown}" + ("; ..." if count > SHOWN else "")
+    verb = "is" if count == 1 else "are"
+    return f"{count} of {total} {what} {verb} left out: {shown}" + ("; ..." if count > SHOWN else "")
 
 
 def _is_of_system(name: str) -> bool:

@@ -18,13 +18,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
 import shutil
 import warnings
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,6 +33,7 @@ from typing import Any, Literal, Protocol, cast
 import numpy as np
 
 from zoo.data.encoded import ENDS, EncodedImages, EncodedWriter
+from zoo.data.workers import WorkerPool
 from zoo.errors import InvalidFileError, InvalidValueError, WriteError, ZooError
 from zoo.io.atomic import replace_atomically
 from zoo.io.lock import hold_lock
@@ -296,7 +296,8 @@ def build_store(
             if not (folder / _ABOUT).exists():
                 _build(source, folder, workers=workers, progress=progress, leave_out=leave_out)
     except OSError as error:
-        raise WriteError(f"{folder}: cannot build the data set: {error.strerror or error}") from error
+        where = "; GAN_ZOO_CACHE names another place" if cache_dir() in folder.parents else ""
+        raise WriteError(f"{folder}: cannot build the data set: {error.strerror or error}{where}") from error
     return Store.open(folder)
 
 
@@ -398,9 +399,7 @@ def _fill(
         for chunk in todo:
             write(chunk, _render(source, _chunk_rows(source, chunk), tolerant=tolerant))
         return
-    # spawn, not fork: a forked copy of torch's or warp's thread pools can deadlock.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_init_worker, initargs=(source,)) as pool:
+    with WorkerPool(workers, initializer=_init_worker, initargs=(source,)) as pool:
         running: deque[tuple[int, Future[Rendered]]] = deque()
         try:
             while todo or running:

@@ -38,6 +38,21 @@ def replace_atomically(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def check_writable(folder: Path) -> None:
+    """Raise WriteError where `folder` cannot be made or written to. Nothing is left behind."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise WriteError(f"{folder}: cannot write here: {error.strerror or error}") from error
+    finally:
+        for path in missing:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+
+
 def sweep_partial_files(folder: Path) -> None:
     """Delete what killed processes left incomplete in `folder` and below. No other process may write there."""
     for path in folder.rglob(f"{_PARTIAL}*"):

@@ -43,6 +43,7 @@ def release(
     out: str | os.PathLike[str] | None = None,
     load_name: str = "",
     metrics: Mapping[str, Any] | None = None,
+    unmeasured: bool = False,
 ) -> Path:
     """Write the released weights of a run's newest checkpoint; return the folder.
 
@@ -53,6 +54,7 @@ def release(
         out: the folder; zoo/weights/<entry> in this package if None.
         load_name: the name that loads these weights, for the card; if empty, the entry's or the folder's.
         metrics: what `zoo.evaluate` measured; the run's metrics.json if None.
+        unmeasured: release a run that has no metrics.json, too; its card says so.
 
     Raises:
         InvalidFileError: no run, or metrics or directions of another state.
@@ -66,7 +68,8 @@ def release(
         _check_replaceable(Path(out).expanduser().resolve())
     gan, kimg = source.load()
     if metrics is None:
-        metrics = read_metrics(source.folder, kimg)
+        is_measured = not unmeasured or (source.folder / "metrics.json").is_file()
+        metrics = read_metrics(source.folder, kimg) if is_measured else {}
     entry = registry.entries.get(recipe.name)
     place = Path(out).expanduser().resolve() if out is not None else _bundled_folder(recipe)
     try:
@@ -151,7 +154,8 @@ def read_metrics(run: Path, kimg: float) -> dict[str, Any]:
     path = run / "metrics.json"
     if not path.is_file():
         raise NoWeightsError(
-            f"{run}: not evaluated yet; run `zoo evaluate {run}` first, so that the card has its metrics"
+            f"{run}: not evaluated yet; run `zoo evaluate {run}` first, so that the card has its metrics, or take "
+            "--unmeasured"
         )
     try:
         metrics = json.loads(path.read_text(encoding="utf-8"))

@@ -177,8 +177,7 @@ def open_weights(name: str | os.PathLike[str], *, repo: str, unmeasured: bool) -
     elif is_run(folder):
         with tempfile.TemporaryDirectory(prefix="gan-zoo-") as scratch:
             out = Path(scratch) / repo.partition("/")[2]
-            measured = not unmeasured or (folder / "metrics.json").is_file()
-            yield release(folder, out=out, load_name=repo, metrics=None if measured else {})
+            yield release(folder, out=out, load_name=repo, unmeasured=unmeasured)
     elif folder.exists() or "/" in text or means_path(text):
         raise describe_no_release(folder)
     else:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.errors import MissingDependencyError
+from zoo.errors import InvalidValueError, MissingDependencyError
 from zoo.render import hair as hair_module
 from zoo.render.attributes import (
     ATTRIBUTE_DTYPE,
@@ -35,7 +35,9 @@ from zoo.render.attributes import (
 )
 from zoo.render.hair import smoothstep
 
-__all__ = ["ATTRIBUTE_DTYPE", "VERSION", "HeadRenderer", "Portrait", "sample_portrait"]
+__all__ = ["ATTRIBUTE_DTYPE", "VERSION", "HeadRenderer", "Portrait", "check_size", "sample_portrait"]
+
+SIZES = (32, 256)  # the least and the most pixels of a picture
 
 HEAD_CENTER = np.array([0.0, -0.055, 0.745])  # template; also in the kernels' paint of the scalp
 EYE_CENTERS = np.array([[-0.0313, -0.1245, 0.7284], [0.0313, -0.1245, 0.7284]])  # template
@@ -218,13 +220,21 @@ class _Body:
         return vertices
 
 
+def check_size(size: int) -> None:
+    """Raise InvalidValueError for a number of pixels that heads are not rendered at."""
+    low, high = SIZES
+    if not low <= size <= high:
+        raise InvalidValueError(
+            f"heads are rendered at {low} to {high} px, and not at {size}; for other sizes give pictures: --data FOLDER"
+        )
+
+
 class HeadRenderer:
     """A renderer of portraits on one CPU core. Run several processes for more."""
 
     def __init__(self, size: int = 64) -> None:
         """Set up a renderer of pictures of `size` pixels, 32..256."""
-        if not 32 <= size <= 256:
-            raise ValueError(f"size must lie in 32..256, got {size}")
+        check_size(size)
         try:
             import warp as wp
 

@@ -88,10 +88,10 @@ def run_training(
         if run.has_checkpoint:
             run.restore(trainer, log)
             if trainer.kimg >= (total := run.recipe.train.total_kimg):
-                log(
-                    f"{run.folder}: this training is finished, at {total:g} kimg. To train longer: "
-                    f"zoo train --resume {run.folder} train.total_kimg={2 * total:g}"
-                )
+                longer = f"zoo train --resume {run.folder} train.total_kimg={2 * total:g}"
+                if run.has_schedule_begun(2 * total):
+                    longer = f"zoo train {run.recipe.name} --out NEW_FOLDER --from {run.folder}"
+                log(f"{run.folder}: this training is finished, at {total:g} kimg. To train longer: {longer}")
             else:
                 log(f"resuming from {trainer.kimg:.3f} kimg")
         if distributed.average({"step": trainer.num_steps})["step"] != trainer.num_steps:

@@ -155,13 +155,21 @@ class Run:
         """
         self._check_unchanged(recipe, ignored=(*_MAY_CHANGE, *_ELSEWHERE))
         old, new = self.recipe.train, recipe.train
-        if old.total_kimg != new.total_kimg:
+        if self.has_schedule_begun(new.total_kimg):
             start = min(old.schedule_start_kimg, new.schedule_start_kimg)
-            if self.kimg > start:
-                raise InvalidValueError(
-                    f"train.total_kimg: {old.total_kimg} -> {new.total_kimg}: a schedule of {self.folder} that depends "
-                    f"on its length, such as the learning rates', started at {start:g} kimg; start a new run"
-                )
+            raise InvalidValueError(
+                f"train.total_kimg: {old.total_kimg} -> {new.total_kimg}: a schedule of {self.folder} that depends on "
+                f"its length, such as the learning rates', started at {start:g} kimg. Start a new run from its "
+                f"weights: zoo train {recipe.name} --out NEW_FOLDER --from {self.folder}"
+            )
+
+    def has_schedule_begun(self, total_kimg: float) -> bool:
+        """Tell whether a schedule of this run has begun that another length would have begun elsewhere."""
+        train = self.recipe.train
+        if total_kimg == train.total_kimg:
+            return False
+        other = replace(train, total_kimg=total_kimg)
+        return self.kimg > min(train.schedule_start_kimg, other.schedule_start_kimg)
 
     def resume_as(self, recipe: Recipe) -> Run:
         """Make `recipe`, whose other keys `check_same_training` passed, the run's recipe.

@@ -12,9 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from zoo.data import Store
 from zoo.errors import AlreadyExistsError, InvalidFileError, InvalidValueError, count
 from zoo.gan import GAN
+from zoo.io.atomic import check_writable
 from zoo.modality import Log, kind_of
 from zoo.modality import Progress as BuildProgress
 from zoo.recipe import MIN_SAMPLES, OTHER_LIBRARIES, Recipe, load_recipe, override_recipe
@@ -25,7 +28,7 @@ from zoo.training.loop import EvaluateFn, Progress, run_training
 from zoo.training.report import accepts
 from zoo.training.run import Run, check_no_run
 from zoo.training.trainer import Trainer
-from zoo.training.warm_start import list_layers, load_warm_start
+from zoo.training.warm_start import LEAST, find_fitting, list_layers, load_warm_start
 
 if TYPE_CHECKING:
     import torch
@@ -170,9 +173,10 @@ def describe_training(recipe: Recipe, store: Store, device: torch.device) -> str
 def advise_on_few_samples(recipe: Recipe, store: Store) -> str:
     """Say what helps a training on few samples, or nothing where nothing is needed or known."""
     train = len(store.indices("train"))
-    if train >= FEW or not (helps := _list_helps(recipe)):
+    times = round(recipe.train.total_kimg * 1000 / train)
+    if train >= FEW or times < 2 or not (helps := _list_helps(recipe)):
         return ""
-    shown = count(round(recipe.train.total_kimg * 1000 / train), "time")
+    shown = count(times, "time")
     return (
         f"{train:,} samples are few: each is shown {shown}, and the discriminator may learn them by "
         f"heart. These help: {' '.join(helps)}"
@@ -183,11 +187,18 @@ def _list_helps(recipe: Recipe) -> list[str]:
     """List the arguments of `zoo train` that help a training on few samples, and that this one does not have yet."""
     helps = []
     entry = registry.entries.get(recipe.name)
-    if not recipe.train.start and entry is not None and entry.is_released:
+    if not recipe.train.start and entry is not None and entry.is_released and _fits(recipe, load_recipe(entry)):
         helps.append(f"--from {entry.name}")
     if not recipe.train.augment and accepts(recipe, "train.augment=ada"):
         helps.append("train.augment=ada")
     return helps
+
+
+def _fits(recipe: Recipe, start: Recipe) -> bool:
+    """Tell whether a training can start from the weights of another recipe, by the sizes of their networks."""
+    with torch.device("meta"):
+        share, _ = find_fitting(recipe.build(), start.build())
+    return share >= LEAST
 
 
 def open_data(recipe: Recipe, *, workers: int = 1, progress: BuildProgress | None = None, log: Log = print) -> Store:
@@ -244,7 +255,7 @@ def _open_resumed(
     if out is not None and Path(out).expanduser() != folder:
         raise InvalidValueError(f"a resumed run stays in its folder {folder}: leave --out away")
     run = Run.open(folder)
-    with run.lock() if int(os.environ.get("RANK", 0)) == 0 else nullcontext():
+    with run.lock() if _is_first_process() else nullcontext():
         pass  # refused before any work where another process trains here
     if recipe is None or isinstance(recipe, Recipe):
         recipe = override_recipe(recipe or run.recipe, overrides, data=data)
@@ -277,7 +288,14 @@ def _resolve_new(
     else:
         recipe = _load_given(os.fspath(recipe), overrides, data, preset)
     check_no_run(folder)
+    if _is_first_process():
+        check_writable(folder)
     return recipe, folder
+
+
+def _is_first_process() -> bool:
+    """Tell whether this is the first process of torchrun, before the processes know one another."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _load_given(source: str, overrides: list[str], data: str, preset: str = "") -> Recipe:

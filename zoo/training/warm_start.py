@@ -32,12 +32,9 @@ def load_warm_start(trainer: Trainer, start: GAN) -> list[str]:
     recipe, gan = trainer.recipe, trainer.gan
     where = f"train.start = {recipe.train.start!r}: those weights are of"
     try:
-        states = gan.align_start(start, gan.states_to_start(start))
+        share, fitting = find_fitting(gan, start)
     except InvalidValueError as error:
         raise InvalidValueError(f"{where} {error}") from error
-    own = {name: network.state_dict() for name, network in gan.networks.items()}
-    fitting = {name: match_tensors(states.get(name, {}), state) for name, state in own.items()}
-    share = _count(fitting["generator"]) / _count(own["generator"])
     if share < LEAST:
         theirs = dataclasses.asdict(start.config)
         differing = ", ".join(
@@ -49,7 +46,19 @@ def load_warm_start(trainer: Trainer, start: GAN) -> list[str]:
     for name, network in gan.networks.items():
         network.load_state_dict(fitting[name], strict=False)
     trainer.average.module.load_state_dict(gan.generator.state_dict())
+    own = {name: network.state_dict() for name, network in gan.networks.items()}
     return [f"{name}.{key}" for name, state in own.items() for key in state if key not in fitting[name]]
+
+
+def find_fitting(gan: GAN, start: GAN) -> tuple[float, dict[str, dict[str, Tensor]]]:
+    """Find the tensors of `start` that fit the networks of `gan`, and their share of the generator's numbers.
+
+    Raises InvalidValueError where `start` is something else altogether.
+    """
+    states = gan.align_start(start, gan.states_to_start(start))
+    own = {name: network.state_dict() for name, network in gan.networks.items()}
+    fitting = {name: match_tensors(states.get(name, {}), state) for name, state in own.items()}
+    return _count(fitting["generator"]) / _count(own["generator"]), fitting
 
 
 def match_tensors(start: State, own: State) -> dict[str, Tensor]:

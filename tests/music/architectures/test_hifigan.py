@@ -130,6 +130,12 @@ def vocoder(tmp_path: Path) -> HiFiGAN:
     return gan
 
 
+def test_a_training_without_spectrograms_to_show_is_refused(tmp_path: Path):
+    """Converted vocoders have none; a training saves samples of some."""
+    with pytest.raises(InvalidValueError, match=r"model\.held = 0: a training shows samples"):
+        HiFiGAN(replace(SMALL, held=0)).init_from_data(build_store(Hits(length=512, rate=8000), tmp_path / "hits"))
+
+
 def test_vocoder_weights_have_spectrograms_of_held_out_sounds(vocoder: HiFiGAN, tmp_path: Path):
     """What is sampled without a sound given are sounds of the test split, as the vocoder has them."""
     test = build_store(Hits(length=512, rate=8000), tmp_path / "hits")

@@ -221,6 +221,19 @@ def test_a_model_of_families_accompanies_the_family_of_its_data(tmp_path: Path):
         read_tune(tmp_path / "a.mid", replace(bass, given=FAMILIES.index("guitar")))
 
 
+def test_drums_beyond_the_pitches_of_a_model_are_left_out_as_in_its_data(tmp_path: Path):
+    """An octave away is another instrument."""
+    grid = np.zeros((2, 32, 128), dtype=np.uint8)
+    grid[0, :4, [35, 42]] = 1
+    grid[1, :4, 40] = 1
+    options = {"steps": 16, "lowest": 0, "bpm": 90}
+    write_midi(grid, tmp_path / "a.mid", names=["drums", "bass"], programs=[0, 33], **options)
+    sizes = {"tracks": 5, "names": FAMILIES, "programs": FAMILY_PROGRAMS, "lowest": 36}
+    tune = read_tune(tmp_path / "a.mid", replace(SMALL, **sizes, given=FAMILIES.index("bass")))
+
+    assert tune[0, FAMILIES.index("drums")].gt(0).any(0).nonzero().flatten().tolist() == [6]
+
+
 def test_a_midi_file_without_the_given_track_is_refused(tmp_path: Path):
     """Two tracks fill the first two places, and a third is to be accompanied; one alone is always that."""
     grid = progression(0, tracks=2, bars=2, steps=16)

@@ -507,7 +507,7 @@ def test_whatever_a_decoder_raises_leaves_the_clip_out(tmp_path: Path, monkeypat
     store = open_store(ClipDataConfig(folder=str(tmp_path)), MODEL, log=lines.append)
 
     assert len(store.samples) == 1
-    assert f"1 of 2 clips are left out: {tmp_path / name}: " in lines[0]
+    assert f"1 of 2 clips is left out: {tmp_path / name}: " in lines[0]
 
 
 def test_clips_that_are_all_alike_are_refused(tmp_path: Path):

@@ -17,7 +17,7 @@ from zoo.data.encoded import FILES, PIXELS, describe_encoding, encode_picture, s
 from zoo.data.images import Encoding, ImageDataConfig, crop_square, open_image
 from zoo.data.images import decode_images as decode
 from zoo.data.own import check_folder, list_files, make_leave_out, name_unreadable
-from zoo.errors import InvalidFileError, NotFoundError, shorten, suggest
+from zoo.errors import InvalidFileError, NotFoundError, count, shorten, suggest
 
 __all__ = ["DATASETS", "decode", "open_store"]
 
@@ -147,10 +147,7 @@ class ImageFolder(_OwnPictures):
     def select(self, indices: np.ndarray) -> ImageFolder:
         """Return the source of these images. Raises InvalidFileError where there are none."""
         if not len(indices):
-            known = ", ".join(IMAGE_SUFFIXES)
-            raise InvalidFileError(
-                f"{self.folder}: no readable image here; looked for {known} in it and the folders below"
-            )
+            raise InvalidFileError(f"{self.folder}: none of {count(len(self.files), 'image file')} here can be read")
         return replace(self, files=[self.files[i] for i in indices])
 
     def split(self) -> np.ndarray:
@@ -214,10 +211,13 @@ def build_dataset(
 ) -> Store:
     """Build a named data set at `size` pixels (64 if None).
 
-    Raises NotFoundError, MissingDependencyError.
+    Raises NotFoundError, InvalidValueError for a size that is not rendered, MissingDependencyError.
     """
     if name not in DATASETS:
         raise NotFoundError(f'no data set "{name}" of faces; there are {", ".join(DATASETS)}.{suggest(name, DATASETS)}')
+    from zoo.render.heads import check_size
+
+    check_size(size or 64)
     source = DATASETS[name](size=size or 64)
     return build_store(source, source.folder, workers=workers, progress=progress)
 

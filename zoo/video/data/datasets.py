@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import islice
@@ -24,6 +22,7 @@ from zoo.data.images import decode_images as decode
 from zoo.data.images import flip_images as augment
 from zoo.data.labels import LABELS, check_labels
 from zoo.data.own import check_folder, describe_skipped, find_own_files
+from zoo.data.workers import WorkerPool
 from zoo.errors import InvalidFileError, InvalidValueError, MissingDependencyError, NotFoundError, suggest
 from zoo.recipe import DataConfig, within
 from zoo.video.data.files import ANIMATIONS, FRAMES, VIDEOS, Crop, find_clips, list_frames, stream_clip
@@ -186,6 +185,11 @@ class TalkingFaces(_Rendered):
     count = 7000
     length = 16
     _renderer: Any = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        from zoo.render.heads import check_size
+
+        check_size(self.size)
 
     @property
     def version(self) -> str:  # type: ignore[override]
@@ -452,8 +456,7 @@ def _measure_lengths(
     errors: list[InvalidFileError] = []
     measure = partial(_measure_length, data=data, needed=needed)
     workers = min(workers, len(found))
-    # spawn, as for the workers of a store
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) if workers > 1 else None
+    pool = WorkerPool(workers) if workers > 1 else None
     try:
         measured = map(measure, found) if pool is None else pool.map(measure, found)
         for done, (path, length) in enumerate(zip(found, measured, strict=True), start=1):
