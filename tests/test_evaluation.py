@@ -5,13 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
+from helpers.releases import SMALL, write_model
+from PIL import Image
 
 import zoo
 from zoo.data.images import ImageDataConfig
-from zoo.errors import InvalidValueError
+from zoo.errors import InvalidFileError, InvalidValueError
 from zoo.evaluation import list_notes
 from zoo.metrics.report import Metric
 from zoo.modality import load_modality
+from zoo.recipe import load_recipe
 
 (IMAGES,) = load_modality("faces").kinds
 
@@ -47,6 +51,23 @@ def test_too_few_held_out_samples_are_refused(tmp_path: Path):
 
     with pytest.raises(InvalidValueError, match=r"poems\.txt: \d held-out samples?, and at least 6 are needed"):
         zoo.evaluate("text-mle", data=str(tmp_path / "poems.txt"))
+
+
+def test_converted_weights_are_evaluated_by_what_one_says(tmp_path: Path):
+    """They have no recipe, which would know the data; the settings are the architecture's defaults."""
+    torch.manual_seed(0)
+    folder = write_model(load_recipe("faces-dcgan", SMALL), tmp_path / "converted")
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for level in range(120):
+        Image.new("RGB", (64, 64), (level, 0, 0)).save(photos / f"{level}.png")
+
+    with pytest.raises(InvalidFileError, match="its data are unknown; give --data"):
+        zoo.evaluate(folder)
+    report = zoo.evaluate(folder, data=photos)
+
+    assert report.metrics[0].name == "frechet_distance"
+    assert report.metrics[0].extractor.startswith("zoo:faces-evaluator")
 
 
 def test_no_note_speaks_of_features_where_none_are_used():

@@ -18,11 +18,11 @@ from zoo.io.atomic import replace_atomically
 from zoo.io.weights import resolve_inside
 from zoo.metrics.report import Metric
 from zoo.modality import Curve, KindMetrics, Progress, kind_of
-from zoo.recipe import MIN_SAMPLES, DataConfig, EvaluateConfig, Recipe, load_recipe
+from zoo.recipe import MIN_SAMPLES, DataConfig, EvaluateConfig, Recipe, load_recipe, parse_recipe
 from zoo.registry import registry
 from zoo.releases.exporting import round_networks
 from zoo.releases.loading import Release, find_release, load
-from zoo.training.run import Run, is_run, read_resolved_recipe
+from zoo.training.run import find_run, read_resolved_recipe
 from zoo.training.session import check_num_samples, open_data
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def evaluate(
     """Compute the metrics of an entry, a weights folder or a run, each beside its real-against-real value.
 
     A run is measured as `zoo release` would write it, matrices in float16 where no sample shows it. The report is saved
-    in its folder as metrics.json, for the card.
+    in its folder as metrics.json, for the card. That of one of its checkpoints, given by its path, is not.
 
     Args:
         name: what `zoo.load` takes.
@@ -115,7 +115,7 @@ def evaluate(
         raise InvalidValueError(f"samples = {samples}: at least {MIN_SAMPLES} are needed for a distance")
     choose_seed(seed)  # refused before any work
     folder = Path(text).expanduser()
-    run = Run.open(folder) if text not in registry.entries and is_run(folder) else None
+    run = find_run(folder) if text not in registry.entries else None
     if run is not None:
         recipe, (gan, kimg) = run.recipe, run.load()
         for network, state in round_networks(gan).items():  # so that the card tells of what is in its folder
@@ -152,7 +152,7 @@ def evaluate(
         notes=list(list_notes(metrics, recipe.data, kind)),
         curve=_compare_curves(gan, recipe, store, settings, progress=progress) if settings.control else None,
     )
-    if run is not None:
+    if run is not None and run.checkpoint is None:
         if report.curve is not None:
             report.curve.save(folder / "curve.png")
         with replace_atomically(folder / "metrics.json") as temporary:
@@ -208,6 +208,8 @@ def _open_released(text: str, *, data: str, features: str | None) -> tuple[Recip
     if text in registry.entries:
         return load_recipe(text), load(text, device="cpu")
     release = find_release(text)
+    if not (release.folder / "recipe.toml").is_file() and data:
+        return make_default_recipe(release, data), release.load()
     recipe = read_released_recipe(release)
     if not data and not recipe.data.name:
         wanted = f"hf:{recipe.data.hub}" if recipe.data.hub else "a folder"
@@ -225,11 +227,21 @@ def _open_released(text: str, *, data: str, features: str | None) -> tuple[Recip
     return recipe, release.load()
 
 
+def make_default_recipe(release: Release, data: str) -> Recipe:
+    """Make a recipe of converted weights, which have none, by the defaults of their architecture."""
+    table = {
+        "modality": release.modality,
+        "architecture": release.architecture.__module__.rpartition(".")[2],
+        "data": DataConfig.replace_source({}, data),
+    }
+    return replace(parse_recipe(table, name=release.folder.name), model=release.config)
+
+
 def read_released_recipe(release: Release) -> Recipe:
     """Read the recipe of released weights. Raises InvalidFileError where it is none, or of another network."""
     path = resolve_inside(release.folder, "recipe.toml")
     if not path.is_file():
-        raise InvalidFileError(f"{release.folder}: has no recipe.toml, so its data and settings are unknown")
+        raise InvalidFileError(f"{release.folder}: has no recipe.toml, so its data are unknown; give --data")
     recipe = read_resolved_recipe(path)
     if (recipe.architecture_class, recipe.model) != (release.architecture, release.config):
         raise InvalidFileError(f"{path}: describes another network than config.json")

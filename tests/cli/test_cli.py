@@ -49,6 +49,19 @@ def test_info_describes_every_entry(command, name: str):
     assert registry.entries[name].architecture in output
 
 
+def test_info_describes_a_run_and_weights_that_are_no_entry(command, run: Path, tmp_path: Path):
+    """What they are, their sizes, and the options that they take."""
+    for name in (run, shutil.copytree(registry.entries["music-musegan"].bundled, tmp_path / "scores")):
+        code, output, errors = command("info", name)
+        assert code == 0, errors
+        assert "parameters" in output
+    assert "released in" in output
+    assert "--candidates" in output
+    assert json.loads(command("info", run, "--json")[1])["weights"] == "a run at 0.008 kimg"
+    code, _, errors = command("info", run, "--cost")
+    assert (code, f"{run}/recipe.toml" in errors) == (2, True)
+
+
 INTERRUPTED = """
 import os, signal, time, zoo.releases.loading
 from zoo.cli import main

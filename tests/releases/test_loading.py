@@ -325,6 +325,37 @@ def test_names_that_are_nothing_say_what_they_could_be(tmp_path: Path):
         zoo.load(tmp_path)
 
 
+def test_a_checkpoint_of_a_run_is_loaded_by_its_path(run: Path):
+    """Snapshots are compared so. The folder of all of them is no weights, and the error says what is."""
+    trained = zoo.load(run)
+    checkpoints = run / "checkpoints"
+    (newest,) = checkpoints.glob("step-*.pt")
+    state = torch.load(newest, weights_only=True)
+    state["average"] = {name: value + 1 for name, value in state["average"].items()}
+    torch.save(state, checkpoints / "step-000000001.pt")
+
+    other = zoo.load(checkpoints / "step-000000001.pt")
+
+    weight = next(iter(trained.generator.state_dict()))
+    torch.testing.assert_close(other.generator.state_dict()[weight], trained.generator.state_dict()[weight] + 1)
+    with pytest.raises(NoWeightsError, match=r"name the run, .*/run, or one of the files"):
+        zoo.load(checkpoints)
+    (checkpoints / "step-000000001.pt").write_bytes(b"")
+    with pytest.raises(InvalidFileError, match="damaged"):
+        zoo.load(checkpoints / "step-000000001.pt")
+
+
+def test_a_run_without_metrics_is_released_where_that_is_asked_for(run: Path, tmp_path: Path):
+    """The card says so; else the error names the way."""
+    with pytest.raises(NoWeightsError, match="--unmeasured"):
+        release(run, out=tmp_path / "out")
+
+    folder = release(run, out=tmp_path / "out", unmeasured=True)
+
+    assert zoo.load(folder).generator is not None
+    assert json.loads((folder / "metrics.json").read_text()) == {}
+
+
 def bundled() -> list[str]:
     return [name for name, entry in registry.entries.items() if entry.bundled.is_dir()]
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zoo.cli.app import Device, EntryName, app, echo, echo_json
-from zoo.errors import NotFoundError, suggest
+from zoo.cli.app import Device, app, echo, echo_json
+from zoo.errors import InvalidValueError, NotFoundError, suggest
 from zoo.options import ABSENT
+from zoo.paths import means_path
 from zoo.registry import MODALITIES, Entry, fits, registry
+
+if TYPE_CHECKING:
+    from zoo.gan import GAN
 
 
 @app.command("list")
@@ -84,7 +88,9 @@ def _list_hub(what: str, *, as_json: bool) -> None:
 
 @app.command()
 def info(
-    name: EntryName,
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="An entry (zoo list), a recipe's path, or what `zoo sample` takes.")
+    ],
     cost: Annotated[
         bool,
         typer.Option(
@@ -95,10 +101,18 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
     device: Device = "auto",
 ) -> None:
-    """Show what an entry is: its sources, sizes, data, sample options and metrics."""
-    entry = registry.entry(name)
-    facts = _describe(entry)
-    metrics = _read_metrics(entry.bundled / "metrics.json")
+    """Show what an entry, a run or a folder of weights is: its sources, sizes, data, sample options and metrics.
+
+    zoo info faces-stylegan2
+    zoo info runs/a
+    """
+    if name not in registry.entries and not name.endswith(".toml") and (means_path(name) or Path(name).exists()):
+        if cost:
+            raise InvalidValueError(f"{name}: --cost measures entries and recipes; that of a run is {name}/recipe.toml")
+        facts, metrics = _describe_weights(name)
+    else:
+        entry = registry.entry(name)
+        facts, metrics = _describe(entry), _read_metrics(entry.bundled / "metrics.json")
     if cost:
         from zoo.cost import measure_cost
 
@@ -120,12 +134,10 @@ def _describe(entry: Entry) -> dict[str, Any]:
     import torch
 
     from zoo.recipe import load_recipe
-    from zoo.styled import DIRECTIONS
 
     recipe = load_recipe(entry)
     with torch.device("meta"):
         gan = recipe.build()
-    networks = gan.networks.items()
     facts: dict[str, Any] = {
         "name": entry.name,
         "summary": entry.summary,
@@ -135,23 +147,62 @@ def _describe(entry: Entry) -> dict[str, Any]:
         "license": entry.license,
         "recipe": str(entry.recipe),
         "weights": f"bundled in {entry.bundled}" if entry.has_weights else (entry.weights.repo or "none released yet"),
-        "sample": list(gan.sample_shape),
-        "parameters": {name: sum(p.numel() for p in network.parameters()) for name, network in networks},
-        "classes": _read_classes(entry.bundled / "labels.json"),
+        **_describe_networks(gan, entry.bundled),
         "data": recipe.data.name or recipe.data.hub or recipe.data.folder,
     }
     facts |= {f"preset {preset}": " ".join(overrides) for preset, overrides in recipe.presets.items()}
     if (kimg := _read_kimg(entry.bundled / "metrics.json")) is not None:
         facts["trained"] = f"{kimg:g} kimg, batch {recipe.train.batch}" + _describe_start(entry)
-    facts["options"] = {
+    return facts | {"options": _describe_options(gan, entry.bundled)}
+
+
+def _describe_weights(name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Describe a run, or released weights that are no entry; returns also what was measured of them."""
+    import torch
+
+    from zoo.releases.loading import find_source
+    from zoo.training.run import Run
+
+    source = find_source(name)
+    folder = source.folder
+    architecture = source.recipe.architecture_class if isinstance(source, Run) else source.architecture
+    config = source.recipe.model if isinstance(source, Run) else source.config
+    with torch.device("meta"):
+        gan = architecture(config)
+    facts: dict[str, Any] = {
+        "name": name,
+        "modality": source.recipe.modality if isinstance(source, Run) else source.modality,
+        "architecture": architecture.__module__.rpartition(".")[2],
+        "weights": f"a run at {source.kimg:g} kimg" if isinstance(source, Run) else f"released in {folder}",
+        **_describe_networks(gan, folder),
+    }
+    if isinstance(source, Run):
+        data = source.recipe.data
+        facts |= {"data": data.name or data.hub or data.folder, "batch": source.recipe.train.batch}
+    return facts | {"options": _describe_options(gan, folder)}, _read_metrics(folder / "metrics.json")
+
+
+def _describe_networks(gan: GAN, folder: Path) -> dict[str, Any]:
+    return {
+        "sample": list(gan.sample_shape),
+        "parameters": {name: sum(p.numel() for p in network.parameters()) for name, network in gan.networks.items()},
+        "classes": _read_classes(folder / "labels.json"),
+    }
+
+
+def _describe_options(gan: GAN, folder: Path) -> dict[str, str]:
+    """Describe the sample options that these weights take, and their named directions."""
+    from zoo.styled import DIRECTIONS
+
+    options = {
         ", ".join(flag.flags) if option in ABSENT else f"--option {option}=": flag.help
         for option, flag in gan.SampleOptions.flags().items()
         if option in gan.sample_options
     }
-    if (entry.bundled / DIRECTIONS).is_file():
-        names = ", ".join(json.loads((entry.bundled / DIRECTIONS).read_text(encoding="utf-8"))["directions"])
-        facts["options"]["--edit"] = f"How far samples move along named directions, e.g. NAME=2: {names}."
-    return facts
+    if (folder / DIRECTIONS).is_file():
+        names = ", ".join(json.loads((folder / DIRECTIONS).read_text(encoding="utf-8"))["directions"])
+        options["--edit"] = f"How far samples move along named directions, e.g. NAME=2: {names}."
+    return options
 
 
 def _describe_start(entry: Entry) -> str:
@@ -181,7 +232,7 @@ def _read_kimg(path: Path) -> float | None:
 
 
 def _read_metrics(path: Path) -> list[dict[str, Any]]:
-    return json.loads(path.read_text(encoding="utf-8"))["metrics"] if path.is_file() else []
+    return json.loads(path.read_text(encoding="utf-8")).get("metrics", []) if path.is_file() else []
 
 
 def _format_metric(metric: dict[str, Any]) -> str:

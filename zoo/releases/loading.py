@@ -38,7 +38,7 @@ from zoo.recipe import build, load_architecture, load_recipe, replace_values
 from zoo.registry import Entry, registry
 from zoo.samples import Samples
 from zoo.styled import DIRECTIONS
-from zoo.training.run import Run, is_run
+from zoo.training.run import Run, find_run, is_run
 
 if TYPE_CHECKING:
     from zoo.io.hub import Address
@@ -134,9 +134,9 @@ def load(name: str | os.PathLike[str], *, device: str | torch.device = "auto", d
     """Load a trained GAN, generator and discriminator, ready to sample.
 
     Args:
-        name: an entry ("faces-dcgan"), a folder of released weights, a run folder, or a repository of the Hugging Face
-            Hub ("org/name", "org/name@revision"), which is fetched at first use. A full commit sha as revision names
-            the same bytes for ever, and needs no network once they are cached.
+        name: an entry ("faces-dcgan"), a folder of released weights, a run folder, one of its checkpoints, or a
+            repository of the Hugging Face Hub ("org/name", "org/name@revision"), which is fetched at first use. A full
+            commit sha as revision names the same bytes for ever, and needs no network once they are cached.
         device: "cpu", "cuda", "cuda:1" or "mps". "auto" is CUDA where there is one, else MPS, else the CPU. Samples of
             a seed are the same on every device, to rounding, and come back on the CPU.
         discriminator: if False, the model has a generator alone. Files of other networks are neither fetched nor read.
@@ -170,10 +170,9 @@ def load_as(
 
 
 def find_source(name: str | os.PathLike[str], *, discriminator: bool = True) -> Release | Run:
-    """Find what `load` loads: a run folder, or released weights as `find_release` does. Raises as `load`."""
-    folder = Path(name).expanduser()
-    if os.fspath(name) not in registry.entries and is_run(folder):
-        return Run.open(folder)
+    """Find what `load` loads: a run, or released weights as `find_release` does. Raises as `load`."""
+    if os.fspath(name) not in registry.entries and (run := find_run(Path(name).expanduser())) is not None:
+        return run
     return find_release(name, discriminator=discriminator)
 
 
@@ -348,6 +347,8 @@ def describe_no_release(folder: Path) -> InvalidFileError | NoWeightsError:
         return NoWeightsError(f"{folder}: a run; `zoo release {folder} --out FOLDER` makes released weights of it")
     if folder.suffix == ".toml":
         return NoWeightsError(f"{folder}: a recipe, which has no weights; `zoo train {folder} --out runs/a` trains it")
+    if folder.name == "checkpoints" and is_run(folder.parent):
+        return NoWeightsError(f"{folder}: name the run, {folder.parent}, or one of the files here")
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     if any(PurePosixPath(name).suffix in PICKLES for name in names):
         return InvalidFileError(f"{folder}: {_describe_files(names)}")

@@ -132,7 +132,7 @@ def load_checkpoint(folder: Path, *, best: bool = False, log: Callable[[str], No
     """
     if best:
         try:
-            return _load(folder / BEST)
+            return read_checkpoint(folder / BEST)
         except DamagedFileError as error:
             raise InvalidFileError(f"{error}; delete it to use the newest checkpoint") from error
     found = list_checkpoints(folder)
@@ -140,14 +140,14 @@ def load_checkpoint(folder: Path, *, best: bool = False, log: Callable[[str], No
         raise NoWeightsError(f"{folder}: no checkpoint here yet")
     for path, earlier in zip(found[:0:-1], found[-2::-1], strict=True):
         try:
-            return _load(path)
+            return read_checkpoint(path)
         except DamagedFileError as error:
             log(f"{error}; the one before it is used, {earlier.name}")
-    return _load(found[0])
+    return read_checkpoint(found[0])
 
 
-def _load(path: Path) -> dict[str, Any]:
-    """Read a checkpoint. The file has a checksum of each tensor, which `torch.load` by itself does not compare.
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read one checkpoint. The file has a checksum of each tensor, which `torch.load` by itself does not compare.
 
     Raises DamagedFileError for what was read and is not whole. What cannot be read now may be whole: then it is another
     InvalidFileError, or a MemoryError.

@@ -29,7 +29,7 @@ from zoo.gan import GAN
 from zoo.io.atomic import replace_atomically
 from zoo.io.lock import hold_lock
 from zoo.recipe import Recipe, difference, parse_recipe
-from zoo.training.checkpoint import BEST, list_checkpoints, load_checkpoint, read_step
+from zoo.training.checkpoint import BEST, list_checkpoints, load_checkpoint, read_checkpoint, read_step
 from zoo.training.trainer import Trainer
 
 MAX_RECIPE_BYTES = 1 << 20
@@ -51,6 +51,8 @@ class Run:
 
     folder: Path
     recipe: Recipe
+    checkpoint: Path | None = None
+    """The state to load, where one was asked for; None: the newest, or the best where the recipe keeps it."""
 
     @classmethod
     def create(cls, recipe: Recipe, folder: Path, data: Path | None = None) -> Run:
@@ -103,13 +105,16 @@ class Run:
         return read_step(found[-1]) * self.recipe.train.batch / 1000 if found else 0.0
 
     def load(self) -> tuple[GAN, float]:
-        """Load the networks of the newest or best checkpoint, as they are sampled, and its kimg.
+        """Load the networks of a checkpoint, as they are sampled, and its kimg.
 
         Raises InvalidFileError for damaged ones, and NoWeightsError where there is none.
         """
         recipe = self.recipe
-        best = recipe.train.keep == "best" and (self.checkpoints / BEST).is_file()
-        state = load_checkpoint(self.checkpoints, best=best)
+        if self.checkpoint is not None:
+            state = read_checkpoint(self.checkpoint)
+        else:
+            best = recipe.train.keep == "best" and (self.checkpoints / BEST).is_file()
+            state = load_checkpoint(self.checkpoints, best=best)
         gan = recipe.build()
         gan.load_assets(self.folder)
         gan.load_extras(self.folder)
@@ -199,6 +204,18 @@ class Run:
 
 
 _MISMATCH = "its checkpoint and its recipe.toml do not fit: was the recipe edited?"
+
+
+def find_run(path: Path) -> Run | None:
+    """Open the run of a run folder, or of one of its checkpoints, `runs/a/checkpoints/step-000001000.pt`, with that.
+
+    None where the path is neither. Raises InvalidFileError for a run that is broken.
+    """
+    if is_run(path):
+        return Run.open(path)
+    if path.suffix == ".pt" and path.is_file() and is_run(folder := path.absolute().parents[1]):
+        return replace(Run.open(folder), checkpoint=path)
+    return None
 
 
 def is_run(folder: Path) -> bool:
