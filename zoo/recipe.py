@@ -355,6 +355,8 @@ class Recipe:
         train = self.train
         if train.penalty == "approximate" and not (train.r1_gamma or train.gradient_penalty):
             raise InvalidValueError('train.penalty = "approximate": no penalty is on: set train.r1_gamma')
+        if getattr(self.data, "classes", False) and not self.architecture_class.USES_LABELS:
+            raise InvalidValueError(f"data.classes: {self.architecture} has no classes; leave it out")
         defaults = type(train)()
         if train.schedule.beta2 and not any(
             "adam" in optimizer.kind for optimizer in (train.generator, train.discriminator)

@@ -10,10 +10,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
 import zoo
 from zoo.errors import InvalidFileError, MissingDependencyError
+from zoo.music.samples.sounds import Sounds
 from zoo.samples import Images, Samples
 from zoo.training.callbacks import Callback, CSVLog, WandbLog
 from zoo.training.run import Run
@@ -115,18 +117,34 @@ def test_weights_and_biases_gets_numbers_and_pictures(photos: Path, tmp_path: Pa
     """`WandbLog` starts a run of the folder's name, logs numbers and pictures, and finishes it."""
     started: dict[str, Any] = {}
     logged: list[dict[str, Any]] = []
-    run = SimpleNamespace(log=logged.append, finish=lambda: logged.append({"finished": True}))
-    fake = SimpleNamespace(init=lambda **options: started.update(options) or run, Image=lambda picture: picture)
+    run = SimpleNamespace(
+        log=logged.append,
+        finish=lambda: logged.append({"finished": True}),
+        define_metric=lambda name, step_metric: started.update({name: step_metric}),
+    )
+    fake = SimpleNamespace(
+        init=lambda **options: started.update(options) or run,
+        Image=lambda picture: picture,
+        Audio=lambda wave, sample_rate: (wave, sample_rate),
+    )
     monkeypatch.setitem(sys.modules, "wandb", fake)
 
     train(photos, tmp_path / "run", WandbLog(project="faces"))
 
     assert started["project"] == "faces"
+    assert started["*"] == "kimg"
     assert started["name"] == "run"
     assert started["config"]["train"]["batch"] == 4
     assert isinstance(logged[0]["samples"], Image.Image)
     assert logged[-2]["loss/D"] > 0
     assert logged[-1] == {"finished": True}
+
+    log = WandbLog()
+    log.on_start(Run.open(tmp_path / "run"))
+    log.on_samples(1.0, Sounds(tensor=torch.zeros(9, 1, 4), rate=16000))
+    sounds = logged[-1]["samples"]
+    assert len(sounds) == 8
+    assert (sounds[0][0].shape, sounds[0][1]) == ((4,), 16000)
 
 
 def test_weights_and_biases_that_is_not_installed_is_one_line(monkeypatch: pytest.MonkeyPatch):

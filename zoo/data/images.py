@@ -36,8 +36,14 @@ class ImageDataConfig(DataConfig):
     """What decodes JPEG files of a store of encoding `source`: threads of the `cpu`, or the training's `device`. A GPU
     rounds otherwise than a CPU, so a training is no longer the same bit for bit on every machine."""
 
+    classes: bool = False
+    """Whether pictures of your own have classes: the subfolders of a folder, numbered by the order of their names, or
+    the column of classes of a data set of the Hub. For architectures with `model.labels`."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.name and self.classes:
+            raise InvalidValueError(f"data.classes: {self.name} has none; leave it out")
         if self.name and self.encoding != "raw":
             raise InvalidValueError(
                 f'data.encoding = "{self.encoding}" is for pictures of your own; {self.name} is raw: leave it out'

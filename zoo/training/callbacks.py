@@ -64,11 +64,15 @@ class CSVLog(Callback):
             writer.writerows(self._rows)
 
 
+NUM_SOUNDS = 8  # that are logged at a time
+
+
 class WandbLog(Callback):
     """Logs to Weights & Biases; needs the package `wandb`.
 
     Args:
-        options: of `wandb.init`, e.g. project="faces".
+        options: of `wandb.init`, e.g. project="faces". With id="a" and resume="allow", a resumed training goes on in
+            the same place.
 
     Raises MissingDependencyError.
     """
@@ -83,7 +87,9 @@ class WandbLog(Callback):
         self._wandb, self._options = wandb, options
 
     def on_start(self, run: Run) -> None:
-        self._run = self._wandb.init(config=run.recipe.to_table(), name=run.folder.name, **self._options)
+        options = {"config": run.recipe.to_table(), "name": run.folder.name, **self._options}
+        self._run = self._wandb.init(**options)
+        self._run.define_metric("*", step_metric="kimg")
 
     def on_log(self, kimg: float, values: Mapping[str, float]) -> None:
         self._run.log({"kimg": kimg, **values})
@@ -91,6 +97,9 @@ class WandbLog(Callback):
     def on_samples(self, kimg: float, samples: Samples) -> None:
         if isinstance(samples, Images):
             self._run.log({"kimg": kimg, "samples": self._wandb.Image(samples.grid())})
+        elif (rate := getattr(samples, "rate", None)) and samples.tensor.dim() == 3:  # sounds
+            waves = samples.tensor[:NUM_SOUNDS, 0].float().cpu().numpy()
+            self._run.log({"kimg": kimg, "samples": [self._wandb.Audio(wave, sample_rate=rate) for wave in waves]})
 
     def on_end(self, kimg: float, *, finished: bool) -> None:
         self._run.finish()

@@ -10,10 +10,12 @@ from PIL import Image
 
 from zoo.data import images
 from zoo.data.images import Encoding, ImageDataConfig, flip_images
-from zoo.errors import InvalidFileError, NotFoundError
+from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError
 from zoo.faces.architectures.dcgan import DCGANConfig
+from zoo.faces.architectures.r3gan import R3GAN
 from zoo.faces.data.datasets import SyntheticFaces, decode, open_store, read_image
 from zoo.noise import Noise
+from zoo.recipe import load_recipe
 
 
 def test_a_folder_of_photos_becomes_a_store(photos: Path):
@@ -90,6 +92,36 @@ def test_a_hub_data_set_is_read_through_datasets(photos: Path):
     store = open_store(ImageDataConfig(hub=str(photos)), DCGANConfig(resolution=32))
 
     assert store.samples.shape == (24, 32, 32, 3)
+
+
+@pytest.mark.parametrize("hub", [False, True])
+def test_subfolders_are_classes_where_one_says_so(tmp_path: Path, hub: bool, own_cache: Path):
+    """Numbered by the order of their names; StyleGAN2 and R3GAN then have as many, and others refuse them."""
+    if hub:
+        pytest.importorskip("datasets")
+    photos = tmp_path / "photos"
+    for name in ("dogs", "cats"):
+        (photos / name).mkdir(parents=True)
+        for i in range(6):
+            Image.new("RGB", (32, 32), (i if name == "cats" else 200, 0, 0)).save(photos / name / f"{i}.png")
+    source = {"hub": str(photos)} if hub else {"folder": str(photos)}
+
+    store = open_store(ImageDataConfig(**source, classes=True), DCGANConfig(resolution=32))
+
+    assert store.samples[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4, 5, *[200] * 6]
+    assert store.labels.tolist() == [0] * 6 + [1] * 6
+    assert R3GAN.config_for(R3GAN.Config(), store).labels == 2
+    assert open_store(ImageDataConfig(**source), DCGANConfig(resolution=32)).labels is None
+    with pytest.raises(InvalidValueError, match=r"data\.classes: dcgan has no classes"):
+        load_recipe("faces-dcgan", ["data.classes=true"], data=str(photos))
+
+
+def test_classes_that_are_none_are_refused(photos: Path):
+    """Pictures beside the subfolders, and data of this library."""
+    with pytest.raises(InvalidFileError, match="every picture should lie in a subfolder"):
+        open_store(ImageDataConfig(folder=str(photos), classes=True), DCGANConfig(resolution=32))
+    with pytest.raises(InvalidValueError, match="synthetic-faces has none"):
+        ImageDataConfig(name="synthetic-faces", classes=True)
 
 
 def make_table(folder: Path, cells: list[bytes | None]) -> Path:

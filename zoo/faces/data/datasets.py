@@ -107,7 +107,12 @@ class _OwnPictures:
     encoding: Encoding
     version: str = field(default="1", init=False)
     license: str = "unknown"
-    attributes: None = field(default=None, init=False)
+    labels: Sequence[int] | None = None
+    """The class of each picture; None where they have none."""
+
+    @property
+    def attributes(self) -> np.dtype | None:
+        return None if self.labels is None else np.dtype([("label", np.int16)])
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -121,8 +126,11 @@ class _OwnPictures:
     def assets(self) -> Mapping[str, str]:
         return describe_encoding(self.encoding, self.size)
 
-    def render(self, indices: Sequence[int]) -> tuple[np.ndarray, None]:
-        return stack_pictures([self.read(i) for i in indices]), None
+    def render(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray | None]:
+        pictures = stack_pictures([self.read(i) for i in indices])
+        if self.labels is None:
+            return pictures, None
+        return pictures, np.array([(self.labels[i],) for i in indices], dtype=self.attributes)
 
     def read(self, index: int) -> np.ndarray | bytes:
         """Read a picture as the store holds it. Raises InvalidFileError where it cannot be read."""
@@ -148,7 +156,8 @@ class ImageFolder(_OwnPictures):
         """Return the source of these images. Raises InvalidFileError where there are none."""
         if not len(indices):
             raise InvalidFileError(f"{self.folder}: none of {count(len(self.files), 'image file')} here can be read")
-        return replace(self, files=[self.files[i] for i in indices])
+        labels = None if self.labels is None else [self.labels[i] for i in indices]
+        return replace(self, files=[self.files[i] for i in indices], labels=labels)
 
     def split(self) -> np.ndarray:
         return hash_split([os.fsencode(path.relative_to(self.folder)) for path in self.files])
@@ -178,7 +187,8 @@ class HubImages(_OwnPictures):
         """Return the source of these images. Raises InvalidFileError where there are none."""
         if not len(indices):
             raise InvalidFileError(f'hf:{self.name}: no image of its column "{self.column}" can be read')
-        return replace(self, rows=[self.rows[i] for i in indices])
+        labels = None if self.labels is None else [self.labels[i] for i in indices]
+        return replace(self, rows=[self.rows[i] for i in indices], labels=labels)
 
     def split(self) -> np.ndarray:
         return hash_split([str(row) for row in self.rows])
@@ -235,8 +245,24 @@ def _open_folder(
     place = _find_place(f"folder-{stamp.hexdigest()[:16]}", data, size)
     if (place / "store.json").exists():
         return Store.open(place)
-    source = ImageFolder(name=folder.name, size=size, encoding=data.encoding, folder=folder, files=found)
+    labels = _number_subfolders(folder, found) if data.classes else None
+    source = ImageFolder(name=folder.name, size=size, encoding=data.encoding, folder=folder, files=found, labels=labels)
     return _build_own(source, place, "files", workers=workers, progress=progress, log=log)
+
+
+def _number_subfolders(folder: Path, files: Sequence[Path]) -> list[int]:
+    """Number the class of each file: the subfolder that it lies in, by the order of their names.
+
+    Raises InvalidFileError where there are not two at least, or a file lies in none.
+    """
+    names = [path.relative_to(folder).parts[0] if path.parent != folder else "" for path in files]
+    classes = sorted(set(names))
+    if "" in classes or len(classes) < 2:
+        raise InvalidFileError(
+            f"{folder}: data.classes = true: every picture should lie in a subfolder of its class, and there should be "
+            "two at least"
+        )
+    return [classes.index(name) for name in names]
 
 
 def _open_hub(
@@ -252,6 +278,12 @@ def _open_hub(
     if not columns:
         found = shorten(", ".join(loaded.features))
         raise InvalidFileError(f"hf:{hub}: no column of images; its columns are {found}")
+    labels = None
+    if data.classes:
+        named = [name for name, kind in loaded.features.items() if isinstance(kind, datasets.ClassLabel)]
+        if not named:
+            raise InvalidFileError(f"hf:{hub}: data.classes = true, and it has no column of classes (ClassLabel)")
+        labels = [int(label) for label in loaded[named[0]]]
     stamp = hashlib.sha256(f"{hub} {size} {loaded._fingerprint}".encode()).hexdigest()[:16]
     place = _find_place(f"hub-{stamp}", data, size)
     if (place / "store.json").exists():
@@ -264,6 +296,7 @@ def _open_hub(
         column=columns[0],
         images=loaded.cast_column(columns[0], datasets.Image(decode=False))[columns[0]],
         rows=range(len(loaded)),
+        labels=labels,
     )
     return _build_own(source, place, "images", workers=workers, progress=progress, log=log)
 
@@ -285,7 +318,7 @@ def _build_own(
 
 
 def _find_place(stem: str, data: ImageDataConfig, size: int) -> Path:
-    suffix = "" if data.encoding == "raw" else f"-{data.encoding}"
+    suffix = ("" if data.encoding == "raw" else f"-{data.encoding}") + ("-classes" if data.classes else "")
     return cache_dir() / "data" / f"{stem}-{size}px{suffix}"
 
 

@@ -56,7 +56,7 @@ V3 = {
 
 @dataclass(frozen=True, kw_only=True)
 class HiFiGANTrainConfig(VocoderTrainConfig):
-    """The paper's training (section 3.2)."""
+    """The paper's training (section 3.2), without its decay of the learning rates by 0.999 an epoch."""
 
     loss: LossName = "least_squares"
     """The adversarial loss."""
