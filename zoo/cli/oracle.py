@@ -15,7 +15,12 @@ from zoo.cli.progress import training_progress
 @app.command("bench-oracle")
 def bench_oracle(
     systems: Annotated[
-        list[str] | None, typer.Argument(metavar="SYSTEM", help="seqgan, constant, noise, relgan, scratchgan.")
+        list[str] | None,
+        typer.Argument(
+            metavar="SYSTEM",
+            help="seqgan, relgan or scratchgan; constant or noise, which are seqgan with other rewards. "
+            "Without any: seqgan, constant and noise.",
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(help="The folder of its runs and of rows.json; existing runs are resumed.")] = (
         Path("runs/oracle")

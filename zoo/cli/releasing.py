@@ -48,7 +48,7 @@ def publish(
     unmeasured: Annotated[bool, typer.Option("--unmeasured", help="Publish a run that has no metrics.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change, file by file.")] = False,
 ) -> None:
-    """Publish weights to the Hugging Face Hub, in one commit of the files that differ; none differ, none move.
+    """Publish weights to the Hugging Face Hub. One commit has the files that differ; where none differ, none is made.
 
     It needs a token with the role write: `hf auth login`, or HF_TOKEN. A run has to be evaluated first. On success it
     prints the commit and the digests; anybody can then load the weights by OWNER/NAME, and these very bytes by

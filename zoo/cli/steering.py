@@ -102,7 +102,7 @@ def directions(
     seed: Annotated[int, typer.Option(min=0, help="Of these samples.")] = 0,
     device: Device = "auto",
 ) -> None:
-    """List the named directions of a model, or learn them: for a run, or a folder of weights that has an image GAN.
+    """List the named directions of an image GAN. With --learn, learn those of a run or of a folder of weights.
 
     "moves" is by how many standard deviations a move of 1 changes what the direction is named after; "moves others",
     by how many it changes all other attributes, on average.
