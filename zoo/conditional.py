@@ -117,3 +117,20 @@ class LabelledGAN(ConditionalGAN[S_co]):
         if label not in self.labels:
             raise NotFoundError(f'no class "{label}"; there are {", ".join(self.labels)}.{suggest(label, self.labels)}')
         return self.labels.index(label)
+
+
+class NumberedGAN(LabelledGAN[S_co]):
+    """A LabelledGAN whose classes have numbers and no names, as those of published networks of images."""
+
+    ASSETS: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.labels = tuple(map(str, range(config.labels)))
+
+    @classmethod
+    def config_for(cls, config: Any, data: Store) -> Any:
+        return replace(config, labels=0 if data.labels is None else int(data.labels.max()) + 1)
+
+    def load_assets(self, folder: Path) -> None:
+        """Read nothing: there are no ASSETS."""

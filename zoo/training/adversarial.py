@@ -19,9 +19,6 @@ def adversarial_phases(
 ) -> list[Phase]:
     """Make the phases of `train.loss`: D on every step, its lazy R1 penalty where `r1_gamma` asks for it, then G.
 
-    The lazy penalty is multiplied by its interval. So `r1_interval` changes its cost and not its strength (Karras et
-    al. 2020, arXiv:1912.04958, appendix B).
-
     Args:
         generate: the fakes of a step, the same for all its phases.
     """
@@ -45,22 +42,21 @@ def adversarial_phases(
             terms |= {"loss": terms["loss"] + train.gradient_penalty * penalty, "gradient_penalty": penalty}
         return terms | augment.observe(real)
 
-    def r1_loss(step: Step) -> dict[str, Tensor]:
+    def compute_r1(step: Step) -> Tensor:
         real, labels = step.real, step.labels
         # The numbers come first, so that a compiled penalty has no stream of random numbers inside.
         draws = augment.draw(len(real), step.noise, real.device)
-        penalty = penalties.r1(
+        return penalties.r1(
             lambda samples: _score(discriminator, augment.apply_draws(samples, draws), labels),
             real,
             step.noise,
         )
-        return {"loss": train.compute_r1_gamma(step.kimg) / 2 * train.r1_interval * penalty, "r1_penalty": penalty}
 
     def generator_loss(step: Step) -> dict[str, Tensor]:
         logits = discriminate(generate(step), step)
         return {"loss": loss.generator(logits - discriminate(step.real, step) if loss.relative else logits)}
 
-    phases = [
+    return [
         Phase(
             name="D",
             module=discriminator,
@@ -69,13 +65,7 @@ def adversarial_phases(
             extra_state=augment.extra_state,
             after=augment.adapt,
         ),
-        Phase(
-            name="D-R1",
-            module=discriminator,
-            loss=r1_loss,
-            optimizer=discriminator_optimizer,
-            interval=train.r1_interval,
-        ),
+        *r1_phases(train, discriminator, discriminator_optimizer, compute_r1),
         Phase(
             name="G",
             module=generator,
@@ -84,7 +74,35 @@ def adversarial_phases(
             interval=train.generator_interval,
         ),
     ]
-    return [phase for phase in phases if phase.name != "D-R1" or train.r1_gamma]
+
+
+def r1_phases(
+    train: TrainConfig,
+    discriminator: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    compute: Callable[[Step], Tensor],
+    *,
+    name: str = "D-R1",
+    term: str = "r1_penalty",
+) -> list[Phase]:
+    """Make the phase of a lazy R1 penalty; none where `train.r1_gamma` is 0.
+
+    The penalty is multiplied by its interval. So `r1_interval` changes its cost and not its strength (Karras et al.
+    2020, arXiv:1912.04958, appendix B).
+
+    Args:
+        compute: the penalty of a step, a scalar without its weight.
+        name: of the phase.
+        term: the name of the penalty in the log.
+    """
+    if not train.r1_gamma:
+        return []
+
+    def compute_loss(step: Step) -> dict[str, Tensor]:
+        penalty = compute(step)
+        return {"loss": train.compute_r1_gamma(step.kimg) / 2 * train.r1_interval * penalty, term: penalty}
+
+    return [Phase(name=name, module=discriminator, loss=compute_loss, optimizer=optimizer, interval=train.r1_interval)]
 
 
 def penalized_phases(

@@ -22,16 +22,14 @@ Z = latent_dim, K = labels, R = resolution, C = channels of a map.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.conditional import LabelledGAN
+from zoo.conditional import NumberedGAN
 from zoo.data.images import ImageDataConfig
 from zoo.errors import InvalidValueError
 from zoo.nn.stylegan2 import blur, make_filter, upsample
@@ -49,9 +47,6 @@ from zoo.samples import Images
 from zoo.training.augment import Augmentation
 from zoo.training.losses import LOSSES, Penalties
 from zoo.training.phases import Phase, Step, make_optimizer
-
-if TYPE_CHECKING:
-    from zoo.data import Store
 
 SLOPE = 0.2  # of the leaky rectifiers
 EXPANSION = 2  # times as many channels inside a residual block
@@ -335,7 +330,7 @@ class R3GANTrainConfig(TrainConfig):
         check_unused(self, "R3GAN", "gradient_penalty")
 
 
-class R3GAN(LabelledGAN[Images]):
+class R3GAN(NumberedGAN[Images]):
     """Latent [N, 64] ~ N(0, I) -> image [N, 3, 64, 64] in [-1, 1]; the defaults have 22,429,824 + 22,381,440
     parameters.
 
@@ -345,26 +340,17 @@ class R3GAN(LabelledGAN[Images]):
     Config = R3GANConfig
     DataConfig = ImageDataConfig
     TrainConfig = R3GANTrainConfig
-    ASSETS: ClassVar[tuple[str, ...]] = ()
     generator: Generator
     discriminator: Discriminator
 
     def __init__(self, config: R3GANConfig) -> None:
         super().__init__(config)
-        self.labels = tuple(map(str, range(config.labels)))
         self.generator = Generator(config)
         self.discriminator = Discriminator(config)
 
     @property
     def sample_shape(self) -> tuple[int, int, int]:
         return (3, self.config.resolution, self.config.resolution)
-
-    @classmethod
-    def config_for(cls, config: R3GANConfig, data: Store) -> R3GANConfig:
-        return replace(config, labels=0 if data.labels is None else int(data.labels.max()) + 1)
-
-    def load_assets(self, folder: Path) -> None:
-        """Read nothing: there are no ASSETS."""
 
     def float32_modules(self) -> list[nn.Module]:
         """Return the layers that read latents or classes, and those that return images or logits."""

@@ -21,15 +21,14 @@ Z = latent_dim, W = style_dim, K = labels, L = num_styles, R = resolution.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.conditional import LabelledGAN
+from zoo.conditional import NumberedGAN
 from zoo.data.images import ImageDataConfig
 from zoo.device import send
 from zoo.errors import InvalidValueError, shorten_repr
@@ -55,9 +54,6 @@ from zoo.styled import StyledGAN
 from zoo.training import distributed
 from zoo.training.adversarial import adversarial_phases
 from zoo.training.phases import Phase, Step
-
-if TYPE_CHECKING:
-    from zoo.data import Store
 
 SLOW = 0.01  # learning rate of mapping networks, relative to all other layers
 W_AVG_KEEP = 0.995  # share of the mean style that stays at each step
@@ -426,7 +422,7 @@ def measure_path_lengths(images: Tensor, styles: Tensor, directions: Tensor) -> 
     return gradient.square().sum(2).mean(1).sqrt()
 
 
-class StyleGAN2(StyledGAN[Images], LabelledGAN[Images]):
+class StyleGAN2(StyledGAN[Images], NumberedGAN[Images]):
     """Latent [N, 512] ~ N(0, I) -> image [N, 3, 64, 64] in [-1, 1]; the defaults have 22,243,608 + 23,407,361
     parameters.
 
@@ -437,27 +433,18 @@ class StyleGAN2(StyledGAN[Images], LabelledGAN[Images]):
     DataConfig = ImageDataConfig
     TrainConfig = StyleGAN2TrainConfig
     SampleOptions = StyleGAN2Options
-    ASSETS: ClassVar[tuple[str, ...]] = ()
     COPIED_BUFFERS = ("w_avg",)
     generator: Generator
     discriminator: Discriminator
 
     def __init__(self, config: StyleGAN2Config) -> None:
         super().__init__(config)
-        self.labels = tuple(map(str, range(config.labels)))
         self.generator = Generator(config)
         self.discriminator = Discriminator(config)
 
     @property
     def sample_shape(self) -> tuple[int, int, int]:
         return (3, self.config.resolution, self.config.resolution)
-
-    @classmethod
-    def config_for(cls, config: StyleGAN2Config, data: Store) -> StyleGAN2Config:
-        return replace(config, labels=0 if data.labels is None else int(data.labels.max()) + 1)
-
-    def load_assets(self, folder: Path) -> None:
-        """Read nothing: there are no ASSETS."""
 
     def prepare_sampling(self, n: int, seed: int, options: StyleGAN2Options) -> tuple[Tensor, dict[str, Any]]:
         latents, arguments = super().prepare_sampling(n, seed, options)

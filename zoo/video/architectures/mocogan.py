@@ -36,6 +36,7 @@ from zoo.gan import GAN, Graph
 from zoo.noise import Noise
 from zoo.options import FrameOptions, LabelOptions
 from zoo.recipe import OptimizerConfig, TrainConfig, check_unused, within
+from zoo.training.adversarial import r1_phases
 from zoo.training.losses import LOSSES, Penalties
 from zoo.training.phases import Phase, Step, make_optimizer
 from zoo.video.clip_gan import ClipConfig, LongClipGAN, as_clips, frames_at_once
@@ -371,26 +372,22 @@ class MoCoGAN(LongClipGAN, LabelledGAN[Clips]):
                 return logits.new_zeros(())
             return train.category_weight * F.cross_entropy(logits, step.labels)
 
-        def lazy_r1(penalty: Tensor, name: str, step: Step) -> dict[str, Tensor]:
-            return {"loss": train.compute_r1_gamma(step.kimg) / 2 * train.r1_interval * penalty, name: penalty}
-
         def discriminator_loss(step: Step) -> dict[str, Tensor]:
             (real, classes), (fake, _) = discriminate(step.real), discriminate(step.fake.detach())
             category = category_loss(classes, step)
             return {"loss": loss.discriminator(real, fake) + category, "real": real, "fake": fake, "category": category}
 
-        def r1_loss(step: Step) -> dict[str, Tensor]:
-            return lazy_r1(penalties.r1(self.discriminator, step.real, step.noise), "r1_penalty", step)
+        def compute_r1(step: Step) -> Tensor:
+            return penalties.r1(self.discriminator, step.real, step.noise)
 
         def image_discriminator_loss(step: Step) -> dict[str, Tensor]:
             real, fake = (sample_frames(clips, step.noise) for clips in (step.real, step.fake.detach()))
             return {"loss": loss.discriminator(discriminate_images(real), discriminate_images(fake))}
 
-        def image_r1_loss(step: Step) -> dict[str, Tensor]:
+        def compute_image_r1(step: Step) -> Tensor:
             """Compute the penalty of one patch: where patches do not overlap, an image's is the sum of theirs."""
             frames = sample_frames(step.real, step.noise)
-            penalty = penalties.r1(discriminate_images, frames, step.noise) / self.config.num_patches
-            return lazy_r1(penalty, "r1_penalty_of_images", step)
+            return penalties.r1(discriminate_images, frames, step.noise) / self.config.num_patches
 
         def content_discriminator_loss(step: Step) -> dict[str, Tensor]:
             real, fake = self.content_discriminator(step.real), self.content_discriminator(step.fake.detach())
@@ -404,24 +401,20 @@ class MoCoGAN(LongClipGAN, LabelledGAN[Clips]):
                 total = total + train.content_weight * loss.generator(self.content_discriminator(step.fake))
             return {"loss": total + category, "category_asked": category}
 
-        def discriminator_phases(
-            name: str, module: nn.Module, loss_fn: LossFn, r1_loss_fn: LossFn | None = None
-        ) -> list[Phase]:
-            optimizer = make_optimizer(module, train.discriminator)
-            phases = [Phase(name=name, module=module, loss=loss_fn, optimizer=optimizer)]
-            if r1_loss_fn and train.r1_gamma:
-                r1 = Phase(
-                    name=f"{name}-R1", module=module, loss=r1_loss_fn, optimizer=optimizer, interval=train.r1_interval
-                )
-                phases.append(r1)
-            return phases
+        def discriminator_phase(name: str, module: nn.Module, loss_fn: LossFn) -> Phase:
+            return Phase(name=name, module=module, loss=loss_fn, optimizer=make_optimizer(module, train.discriminator))
 
+        clips = discriminator_phase("D", self.discriminator, discriminator_loss)
+        images = discriminator_phase("D-image", self.image_discriminator, image_discriminator_loss)
         phases = [
-            *discriminator_phases("D", self.discriminator, discriminator_loss, r1_loss),
-            *discriminator_phases("D-image", self.image_discriminator, image_discriminator_loss, image_r1_loss),
-        ]
+            clips,
+            *r1_phases(train, clips.module, clips.optimizer, compute_r1),
+            images,
+            *r1_phases(train, images.module, images.optimizer, compute_image_r1, name="D-image-R1",
+                       term="r1_penalty_of_images"),
+        ]  # fmt: skip
         if self.config.content_width:
-            phases += discriminator_phases("D-content", self.content_discriminator, content_discriminator_loss)
+            phases.append(discriminator_phase("D-content", self.content_discriminator, content_discriminator_loss))
         generator_phase = Phase(
             name="G",
             module=self.generator,

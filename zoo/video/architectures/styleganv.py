@@ -54,6 +54,7 @@ from zoo.options import FrameOptions, StyleOptions
 from zoo.recipe import OptimizerConfig, TrainConfig, check_unused, within
 from zoo.samples import Samples
 from zoo.styled import StyledGAN
+from zoo.training.adversarial import r1_phases
 from zoo.training.augment import Augmentation
 from zoo.training.losses import LOSSES, Penalties
 from zoo.training.phases import Phase, Step, make_optimizer
@@ -450,19 +451,16 @@ class StyleGANV(StyledGAN[Clips], LongClipGAN):
             terms = {"loss": loss.discriminator(real, fake), "real": real, "fake": fake}
             return terms | augment.observe(real)
 
-        def r1_loss(step: Step) -> dict[str, Tensor]:
+        def compute_r1(step: Step) -> Tensor:
             frames, times = select_frames(step)
             draws = augment.draw(len(frames), step.noise, frames.device)
-            penalty = penalties.r1(
-                lambda real: discriminator(augment.apply_draws(real, draws), times), frames, step.noise
-            )
-            return {"loss": train.compute_r1_gamma(step.kimg) / 2 * train.r1_interval * penalty, "r1_penalty": penalty}
+            return penalties.r1(lambda real: discriminator(augment.apply_draws(real, draws), times), frames, step.noise)
 
         def generator_loss(step: Step) -> dict[str, Tensor]:
             times = self.sample_times(step)
             return {"loss": loss.generator(discriminate(self.generator.frames_at(step.latents(), times), times, step))}
 
-        phases = [
+        return [
             Phase(
                 name="D",
                 module=discriminator,
@@ -471,7 +469,7 @@ class StyleGANV(StyledGAN[Clips], LongClipGAN):
                 extra_state=augment.extra_state,
                 after=augment.adapt,
             ),
-            Phase(name="D-R1", module=discriminator, loss=r1_loss, optimizer=optimizer, interval=train.r1_interval),
+            *r1_phases(train, discriminator, optimizer, compute_r1),
             Phase(
                 name="G",
                 module=self.generator,
@@ -480,7 +478,6 @@ class StyleGANV(StyledGAN[Clips], LongClipGAN):
                 interval=train.generator_interval,
             ),
         ]
-        return [phase for phase in phases if phase.name != "D-R1" or train.r1_gamma]
 
     def sample_times(self, step: Step) -> Tensor:
         """Draw the times [N, S] of different frames of each clip, in ascending order."""

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from zoo.errors import InvalidValueError
 from zoo.recipe import TrainConfig, check_unused, within
+from zoo.training.adversarial import r1_phases
 from zoo.training.losses import LOSSES, Penalties
 from zoo.training.phases import Phase, Step, make_optimizer
 from zoo.video.clip_gan import ClipConfig, ClipGAN
@@ -184,13 +185,12 @@ class VGAN(ClipGAN):
             adversarial = loss.generator(discriminator(compose(foreground, mask, background)))
             return {"loss": adversarial + train.mask_weight * mask.abs().mean(), "mask": mask.mean()}
 
-        def r1_loss(step: Step) -> dict[str, Tensor]:
-            penalty = penalties.r1(discriminator, step.real, step.noise)
-            return {"loss": train.compute_r1_gamma(step.kimg) / 2 * train.r1_interval * penalty, "r1_penalty": penalty}
+        def compute_r1(step: Step) -> Tensor:
+            return penalties.r1(discriminator, step.real, step.noise)
 
-        phases = [
+        return [
             Phase(name="D", module=discriminator, loss=discriminator_loss, optimizer=optimizer),
-            Phase(name="D-R1", module=discriminator, loss=r1_loss, optimizer=optimizer, interval=train.r1_interval),
+            *r1_phases(train, discriminator, optimizer, compute_r1),
             Phase(
                 name="G",
                 module=self.generator,
@@ -199,4 +199,3 @@ class VGAN(ClipGAN):
                 interval=train.generator_interval,
             ),
         ]
-        return [phase for phase in phases if phase.name != "D-R1" or train.r1_gamma]
