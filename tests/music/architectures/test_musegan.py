@@ -15,7 +15,6 @@ from zoo.music.architectures.musegan import (
     MuseGANConfig,
     MuseGANTrainConfig,
     count_changes,
-    hold_notes,
     mark_starts,
     measure_intervals,
     read_tune,
@@ -64,17 +63,9 @@ def test_bars_may_be_finer_and_pitches_any_whole_octaves(steps: int, pitches: in
 
 @pytest.mark.parametrize(
     ("values", "message"),
-    [
-        ({"steps": 24}, "16"),
-        ({"pitches": 30}, "octaves"),
-        ({"given": 2}, "0 to 1"),
-        ({"bars": 1}, "pairs of bars"),
-        ({"hold": True}, r"set model\.single = true"),
-        ({"transpose": True}, r"set model\.in_range = true"),
-        ({"transpose": True, "in_range": True, "given": 0}, "keeps its key"),
-    ],
+    [({"steps": 24}, "16"), ({"pitches": 30}, "octaves"), ({"given": 2}, "0 to 1"), ({"bars": 1}, "pairs of bars")],
 )
-def test_values_that_do_not_fit_are_refused(values: dict[str, int], message: str):
+def test_sizes_that_no_layer_fits_are_refused(values: dict[str, int], message: str):
     with pytest.raises(InvalidValueError, match=message):
         replace(SMALL, **values)
 
@@ -372,60 +363,6 @@ def test_onsets_are_where_a_voice_begins_and_where_a_sounding_note_is_repeated()
     again[0, 0, :, 2] = 1
 
     assert mark_starts(voices, again)[0, 0].gt(0).nonzero().tolist() == [[0, 0], [2, 0], [3, 1]]
-
-
-def test_a_voice_holds_the_note_before_or_strikes_its_own():
-    """At the first step there is none to hold, and a note that is struck twice is two notes."""
-    notes = torch.zeros(1, 2, 5, 4)
-    for voice, pitches in enumerate([(0, 1, 1, 1, 3), (2, 2, 0, 2, 2)]):
-        notes[0, voice, range(5), pitches] = 1
-    held = torch.tensor([[[1, 1, 0, 0, 1], [0, 1, 1, 1, 0]]], dtype=torch.float32)
-
-    voices, starts = hold_notes(notes, held)
-
-    assert voices[0].argmax(-1).tolist() == [[0, 0, 1, 1, 1], [2, 2, 2, 2, 2]]
-    assert voices.sum(-1).eq(1).all()
-    assert starts[0, 0].nonzero().tolist() == [[0, 0], [0, 2], [2, 1], [3, 1], [4, 2]]
-
-
-def test_a_new_model_strikes_notes_where_the_data_do(tmp_path: Path):
-    """The chords of the data change on beats, and so do those of a model that has only counted them."""
-    store = chorale_store(SMALL, tmp_path / "store")
-    torch.manual_seed(0)
-    gan = MuseGAN(replace(SMALL, single=True, hold=True)).eval()
-    gan.init_from_data(store)
-
-    def count(rolls: torch.Tensor) -> torch.Tensor:
-        return rolls[:, -1].gt(0).any(2).float().unflatten(1, (2, 16)).mean(dim=(0, 1))
-
-    real, made = count(decode(store.samples[:])), count(gan.sample(50, seed=0).tensor)
-    assert real.gt(0).tolist() == [True, False, False, False] * 4
-    assert made[real > 0.5].min() > 0.9
-    assert made[real == 0].max() < 0.1
-
-
-def test_scores_are_transposed_by_the_last_number_of_their_latents(tmp_path: Path):
-    """They stay in their ranges, and from the lowest transposition to the highest all notes move alike."""
-    store = chorale_store(SMALL, tmp_path / "store")
-    torch.manual_seed(0)
-    gan = MuseGAN(replace(SMALL, single=True, in_range=True, transpose=True)).eval()
-    gan.init_from_data(store)
-    gan.generator.reach[:] = False
-    gan.generator.reach[:, 2:20] = True
-    latents = gan.sample(20, seed=0).latents
-    assert latents.shape == (20, SMALL.latent_dim + 1)
-    latents[:, -1] = -8.0
-    low = gan.generate(latents).tensor > 0
-    latents[:, -1] = 8.0
-    high = gan.generate(latents).tensor > 0
-
-    moved = set()
-    for before, after in zip(low, high, strict=True):
-        fits = [k for k in range(13) if torch.equal(before.roll(k, dims=2), after)]
-        assert fits
-        moved.add(fits[0])
-    assert max(moved) > 0
-    assert not (low | high)[:, :2, :, [0, 1, 20, 21, 22, 23]].any()
 
 
 def test_intervals_are_those_between_voices_and_within_each():

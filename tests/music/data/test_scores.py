@@ -301,8 +301,7 @@ def test_a_row_tells_how_far_it_may_be_transposed():
     rows = windows((5, 6, 7, 8), (10, 11, 12, 13), (3, 20, 3, 20))
     assert (rows[0] == BEYOND).any(axis=(0, 1)).nonzero()[0].tolist() == [0, 1, 2, 21, 22, 23]
     assert np.flatnonzero(read_ranges(rows)[0]).tolist() == list(range(3, 21))
-    sounding, reach = (rows == STRUCK) | (rows == HELD), rows != BEYOND
-    down, up = measure_room(torch.from_numpy(sounding.any(2)), torch.from_numpy(reach.all(2)))
+    down, up = measure_room(torch.from_numpy(rows))
     assert list(zip(down.tolist(), up.tolist(), strict=True)) == [(2, FURTHEST), (FURTHEST, FURTHEST), (0, 0)]
     moved = transpose(torch.from_numpy(rows[:1]).expand(50, -1, -1, -1), torch.linspace(0, 0.99, 50))
     assert set((moved == STRUCK)[:, 0, 0].int().argmax(-1).tolist()) == set(range(3, 12))

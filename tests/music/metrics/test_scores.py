@@ -227,6 +227,17 @@ def test_copies_are_found_in_any_key(grids: np.ndarray):
     assert counterpoint.list_passages(np.zeros_like(grids[:1]), 16, 2) == [set()]
 
 
+def test_one_score_in_many_keys_shares_all_moves():
+    """Two keys of one score move alike; with another score, only where both hold a note."""
+    one, other = np.zeros((2, 1, 16, 24), dtype=np.uint8)
+    for beat, (first, second) in enumerate([(3, 9), (5, 8), (5, 8), (4, 11)]):
+        one[0, 4 * beat : 4 * beat + 4, first] = other[0, 4 * beat : 4 * beat + 4, second] = HELD
+
+    assert counterpoint.shared_moves(np.stack([one, np.roll(one, 5, axis=2)]), 16).tolist() == [1, 1]
+    assert counterpoint.shared_moves(np.stack([one, other]), 16).tolist() == pytest.approx([1 / 3, 1 / 3])
+    assert np.isnan(counterpoint.shared_moves(one[None], 16)).all()
+
+
 def test_contours_count_the_lowest_and_the_highest_bar():
     """By the mean pitch of the highest voice; a score with a silent bar does not count."""
     grids = np.zeros((3, 2, 3 * 4, 24), dtype=np.uint8)

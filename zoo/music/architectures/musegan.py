@@ -26,7 +26,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -37,16 +37,7 @@ from zoo.data import Store
 from zoo.device import send
 from zoo.errors import InvalidFileError, InvalidValueError
 from zoo.music.data.midi import FAMILIES, read_grid
-from zoo.music.data.scores import (
-    ScoreConfig,
-    ScoreDataConfig,
-    choose_shifts,
-    decode,
-    fit_pitches,
-    mark_onsets,
-    read_ranges,
-    shift_pitches,
-)
+from zoo.music.data.scores import ScoreConfig, ScoreDataConfig, decode, fit_pitches, mark_onsets, read_ranges
 from zoo.music.metrics.counterpoint import count_faults
 from zoo.music.samples.scores import Scores, make_scores
 from zoo.nn.binary_neurons import binarize, binarize_largest
@@ -84,10 +75,6 @@ class MuseGANConfig(ScoreConfig):
     """Whether a voice has one pitch at a time: its deterministic neurons compete, and the largest one is 1."""
     in_range: bool = False
     """Whether a voice keeps to the pitches that it has in the training data. Not in the papers."""
-    hold: bool = False
-    """Whether neurons of their own decide when a voice holds its note. Not in the papers. It needs `single`."""
-    transpose: bool = False
-    """Whether a score is transposed at random, as the data are. Not in the papers. It needs `in_range`."""
     harmony: bool = False
     """Whether the critic also reads the intervals between voices, and within each from step to step. Not in the
     papers."""
@@ -107,25 +94,12 @@ class MuseGANConfig(ScoreConfig):
             )
         if self.single and self.neurons != "deterministic":
             raise InvalidValueError("model.single = true: the neurons of single voices are deterministic")
-        if self.hold and not self.single:
-            raise InvalidValueError("model.hold = true: only single voices hold a note; set model.single = true")
-        if self.transpose and not self.in_range:
-            raise InvalidValueError(
-                "model.transpose = true: only voices with ranges are transposed; set model.in_range = true"
-            )
-        if self.transpose and self.given >= 0:
-            raise InvalidValueError("model.transpose = true: what accompanies a given track keeps its key")
         if self.given >= self.tracks:
             raise InvalidValueError(f"model.given = {self.given}: the model has tracks 0 to {self.tracks - 1}")
 
     @property
     def rolls(self) -> int:
         return self.tracks + 1
-
-    @property
-    def made_rolls(self) -> int:
-        """Rolls that private generators make: those of the voices, and without `hold` one of what is struck again."""
-        return self.tracks if self.hold else self.rolls
 
     @property
     def roll(self) -> tuple[int, int, int]:
@@ -190,14 +164,11 @@ def split_bars(rolls: Tensor, config: MuseGANConfig) -> Tensor:
 
 
 class Private(nn.Module):
-    """The private generators of the rolls, as groups of convolutions: [N B, C, 16, O] -> logits [N B, R, S, P].
-
-    With `hold` there is none for the last roll.
-    """
+    """The private generators of all rolls, as groups of convolutions: [N B, C, 16, O] -> logits [N B, R, S, P]."""
 
     def __init__(self, channels: int, config: MuseGANConfig) -> None:
         super().__init__()
-        width, rolls, finer = config.private_width, config.made_rolls, config.finer
+        width, rolls, finer = config.private_width, config.rolls, config.finer
         pitch, time = (1, 12), (finer, 1)
         if finer == 1:
             self.widths = (2 * width, width)
@@ -216,40 +187,6 @@ class Private(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         return self.merge(merge_groups([stream(features) for stream in self.streams], self.widths))
-
-
-class Holding(nn.Module):
-    """Neurons that decide which voices hold their notes at a step: [N B, C, 16, O] -> logits [N B, V, S]."""
-
-    def __init__(self, channels: int, config: MuseGANConfig) -> None:
-        super().__init__()
-        width, octaves = config.generator_width, config.pitches // 12
-        self.layers = nn.Sequential(
-            *normalize(BlockConv2d(channels, width, (1, octaves)), width),
-            BlockConvTranspose2d(width, config.tracks, (config.finer, 1)),
-            nn.BatchNorm2d(config.tracks, affine=False),
-        )
-        self.bias = nn.Parameter(torch.zeros(config.tracks, config.steps))
-
-    def forward(self, features: Tensor) -> Tensor:
-        return self.layers(features).squeeze(3) + self.bias
-
-
-def hold_notes(notes: Tensor, held: Tensor) -> tuple[Tensor, Tensor]:
-    """Make voices from the note that each would sing at a step, and from whether it holds the one before instead.
-
-    Args:
-        notes: [N, V, T, P] of 0 and 1.
-        held: [N, V, T] of 0 and 1. At the first step there is nothing to hold.
-
-    Returns what sounds [N, V, T, P], and what is struck in any voice [N, 1, T, P].
-    """
-    held = torch.cat([torch.zeros_like(held[:, :, :1]), held[:, :, 1:]], dim=2)[..., None]
-    sounding = [notes[:, :, 0]]
-    for note, hold in zip(notes.unbind(2)[1:], held.unbind(2)[1:], strict=True):
-        sounding.append(torch.lerp(note, sounding[-1], hold))
-    voices = torch.stack(sounding, dim=2)
-    return voices, (voices * (1 - held)).amax(1, keepdim=True)
 
 
 def merge_groups(features: list[Tensor], widths: tuple[int, ...]) -> Tensor:
@@ -307,44 +244,33 @@ class Generator(nn.Module):
         self.register_buffer("slope", torch.ones(()))
         if config.in_range:
             self.register_buffer("reach", torch.ones(config.tracks, config.pitches, dtype=torch.bool))
-        self.holding = Holding(width + given[2], config) if config.hold else None
         if config.given >= 0:
             self.register_buffer("tunes", torch.zeros(NUM_TUNES, 2, *config.roll[1:]))
         self.apply(initialize)
 
     def forward(self, latents: Tensor) -> Tensor:
         config = self.config
-        parts = split_latents(latents, config)
-        given = parts.given
+        latents, thresholds, given = split_latents(latents, config)
         conditions = [None] * 3 if given is None or self.encoder is None else self.encoder(split_bars(given, config))
-        features = self.enter(parts.latent[..., None]).transpose(1, 2).flatten(0, 1)[..., None, None]  # [N B, 4W, 1, 1]
+        features = self.enter(latents[..., None]).transpose(1, 2).flatten(0, 1)[..., None, None]  # [N B, 4W, 1, 1]
         features = self.beats(concatenate(features, conditions[0]))
         features = concatenate(self.sixteenths(concatenate(features, conditions[1])), conditions[2])
         logits = self.private(features).contiguous()  # [N B, R, S, P]; torch.compile mistakes its strides
         logits = logits.unflatten(0, (-1, config.bars)).transpose(1, 2).flatten(2, 3)  # [N, R, B S, P]
-        voices, again = logits[:, : config.tracks], logits[:, config.tracks :]
+        voices, again = logits[:, :-1], logits[:, -1:]
         if config.in_range:
             voices = torch.where(self.reach[:, None], voices, -math.inf)
         if config.single:
             voices, again = binarize_largest(voices, self.slope), binarize(again, self.slope)
         else:
-            rolls = binarize(torch.cat([voices, again], dim=1), self.slope, parts.thresholds)
+            rolls = binarize(torch.cat([voices, again], dim=1), self.slope, thresholds)
             voices, again = rolls[:, :-1], rolls[:, -1:]
-        if self.holding is not None:
-            held = self.holding(features).unflatten(0, (-1, config.bars)).transpose(1, 2).flatten(2, 3)  # [N, V, B S]
-            voices, starts = hold_notes(voices.add(1).div(2), binarize(held, self.slope).add(1).div(2))
-            voices, starts = 2 * voices - 1, 2 * starts - 1
-        else:
-            starts = mark_starts(voices, again)
-        if parts.shares is not None:
-            shifts = choose_shifts((voices > 0).any(2), self.reach, parts.shares)
-            voices, starts = shift_pitches(voices, shifts), shift_pitches(starts, shifts)
         if given is None:
-            return torch.cat([voices, starts], dim=1)
-        sounding, given_starts = given.split(1, dim=1)
+            return torch.cat([voices, mark_starts(voices, again)], dim=1)
+        sounding, starts = given.split(1, dim=1)
         voices = torch.cat([voices[:, : config.given], sounding, voices[:, config.given + 1 :]], dim=1)
-        # Where the given track sounds, its own starts.
-        return torch.cat([voices, torch.where(sounding > 0, given_starts, starts)], dim=1)
+        starts = torch.where(sounding > 0, starts, mark_starts(voices, again))  # where the given track sounds, its own
+        return torch.cat([voices, starts], dim=1)
 
 
 def mark_starts(voices: Tensor, again: Tensor) -> Tensor:
@@ -362,32 +288,16 @@ def concatenate(features: Tensor, others: Tensor | None) -> Tensor:
     return features if others is None else torch.cat([features, others], dim=1)
 
 
-class Latents(NamedTuple):
-    """The parts of latents."""
-
-    latent: Tensor
-    """[N, Z]."""
-    thresholds: Tensor | None
-    """Of stochastic neurons: [N, R, B S, P] in [0, 1)."""
-    shares: Tensor | None
-    """What chooses transpositions: [N] in [0, 1)."""
-    given: Tensor | None
-    """The track to accompany: [N, 2, B S, P] of -1 and 1."""
-
-
-def split_latents(latents: Tensor, config: MuseGANConfig) -> Latents:
-    """Split latents [N, ...] into their parts."""
-    thresholds = shares = given = None
+def split_latents(latents: Tensor, config: MuseGANConfig) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Split latents into latent [N, Z], thresholds of stochastic neurons [N, R, B S, P], given track [N, 2, B S, P]."""
+    thresholds = given = None
     latent, rest = latents.split([config.latent_dim, latents.shape[1] - config.latent_dim], dim=1)
     if config.neurons == "stochastic":
         thresholds = torch.special.ndtr(rest[:, : math.prod(config.roll)]).unflatten(1, config.roll)
         rest = rest[:, math.prod(config.roll) :]
-    if config.transpose:
-        shares = torch.special.ndtr(rest[:, 0]).clamp_max(1 - 2**-24)
-        rest = rest[:, 1:]
     if config.given >= 0:
         given = torch.where(rest > 0, 1.0, -1.0).unflatten(1, (2, *config.roll[1:]))
-    return Latents(latent, thresholds, shares, given)
+    return latent, thresholds, given
 
 
 def read_tune(path: Path, config: MuseGANConfig) -> Tensor:
@@ -624,23 +534,16 @@ class MuseGAN(ConditionalGAN[Scores]):
         train = data.indices("train")
         rolls = decode(data.samples[train[:: len(train) // NUM_COUNTED + 1]])
         sounding = rolls[:, :-1].gt(0).float()
-        still = (sounding > mark_onsets(sounding)).any(1)
-        again = rolls[:, -1].gt(0)[still].float().mean().nan_to_num()
+        held = (sounding > mark_onsets(sounding)).any(1)
+        again = rolls[:, -1].gt(0)[held].float().mean().nan_to_num()
         shares = torch.cat([sounding.mean(dim=(0, 2, 3)), again[None]]).clamp(1e-3, 0.5)
-        tracks = self.config.tracks
         norm: Any = self.generator.private.merge[1]
         with torch.no_grad():
             if self.config.single:
                 _warn_of_chords(sounding)
-                shares[:tracks] = 0.5  # neurons that compete need no threshold
-                norm.weight[:tracks] = (
-                    COMPETING_GAIN  # their logits must differ, so that the softmax is like its argmax
-                )
-            norm.bias.copy_(torch.special.ndtri(shares[: self.config.made_rolls]))
-            if self.generator.holding is not None:
-                struck = (sounding * rolls[:, -1:].gt(0)).any(3).float()  # [N, V, B S]
-                held = 1 - struck.unflatten(2, (-1, self.config.steps)).mean(dim=(0, 2))
-                self.generator.holding.bias.copy_(torch.special.ndtri(held.clamp(0.01, 0.99)))
+                shares[:-1] = 0.5  # neurons that compete need no threshold
+                norm.weight[:-1] = COMPETING_GAIN  # their logits must differ, so that the softmax is like its argmax
+            norm.bias.copy_(torch.special.ndtri(shares))
         if self.config.in_range:
             self.generator.reach.copy_(torch.from_numpy(read_ranges(data.samples[train[:1]])))
         if self.config.given < 0:
@@ -652,10 +555,10 @@ class MuseGAN(ConditionalGAN[Scores]):
     def prior(self, n: int, noise: Noise) -> Tensor:
         """Draw [n, Z] from N(0, I), truncated at two standard deviations.
 
-        Numbers from N(0, 1) follow: one for every cell of the rolls if neurons are stochastic, and one that transposes.
+        For stochastic neurons, numbers from N(0, 1) follow, one for every cell of the rolls.
         """
         cells = math.prod(self.config.roll) if self.config.neurons == "stochastic" else 0
-        numbers = noise.normal(n, self.config.latent_dim + cells + self.config.transpose)
+        numbers = noise.normal(n, self.config.latent_dim + cells)
         numbers[:, : self.config.latent_dim] = truncate(numbers[:, : self.config.latent_dim])
         return numbers
 

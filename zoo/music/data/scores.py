@@ -316,36 +316,18 @@ _LEVELS = 2**24  # of a uniform float32 number; whole numbers of them make the s
 
 def transpose(rows: Tensor, shares: Tensor) -> Tensor:
     """Transpose windows [N, V, T, P] within the ranges of all voices; `shares` [N] in [0, 1) choose the intervals."""
-    shifts = choose_shifts(_find_sounding(rows).any(dim=2), (rows != BEYOND).all(dim=2), shares)
-    return shift_pitches(torch.where(rows == BEYOND, SILENT, rows), shifts)
-
-
-def choose_shifts(sounding: Tensor, reach: Tensor, shares: Tensor) -> Tensor:
-    """Choose how many semitones up scores move, int64 [N], from all numbers that `measure_room` allows.
-
-    Args:
-        sounding, reach: as for `measure_room`.
-        shares: [N] in [0, 1), where 0 is furthest down.
-    """
-    down, up = measure_room(sounding, reach)
-    parts = (shares * _LEVELS).long().to(sounding.device, non_blocking=sounding.is_cuda)
-    return parts * (down + up + 1) // _LEVELS - down
-
-
-def shift_pitches(scores: Tensor, shifts: Tensor) -> Tensor:
-    """Move the pitches of scores [N, V, T, P] up by `shifts` [N]. Nothing may sound that would leave them."""
+    down, up = measure_room(rows)
+    parts = (shares * _LEVELS).long().to(rows.device, non_blocking=rows.is_cuda)
+    shifts = parts * (down + up + 1) // _LEVELS - down
+    notes = torch.where(rows == BEYOND, SILENT, rows)
     # Nothing wraps around: only silence moves over an end.
-    origins = (torch.arange(scores.shape[-1], device=scores.device) - shifts[:, None]) % scores.shape[-1]
-    return scores.gather(-1, origins[:, None, None].expand_as(scores))
+    origins = (torch.arange(rows.shape[-1], device=rows.device) - shifts[:, None]) % rows.shape[-1]
+    return notes.gather(-1, origins[:, None, None].expand_as(notes))
 
 
-def measure_room(sounding: Tensor, reach: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute by how many semitones scores may move down and up, int64 [N] each, at most FURTHEST.
-
-    Args:
-        sounding: the pitches that each voice has somewhere, bool [N, V, P].
-        reach: those that it may have, bool [N, V, P] or [V, P].
-    """
+def measure_room(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute by how many semitones windows [N, V, T, P] may move down and up, int64 [N] each, at most FURTHEST."""
+    sounding, reach = _find_sounding(rows).any(dim=2), (rows != BEYOND).all(dim=2)
     (lowest, highest), (bottom, top) = _find_ends(sounding), _find_ends(reach)
     is_silent = ~sounding.any(dim=-1)
     down, up = ((room.masked_fill(is_silent, FURTHEST)).amin(1) for room in (lowest - bottom, top - highest))

@@ -93,6 +93,20 @@ def interval_histogram(grids: np.ndarray) -> np.ndarray:
     return np.bincount(moves + WIDEST, minlength=2 * WIDEST + 1)
 
 
+def shared_moves(grids: np.ndarray, steps: int) -> np.ndarray:
+    """Compute how alike each score is to another one, half of all scores further on [N].
+
+    It is the share of the beats of all voices at which both move by the same interval from the beat before; a note that
+    goes on moves by 0. It is high where a model makes one score in many keys. NaN for a single score.
+    """
+    if len(grids) < 2:
+        return np.full(len(grids), np.nan)
+    sounding = grids[:, :, :: steps // BEATS] != SILENT  # [N, V, beats, P]
+    highest = np.where(sounding.any(axis=3), sounding.shape[3] - sounding[..., ::-1].argmax(axis=3), 0)
+    moves = np.diff(highest, axis=2)
+    return (moves == np.roll(moves, len(moves) // 2, axis=0)).mean(axis=(1, 2))
+
+
 def _read_chords(grids: np.ndarray, steps: int, lowest: int) -> list[list[frozenset[int]]]:
     """Read the pitch classes that sound at each beat of each score."""
     chroma = find_pitch_classes(grids, lowest).max(axis=1)[:, :: steps // BEATS]  # [N, beats, 12]

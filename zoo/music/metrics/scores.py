@@ -111,6 +111,7 @@ def _compute_statistics(gan: GAN, store: Store, fake: np.ndarray, real: np.ndarr
         "scale_consistency": partial(statistics.scale_consistency, lowest=lowest),
         "groove_consistency": partial(statistics.groove_consistency, steps=steps),
         "empty_bars": partial(statistics.empty_bars, steps=steps),
+        "shared_moves": partial(counterpoint.shared_moves, steps=steps),
     }
     faults: dict[str, Measure] = {}
     if gan.config.tracks > 1:
