@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, SupportsIndex, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from typing_extensions import TypeVar  # that of `typing` takes no default befor
 
 from zoo.animation import Walk
 from zoo.device import device_of
-from zoo.errors import InvalidFileError, InvalidValueError, shorten
+from zoo.errors import InvalidFileError, InvalidValueError, shorten, shorten_repr
 from zoo.nn.fusion import fuse_norms
 from zoo.nn.memory_format import channels_last
 from zoo.nn.no_init import no_init
@@ -87,6 +87,16 @@ class GAN(nn.Module, Generic[S_co]):
     def __init__(self, config: Any) -> None:
         super().__init__()
         self.config = config
+
+    if not TYPE_CHECKING:  # to type checkers, a name that is unknown stays unknown
+
+        def __getattr__(self, name: str) -> Any:
+            try:
+                return super().__getattr__(name)
+            except AttributeError:
+                if name != "discriminator":
+                    raise
+                raise AttributeError("this model was loaded, or converted, without a discriminator") from None
 
     @property
     def networks(self) -> dict[str, nn.Module]:
@@ -485,9 +495,13 @@ def split_batches(
 
 
 def choose_seed(seed: int | None) -> int:
-    """Return the seed, or a random one for None. Raises InvalidValueError out of range."""
+    """Return the seed, or a random one for None. Raises InvalidValueError for what is no seed."""
     if seed is None:
         return secrets.randbelow(2**32)
+    if not isinstance(seed, SupportsIndex):
+        raise InvalidValueError(
+            f"seed = {shorten_repr(seed)} should be one whole number; for several seeds, call again"
+        )
     if not 0 <= seed <= MAX_SEED:
         raise InvalidValueError(f"seed = {seed} should be 0 to 2^63 - 1")
     return seed

@@ -325,6 +325,17 @@ def test_names_that_are_nothing_say_what_they_could_be(tmp_path: Path):
         zoo.load(tmp_path)
 
 
+def test_a_model_without_a_discriminator_says_so(folder: Path):
+    """Where it is asked for; other names are as unknown as ever. A seed that is none is an error in words, too."""
+    model = zoo.load(folder, discriminator=False)
+    with pytest.raises(AttributeError, match="without a discriminator"):
+        model.discriminator  # noqa: B018
+    with pytest.raises(AttributeError, match="no attribute 'critic'"):
+        model.critic  # noqa: B018
+    with pytest.raises(InvalidValueError, match=r"seed = \[1, 2\] should be one whole number"):
+        model.sample(2, seed=[1, 2])
+
+
 def test_a_checkpoint_of_a_run_is_loaded_by_its_path(run: Path):
     """Snapshots are compared so. The folder of all of them is no weights, and the error says what is."""
     trained = zoo.load(run)
