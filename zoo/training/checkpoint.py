@@ -6,6 +6,7 @@ what is published is safetensors (`zoo.releases`).
 
 from __future__ import annotations
 
+import errno
 import re
 import warnings
 import zipfile
@@ -143,7 +144,10 @@ def load_checkpoint(folder: Path, *, best: bool = False, log: Callable[[str], No
             return read_checkpoint(path)
         except DamagedFileError as error:
             log(f"{error}; the one before it is used, {earlier.name}")
-    return read_checkpoint(found[0])
+    try:
+        return read_checkpoint(found[0])
+    except DamagedFileError as error:
+        raise InvalidFileError(f"{error}, and there is no earlier one: start a new run") from error
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -152,7 +156,6 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises DamagedFileError for what was read and is not whole. What cannot be read now may be whole: then it is another
     InvalidFileError, or a MemoryError.
     """
-    _read_through(path)
     try:
         with zipfile.ZipFile(path) as file:
             changed = file.testzip()
@@ -161,16 +164,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         why = f"{changed} has another checksum"
     except MemoryError:
         raise
+    except OSError as error:
+        if error.errno not in (None, errno.EINVAL):  # of the disk or the network, and not of a wrong place in the file
+            raise InvalidFileError(f"{path}: cannot read: {error.strerror}") from error
+        why = type(error).__name__
     except Exception as error:  # a changed byte can make the readers raise almost anything
         why = type(error).__name__
     raise DamagedFileError(f"{path}: this checkpoint is damaged ({why})")
-
-
-def _read_through(path: Path) -> None:
-    """Read a file to its end. Raises InvalidFileError with the reason of the disk, or of the network that it is on."""
-    try:
-        with path.open("rb") as file:
-            while file.read(1 << 24):
-                pass
-    except OSError as error:
-        raise InvalidFileError(f"{path}: cannot read: {error.strerror or error}") from error
