@@ -213,7 +213,7 @@ def find_run(path: Path) -> Run | None:
     """
     if is_run(path):
         return Run.open(path)
-    if path.suffix == ".pt" and path.is_file() and is_run(folder := path.absolute().parents[1]):
+    if path.suffix == ".pt" and path.is_file() and is_run(folder := path.absolute().parent.parent):
         return replace(Run.open(folder), checkpoint=path)
     return None
 

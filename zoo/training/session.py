@@ -230,7 +230,8 @@ def _evaluate_fn(recipe: Recipe, store: Store) -> EvaluateFn:
     check_num_samples(recipe.architecture_class, store, num_samples)
     if distributed.rank() > 0:
         return lambda gan: {}
-    held_out = kind_of(recipe).load_metrics().held_out(store, replace(recipe.evaluate, samples=num_samples))
+    with torch.random.fork_rng(devices=[]):  # the training's own random numbers stay
+        held_out = kind_of(recipe).load_metrics().held_out(store, replace(recipe.evaluate, samples=num_samples))
     return lambda gan: {metric.name: (metric.value, metric.real_vs_real) for metric in held_out(gan)}
 
 
