@@ -1,9 +1,10 @@
-"""Atomic writes: a file is there whole or not at all."""
+"""Atomic writes: a file or folder is there whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -36,6 +37,29 @@ def replace_atomically(path: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replace_folder(folder: Path) -> Iterator[Path]:
+    """Yield a new folder beside `folder`. It replaces `folder` when the block ends without an error.
+
+    What was there before is deleted only afterwards. Raises WriteError.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        new = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{_PARTIAL}{folder.name[:40]}-"))
+        try:
+            yield new
+            new.chmod(0o777 & ~_read_umask())
+            old = new.with_name(f"{new.name}-old")
+            if folder.exists():
+                folder.rename(old)
+            new.rename(folder)
+            shutil.rmtree(old, ignore_errors=True)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+    except OSError as error:
+        raise WriteError(f"{folder}: cannot write: {error.strerror or error}") from error
 
 
 def check_writable(folder: Path) -> None:

@@ -17,16 +17,15 @@ import copy
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from zoo.errors import AlreadyExistsError, InvalidFileError, InvalidValueError, NoWeightsError, WriteError
+from zoo.errors import AlreadyExistsError, InvalidFileError, InvalidValueError, NoWeightsError
 from zoo.gan import GAN
-from zoo.io.atomic import replace_atomically
+from zoo.io.atomic import replace_atomically, replace_folder
 from zoo.io.weights import SUMS, digest, read_sums, to_float16, write_sums, write_weights
 from zoo.recipe import Recipe, load_recipe
 from zoo.registry import Entry, registry
@@ -72,12 +71,7 @@ def release(
         metrics = read_metrics(source.folder, kimg) if is_measured else {}
     entry = registry.entries.get(recipe.name)
     place = Path(out).expanduser().resolve() if out is not None else _bundled_folder(recipe)
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}-"))
-    except OSError as error:
-        raise WriteError(f"{place}: cannot write: {error.strerror or error}") from error
-    try:
+    with replace_folder(place) as scratch:
         save_networks(gan, scratch)
         write_config(recipe, scratch)
         if (source.folder / "curve.png").is_file() and metrics.get("curve"):
@@ -98,12 +92,6 @@ def release(
             samples.save(scratch / "samples" / f"grid{suffix}")
         write_card(scratch, format_card(recipe, gan, samples, kimg=kimg, metrics=metrics, load_name=load_name))
         write_sums(scratch)
-        scratch.chmod(0o755)
-        _move(scratch, place)
-    except OSError as error:
-        raise WriteError(f"{place}: cannot write: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     if entry is not None and _is_bundled(entry, place):
         pin_weights(entry.recipe, {name: digest(place / name) for name in Release.open(place).weight_files})
     return place
@@ -212,16 +200,6 @@ def _check_replaceable(place: Path) -> None:
         raise AlreadyExistsError(
             f"{min(others)}: is no file of released weights and would be lost; choose a new folder than {place}"
         )
-
-
-def _move(scratch: Path, place: Path) -> None:
-    """Move the finished folder to its place; what was there before is deleted only afterwards."""
-    old = place.with_name(f".{place.name}-replaced")
-    shutil.rmtree(old, ignore_errors=True)
-    if place.exists():
-        place.rename(old)
-    scratch.rename(place)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def pin_weights(path: Path, sha256: Mapping[str, str], *, repo: str = "", revision: str = "") -> None:

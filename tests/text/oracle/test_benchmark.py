@@ -71,9 +71,8 @@ def test_an_interrupted_benchmark_scores_nothing_and_resumes(quick: None, tmp_pa
     assert run_quickly(tmp_path / "a") == run_quickly(tmp_path / "b")
 
 
-def interrupt_copy(source: Path, target: Path) -> None:
+def interrupt_copy(source: Path, target: Path, *, dirs_exist_ok: bool) -> None:
     """Copy a part of a run, and then be interrupted."""
-    target.mkdir()
     shutil.copy(source / "recipe.toml", target)
     raise KeyboardInterrupt
 

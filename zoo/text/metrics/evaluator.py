@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,7 +20,8 @@ from torch import Tensor
 
 from zoo.data import Store
 from zoo.data.store import cache_dir
-from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError, WriteError
+from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError
+from zoo.io.atomic import replace_folder
 from zoo.io.weights import BUNDLED
 from zoo.metrics.feature_network import FeatureNetwork, Log, Score
 from zoo.nn.no_init import no_init
@@ -167,14 +166,8 @@ def _has_same_tokenizer(released: Path, store: Path) -> bool:
 
 def _save_in_cache(network: Evaluator, folder: Path, store: Store, scores: Mapping[str, float]) -> None:
     """Save whole or not at all."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-            network.save(Path(temporary) / "new", store, scores, command="at first use")
-            shutil.rmtree(folder, ignore_errors=True)
-            (Path(temporary) / "new").replace(folder)
-    except OSError as error:
-        raise WriteError(f"{folder}: cannot keep the evaluator: {error.strerror or error}") from error
+    with replace_folder(folder) as new:
+        network.save(new, store, scores, command="at first use")
 
 
 def load_transformers_encoder(

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from zoo.data import Store, build_store
 from zoo.errors import InvalidValueError, NotFoundError, suggest
+from zoo.io.atomic import replace_folder
 from zoo.recipe import Recipe, load_recipe
 from zoo.text.data.datasets import decode
 from zoo.text.data.vocabulary import Vocabulary
@@ -195,11 +196,9 @@ def run_benchmark(
 
 def _copy_run(source: Path, target: Path, recipe: Recipe) -> None:
     """Copy a run, to be trained on by another recipe. An interrupted copy leaves nothing at `target`."""
-    partial = target.with_name(f".{target.name}-partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(source, partial)
-    (partial / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
-    partial.rename(target)
+    with replace_folder(target) as copy:
+        shutil.copytree(source, copy, dirs_exist_ok=True)
+        (copy / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
 
 
 def _load_recipe(system: str, store: Store, seed: int, overrides: Sequence[str]) -> Recipe:
