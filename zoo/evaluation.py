@@ -23,7 +23,7 @@ from zoo.registry import registry
 from zoo.releases.exporting import round_networks
 from zoo.releases.loading import Release, find_release, load
 from zoo.training.run import find_run, read_resolved_recipe
-from zoo.training.session import check_num_samples, open_data
+from zoo.training.session import open_data
 
 if TYPE_CHECKING:
     import torch
@@ -132,7 +132,11 @@ def evaluate(
     store = open_data(recipe, workers=workers, progress=build_progress)
     if samples is None:  # a small data set of one's own is evaluated on all that it holds out
         settings = replace(settings, samples=min(settings.samples, len(store.indices("test"))))
-        check_num_samples(type(gan), store, settings.samples)
+        if gan.FEATURES and settings.samples < MIN_SAMPLES:
+            raise InvalidValueError(
+                f"{store.about['name']}: {count(settings.samples, 'held-out sample')}, and at least {MIN_SAMPLES} are "
+                "needed for a distance; give more data"
+            )
     options = [
         word
         for key, value in {**given, "data": data or None}.items()

@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from zoo.errors import MissingDependencyError
+from zoo.errors import InvalidValueError, MissingDependencyError
 from zoo.render import heads
 from zoo.render.attributes import (
     ATTRIBUTE_DTYPE,
@@ -170,7 +170,7 @@ def test_no_hair_style_hides_the_eyes(renderer: heads.HeadRenderer, style: int) 
 
 
 def test_sizes(renderer: heads.HeadRenderer) -> None:
-    with pytest.raises(ValueError, match=r"32\.\.256"):
+    with pytest.raises(InvalidValueError, match="at 32 to 256 px, and not at"):
         heads.HeadRenderer(16)
     small = renderer.render_portraits([plain()])[0][0].astype(float)
     large = heads.HeadRenderer(128).render_portraits([plain()])[0][0].astype(float)

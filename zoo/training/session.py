@@ -20,7 +20,7 @@ from zoo.gan import GAN
 from zoo.io.atomic import check_writable
 from zoo.modality import Log, kind_of
 from zoo.modality import Progress as BuildProgress
-from zoo.recipe import MIN_SAMPLES, OTHER_LIBRARIES, Recipe, load_recipe, override_recipe
+from zoo.recipe import OTHER_LIBRARIES, Recipe, load_recipe, override_recipe
 from zoo.registry import registry
 from zoo.training import distributed
 from zoo.training.callbacks import Callback
@@ -224,24 +224,14 @@ def _evaluate_fn(recipe: Recipe, store: Store) -> EvaluateFn:
 
     It may compute features of the data now, so what cannot be evaluated is refused before the first step.
 
-    Raises InvalidValueError for too few samples, and as `held_out` of the metrics.
+    Raises as `held_out` of the metrics.
     """
     num_samples = min(recipe.evaluate.samples, *(len(store.indices(split)) for split in ("train", "test")))
-    check_num_samples(recipe.architecture_class, store, num_samples)
     if distributed.rank() > 0:
         return lambda gan: {}
     with torch.random.fork_rng(devices=[]):  # the training's own random numbers stay
         held_out = kind_of(recipe).load_metrics().held_out(store, replace(recipe.evaluate, samples=num_samples))
     return lambda gan: {metric.name: (metric.value, metric.real_vs_real) for metric in held_out(gan)}
-
-
-def check_num_samples(architecture: type[GAN], store: Store, num_samples: int) -> None:
-    """Raise InvalidValueError where so few samples are held out that features of them have no distance."""
-    if architecture.FEATURES and num_samples < MIN_SAMPLES:
-        raise InvalidValueError(
-            f"{store.about['name']}: {count(num_samples, 'held-out sample')}, and at least {MIN_SAMPLES} are needed "
-            "for a distance; give more data"
-        )
 
 
 def _open_resumed(

@@ -14,11 +14,12 @@ from zoo.errors import MissingDependencyError, NotFoundError
 from zoo.faces.metrics.detectors import detection_rate, load_detectors
 from zoo.faces.metrics.evaluator import NAME, Evaluator, load_evaluator
 from zoo.gan import GAN
+from zoo.metrics.checks import check_features
 from zoo.metrics.features import Features, load_timm_features
 from zoo.metrics.ms_ssim import pair_similarity
 from zoo.metrics.report import Metric, distribution_metrics
 from zoo.metrics.swd import COARSEST, sliced_wasserstein
-from zoo.recipe import EvaluateConfig
+from zoo.recipe import MIN_SAMPLES, EvaluateConfig
 
 NUM_PATCHED = 1000  # images for the sliced Wasserstein distance
 NUM_PAIRS = 2000  # pairs of images whose similarity is computed
@@ -76,6 +77,7 @@ def held_out(store: Store, settings: EvaluateConfig) -> Callable[[GAN], list[Met
     """
     features = load_features(settings.features)
     real, other = (features(images) for images in _real_images(store, settings))
+    check_features(real, other, at_least=MIN_SAMPLES)
 
     def evaluate_generator(gan: GAN) -> list[Metric]:
         fake = features.to(gan.device)(gan.sample(settings.samples, seed=settings.seed).tensor)

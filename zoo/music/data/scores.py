@@ -482,5 +482,6 @@ def _read_pieces(
             f"{folder}: two usable MIDI files are needed at least, one to train on and one to test on"
         )
     if reasons:
-        log(f"{len(reasons)} of {len(files)} MIDI files are left out:\n  " + "\n  ".join(reasons))
+        verb = "is" if len(reasons) == 1 else "are"
+        log(f"{len(reasons)} of {len(files)} MIDI files {verb} left out:\n  " + "\n  ".join(reasons))
     return pieces

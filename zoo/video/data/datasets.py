@@ -187,6 +187,7 @@ class TalkingFaces(_Rendered):
     _renderer: Any = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         from zoo.render.heads import check_size
 
         check_size(self.size)

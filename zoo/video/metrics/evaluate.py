@@ -22,10 +22,11 @@ from zoo.data.labels import read_labels
 from zoo.device import device_of
 from zoo.errors import NotFoundError
 from zoo.gan import GAN
+from zoo.metrics.checks import check_features
 from zoo.metrics.frechet import frechet_distance
 from zoo.metrics.report import Metric, distance_metrics, distribution_metrics
 from zoo.metrics.swd import COARSEST, sliced_wasserstein
-from zoo.recipe import EvaluateConfig
+from zoo.recipe import MIN_SAMPLES, EvaluateConfig
 from zoo.video.clip_gan import as_frames
 from zoo.video.data.datasets import decode
 from zoo.video.metrics.evaluator import VERSION, Evaluator, load_evaluator
@@ -174,6 +175,7 @@ def held_out(store: Store, settings: EvaluateConfig) -> Callable[[GAN], list[Met
         _extract_clip_features(evaluator, _read_clips(store, rows))
         for rows in store.sample_splits(settings.samples, settings.seed, of="clips")
     )
+    check_features(real, other, at_least=MIN_SAMPLES)
 
     def evaluate_fn(gan: GAN) -> list[Metric]:
         samples = gan.sample(settings.samples, seed=settings.seed).tensor
