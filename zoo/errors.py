@@ -112,3 +112,9 @@ class _Repr(reprlib.Repr):
 
 _REPR = _Repr()
 _REPR.maxstring = _REPR.maxother = 80
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error is of too little memory, of the CPU or of a GPU; PyTorch's are RuntimeErrors."""
+    is_torch_s = isinstance(error, RuntimeError) and "allocate memory" in str(error)
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or is_torch_s

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import operator
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, SupportsIndex, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -498,10 +499,11 @@ def choose_seed(seed: int | None) -> int:
     """Return the seed, or a random one for None. Raises InvalidValueError for what is no seed."""
     if seed is None:
         return secrets.randbelow(2**32)
-    if not isinstance(seed, SupportsIndex):
-        raise InvalidValueError(
-            f"seed = {shorten_repr(seed)} should be one whole number; for several seeds, call again"
-        )
+    try:
+        seed = operator.index(seed)
+    except TypeError:
+        wrong = f"seed = {shorten_repr(seed)} should be one whole number; for several seeds, call again"
+        raise InvalidValueError(wrong) from None
     if not 0 <= seed <= MAX_SEED:
         raise InvalidValueError(f"seed = {seed} should be 0 to 2^63 - 1")
     return seed

@@ -358,9 +358,9 @@ class Recipe:
         if getattr(self.data, "classes", False) and not self.architecture_class.USES_LABELS:
             raise InvalidValueError(f"data.classes: {self.architecture} has no classes; leave it out")
         defaults = type(train)()
-        if train.schedule.beta2 and not any(
-            "adam" in optimizer.kind for optimizer in (train.generator, train.discriminator)
-        ):
+        optimizers = (train.generator, train.discriminator)
+        sets_beta2 = train.schedule.beta2 not in (0, defaults.schedule.beta2)
+        if sets_beta2 and not any("adam" in optimizer.kind for optimizer in optimizers):
             raise InvalidValueError("train.schedule.beta2: neither optimizer has betas; leave it out")
         if train.schedule.r1_gamma_factor not in (1, defaults.schedule.r1_gamma_factor) and not train.r1_gamma:
             raise InvalidValueError("train.schedule.r1_gamma_factor: there is no R1 penalty: set train.r1_gamma")

@@ -153,11 +153,11 @@ def test_a_checkpoint_that_cannot_be_read_now_is_not_called_damaged(tmp_path: Pa
         newest = save_checkpoint({"step": step}, tmp_path, step=step, keep=2)
 
     def fail(*args: object, **options: object) -> None:
-        raise MemoryError
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
 
     with monkeypatch.context() as patched:
         patched.setattr(torch, "load", fail)
-        with pytest.raises(MemoryError):
+        with pytest.raises(RuntimeError, match="can't allocate memory"):
             load_checkpoint(tmp_path)
     newest.unlink()
     newest.mkdir()  # opening a folder is an error of the system

@@ -153,18 +153,18 @@ def test_resuming_a_finished_training_says_so_and_how_to_train_longer(photos: Pa
 
 
 def test_a_finished_training_whose_rates_have_fallen_is_trained_on_in_a_new_run(photos: Path, tmp_path: Path):
-    """Resuming it is refused, so the line has another command, which the refusal has as well."""
+    """Resuming it is refused, so the line has another command, which the refusal has as well, and which works."""
     lines: list[str] = []
     run = tmp_path / "run"
     zoo.train("faces-dcgan", out=run, data=photos, overrides={**SMALL, "train.lr_decay_share": 0.5}, log=lines.append)
     zoo.train(resume=run, log=lines.append)
-    command = f"zoo train faces-dcgan --out NEW_FOLDER --from {run}"
+    command = f"zoo train {run / 'recipe.toml'} --out NEW_FOLDER --from {run} --data {photos}"
 
     assert lines[-1].endswith(f"To train longer: {command}")
-    with pytest.raises(
-        InvalidValueError, match=f"start a new run from its weights: {command}".replace("start", "Start")
-    ):
+    with pytest.raises(InvalidValueError, match=re.escape(f"Start a new run from its weights: {command}")):
         zoo.train(resume=run, overrides="train.total_kimg=0.016", log=lines.append)
+    again = zoo.train(run / "recipe.toml", out=tmp_path / "again", start=run, data=photos, log=lines.append)
+    assert Run.open(again).kimg == pytest.approx(0.008)
 
 
 def test_a_resumed_run_keeps_its_own_weights(photos: Path, tmp_path: Path):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zoo.cli.app import Device, app, echo, echo_json
-from zoo.errors import InvalidValueError, NotFoundError, suggest
+from zoo.errors import InvalidFileError, InvalidValueError, NotFoundError, suggest
 from zoo.options import ABSENT
 from zoo.paths import means_path
 from zoo.registry import MODALITIES, Entry, fits, registry
@@ -89,7 +89,7 @@ def _list_hub(what: str, *, as_json: bool) -> None:
 @app.command()
 def info(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="An entry (zoo list), a recipe's path, or what `zoo sample` takes.")
+        str, typer.Argument(metavar="NAME", help="An entry (zoo list), a recipe's path, a run, or a folder of weights.")
     ],
     cost: Annotated[
         bool,
@@ -179,7 +179,10 @@ def _describe_weights(name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     if isinstance(source, Run):
         data = source.recipe.data
         facts |= {"data": data.name or data.hub or data.folder, "batch": source.recipe.train.batch}
-    return facts | {"options": _describe_options(gan, folder)}, _read_metrics(folder / "metrics.json")
+    metrics = _read_metrics(folder / "metrics.json")
+    if isinstance(source, Run) and _read_report(folder / "metrics.json").get("kimg") != source.kimg:
+        metrics = []  # of another state
+    return facts | {"options": _describe_options(gan, folder)}, metrics
 
 
 def _describe_networks(gan: GAN, folder: Path) -> dict[str, Any]:
@@ -232,7 +235,18 @@ def _read_kimg(path: Path) -> float | None:
 
 
 def _read_metrics(path: Path) -> list[dict[str, Any]]:
-    return json.loads(path.read_text(encoding="utf-8")).get("metrics", []) if path.is_file() else []
+    return _read_report(path).get("metrics", [])
+
+
+def _read_report(path: Path) -> dict[str, Any]:
+    """Read what `zoo evaluate` left; nothing where there is none. Raises InvalidFileError for something else."""
+    try:
+        report = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise InvalidFileError(f"{path}: not the metrics of `zoo evaluate`: {error}") from error
+    if not isinstance(report, dict):
+        raise InvalidFileError(f"{path}: not the metrics of `zoo evaluate`")
+    return report
 
 
 def _format_metric(metric: dict[str, Any]) -> str:

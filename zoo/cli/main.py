@@ -15,7 +15,7 @@ from typing import Annotated, Any, NoReturn, get_type_hints
 import typer
 
 from zoo.cli.app import app, data_app, echo, evaluator_app, recipe_app, verbosity
-from zoo.errors import ZooError
+from zoo.errors import ZooError, is_out_of_memory
 
 # Commands are listed in the order in which they are imported.
 # isort: off
@@ -47,12 +47,10 @@ def main() -> None:
         _fail(str(error))
     except typer.Abort:
         _stop(INTERRUPTED)
-    except MemoryError:
-        _fail(_TOO_MUCH)
     except Exception as error:
         if verbosity.verbose:
             raise
-        if isinstance(error, RuntimeError) and "allocate memory" in str(error):  # torch's own
+        if is_out_of_memory(error):
             _fail(_TOO_MUCH)
         if isinstance(error, OSError) and error.filename and error.strerror:
             _fail(f"{error.filename}: {error.strerror}")

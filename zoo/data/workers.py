@@ -11,7 +11,7 @@ from typing import Any
 
 
 class WorkerPool(ProcessPoolExecutor):
-    """Processes that Ctrl-C does not reach. It ends the process that waits for them, which then ends them.
+    """Processes that Ctrl-C does not reach. It stops the process that waits for them; they end what they are at.
 
     They are spawned and not forked: a forked copy of torch's or warp's thread pools can deadlock.
     """

@@ -54,7 +54,12 @@ def replace_folder(folder: Path) -> Iterator[Path]:
             old = new.with_name(f"{new.name}-old")
             if folder.exists():
                 folder.rename(old)
-            new.rename(folder)
+            try:
+                new.rename(folder)
+            except OSError:
+                if old.exists():
+                    old.rename(folder)
+                raise
             shutil.rmtree(old, ignore_errors=True)
         finally:
             shutil.rmtree(new, ignore_errors=True)
@@ -79,8 +84,11 @@ def check_writable(folder: Path) -> None:
 
 def sweep_partial_files(folder: Path) -> None:
     """Delete what killed processes left incomplete in `folder` and below. No other process may write there."""
-    for path in folder.rglob(f"{_PARTIAL}*"):
-        path.unlink(missing_ok=True)
+    for path in [*folder.rglob(f"{_PARTIAL}*")]:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 _UMASK = threading.Lock()

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from zoo.training.run import Run
 
 
+_NUM_SOUNDS = 8  # that are logged at a time
+
+
 class Callback:
     """A callback that does nothing. Yours overrides what it needs.
 
@@ -64,9 +67,6 @@ class CSVLog(Callback):
             writer.writerows(self._rows)
 
 
-NUM_SOUNDS = 8  # that are logged at a time
-
-
 class WandbLog(Callback):
     """Logs to Weights & Biases; needs the package `wandb`.
 
@@ -98,7 +98,7 @@ class WandbLog(Callback):
         if isinstance(samples, Images):
             self._run.log({"kimg": kimg, "samples": self._wandb.Image(samples.grid())})
         elif (rate := getattr(samples, "rate", None)) and samples.tensor.dim() == 3:  # sounds
-            waves = samples.tensor[:NUM_SOUNDS, 0].float().cpu().numpy()
+            waves = samples.tensor[:_NUM_SOUNDS, 0].float().cpu().numpy()
             self._run.log({"kimg": kimg, "samples": [self._wandb.Audio(wave, sample_rate=rate) for wave in waves]})
 
     def on_end(self, kimg: float, *, finished: bool) -> None:

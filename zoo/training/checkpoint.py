@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import torch
 
-from zoo.errors import InvalidFileError, NoWeightsError
+from zoo.errors import InvalidFileError, NoWeightsError, is_out_of_memory
 from zoo.io.atomic import replace_atomically
 
 BEST = "best.pt"
@@ -154,7 +154,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read one checkpoint. The file has a checksum of each tensor, which `torch.load` by itself does not compare.
 
     Raises DamagedFileError for what was read and is not whole. What cannot be read now may be whole: then it is another
-    InvalidFileError, or a MemoryError.
+    InvalidFileError, or an error of too little memory.
     """
     try:
         with zipfile.ZipFile(path) as file:
@@ -162,12 +162,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         if changed is None:
             return torch.load(path, map_location="cpu", weights_only=True)
         why = f"{changed} has another checksum"
-    except MemoryError:
-        raise
     except OSError as error:
         if error.errno not in (None, errno.EINVAL):  # of the disk or the network, and not of a wrong place in the file
             raise InvalidFileError(f"{path}: cannot read: {error.strerror}") from error
         why = type(error).__name__
     except Exception as error:  # a changed byte can make the readers raise almost anything
+        if is_out_of_memory(error):
+            raise
         why = type(error).__name__
     raise DamagedFileError(f"{path}: this checkpoint is damaged ({why})")

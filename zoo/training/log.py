@@ -29,7 +29,8 @@ class RunLog:
 
         self._folder, self._callbacks = folder, callbacks
         _truncate(folder / "log.jsonl", kimg)
-        purge = round(kimg * 1000) + 1 if kimg else None  # TensorBoard drops what is later, as log.jsonl does
+        # TensorBoard drops what is later, as log.jsonl does.
+        purge = round(kimg * 1000) + 1 if (folder / "tensorboard").exists() else None
         self._writer: Any = SummaryWriter(str(folder / "tensorboard"), purge_step=purge)
 
     def write(self, trainer: Trainer, values: Mapping[str, float]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from zoo.data.identity import describe_store
-from zoo.errors import InvalidFileError, ZooError
+from zoo.errors import InvalidFileError
 from zoo.gan import GAN
 from zoo.io.atomic import sweep_partial_files
 from zoo.modality import Log
@@ -90,7 +90,7 @@ def run_training(
             if trainer.kimg >= (total := run.recipe.train.total_kimg):
                 longer = f"zoo train --resume {run.folder} train.total_kimg={2 * total:g}"
                 if run.has_schedule_begun(2 * total):
-                    longer = f"zoo train {run.recipe.name} --out NEW_FOLDER --from {run.folder}"
+                    longer = run.describe_continuation()
                 log(f"{run.folder}: this training is finished, at {total:g} kimg. To train longer: {longer}")
             else:
                 log(f"resuming from {trainer.kimg:.3f} kimg")
@@ -206,15 +206,12 @@ class _Loop:
             self.run_log.save_samples(self.trainer, self.fixed)
         if over or stopped or _is_due(before, kimg, settings.log_kimg):
             self._write_summary(speed)
-        if keeps:
-            self._save_checkpoint()  # before the evaluation, which may fail or be stopped
         if self.evaluate_fn is not None and evaluates:
-            best = self.trainer.best
             if self.run_log is not None:
                 self._evaluate(self.evaluate_fn, self.run_log)
-            if keeps and self.trainer.best < best:
-                self._save_checkpoint()  # a resumed training should know the best value
             distributed.wait_for_all()
+        if keeps:
+            self._save_checkpoint()
 
     def _write_summary(self, speed: float) -> None:
         self.summary = distributed.average(self.report.summary())
@@ -228,7 +225,7 @@ class _Loop:
         try:
             with torch.random.fork_rng(devices=[]):  # else a resumed training would see other random numbers
                 metrics = evaluate_fn(trainer.averaged_gan())
-        except ZooError:
+        except BaseException:  # also a GPU without memory, and a second Ctrl-C
             self._save_checkpoint()
             raise
         self.log(f"{trainer.kimg:g} kimg, held out: {', '.join(map(_format_metric, metrics.items()))}")

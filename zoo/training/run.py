@@ -21,10 +21,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from zoo.data.identity import MAX_LEVELS, compare_store
-from zoo.errors import AlreadyExistsError, InvalidFileError, InvalidValueError, NotFoundError, WriteError
+from zoo.errors import (
+    AlreadyExistsError,
+    InvalidFileError,
+    InvalidValueError,
+    NotFoundError,
+    WriteError,
+    is_out_of_memory,
+)
 from zoo.gan import GAN
 from zoo.io.atomic import replace_atomically
 from zoo.io.lock import hold_lock
@@ -77,6 +82,8 @@ class Run:
     def open(cls, folder: Path) -> Run:
         """Open an existing run. Raises NotFoundError where there is no folder, InvalidFileError where it is none."""
         path = folder / "recipe.toml"
+        if folder.is_file() and is_run(folder.absolute().parent.parent):
+            raise InvalidFileError(f"{folder}: a checkpoint; name its run, {folder.absolute().parent.parent}")
         if not folder.exists():
             raise NotFoundError(f"{folder}: no such folder; `zoo train ENTRY --out {folder}` starts a run")
         if (folder / "config.json").is_file():
@@ -100,8 +107,9 @@ class Run:
 
     @property
     def kimg(self) -> float:
-        """The progress at the newest checkpoint, by its name; 0 without one."""
-        found = list_checkpoints(self.checkpoints)
+        """The progress at the newest checkpoint, or at the one that was asked for, by its name; 0 without one."""
+        asked = self.checkpoint is not None and self.checkpoint.name != BEST
+        found = [self.checkpoint] if asked and self.checkpoint else list_checkpoints(self.checkpoints)
         return read_step(found[-1]) * self.recipe.train.batch / 1000 if found else 0.0
 
     def load(self) -> tuple[GAN, float]:
@@ -122,9 +130,9 @@ class Run:
             gan.load_state_dict(state["gan"])
             gan.generator.load_state_dict(state["average"])
             return gan.eval(), state["step"] * recipe.train.batch / 1000
-        except torch.OutOfMemoryError:
-            raise
         except (RuntimeError, KeyError, TypeError) as error:
+            if is_out_of_memory(error):
+                raise
             raise InvalidFileError(f"{self.folder}: {_MISMATCH}") from error
 
     def restore(self, trainer: Trainer, log: Callable[[str], None]) -> None:
@@ -144,9 +152,11 @@ class Run:
             if found == "alike":
                 log(f"the data was built on another kind of processor; pixels differ by {MAX_LEVELS} levels at most")
             trainer.load_state_dict(state)
-        except (InvalidFileError, torch.OutOfMemoryError):
+        except InvalidFileError:
             raise
         except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
+            if is_out_of_memory(error):
+                raise
             raise InvalidFileError(f"{self.folder}: {_MISMATCH}") from error
 
     def check_same_training(self, recipe: Recipe) -> None:
@@ -165,8 +175,14 @@ class Run:
             raise InvalidValueError(
                 f"train.total_kimg: {old.total_kimg} -> {new.total_kimg}: a schedule of {self.folder} that depends on "
                 f"its length, such as the learning rates', started at {start:g} kimg. Start a new run from its "
-                f"weights: zoo train {recipe.name} --out NEW_FOLDER --from {self.folder}"
+                f"weights: {self.describe_continuation()}"
             )
+
+    def describe_continuation(self) -> str:
+        """Return the command that trains the same recipe in a new run, from the weights of this one."""
+        data = self.recipe.data
+        source = f" --data hf:{data.hub}" if data.hub else f" --data {data.folder}" if data.folder else ""
+        return f"zoo train {self.folder / 'recipe.toml'} --out NEW_FOLDER --from {self.folder}{source}"
 
     def has_schedule_begun(self, total_kimg: float) -> bool:
         """Tell whether a schedule of this run has begun that another length would have begun elsewhere."""

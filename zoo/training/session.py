@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -29,9 +29,6 @@ from zoo.training.report import accepts
 from zoo.training.run import Run, check_no_run
 from zoo.training.trainer import Trainer
 from zoo.training.warm_start import LEAST, find_fitting, list_layers, load_warm_start
-
-if TYPE_CHECKING:
-    import torch
 
 
 def train(
@@ -195,7 +192,12 @@ def _list_helps(recipe: Recipe) -> list[str]:
 
 
 def _fits(recipe: Recipe, start: Recipe) -> bool:
-    """Tell whether a training can start from the weights of another recipe, by the sizes of their networks."""
+    """Tell whether a training can start from the weights of another recipe: by the sizes of their networks.
+
+    Where weights have assets of their data, such as a vocabulary, only the same data are sure to fit.
+    """
+    if recipe.architecture_class.ASSETS and recipe.data.name != start.data.name:
+        return False
     with torch.device("meta"):
         share, _ = find_fitting(recipe.build(), start.build())
     return share >= LEAST

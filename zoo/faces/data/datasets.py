@@ -283,6 +283,9 @@ def _open_hub(
         named = [name for name, kind in loaded.features.items() if isinstance(kind, datasets.ClassLabel)]
         if not named:
             raise InvalidFileError(f"hf:{hub}: data.classes = true, and it has no column of classes (ClassLabel)")
+        missing = sum(label is None or label < 0 for label in loaded[named[0]])
+        if missing:
+            raise InvalidFileError(f"hf:{hub}: data.classes = true, and {count(missing, 'image')} have no class")
         labels = [int(label) for label in loaded[named[0]]]
     stamp = hashlib.sha256(f"{hub} {size} {loaded._fingerprint}".encode()).hexdigest()[:16]
     place = _find_place(f"hub-{stamp}", data, size)
