@@ -151,7 +151,7 @@ def _describe(entry: Entry) -> dict[str, Any]:
         "data": recipe.data.name or recipe.data.hub or recipe.data.folder,
     }
     facts |= {f"preset {preset}": " ".join(overrides) for preset, overrides in recipe.presets.items()}
-    if (kimg := _read_kimg(entry.bundled / "metrics.json")) is not None:
+    if (kimg := _read_report(entry.bundled / "metrics.json").get("kimg")) is not None:
         facts["trained"] = f"{kimg:g} kimg, batch {recipe.train.batch}" + _describe_start(entry)
     return facts | {"options": _describe_options(gan, entry.bundled)}
 
@@ -179,9 +179,9 @@ def _describe_weights(name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     if isinstance(source, Run):
         data = source.recipe.data
         facts |= {"data": data.name or data.hub or data.folder, "batch": source.recipe.train.batch}
-    metrics = _read_metrics(folder / "metrics.json")
-    if isinstance(source, Run) and _read_report(folder / "metrics.json").get("kimg") != source.kimg:
-        metrics = []  # of another state
+    report = _read_report(folder / "metrics.json")
+    is_of_another_state = isinstance(source, Run) and report.get("kimg") != source.kimg
+    metrics = [] if is_of_another_state else report.get("metrics", [])
     return facts | {"options": _describe_options(gan, folder)}, metrics
 
 
@@ -228,10 +228,6 @@ def _format_fact(value: Any) -> str:
 
 def _read_classes(path: Path) -> list[str]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-
-
-def _read_kimg(path: Path) -> float | None:
-    return json.loads(path.read_text(encoding="utf-8")).get("kimg") if path.is_file() else None
 
 
 def _read_metrics(path: Path) -> list[dict[str, Any]]:

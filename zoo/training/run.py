@@ -108,8 +108,10 @@ class Run:
     @property
     def kimg(self) -> float:
         """The progress at the newest checkpoint, or at the one that was asked for, by its name; 0 without one."""
-        asked = self.checkpoint is not None and self.checkpoint.name != BEST
-        found = [self.checkpoint] if asked and self.checkpoint else list_checkpoints(self.checkpoints)
+        if self.checkpoint is not None and self.checkpoint.name != BEST:
+            found = [self.checkpoint]
+        else:
+            found = list_checkpoints(self.checkpoints)
         return read_step(found[-1]) * self.recipe.train.batch / 1000 if found else 0.0
 
     def load(self) -> tuple[GAN, float]:
